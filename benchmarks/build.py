@@ -1,0 +1,206 @@
+"""How near the building of shards comes to its bounds, and how far it leaves the naive way behind; one run.
+
+Run it on an idle machine: ``python benchmarks/build.py`` (about ten minutes), or ``nox -s bench``. It makes a data set
+and times, on as many processes each:
+
+frame stage
+    `sffshards.frames.fill_store` against a bare loop that decodes and resizes the same files and keeps nothing.
+whole build
+    `sffshards build --codec jpg` against the sum of its bounds: that loop, a bare loop that encodes the same film
+    strips from memory, and a bare write of as many bytes with one fsync a shard.
+naive build
+    a build that opens, decodes and resizes the 16 images of every sample anew, as the published loader does; timed on
+    some samples of each group and scaled to all.
+
+It prints medians over the repeats and the largest resident memory of any process of the build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sffshards.frames import FrameStore, decode_image, fill_store, find_images, read_frame, resize_frame
+from sffshards.layout import find_data
+from sffshards.names import IMAGE_SUFFIX, format_frame_name
+from sffshards.parallel import WorkerPool, chunked
+from sffshards.progress import SILENT
+from sffshards.records import CodecName, Horizon, Kind, View
+from sffshards.shards.codec import get_codec
+from sffshards.shards.plan import Sample
+from sffshards.shards.prepare import read_sequences
+from sffshards.synth import synthesize
+from sffshards.views import apply_view
+
+
+def timed(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def decode_files(paths: Sequence[Path]) -> int:
+    """Decode and resize files, and keep nothing."""
+    for path in paths:
+        resize_frame(decode_image(path.read_bytes(), where=path))
+    return len(paths)
+
+
+def encode_strips(shape_and_count: tuple[Path, Sequence[tuple[int, ...]]]) -> int:
+    """Encode film strips whose frames are rows of an array that lies in memory."""
+    path, strips = shape_and_count
+    frames = np.load(path, mmap_mode="r")
+    num_bytes = 0
+    for rows in strips:
+        buffer = io.BytesIO()
+        Image.fromarray(frames[list(rows)].reshape(-1, 224)).save(buffer, "JPEG", quality=95)
+        num_bytes += buffer.getbuffer().nbytes
+    return num_bytes
+
+
+def build_naively(samples: Sequence[Sample], images: Path) -> int:
+    """Make the payloads of samples as a loader without a frame store does: sixteen images each."""
+    codec = get_codec(CodecName.JPG)
+    num_bytes = 0
+    for sample in samples:
+        names = [format_frame_name(frame) for frame in sample.sequence.frames]
+        clip = np.stack([read_frame(images / f"{name}{IMAGE_SUFFIX}") for name in names])
+        num_bytes += len(codec.encode(np.ascontiguousarray(apply_view(clip, sample.view))))
+    return num_bytes
+
+
+def write_bytes(folder: Path, sizes: Sequence[int]) -> None:
+    """Write files of given sizes, each synced to the disk."""
+    block = os.urandom(1 << 20)
+    for number, size in enumerate(sizes):
+        with (folder / f"{number}.bin").open("wb") as file:
+            for start in range(0, size, len(block)):
+                file.write(block[: min(len(block), size - start)])
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Bench:
+    """A data set and the processes that all timings share; they are warm before the first."""
+
+    def __init__(self, folder: Path, workers: int, num_harps: int, frames_per_harp: int) -> None:
+        self.folder, self.workers = folder, workers
+        self.data = folder / "data"
+        synthesize(self.data, seed=1, num_harps=num_harps, frames_per_harp=frames_per_harp, workers=workers)
+        self.layout = find_data(self.data)
+        self.sequences, _ = read_sequences(self.layout, Horizon.H48)
+        names = sorted({format_frame_name(frame) for s in self.sequences for frame in s.frames})
+        self.images, _ = find_images(self.layout.images, names)
+        self.samples = [
+            Sample(sequence=sequence, view=view)
+            for sequence in self.sequences
+            for view in View
+            if view in Kind.BASE.views or sequence.label
+        ]
+        self.pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        list(self.pool.map(decode_files, [[image.path] for image in self.images[: 4 * workers]]))
+
+    def frame_stage(self) -> float:
+        folder = self.folder / "frames"
+        shutil.rmtree(folder, ignore_errors=True)
+        with WorkerPool(self.workers) as pool:
+            list(pool.run(decode_files, [[image.path] for image in self.images[: 4 * self.workers]]))
+            return timed(lambda: fill_store(FrameStore(folder), self.images, pool=pool, strict=True, progress=SILENT))
+
+    def bare_decode(self) -> float:
+        chunks = list(chunked([image.path for image in self.images], 64))
+        return timed(lambda: list(self.pool.map(decode_files, chunks)))
+
+    def bare_encode(self) -> float:
+        store = FrameStore(self.folder / "frames")
+        rows = {image.name: store.get(image.name) for image in self.images}
+        strips = [
+            tuple(record.row for f in s.sequence.frames if (record := rows[format_frame_name(f)]) is not None)
+            for s in self.samples
+        ]
+        tasks = [(store.array_path, chunk) for chunk in chunked(strips, 64)]
+        return timed(lambda: list(self.pool.map(encode_strips, tasks)))
+
+    def bare_write(self, sizes: Sequence[int]) -> float:
+        folder = self.folder / "write"
+        folder.mkdir(exist_ok=True)
+        seconds = timed(lambda: write_bytes(folder, sizes))
+        shutil.rmtree(folder)
+        return seconds
+
+    def naive(self, num_timed: int) -> float:
+        step = max(1, len(self.samples) // num_timed)
+        chosen = self.samples[::step]
+        chunks = list(chunked(chosen, 8))
+        seconds = timed(lambda: list(self.pool.map(partial(build_naively, images=self.layout.images), chunks)))
+        return seconds * len(self.samples) / len(chosen)
+
+    def whole_build(self) -> tuple[float, int, list[int]]:
+        """Time the command; give seconds, the largest process in KiB, and the sizes of the shards."""
+        out = self.folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        command = [sys.executable, "-m", "sffshards", "build", str(self.data), "--horizon", "48h", "--out", str(out)]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        seconds = timed(
+            lambda: subprocess.run([*command, "--workers", str(self.workers)], check=True, capture_output=True)
+        )
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        shards = json.loads((out / "48h" / "manifest.json").read_text())["shards"]
+        return seconds, max(before, peak), [shard["size_bytes"] for shard in shards]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--harps", type=int, default=16, help="regions in each of the six parts")
+    parser.add_argument("--frames", type=int, default=60, help="frames of each region")
+    parser.add_argument("--naive-samples", type=int, default=200)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.workers, options.harps, options.frames)
+        print(f"{len(bench.images)} images, {len(bench.samples)} samples, {options.workers} processes")
+        times: dict[str, list[float]] = {
+            name: [] for name in ("frame stage", "bare decode", "bare encode", "bare write", "build", "naive")
+        }
+        for _ in range(options.repeats):
+            times["frame stage"].append(bench.frame_stage())
+            times["bare decode"].append(bench.bare_decode())
+            times["bare encode"].append(bench.bare_encode())
+            seconds, peak_kib, sizes = bench.whole_build()
+            times["build"].append(seconds)
+            times["bare write"].append(bench.bare_write(sizes))
+            times["naive"].append(bench.naive(options.naive_samples))
+    for name, seconds_of in times.items():
+        print(f"{name:<12} {statistics.median(seconds_of):8.2f} s  (of {', '.join(f'{s:.2f}' for s in seconds_of)})")
+
+    def ratio(over: Sequence[str], under: Sequence[str]) -> float:
+        pairs = zip(*(zip(*(times[n] for n in names), strict=True) for names in (over, under)), strict=True)
+        return float(statistics.median(sum(a) / sum(b) for a, b in pairs))
+
+    print(f"frame stage runs at {ratio(['bare decode'], ['frame stage']):.0%} of bare decoding and resizing")
+    bounds = ["bare decode", "bare encode", "bare write"]
+    print(f"build takes {ratio(['build'], bounds):.2f} times the sum of its bounds")
+    print(f"build is {ratio(['naive'], ['build']):.1f} times as fast as from 16 images a sample")
+    print(f"largest process of the build: {peak_kib / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What MkDocs does beside showing pages: the page of commands is made from their own ``--help``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+MARKER = "<!-- The help of every command is put here when the site is built: docs/hooks.py -->"
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the help of the program and of each command where a page asks for it."""
+    if MARKER not in markdown:
+        return markdown
+    overview = _help()
+    listed = overview.partition("\nCommands:\n")[2]
+    commands = re.findall(r"^  ([a-z][\w-]*)", listed, re.MULTILINE)
+    if not commands:
+        raise ValueError(f"sffshards --help: expected a list of commands, found\n{overview}")
+    sections = [f"```text\n{overview}```"]
+    sections += [f"## sffshards {command}\n\n```text\n{_help(command)}```" for command in commands]
+    return markdown.replace(MARKER, "\n\n".join(sections))
+
+
+def _help(*command: str) -> str:
+    code = "from sffshards.cli import main; import sys; sys.argv[0] = 'sffshards'; main()"
+    env = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TYPER_USE_RICH": "0"}
+    run = subprocess.run(
+        [sys.executable, "-c", code, *command, "--help"], capture_output=True, text=True, check=True, env=env
+    )
+    return run.stdout.strip() + "\n"

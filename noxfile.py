@@ -1,0 +1,178 @@
+"""Checks of the project, the same for a developer and in CI: ``nox`` runs those that every change must pass."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+MAIN = "3.12"
+"""Where tools run that need one Python only, and where coverage is measured."""
+ROOT = Path(__file__).parent
+REPORTS = ROOT / ".nox" / "reports"
+"""One JUnit file a session of tests: `.ci/run` sums them."""
+CACHES = ROOT / ".nox" / "caches"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(CACHES / "huggingface"), "TORCH_HOME": str(CACHES / "torch")}
+"""Keeps tests from asking any server, and from what the user has downloaded."""
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typecheck", "tests", "slow", "minimums", "docs", "newcomer"]
+
+
+def _show_pyenv_pythons() -> None:
+    """Let pyenv's shims find every Python of ours, where pyenv is how Pythons are installed and none is chosen yet."""
+    if shutil.which("pyenv") is None or "PYENV_VERSION" in os.environ:
+        return
+    listing = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False).stdout
+    newest: dict[str, tuple[int, str]] = {}
+    for match in re.finditer(r"^(\d+\.\d+)\.(\d+)$", listing, re.MULTILINE):
+        minor, patch = match[1], int(match[2])
+        newest[minor] = max(newest.get(minor, (-1, "")), (patch, match[0]))
+    # The running Python comes first, so that a plain `python` stays what it was.
+    order = sorted(PYTHONS, key=lambda minor: minor != f"{sys.version_info[0]}.{sys.version_info[1]}")
+    if versions := [newest[minor][1] for minor in order if minor in newest]:
+        os.environ["PYENV_VERSION"] = ":".join(versions)
+
+
+_show_pyenv_pythons()
+
+
+def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Install the pinned dependency groups, and the package so that edits show at once."""
+    args = [f"--group={group}" for group in groups]
+    if session.venv_backend != "uv":
+        session.install("pip>=25.1", silent=True)  # the first to read dependency groups
+    session.install("--constraint", "constraints.txt", *args, *(["--editable", "."] if package else []))
+
+
+def _pytest(session: nox.Session, *args: str) -> None:
+    """Run pytest, leaving a JUnit file under the session's name."""
+    report = REPORTS / f"{session.name.replace('.', '_')}.xml"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    session.run("python", "-m", "pytest", f"--junit-xml={report}", *args, *session.posargs, env=OFFLINE)
+
+
+@nox.session(python=MAIN)
+def lint(session: nox.Session) -> None:
+    """Style, common bugs, and the floors of the package."""
+    _install(session, "lint", package=False)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session(python=MAIN)
+def typecheck(session: nox.Session) -> None:
+    """Types, strictly."""
+    _install(session, "typecheck")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, warnings being errors; on one Python with coverage by branch."""
+    _install(session, "test")
+    coverage = ["--cov", "--cov-report=term"] if session.python == MAIN else []
+    _pytest(session, *coverage)
+
+
+@nox.session(python=MAIN)
+def slow(session: nox.Session) -> None:
+    """The tests that take long: builds that are killed, training until it has learnt."""
+    _install(session, "test")
+    _pytest(session, "-m", "slow")
+
+
+@nox.session(python=PYTHONS[0])
+def minimums(session: nox.Session) -> None:
+    """The tests on the lowest versions that pyproject.toml promises."""
+    if session.venv_backend != "uv":
+        session.skip("only uv can resolve to the lowest versions: python -m pip install 'nox[uv]'")
+    session.install("--resolution=lowest-direct", "--group=test", "--editable", ".")
+    _pytest(session)
+
+
+@nox.session(python=MAIN)
+def docs(session: nox.Session) -> None:
+    """The documentation: every code block runs, and the site builds without a warning."""
+    _install(session, "docs")
+    _pytest(session, "-m", "docs", "tests/test_docs.py")
+    env = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", "--site-dir", str(ROOT / ".nox" / "site"), env=env)
+
+
+@nox.session(python=False)
+def newcomer(session: nox.Session) -> None:
+    """The first command of the README, as it stands there, in a bare environment and a clean copy."""
+    command = _first_command((ROOT / "README.md").read_text("utf-8"))
+    folder = ROOT / ".nox" / "newcomer"
+    shutil.rmtree(folder, ignore_errors=True)
+    checkout = folder / "sffshards"
+    _copy_checkout(checkout)
+    session.run(sys.executable, "-m", "venv", str(folder / "venv"), external=True)
+    bin_dir = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    env = {"PATH": os.pathsep.join([str(bin_dir), os.environ["PATH"]]), "VIRTUAL_ENV": str(bin_dir.parent)}
+    with session.chdir(checkout):
+        session.log(command)
+        session.run("bash", "-euo", "pipefail", "-c", command, external=True, env=env)
+    shutil.rmtree(folder)
+
+
+@nox.session(python=MAIN)
+def realdata(session: nox.Session) -> None:
+    """The tests on the published data, in the folder that SFFSHARDS_REAL_DATA names."""
+    if not os.environ.get("SFFSHARDS_REAL_DATA"):
+        session.error("SFFSHARDS_REAL_DATA must name the folder of the published data")
+    _install(session, "test")
+    _pytest(session, "-m", "realdata")
+
+
+@nox.session(python=MAIN)
+def bench(session: nox.Session) -> None:
+    """The claims of speed, each beside its rival; wants an idle machine. Name a script to run that one only."""
+    _install(session)
+    for script in session.posargs or sorted(str(path) for path in Path("benchmarks").glob("*.py")):
+        session.run("python", script)
+
+
+@nox.session(python=MAIN)
+def constraints(session: nox.Session) -> None:
+    """Write constraints.txt anew: the newest versions of everything that a session installs."""
+    session.install("uv", "--constraint", "constraints.txt")
+    args = ["pip", "compile", "pyproject.toml", "--group=dev", "--universal", "--python-version=3.11", "--no-config"]
+    quiet = ["--quiet", "--no-emit-index-url", "--no-emit-find-links", "--no-annotate"]
+    header = "--custom-compile-command=nox -s constraints"
+    upgrade = "--upgrade" if "--upgrade" in session.posargs else "--no-upgrade"
+    session.run("uv", *args, *quiet, header, upgrade, "--output-file=constraints.txt")
+
+
+def _first_command(readme: str) -> str:
+    """Give the first shell command that the README shows."""
+    block = re.search(r"^```(?:sh|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    if block is None:
+        raise ValueError("README.md: expected a block ```sh with the first command, found none")
+    return "\n".join(line.removeprefix("$ ") for line in block[1].splitlines() if not line.startswith("#"))
+
+
+def _copy_checkout(target: Path) -> None:
+    """Copy what git holds, or would hold after `git add`, as a clone would lay it out."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listing.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)

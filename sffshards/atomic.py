@@ -1,0 +1,104 @@
+"""Files that appear under their name only when whole, and operating-system errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sffshards.errors import InputError, StorageError
+
+__all__ = ["read_text", "replacing", "storage_errors", "write_atomic"]
+
+_FIXES = {
+    errno.ENOSPC: "free some space, or choose another disk with --out, and run the command again: it goes on from here",
+    errno.EDQUOT: "free some of your quota, or choose another disk with --out, and run the command again",
+    errno.EACCES: "give yourself the right to it, or choose another place",
+    errno.EPERM: "give yourself the right to it, or choose another place",
+    errno.EROFS: "choose a place on a disk that can be written",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a file stands where a folder is needed",
+    errno.EISDIR: "check the path: a folder stands where a file is needed",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
+}
+
+
+@contextmanager
+def storage_errors(where: object, *, expected: str = "a place that can be read and written") -> Iterator[None]:
+    """Turn an `OSError` of the system into a `StorageError` that names the place and a remedy."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = error.filename or where
+        fix = _FIXES.get(error.errno, "check the disk and run the command again")
+        raise StorageError(place, expected=expected, found=os.strerror(error.errno).lower(), fix=fix) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; move it there, synced to disk, when the block ends well.
+
+    After an error, or a kill, nothing stands under ``path`` that was not there before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or none.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8.
+
+    Raises
+    ------
+    InputError
+        If the bytes are not UTF-8 text.
+    StorageError
+        If the system refuses.
+    """
+    with storage_errors(path, expected="a file that can be read"):
+        data = path.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            path,
+            expected="text in UTF-8",
+            found=f"byte 0x{data[error.start]:02x} at offset {error.start}",
+            fix="check that this is the right file",
+        ) from None
+
+
+def _sync(path: Path) -> None:
+    """Ask the system to write a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,153 @@
+"""`sffshards build`: label lists and images to shards."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sffshards.cli.options import (
+    DataArgument,
+    ForceOption,
+    ImagesOption,
+    JsonOption,
+    LabelsOption,
+    WorkersOption,
+    count_workers,
+)
+from sffshards.records import CodecName, Horizon, Kind
+
+if TYPE_CHECKING:
+    from sffshards.layout import DataLayout
+    from sffshards.shards import BuildOptions
+
+__all__ = ["EXAMPLES", "OnBadImage", "build"]
+
+EXAMPLES = (
+    ("sffshards build", "data/ to shards/24h/ and shards/48h/"),
+    ("sffshards build --horizon 48h --dry-run", "what it would take: samples, bytes, free space"),
+    ("sffshards build /archive/flares --codec npy --out /scratch/shards", "lossless, for the fastest reading"),
+)
+
+
+class OnBadImage(StrEnum):
+    """What to do about an image that cannot be used."""
+
+    ERROR = "error"
+    SKIP = "skip"
+
+
+def build(
+    data: DataArgument = Path("data"),
+    horizon: Annotated[
+        Horizon | None, typer.Option(help="24h or 48h.  [default: all that have lists]", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder that gets a build a horizon, and the frames they share.")] = Path(
+        "shards"
+    ),
+    codec: Annotated[
+        CodecName,
+        typer.Option(
+            help="jpg: film strips, a seventh of raw. npy: lossless, read at the speed of memory. "
+            "mp4: H.264, smallest, for slow links."
+        ),
+    ] = CodecName.JPG,
+    images: ImagesOption = None,
+    labels: LabelsOption = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Size of a shard aimed at, in MB.")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of samples in a shard.")] = 123,
+    on_bad_image: Annotated[
+        OnBadImage, typer.Option(help="error: stop. skip: leave out the sequences concerned, and record them.")
+    ] = OnBadImage.ERROR,
+    workers: WorkersOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build WebDataset shards of all sequences of a horizon.
+
+    Every image is decoded and resized once, into frames/, which both horizons use. A build that is stopped goes on
+    where it was when run again. OUT/48h/manifest.json, written last, names every shard of every variant and fold.
+    """
+    from sffshards.layout import find_data
+    from sffshards.shards import BuildOptions
+
+    layout = find_data(data, images=images, labels=labels)
+    for chosen in [horizon] if horizon else list(layout.lists):
+        options = BuildOptions(
+            horizon=chosen,
+            codec=codec,
+            seed=seed,
+            shard_size_bytes=shard_size * 1_000_000,
+            skip_bad_images=on_bad_image is OnBadImage.SKIP,
+        )
+        if dry_run:
+            _estimate(layout, options, out=out, as_json=as_json)
+        else:
+            _build(layout, options, out=out, workers=count_workers(workers), force=force, as_json=as_json)
+
+
+def _build(layout: DataLayout, options: BuildOptions, *, out: Path, workers: int, force: bool, as_json: bool) -> None:
+    from sffshards.cli.console import format_bytes, make_progress, print_json
+    from sffshards.shards import build_shards
+
+    folder = out / options.horizon
+    report = build_shards(
+        layout,
+        options,
+        out=folder,
+        store_folder=out / "frames",
+        workers=workers,
+        force=force,
+        progress=make_progress(),
+    )
+    manifest = report.manifest
+    counts = {kind: sum(g.num_samples for name, g in manifest.groups.items() if name.endswith(kind)) for kind in Kind}
+    if as_json:
+        print_json(
+            {
+                "build": str(folder),
+                "manifest_sha256": manifest.sha256,
+                "num_samples": counts,
+                "size_bytes": manifest.size_bytes,
+                "num_images_decoded": report.num_decoded,
+                "num_shards_written": report.num_written,
+                "num_shards_kept": report.num_kept,
+                "num_skipped_sequences": manifest.num_skipped_sequences,
+            }
+        )
+        return
+    print(
+        f"{folder}: {counts[Kind.BASE]:,} sequences and {counts[Kind.OVER]:,} further views of the positives, "
+        f"{len(manifest.shards)} shards, {format_bytes(manifest.size_bytes)} "
+        f"({report.num_decoded:,} images decoded, {report.num_written} shards written, {report.num_kept} kept)"
+    )
+    if manifest.num_skipped_sequences:
+        print(
+            f"{manifest.num_skipped_sequences:,} sequences left out for {len(manifest.inputs.skipped_frames):,} images "
+            f"that cannot be used; {folder / 'manifest.json'} names them"
+        )
+
+
+def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from sffshards.cli.console import format_bytes, print_json
+    from sffshards.shards import estimate_build
+
+    folder = out / options.horizon
+    estimate = estimate_build(layout, options, store_folder=out / "frames", out=folder)
+    if as_json:
+        print_json({"build": str(folder), **asdict(estimate)})
+        return
+    num_base, num_over = estimate.num_samples[Kind.BASE], estimate.num_samples[Kind.OVER]
+    print(f"{folder} ({options.codec}) would hold")
+    print(f"  {num_base:,} sequences, {estimate.num_positive:,} positive, and {num_over:,} further views of these")
+    print(f"  in about {format_bytes(estimate.shard_bytes)} of shards")
+    print(f"  from {estimate.num_images:,} images, {estimate.num_new_frames:,} of them to be decoded,")
+    print(f"  which adds {format_bytes(estimate.store_bytes)} to {out / 'frames'}")
+    needed = estimate.shard_bytes + estimate.store_bytes
+    verdict = "enough" if needed <= estimate.free_bytes else "NOT enough"
+    print(f"  needs {format_bytes(needed)}, {format_bytes(estimate.free_bytes)} are free: {verdict}")

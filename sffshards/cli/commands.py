@@ -1,0 +1,52 @@
+"""The list of commands, in the order in which a user needs them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sffshards import __version__
+from sffshards.cli import build, demo, evaluate, info, sequences, show, synth, train, verify
+
+__all__ = ["register"]
+
+_COMMANDS = (
+    (demo.demo, demo.EXAMPLES),
+    (synth.synth, synth.EXAMPLES),
+    (sequences.sequences, sequences.EXAMPLES),
+    (build.build, build.EXAMPLES),
+    (info.info, info.EXAMPLES),
+    (verify.verify, verify.EXAMPLES),
+    (show.show, show.EXAMPLES),
+    (train.train, train.EXAMPLES),
+    (evaluate.evaluate, evaluate.EXAMPLES),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command and ``--version``."""
+    app.callback()(_root)
+    for function, examples in _COMMANDS:
+        app.command(epilog=_format_examples(examples))(function)
+
+
+def _print_version(version: bool) -> None:
+    if version:
+        print(f"sffshards {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Nothing: the options of the program itself act when they are read."""
+
+
+def _format_examples(examples: tuple[tuple[str, str], ...]) -> str:
+    width = max(len(command) for command, _ in examples)
+    lines = [f"  {command:<{width}}  # {what}" for command, what in examples]
+    # The character \b keeps click from filling the lines into a paragraph.
+    return "\b\n" + "\n".join(["Examples:", *lines])

@@ -1,0 +1,83 @@
+"""`sffshards evaluate`: predictions and scores of trained folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sffshards.cli.options import JsonOption, ShardsOption, choose_build
+from sffshards.records import Stage
+
+if TYPE_CHECKING:
+    from sffshards.evaluation import RunScores
+
+__all__ = ["EXAMPLES", "evaluate"]
+
+EXAMPLES = (
+    ("sffshards evaluate runs/48h/oTV", "all folds of a run"),
+    ("sffshards evaluate", "every run in runs/"),
+    ("sffshards evaluate runs/48h/oTV --fold 0 --device cuda", "one fold, on a GPU"),
+)
+
+
+def evaluate(
+    runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.", show_default=True)] = Path("runs"),
+    shards: ShardsOption = Path("shards"),
+    fold: Annotated[
+        int | None, typer.Option(min=0, max=4, help="Only this fold.  [default: all]", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Threads that read and decode ahead.")] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Predict anew what was predicted before.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict training, validation and test sets with each fold's best checkpoint, and score them.
+
+    Writes predictions-train.csv, -val.csv and -test.csv beside each checkpoint, and scores.json and scores.csv into the
+    run: the eight published scores at a probability of 0.5, by fold, and their mean and deviation over the folds. A
+    score that is not defined, as the detection of flares where there are none, is said to be undefined.
+    """
+    import json
+
+    from sffshards.cli.console import make_progress, print_json
+    from sffshards.evaluation import Inference, choose_device, evaluate_run, find_runs
+
+    inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device))
+    printed = []
+    for run, horizon in find_runs(runs).items():
+        scores = evaluate_run(
+            run,
+            choose_build(shards, horizon),
+            folds=None if fold is None else [fold],
+            inference=inference,
+            force=force,
+            progress=make_progress(),
+        )
+        printed.append(format_scores(scores))
+    if as_json:
+        print_json([json.loads((run / "scores.json").read_text()) for run in find_runs(runs)])
+    else:
+        print("\n\n".join(printed))
+
+
+def format_scores(scores: RunScores) -> str:
+    """Lay out a run's scores: a line a stage, mean and deviation over the folds, and why some are undefined."""
+    from sffshards.cli.console import format_table
+    from sffshards.evaluation import ScoreName, explain_undefined, format_summary
+
+    of = {(s.stage, s.score): s for s in scores.summary}
+    rows = [[str(stage), *(format_summary(of[stage, name]) for name in ScoreName)] for stage in Stage]
+    num_folds = len(scores.records)
+    title = f"{scores.run}: {num_folds} fold{'s' if num_folds > 1 else ''}, probability 0.5 and above is a forecast"
+    table = format_table(["set", *ScoreName], rows)
+    reasons: dict[tuple[int, Stage, str], list[str]] = {}
+    for stage in scores.stages:
+        for name in ScoreName:
+            reason = explain_undefined(name, stage.table)
+            if reason is not None:
+                reasons.setdefault((stage.fold, stage.stage, reason), []).append(str(name))
+    notes = [f"  fold {f} {s}: {', '.join(names)} undefined: {why}" for (f, s, why), names in reasons.items()]
+    return "\n".join([title, *("  " + line for line in table.splitlines()), *notes])

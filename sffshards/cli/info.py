@@ -1,0 +1,176 @@
+"""`sffshards info`: what builds hold, and which shards make up a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sffshards.cli.options import HorizonOption, JsonOption, ProtocolOption, ShardsArgument, choose_build
+from sffshards.records import Kind, Part, Protocol, Stage, Variant
+
+if TYPE_CHECKING:
+    from sffshards.shards import Manifest
+
+__all__ = ["EXAMPLES", "info"]
+
+EXAMPLES = (
+    ("sffshards info", "every build in shards/"),
+    ("sffshards info --horizon 48h --variant oTV", "the sets of a variant, all folds"),
+    ("sffshards info shards/48h --variant oTV --fold 0 --stage train --urls", "the tars of a set, for any reader"),
+    ("sffshards info shards/48h --keys", "the keys of all samples"),
+)
+
+
+def info(
+    shards: ShardsArgument = Path("shards"),
+    horizon: HorizonOption = None,
+    variant: Annotated[Variant | None, typer.Option(help="Show the sets of a variant.", show_default=False)] = None,
+    fold: Annotated[int | None, typer.Option(min=0, max=4, help="Only of this fold.", show_default=False)] = None,
+    stage: Annotated[Stage | None, typer.Option(help="Only of this stage.", show_default=False)] = None,
+    protocol: ProtocolOption = Protocol.PAPER,
+    urls: Annotated[bool, typer.Option("--urls", help="Print the paths of a set's tars, one a line.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Print the keys of the samples, one a line.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what builds hold: samples, classes, sizes, sources, and the sets that they make up."""
+    from sffshards.cli.console import print_json
+    from sffshards.errors import InputError
+    from sffshards.shards import MANIFEST_NAME, find_builds, read_manifest
+
+    if variant is None and (urls or fold is not None or stage is not None):
+        raise InputError("--variant", expected="a variant", found="none", fix="add --variant, such as --variant oTV")
+    if urls or keys:
+        folder = choose_build(shards, horizon)
+        _print_names(folder, variant=variant, fold=fold, stage=stage, protocol=protocol, keys=keys)
+        return
+    builds = {folder: read_manifest(folder / MANIFEST_NAME) for folder in find_builds(shards)}
+    chosen = {folder: manifest for folder, manifest in builds.items() if horizon in (None, manifest.horizon)}
+    described = []
+    for folder, manifest in chosen.items():
+        if variant is None:
+            described.append(_describe_build(folder, manifest))
+        else:
+            described.append(_describe_sets(folder, manifest, variant, fold=fold, stage=stage, protocol=protocol))
+    if as_json:
+        print_json(described)
+        return
+    print("\n\n".join(_format_sets(d) if variant else _format_build(d) for d in described))
+
+
+def _print_names(
+    folder: Path, *, variant: Variant | None, fold: int | None, stage: Stage | None, protocol: Protocol, keys: bool
+) -> None:
+    """Print paths of tars, or keys, of a set, or of the whole build."""
+    from sffshards.errors import InputError
+    from sffshards.shards import open_build
+
+    with open_build(folder) as build:
+        groups = tuple(build.manifest.groups)
+        if variant is not None:
+            if fold is None or stage is None:
+                raise InputError(
+                    "--variant", expected="a fold and a stage with it", found="none", fix="add --fold and --stage"
+                )
+            groups = build.manifest.stage_groups(variant, stage, fold=fold, protocol=protocol)
+        if keys:
+            lines = [key.decode("ascii") for key in build.index["key"][build.group_rows(groups)]]
+        else:
+            lines = [str(folder / name) for name in build.manifest.shard_names(groups)]
+    print("\n".join(lines))
+
+
+def _describe_build(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    inputs = manifest.inputs
+    sizes = {shard.name: shard.size_bytes for shard in manifest.shards}
+    return {
+        "build": str(folder),
+        "horizon": inputs.horizon,
+        "codec": inputs.codec,
+        "encoder": inputs.encoder,
+        "program_version": inputs.program_version,
+        "manifest_sha256": manifest.sha256,
+        "num_images": inputs.num_images,
+        "num_skipped_sequences": manifest.num_skipped_sequences,
+        "skipped_frames": inputs.skipped_frames,
+        "size_bytes": manifest.size_bytes,
+        "groups": {
+            name: {
+                "num_samples": group.num_samples,
+                "num_positive": group.num_positive,
+                "num_shards": len(group.shards),
+                "size_bytes": sum(sizes[shard] for shard in group.shards),
+            }
+            for name, group in manifest.groups.items()
+        },
+    }
+
+
+def _format_build(described: dict[str, Any]) -> str:
+    from sffshards.cli.console import format_bytes, format_table
+
+    rows = []
+    for part in Part:
+        base, over = (described["groups"][f"{part}/{kind}"] for kind in Kind)
+        numbers = [base["num_samples"], base["num_positive"], over["num_samples"]]
+        sizes = [base["num_shards"] + over["num_shards"], format_bytes(base["size_bytes"] + over["size_bytes"])]
+        rows.append([str(part), *(f"{n:,}" for n in numbers), str(sizes[0]), str(sizes[1])])
+    groups = described["groups"].values()
+    total = [sum(g["num_samples"] for name, g in described["groups"].items() if name.endswith(kind)) for kind in Kind]
+    num_positive = sum(g["num_positive"] for name, g in described["groups"].items() if name.endswith(Kind.BASE))
+    num_shards, size = sum(g["num_shards"] for g in groups), format_bytes(described["size_bytes"])
+    rows.append(["all", f"{total[0]:,}", f"{num_positive:,}", f"{total[1]:,}", str(num_shards), size])
+    table = format_table(["part", "sequences", "positive", "further views", "shards", "size"], rows)
+    maker = f"sffshards {described['program_version']} ({described['encoder']})"
+    lines = [
+        f"{described['build']}: flares of class M and above within {described['horizon']}, {described['codec']}",
+        f"  from {described['num_images']:,} images, by {maker}; manifest {described['manifest_sha256'][:16]}",
+    ]
+    if described["num_skipped_sequences"]:
+        lines.append(
+            f"  {described['num_skipped_sequences']:,} sequences left out for "
+            f"{len(described['skipped_frames']):,} images that cannot be used"
+        )
+    return "\n".join([*lines, *("  " + line for line in table.splitlines())])
+
+
+def _describe_sets(
+    folder: Path, manifest: Manifest, variant: Variant, *, fold: int | None, stage: Stage | None, protocol: Protocol
+) -> dict[str, Any]:
+    from sffshards.splits import NUM_FOLDS
+
+    sets = []
+    for of_fold in range(NUM_FOLDS) if fold is None else [fold]:
+        for of_stage in Stage if stage is None else [stage]:
+            groups = manifest.stage_groups(variant, of_stage, fold=of_fold, protocol=protocol)
+            num_negative, num_positive = manifest.class_counts(groups)
+            sets.append(
+                {
+                    "fold": of_fold,
+                    "stage": of_stage,
+                    "groups": list(groups),
+                    "num_samples": num_negative + num_positive,
+                    "num_positive": num_positive,
+                    "shards": list(manifest.shard_names(groups)),
+                }
+            )
+    return {"build": str(folder), "variant": variant, "protocol": protocol, "sets": sets}
+
+
+def _format_sets(described: dict[str, Any]) -> str:
+    from sffshards.cli.console import format_table
+
+    rows = [
+        [
+            f"fold {s['fold']} {s['stage']}",
+            f"{s['num_samples']:,}",
+            f"{s['num_positive']:,}",
+            str(len(s["shards"])),
+            " ".join(s["groups"]),
+        ]
+        for s in described["sets"]
+    ]
+    table = format_table(["set", "samples", "positive", "shards", "groups"], rows, left=(0, 4))
+    title = f"{described['build']}: variant {described['variant']}, protocol {described['protocol']}"
+    return "\n".join([title, *("  " + line for line in table.splitlines())])

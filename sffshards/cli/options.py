@@ -1,0 +1,89 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sffshards.errors import InputError
+from sffshards.records import Horizon, Protocol, Variant
+
+__all__ = [
+    "DataArgument",
+    "ForceOption",
+    "HorizonOption",
+    "ImagesOption",
+    "JsonOption",
+    "LabelsOption",
+    "ProtocolOption",
+    "SeedOption",
+    "ShardsArgument",
+    "ShardsOption",
+    "VariantOption",
+    "WorkersOption",
+    "choose_build",
+    "count_workers",
+]
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of the data: magnetogram_jpg/, M24/, M48/, or the published Seq_Magnetogram/ layout.",
+        show_default=True,
+    ),
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="Folder of the images, where it is not in the data's folder.", show_default=False)
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the label lists, where it is not in the data's folder.", show_default=False),
+]
+ShardsArgument = Annotated[Path, typer.Argument(help="A build, or a folder of builds.", show_default=True)]
+ShardsOption = Annotated[Path, typer.Option(help="A build, or a folder of builds.", show_default=True)]
+HorizonOption = Annotated[
+    Horizon | None, typer.Option(help="24h or 48h; may be left out where there is only one.", show_default=False)
+]
+VariantOption = Annotated[
+    Variant,
+    typer.Option(help="Where positives are oversampled: nowhere, train, train and validation, or test too."),
+]
+ProtocolOption = Annotated[
+    Protocol,
+    typer.Option(
+        help="paper: four training parts, exact class weights. published: as the authors' programs, whose 24h one "
+        "trains on three parts and whose class weights lose each set's first row."
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes to use.  [default: one a processor]", show_default=False),
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def count_workers(workers: int | None) -> int:
+    """Give the number of processes to use."""
+    from sffshards.parallel import default_workers
+
+    return default_workers() if workers is None else workers
+
+
+def choose_build(place: Path, horizon: Horizon | None) -> Path:
+    """Find the one build that is meant; raises `InputError` where there are several or none."""
+    from sffshards.shards import MANIFEST_NAME, find_builds, read_manifest
+
+    builds = {folder: read_manifest(folder / MANIFEST_NAME).horizon for folder in find_builds(place)}
+    chosen = [folder for folder, of_folder in builds.items() if horizon in (None, of_folder)]
+    if len(chosen) == 1:
+        return chosen[0]
+    raise InputError(
+        place,
+        expected="one build" if horizon is None else f"one build of {horizon}",
+        found=", ".join(f"{folder} ({of_folder})" for folder, of_folder in builds.items()),
+        fix="say --horizon 24h or 48h, or name the build's own folder with --shards",
+    )

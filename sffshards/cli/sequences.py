@@ -1,0 +1,46 @@
+"""`sffshards sequences`: label lists to the published sequence lists and Seqs16 files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["EXAMPLES", "sequences"]
+
+EXAMPLES = (
+    ("sffshards sequences data/M48/*.txt", "the sequence lists of all parts, into seqs/"),
+    ("sffshards sequences my_list.txt --out my_seqs", "of a list of your own"),
+)
+
+
+def sequences(
+    lists: Annotated[list[Path], typer.Argument(help="Label lists; sequence lists among them are passed over.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("seqs"),
+    files: Annotated[bool, typer.Option(help="Write a file a sequence into Seqs16/, too.")] = True,
+) -> None:
+    """Write the published sequence lists (Seq16_*.txt) and Seqs16 files of label lists.
+
+    A sequence ends at every row of a list: the last up to 16 frames of the same HARP. `build` does not need these
+    files; they are for those who use the published programs.
+    """
+    from sffshards.cli.console import make_progress
+    from sffshards.labels import read_label_list
+    from sffshards.names import SEQUENCE_LIST_PREFIX
+    from sffshards.records import Part
+    from sffshards.sequences import build_sequences, sequence_list_name, write_sequence_files, write_sequence_list
+
+    progress = make_progress()
+    # All lists are read before anything is written, so that a malformed one leaves nothing half-done.
+    rows = {path: read_label_list(path) for path in lists if not path.name.startswith(SEQUENCE_LIST_PREFIX)}
+    for path, labelled in rows.items():
+        made = build_sequences(labelled, part=Part.TEST)
+        if files:
+            with progress.task(f"Write {out / 'Seqs16'}", len(made)) as advance:
+                write_sequence_files(out / "Seqs16", made, advance=advance)
+        write_sequence_list(out / sequence_list_name(path), made)
+        print(f"{out / sequence_list_name(path)}: {len(made):,} sequences, {sum(s.label for s in made):,} positive")
+    for path in lists:
+        if path not in rows:
+            print(f"{path}: passed over, a sequence list already")

@@ -1,0 +1,39 @@
+"""`sffshards show`: a picture of a sequence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sffshards.cli.options import HorizonOption, ShardsOption, choose_build
+
+__all__ = ["EXAMPLES", "show"]
+
+EXAMPLES = (
+    ("sffshards show", "the first positive sequence of the test part"),
+    ("sffshards show hmi.sharp_720s.377.20110213_000000_TAI.to.20110214_000000_TAI", "one by its published name"),
+    ("sffshards show harp00377-20110213T000000-20110214T000000 --out sheet.png", "one by its key"),
+)
+
+
+def show(
+    sequence: Annotated[
+        str | None,
+        typer.Argument(help="Sequence name or sample key.  [default: the first positive of Test]", show_default=False),
+    ] = None,
+    shards: ShardsOption = Path("shards"),
+    horizon: HorizonOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file to write.  [default: <key>.png here]", show_default=False)
+    ] = None,
+) -> None:
+    """Write a contact sheet of a sequence: its 16 frames with times and gaps, its label and its views."""
+    from sffshards.shards import open_build
+    from sffshards.sheet import write_sheet
+
+    folder = choose_build(shards, horizon)
+    with open_build(folder) as build:
+        path = write_sheet(build, sequence=sequence, out=out)
+    print(path)

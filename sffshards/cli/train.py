@@ -1,0 +1,99 @@
+"""`sffshards train`: shards to trained folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sffshards.cli.options import (
+    ForceOption,
+    HorizonOption,
+    ProtocolOption,
+    SeedOption,
+    ShardsOption,
+    VariantOption,
+    choose_build,
+)
+from sffshards.records import ModelName, Precision, Protocol, Variant
+
+__all__ = ["EXAMPLES", "train"]
+
+EXAMPLES = (
+    ("sffshards train --variant oTV", "the published recipe, all five folds, into runs/48h/oTV/"),
+    ("sffshards train --variant oTV --fold 0 --epochs 5", "one fold, for a look"),
+    ("sffshards train --model mvit_tiny --batch-size 8", "a small network, without a GPU"),
+    ("sffshards train --devices 4 --precision bf16-mixed", "four GPUs; a step then takes four times --batch-size"),
+)
+
+
+def train(
+    shards: ShardsOption = Path("shards"),
+    horizon: HorizonOption = None,
+    variant: VariantOption = Variant.BASE,
+    fold: Annotated[str, typer.Option(help="0 to 4, or all, one after the other.", metavar="<all|0..4>")] = "all",
+    out: Annotated[Path, typer.Option(help="Folder that gets HORIZON/VARIANT/fold0..4/.")] = Path("runs"),
+    model: Annotated[
+        ModelName, typer.Option(help="mvit_v2_s as published, or mvit_tiny, a small one for trials.")
+    ] = ModelName.MVIT_V2_S,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="kinetics400, none, or a file of weights.  [default: kinetics400 for mvit_v2_s, else none]",
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips a step on each device.")] = 10,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Adam's rate at first.  [default: 1e-7 for mvit_v2_s, 3e-4 else]", show_default=False),
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Numbers to compute in.")] = Precision.FLOAT32,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ...")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices to train on.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads a device that read and decode ahead.")] = 2,
+    protocol: ProtocolOption = Protocol.PAPER,
+    seed: SeedOption = 123,
+    force: ForceOption = False,
+) -> None:
+    """Train on the sets of a variant by the published recipe, fold by fold.
+
+    Adam, cross-entropy with class weights 1 - n/N of each set, learning rate cut to a tenth after two epochs without a
+    lower validation loss, end after ten. A fold that is done is kept; one that was stopped goes on after its last
+    whole epoch.
+    """
+    from sffshards.cli.console import make_progress
+    from sffshards.errors import InputError
+    from sffshards.shards import MANIFEST_NAME, read_manifest
+    from sffshards.splits import NUM_FOLDS
+
+    numbers = {str(k): [k] for k in range(NUM_FOLDS)} | {"all": list(range(NUM_FOLDS))}
+    if fold not in numbers:
+        raise InputError("--fold", expected="all, or 0 to 4", found=fold, fix="choose one")
+    build = choose_build(shards, horizon)
+    run = out / read_manifest(build / MANIFEST_NAME).horizon / variant
+
+    from sffshards.training import TrainingOptions, train_folds
+
+    options = TrainingOptions(
+        variant=variant,
+        protocol=protocol,
+        model=model,
+        weights=model.default_weights if weights is None else weights,
+        max_epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=model.default_learning_rate if lr is None else lr,
+        precision=precision,
+        accelerator=accelerator,
+        devices=devices,
+        num_threads=threads,
+        seed=seed,
+    )
+    records = train_folds(build, run, options, folds=numbers[fold], force=force, progress=make_progress())
+    for record in records:
+        best = record.best
+        if best is not None:
+            print(f"fold {record.fold}: valid_loss {best.valid_loss:.6f} after epoch {best.epoch}, {best.name}")
+    print(f"{run}: {len(records)} folds trained; score them with `sffshards evaluate {run}`")

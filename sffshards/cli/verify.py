@@ -1,0 +1,62 @@
+"""`sffshards verify`: is a build whole, and does it show its sources?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sffshards.cli.options import (
+    ImagesOption,
+    JsonOption,
+    LabelsOption,
+    ShardsArgument,
+    WorkersOption,
+    count_workers,
+)
+
+__all__ = ["EXAMPLES", "verify"]
+
+EXAMPLES = (
+    ("sffshards verify", "every byte of every build in shards/, against their manifests"),
+    ("sffshards verify shards/48h --deep", "and every sample's pixels against the images in data/"),
+)
+
+
+def verify(
+    shards: ShardsArgument = Path("shards"),
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Decode every sample, too, and compare it with its source images.")
+    ] = False,
+    data: Annotated[Path, typer.Option(help="Folder of the data, for --deep.")] = Path("data"),
+    images: ImagesOption = None,
+    labels: LabelsOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-read every byte of builds and compare it with their manifests.
+
+    Exit code 0: whole. Exit code 2: damaged; a line on standard error for every shard or sample that is.
+    """
+    from sffshards.cli.console import make_progress, print_json
+    from sffshards.layout import find_data
+    from sffshards.shards import find_builds, verify_build, verify_build_deep
+
+    layout = find_data(data, images=images, labels=labels) if deep else None
+    problems = {}
+    for folder in find_builds(shards):
+        found = verify_build(folder, workers=count_workers(workers), progress=make_progress())
+        if layout is not None and not found:
+            found = verify_build_deep(folder, layout, workers=count_workers(workers), progress=make_progress())
+        problems[str(folder)] = [str(problem) for problem in found]
+    if as_json:
+        print_json(problems)
+    for build, of_build in problems.items():
+        for problem in of_build:
+            print(f"error: {problem}", file=sys.stderr)
+        if not as_json:
+            print(f"{build}: {f'{len(of_build)} damaged' if of_build else 'whole'}")
+    if any(problems.values()):
+        raise typer.Exit(2)

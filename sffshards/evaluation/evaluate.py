@@ -1,0 +1,94 @@
+"""Score every fold of a run: predict its sets with its best checkpoint, count, and sum up over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sffshards.errors import ConflictError, InputError
+from sffshards.evaluation.predict import Inference, predict_fold
+from sffshards.evaluation.records import RunScores, score_stage, summarise_scores
+from sffshards.evaluation.scores import count_outcomes
+from sffshards.evaluation.tables import write_scores
+from sffshards.progress import Progress
+from sffshards.shards import Build, open_build
+from sffshards.training import FoldRecord, find_folds, read_record
+
+__all__ = ["evaluate_run"]
+
+
+def evaluate_run(
+    run: Path,
+    build: Path,
+    *,
+    folds: Iterable[int] | None,
+    inference: Inference,
+    force: bool,
+    progress: Progress,
+) -> RunScores:
+    """Predict and score the folds of a run.
+
+    Writes ``predictions-<stage>.csv`` in each fold's folder, and ``scores.json`` and ``scores.csv`` in the run's.
+
+    Parameters
+    ----------
+    run
+        Folder of the run, such as ``runs/48h/oTV``.
+    build
+        Folder of the build that it was trained on.
+    folds
+        Which folds; None for all that are there.
+    inference
+        How to compute.
+    force
+        Predict anew even where tables of the same checkpoint lie.
+    progress
+        Told how far the work is.
+
+    Raises
+    ------
+    InputError
+        If a fold is not there, or its checkpoint cannot be used.
+    ConflictError
+        If a fold was trained on another build.
+    """
+    records = _read_records(run, folds)
+    stages = []
+    with open_build(build) as opened:
+        for folder, record in records.items():
+            _check_build(folder, record, opened)
+        for folder, record in records.items():
+            if not record.finished:
+                progress.note(f"{folder}: training is not finished; its best epoch so far is scored")
+            tables = predict_fold(folder, record, opened, inference=inference, force=force, progress=progress)
+            for stage, predictions in tables.items():
+                counts = count_outcomes(predictions.label, predictions.probability)
+                stages.append(score_stage(record.fold, stage, counts))
+    scores = RunScores(run=run, records=tuple(records.values()), stages=tuple(stages), summary=summarise_scores(stages))
+    write_scores(scores)
+    return scores
+
+
+def _read_records(run: Path, folds: Iterable[int] | None) -> dict[Path, FoldRecord]:
+    found = find_folds(run)
+    chosen = list(found) if folds is None else sorted(set(folds))
+    missing = [fold for fold in chosen if fold not in found]
+    if missing:
+        raise InputError(
+            run,
+            expected=f"fold {missing[0]}",
+            found=f"folds {', '.join(str(fold) for fold in found)} only",
+            fix=f"train it with `sffshards train --fold {missing[0]}`",
+        )
+    return {found[fold]: read_record(found[fold]) for fold in chosen}
+
+
+def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:
+    sha256 = build.manifest.sha256
+    if record.manifest_sha256 != sha256:
+        raise ConflictError(
+            folder,
+            expected=f"a fold trained on {build.folder} (build {sha256[:12]})",
+            found=f"one trained on the {record.horizon} build {record.manifest_sha256[:12]}",
+            fix="name the folder of that build with --shards, or train again with --force",
+        )

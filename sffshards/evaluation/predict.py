@@ -1,0 +1,169 @@
+"""Predict the sets of a fold with its best checkpoint, each sample once; what was predicted before is kept.
+
+Shapes: B batch, K 2 classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sffshards.atomic import storage_errors, write_atomic
+from sffshards.errors import InputError
+from sffshards.evaluation.predictions import Predictions, build_predictions, read_predictions, write_predictions
+from sffshards.loading import ClipLoader, PlanSource
+from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
+from sffshards.progress import Advance, Progress
+from sffshards.records import Stage
+from sffshards.shards import Build
+from sffshards.training import FoldRecord
+
+__all__ = ["Inference", "predict_fold", "predict_rows", "predictions_path"]
+
+_SEAL_NAME = "predictions.json"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inference:
+    """How predictions are computed; none of it changes them by more than rounding."""
+
+    batch_size: int
+    num_threads: int
+    """Threads that read ahead."""
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError("--batch-size", expected="at least 1", found=str(self.batch_size), fix="choose another")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seal:
+    """From which bytes a fold's predictions came, and their own checksums by stage."""
+
+    format_version: int
+    checkpoint: str
+    checkpoint_sha256: str
+    manifest_sha256: str
+    stages: dict[str, str]
+
+
+def predictions_path(folder: Path, stage: Stage) -> Path:
+    """Give the path of a fold's table, such as ``fold0/predictions-test.csv``."""
+    return folder / f"predictions-{stage}.csv"
+
+
+def predict_fold(
+    folder: Path, record: FoldRecord, build: Build, *, inference: Inference, force: bool, progress: Progress
+) -> dict[Stage, Predictions]:
+    """Predict the training, validation and test set of a fold, and write their tables.
+
+    Parameters
+    ----------
+    folder, record
+        Of the fold.
+    build
+        That it was trained on.
+    inference
+        How to compute.
+    force
+        Predict anew even where tables of the same checkpoint lie.
+    progress
+        Told how far the work is.
+
+    Raises
+    ------
+    InputError
+        If the fold has no checkpoint yet, or it is damaged or of another network.
+    """
+    if record.best is None:
+        raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
+    path = folder / record.best.name
+    seal = _Seal(
+        format_version=_FORMAT_VERSION,
+        checkpoint=path.name,
+        checkpoint_sha256=_hash_file(path, expected="the fold's best checkpoint"),
+        manifest_sha256=record.manifest_sha256,
+        stages={} if force else _kept_stages(folder),
+    )
+    if not force and _read_seal(folder) == asdict(seal) and len(seal.stages) == len(Stage):
+        return {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
+    model = build_model(record.options.model, weights=NO_WEIGHTS)
+    load_checkpoint(model, path, model_name=record.options.model)
+    tables = {}
+    for stage in Stage:
+        options = record.options
+        rows = build.stage_rows(options.variant, stage, fold=record.fold, protocol=options.protocol)
+        with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
+            probabilities = predict_rows(model, build, np.sort(rows), inference=inference, advance=advance)
+        tables[stage] = build_predictions(build, np.sort(rows), probabilities)
+        write_predictions(predictions_path(folder, stage), tables[stage])
+    content = asdict(seal) | {"stages": _kept_stages(folder)}
+    write_atomic(folder / _SEAL_NAME, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+    return tables
+
+
+def predict_rows(
+    model: nn.Module, build: Build, rows: NDArray[np.int64], *, inference: Inference, advance: Advance
+) -> NDArray[np.float64]:
+    """Give the probability of a flare for rows of a build's index.
+
+    Parameters
+    ----------
+    model
+        From `sffshards.models.build_model`; it is moved to the device and left in evaluation mode.
+    build, rows
+        Which samples.
+    inference
+        How to compute.
+    advance
+        Told the number of samples done.
+
+    Returns
+    -------
+    float64 of the length of ``rows``, in their order
+    """
+    source = PlanSource(
+        rows=rows, global_batch=inference.batch_size, num_ranks=1, rank=0, seed=0, shuffle=False, epoch=lambda: 0
+    )
+    model.to(inference.device).eval()
+    parts = [np.empty(0)]
+    with torch.inference_mode():
+        for batch in ClipLoader(build, source, num_threads=inference.num_threads):
+            logits_BK = model(scale_clips(batch.clips_BTHW.to(inference.device))).cpu().double()
+            # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
+            probability_B = torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])
+            parts.append(probability_B[batch.mask_B].numpy())
+            advance(batch.num_real)
+    return np.concatenate(parts)
+
+
+def _kept_stages(folder: Path) -> dict[str, str]:
+    """Give the checksums of the tables that lie there."""
+    paths = {stage: predictions_path(folder, stage) for stage in Stage}
+    return {
+        str(stage): _hash_file(path, expected="a table that can be read")
+        for stage, path in paths.items()
+        if path.is_file()
+    }
+
+
+def _read_seal(folder: Path) -> object:
+    try:
+        content: object = json.loads((folder / _SEAL_NAME).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def _hash_file(path: Path, *, expected: str) -> str:
+    with storage_errors(path, expected=expected), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,85 @@
+"""The scores of a run as plain values: by fold and stage, and summed up over folds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sffshards.evaluation.scores import ContingencyTable, ScoreName, compute_score, format_score
+from sffshards.records import Stage
+from sffshards.training import FoldRecord
+
+__all__ = ["RunScores", "StageScores", "Summary", "format_summary", "score_stage", "summarise_scores"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageScores:
+    """The scores of a fold's set."""
+
+    fold: int
+    stage: Stage
+    table: ContingencyTable
+    scores: dict[ScoreName, float]
+    """nan where undefined."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """A score of a stage over the folds."""
+
+    stage: Stage
+    score: ScoreName
+    num_defined: int
+    """Folds in which it is defined, over which the mean is."""
+    mean: float
+    """nan where none is."""
+    deviation: float
+    """Sample standard deviation (n - 1); nan below two folds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunScores:
+    """The scores of a run, at the threshold `sffshards.evaluation.THRESHOLD`."""
+
+    run: Path
+    records: tuple[FoldRecord, ...]
+    stages: tuple[StageScores, ...]
+    """Fold by fold: training, validation, test."""
+    summary: tuple[Summary, ...]
+    """Stage by stage, score by score."""
+
+
+def score_stage(fold: int, stage: Stage, table: ContingencyTable) -> StageScores:
+    """Compute all scores of a table."""
+    return StageScores(
+        fold=fold, stage=stage, table=table, scores={name: compute_score(name, table) for name in ScoreName}
+    )
+
+
+def summarise_scores(stages: Iterable[StageScores]) -> tuple[Summary, ...]:
+    """Give mean and sample standard deviation of each score over the folds in which it is defined."""
+    every = list(stages)
+    summaries = []
+    for stage in Stage:
+        for name in ScoreName:
+            values = [s.scores[name] for s in every if s.stage is stage and not math.isnan(s.scores[name])]
+            summaries.append(
+                Summary(
+                    stage=stage,
+                    score=name,
+                    num_defined=len(values),
+                    mean=statistics.fmean(values) if values else math.nan,
+                    deviation=statistics.stdev(values) if len(values) > 1 else math.nan,
+                )
+            )
+    return tuple(summaries)
+
+
+def format_summary(summary: Summary) -> str:
+    """Give a score's mean and deviation over the folds, as far as they are defined, for a table."""
+    if math.isnan(summary.deviation):
+        return format_score(summary.mean)
+    return f"{format_score(summary.mean)} \u00b1 {format_score(summary.deviation)}"

@@ -1,0 +1,79 @@
+"""The files of a run's scores: ``scores.json`` for programs, ``scores.csv`` for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from sffshards.atomic import write_atomic
+from sffshards.evaluation.records import RunScores
+from sffshards.evaluation.scores import THRESHOLD, ScoreName, explain_undefined
+
+__all__ = ["JSON_NAME", "TABLE_NAME", "write_scores"]
+
+JSON_NAME = "scores.json"
+TABLE_NAME = "scores.csv"
+FORMAT_VERSION = 1
+_UNDEFINED = "undefined"
+
+
+def write_scores(scores: RunScores) -> None:
+    """Write a run's scores into its folder; what is undefined is null in JSON, with its reason, and said so in CSV."""
+    text = json.dumps(_to_json(scores), indent=1, allow_nan=False) + "\n"
+    write_atomic(scores.run / JSON_NAME, text.encode("ascii"))
+    write_atomic(scores.run / TABLE_NAME, _to_csv(scores).encode("ascii"))
+
+
+def _to_json(scores: RunScores) -> dict[str, Any]:
+    options = scores.records[0].options
+    return {
+        "format_version": FORMAT_VERSION,
+        "horizon": scores.records[0].horizon,
+        "variant": options.variant,
+        "protocol": options.protocol,
+        "model": options.model,
+        "manifest_sha256": scores.records[0].manifest_sha256,
+        "threshold": THRESHOLD,
+        "folds": [
+            {
+                "fold": s.fold,
+                "stage": s.stage,
+                "counts": asdict(s.table),
+                "scores": {name: _nullable(value) for name, value in s.scores.items()},
+                "undefined": {
+                    name: reason for name in ScoreName if (reason := explain_undefined(name, s.table)) is not None
+                },
+            }
+            for s in scores.stages
+        ],
+        "summary": [
+            asdict(s) | {"mean": _nullable(s.mean), "deviation": _nullable(s.deviation)} for s in scores.summary
+        ],
+    }
+
+
+def _to_csv(scores: RunScores) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["fold", "stage", "tp", "fp", "fn", "tn", *ScoreName])
+    for s in scores.stages:
+        values = [_cell(s.scores[name]) for name in ScoreName]
+        writer.writerow([s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn, *values])
+    for stage in dict.fromkeys(s.stage for s in scores.summary):
+        of_stage = {s.score: s for s in scores.summary if s.stage is stage}
+        writer.writerow(["mean", stage, *[""] * 4, *(_cell(of_stage[name].mean) for name in ScoreName)])
+        writer.writerow(["deviation", stage, *[""] * 4, *(_cell(of_stage[name].deviation) for name in ScoreName)])
+        writer.writerow(["folds defined", stage, *[""] * 4, *(of_stage[name].num_defined for name in ScoreName)])
+    return text.getvalue()
+
+
+def _nullable(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _cell(value: float) -> str:
+    return _UNDEFINED if math.isnan(value) else repr(value)

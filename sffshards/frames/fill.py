@@ -1,0 +1,236 @@
+"""Fill the frame store: find the images, check them, decode and resize in parallel those that it lacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from sffshards.atomic import storage_errors
+from sffshards.errors import DamageError, ImageError
+from sffshards.frames.image import check_image, decode_image, read_bytes, resize_frame
+from sffshards.frames.store import FrameRecord, FrameStore, write_frames
+from sffshards.names import IMAGE_SUFFIX
+from sffshards.parallel import WorkerPool, chunked
+from sffshards.progress import Progress
+from sffshards.records import FRAME_SIDE
+
+__all__ = ["FillReport", "ImageFile", "fill_store", "find_images"]
+
+_CHUNK = 64
+"""Images a decoding task: a few milliseconds of messages to a tenth of a second of work, in 3 MB."""
+
+_CHECK_CHUNK = 4096
+"""Stored frames a checking task, each of which reads the journal anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFile:
+    """An image as the folder lists it."""
+
+    name: str
+    """The frame's published name."""
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FillReport:
+    """What filling the store did."""
+
+    num_decoded: int
+    """Images decoded now."""
+    num_kept: int
+    """Frames that the store had from unchanged images, checked against their checksums."""
+    bad: dict[str, str] = field(default_factory=dict)
+    """Frames that could not be had, by name, and what was found instead."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Chunk:
+    """A task for a worker: images, and the first of the rows that they go to."""
+
+    images: tuple[ImageFile, ...]
+    store: Path
+    first_row: int
+
+
+def find_images(folder: Path, names: Iterable[str]) -> tuple[list[ImageFile], dict[str, str]]:
+    """Look for the images of frames in a folder, which is listed once.
+
+    Returns
+    -------
+    images, missing
+        The images that are there, in the order of ``names``; the frames that have none, as `FillReport.bad`.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be listed.
+    """
+    with storage_errors(folder, expected="a folder of images"), os.scandir(folder) as entries:
+        listed = {entry.name: entry for entry in entries if entry.name.endswith(IMAGE_SUFFIX)}
+    images, missing = [], {}
+    for name in names:
+        entry = listed.get(f"{name}{IMAGE_SUFFIX}")
+        if entry is None:
+            missing[name] = "no such file"
+            continue
+        with storage_errors(entry.path):
+            stat = entry.stat()
+        images.append(ImageFile(name=name, path=Path(entry.path), size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns))
+    return images, missing
+
+
+def fill_store(
+    store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, strict: bool, progress: Progress
+) -> FillReport:
+    """Bring frames of all images into the store; those that it has from the same files are only checked.
+
+    The caller holds the lock of the store's folder.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    images
+        The images wanted.
+    pool
+        Runs the work.
+    strict
+        Whether a bad image is an error; otherwise it is reported.
+    progress
+        Told how far the work is.
+
+    Raises
+    ------
+    ImageError
+        If ``strict`` and an image cannot be used; it is found before any is decoded where its first or last bytes tell.
+    StorageError
+        If the disk has no room for the frames.
+    """
+    store.trim_journal()
+    had = [image for image in images if _is_current(store, image)]
+    store.drop(_find_damaged(store, had, pool=pool, progress=progress))
+    wanted = [image for image in images if not _is_current(store, image)]
+    bad = _check_images(wanted, pool=pool, strict=strict, progress=progress)
+    good = [image for image in wanted if image.name not in bad]
+    bad |= _decode_images(store, good, pool=pool, strict=strict, progress=progress)
+    num_decoded = sum(image.name not in bad for image in good)
+    return FillReport(num_decoded=num_decoded, num_kept=len(images) - len(wanted), bad=bad)
+
+
+def _is_current(store: FrameStore, image: ImageFile) -> bool:
+    record = store.get(image.name)
+    return record is not None and (
+        (record.source_size_bytes, record.source_mtime_ns) == (image.size_bytes, image.mtime_ns)
+    )
+
+
+def _find_damaged(
+    store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress
+) -> Iterator[str]:
+    """Re-read the pixels of frames that the store has, and give those that are not as written."""
+    names = [image.name for image in images]
+    if not names:
+        return
+    tasks = ((store.folder, tuple(chunk)) for chunk in chunked(names, _CHECK_CHUNK))
+    with progress.task("Check stored frames", len(names)) as advance:
+        for chunk, damaged in zip(chunked(names, _CHECK_CHUNK), pool.run(_check_stored, tasks), strict=True):
+            yield from damaged
+            advance(len(chunk))
+
+
+def _check_stored(task: tuple[Path, tuple[str, ...]]) -> list[str]:
+    folder, names = task
+    store = FrameStore(folder)
+    frame = np.empty((FRAME_SIDE, FRAME_SIDE), np.uint8)
+    damaged = []
+    for name in names:
+        record = store.get(name)
+        try:
+            if record is not None:
+                store.read_into(record, frame)
+        except DamageError:
+            damaged.append(name)
+    store.close()
+    return damaged
+
+
+def _check_images(images: Sequence[ImageFile], *, pool: WorkerPool, strict: bool, progress: Progress) -> dict[str, str]:
+    """Look at every image's header, so that a bad one is known before hours of decoding the good ones."""
+    bad: dict[str, str] = {}
+    if not images:
+        return bad
+    tasks = [tuple(chunk) for chunk in chunked(images, 4 * _CHUNK)]
+    with progress.task("Check images", len(images)) as advance:
+        for task, errors in zip(tasks, pool.run(_check_chunk, tasks), strict=True):
+            bad |= _collect(errors, strict=strict)
+            advance(len(task))
+    return bad
+
+
+def _check_chunk(images: tuple[ImageFile, ...]) -> dict[str, ImageError]:
+    errors = {}
+    for image in images:
+        try:
+            check_image(read_bytes(image.path), where=image.path)
+        except ImageError as error:
+            errors[image.name] = error
+    return errors
+
+
+def _decode_images(
+    store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, strict: bool, progress: Progress
+) -> dict[str, str]:
+    bad: dict[str, str] = {}
+    if not images:
+        return bad
+    first_row = store.grow(len(images))
+    tasks = [
+        _Chunk(images=tuple(chunk), store=store.array_path, first_row=first_row + number * _CHUNK)
+        for number, chunk in enumerate(chunked(images, _CHUNK))
+    ]
+    with progress.task("Decode and resize images", len(images)) as advance:
+        for task, (records, errors) in zip(tasks, pool.run(_decode_chunk, tasks), strict=True):
+            store.append(records)
+            bad |= _collect(errors, strict=strict)
+            advance(len(task.images))
+    return bad
+
+
+def _decode_chunk(chunk: _Chunk) -> tuple[list[FrameRecord], dict[str, ImageError]]:
+    """Decode and resize a chunk's images into their rows; a bad image leaves its row a hole."""
+    frames = np.zeros((len(chunk.images), FRAME_SIDE, FRAME_SIDE), np.uint8)
+    records, errors = [], {}
+    for slot, image in enumerate(chunk.images):
+        try:
+            data = read_bytes(image.path)
+            frames[slot] = resize_frame(decode_image(data, where=image.path))
+        except ImageError as error:
+            errors[image.name] = error
+            continue
+        records.append(
+            FrameRecord(
+                row=chunk.first_row + slot,
+                name=image.name,
+                source_size_bytes=image.size_bytes,
+                source_mtime_ns=image.mtime_ns,
+                source_xxh3=xxh3_64_intdigest(data),
+                pixels_xxh3=xxh3_64_intdigest(frames[slot].data),
+            )
+        )
+    write_frames(chunk.store, chunk.first_row, frames)
+    return records, errors
+
+
+def _collect(errors: dict[str, ImageError], *, strict: bool) -> dict[str, str]:
+    if strict:
+        for error in errors.values():
+            raise error
+    return {name: error.found for name, error in errors.items()}

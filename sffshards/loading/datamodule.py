@@ -1,0 +1,112 @@
+"""The sets of a variant and a fold as Lightning takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+
+from sffshards.errors import InputError
+from sffshards.loading.pipeline import ClipLoader, PlanSource
+from sffshards.records import Protocol, Stage, Variant
+from sffshards.shards import open_build
+
+__all__ = ["ShardDataModule"]
+
+
+class ShardDataModule(pl.LightningDataModule):
+    """Training, validation and test sets of a build.
+
+    Each rank takes its own share of every step, so the trainer must be made with ``use_distributed_sampler=False``.
+
+    Parameters
+    ----------
+    folder
+        Folder of the build.
+    variant, fold, protocol
+        Which sets.
+    batch_size
+        Clips a step on each rank; the global batch, which the order follows, is ``batch_size`` times the ranks.
+    seed
+        Of the training set's order, together with the epoch.
+    num_threads
+        Threads that read and decode ahead; 0 for none.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no build, or ``batch_size`` is not positive.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        variant: Variant,
+        fold: int,
+        protocol: Protocol,
+        batch_size: int,
+        seed: int,
+        num_threads: int,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InputError("--batch-size", expected="at least 1", found=str(batch_size), fix="choose another")
+        self.build = open_build(folder)
+        self.variant = variant
+        self.fold = fold
+        self.protocol = protocol
+        self.batch_size = batch_size
+        self.seed = seed
+        self.num_threads = num_threads
+
+    def train_dataloader(self) -> ClipLoader:
+        """Give the training set, in an order of the seed and the trainer's epoch."""
+        return self.stage_loader(Stage.TRAIN, shuffle=True)
+
+    def val_dataloader(self) -> ClipLoader:
+        """Give the validation set in index order."""
+        return self.stage_loader(Stage.VAL, shuffle=False)
+
+    def test_dataloader(self) -> ClipLoader:
+        """Give the test set in index order."""
+        return self.stage_loader(Stage.TEST, shuffle=False)
+
+    def predict_dataloader(self) -> list[ClipLoader]:
+        """Give all three sets in index order: training, validation, test."""
+        return [self.stage_loader(stage, shuffle=False) for stage in Stage]
+
+    def stage_loader(self, stage: Stage, *, shuffle: bool) -> ClipLoader:
+        """Give this rank's share of a set.
+
+        Raises
+        ------
+        InputError
+            If the set is empty.
+        """
+        rows = self.build.stage_rows(self.variant, stage, fold=self.fold, protocol=self.protocol)
+        if not len(rows):
+            raise InputError(
+                f"{self.build.folder}, {self.variant} fold {self.fold}",
+                expected=f"samples in the {stage} set",
+                found="none",
+                fix="build shards from lists that have some",
+            )
+        num_ranks, rank = self._place()
+        source = PlanSource(
+            rows=np.sort(rows),
+            global_batch=self.batch_size * num_ranks,
+            num_ranks=num_ranks,
+            rank=rank,
+            seed=self.seed,
+            shuffle=shuffle,
+            epoch=self._epoch,
+        )
+        return ClipLoader(self.build, source, num_threads=self.num_threads)
+
+    def _place(self) -> tuple[int, int]:
+        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+
+    def _epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch

@@ -1,0 +1,57 @@
+"""One writer a folder: a lock that the system lets go when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sffshards.atomic import storage_errors
+from sffshards.errors import ConflictError
+from sffshards.progress import Progress
+
+__all__ = ["folder_lock"]
+
+LOCK_NAME = ".lock"
+"""The file in a folder that its lock is held on; it stays, empty, when the lock is let go."""
+
+
+@contextmanager
+def folder_lock(folder: Path, *, progress: Progress, wait: bool) -> Iterator[None]:
+    """Hold a folder for this process while the block runs; the folder is made if absent.
+
+    Parameters
+    ----------
+    folder
+        What to lock.
+    progress
+        Told when there is something to wait for.
+    wait
+        Whether to wait for another process that holds it.
+
+    Raises
+    ------
+    ConflictError
+        If another process holds it and ``wait`` is false.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise ConflictError(
+                    folder,
+                    expected="a folder that no other process writes",
+                    found="one that another sffshards command is writing",
+                    fix="wait for it, or choose another folder with --out",
+                ) from None
+            progress.note(f"waiting for another process that writes {folder}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,145 @@
+"""The networks by name, with a head of two classes.
+
+Shapes: B batch, C 3 channels, T 16 frames, H and W 224 pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.video import MViT, mvit_v2_s
+from torchvision.models.video.mvit import MSBlockConfig
+
+from sffshards.errors import InputError
+from sffshards.models.weights import KINETICS400, NO_WEIGHTS, read_kinetics400, read_weights_file
+from sffshards.records import FRAME_SIDE, NUM_FRAMES, ModelName
+
+__all__ = ["NUM_CLASSES", "build_model", "scale_clips"]
+
+NUM_CLASSES = 2
+"""No flare of class M or above, or one."""
+
+_GREY = 128 / 255
+"""The level of no field, as `scale_clips` gives it."""
+
+
+def build_model(name: ModelName, *, weights: str) -> nn.Module:
+    """Make a network that turns clips of shape (B, 3, 16, 224, 224) into logits of shape (B, 2).
+
+    Parameters
+    ----------
+    name
+        Which network.
+    weights
+        ``kinetics400``: torchvision's for MViTv2-S, from torch's cache or downloaded; ``none``: drawn with torch's
+        current seed; else a file, with a state dict of this network (a head of other classes is dropped) or a
+        Lightning checkpoint of this package or of the published programs.
+
+    Raises
+    ------
+    InputError
+        If the file is not there or does not fit, or the network has no such weights.
+    """
+    model = _build_v2_s() if name is ModelName.MVIT_V2_S else _build_tiny()
+    if weights == NO_WEIGHTS:
+        return model
+    if weights == KINETICS400:
+        if name is not ModelName.MVIT_V2_S:
+            raise InputError(
+                "--weights",
+                expected=f"`{NO_WEIGHTS}` or a file for {name}",
+                found=KINETICS400,
+                fix=f"take --model {ModelName.MVIT_V2_S}, which these weights are for",
+            )
+        read_kinetics400(model)
+    else:
+        read_weights_file(model, weights, model_name=name)
+    return model
+
+
+def scale_clips(clips_BTHW: Tensor) -> Tensor:
+    """Turn grey clips into what the networks take: float32 in [0, 1], the channel three times.
+
+    No mean is taken off and no deviation divided by: the published programs do neither.
+
+    Parameters
+    ----------
+    clips_BTHW
+        uint8 of shape (B, 16, 224, 224).
+
+    Returns
+    -------
+    float32 of shape (B, 3, 16, 224, 224); the channels share memory
+    """
+    x_BTHW = clips_BTHW.to(torch.float32) / 255
+    return x_BTHW[:, None].expand(-1, 3, -1, -1, -1)
+
+
+def _build_v2_s() -> nn.Module:
+    model: nn.Module = mvit_v2_s()
+    head = model.get_submodule("head")
+    assert isinstance(head, nn.Sequential)  # noqa: S101  dropout and Linear(768, 400)
+    head[1] = nn.Linear(768, NUM_CLASSES)
+    return model
+
+
+class _AgainstBlank(nn.Module):
+    """A network's logits less those of a clip without field, times a constant, plus a bias that is learnt.
+
+    The class token of a fresh MViT is nearly the same for every clip. A head on it learns that common part first, and
+    large steps on it wreck the rest; subtracting a blank clip's logits leaves only what the field makes of them.
+    Unlike normalising over the batch, it makes no sample's output depend on another.
+    """
+
+    _SCALE = 30.0
+
+    def __init__(self, net: MViT) -> None:
+        super().__init__()
+        self.net = net
+        self.bias = nn.Parameter(torch.zeros(NUM_CLASSES))
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        blank_BCTHW = torch.full_like(x_BCTHW[:1], _GREY)
+        logits_BK = self.net(torch.cat([x_BCTHW, blank_BCTHW]))
+        difference_BK: Tensor = logits_BK[:-1] - logits_BK[-1:]
+        return self._SCALE * difference_BK + self.bias
+
+
+def _build_tiny() -> nn.Module:
+    """Five blocks of width 24 to 96, two orders of magnitude less work than MViTv2-S."""
+    widths = [(24, 24), (24, 48), (48, 48), (48, 96), (96, 96)]
+    heads = [1, 2, 2, 4, 4]
+    stride_q = [[1, 2, 2], [], [1, 2, 2], [], []]
+    stride_kv = [[2, 4, 4], [2, 2, 2], [2, 2, 2], [2, 1, 1], [2, 1, 1]]  # 4 x 7 x 7 keys in every block
+    blocks = [
+        MSBlockConfig(
+            num_heads=num_heads,
+            input_channels=wide_in,
+            output_channels=wide_out,
+            kernel_q=[3, 3, 3] if q else [],  # queries keep their number where they are not pooled
+            kernel_kv=[3, 3, 3],
+            stride_q=q,
+            stride_kv=kv,
+        )
+        for num_heads, (wide_in, wide_out), q, kv in zip(heads, widths, stride_q, stride_kv, strict=True)
+    ]
+    net = MViT(
+        spatial_size=(FRAME_SIDE, FRAME_SIDE),
+        temporal_size=NUM_FRAMES,
+        block_setting=blocks,
+        residual_pool=True,
+        residual_with_cls_embed=False,
+        rel_pos_embed=True,
+        proj_after_attn=True,
+        dropout=0.0,
+        num_classes=NUM_CLASSES,
+        patch_embed_kernel=(2, 8, 8),
+        patch_embed_stride=(2, 8, 8),
+        patch_embed_padding=(0, 0, 0),
+    )
+    stem = net.conv_proj
+    with torch.no_grad():
+        # Patches of quiet Sun, all grey, share one small vector; field stands out from it at any strength.
+        stem.weight *= 6
+        stem.bias.copy_(0.2 * torch.randn_like(stem.bias) - _GREY * stem.weight.sum((1, 2, 3, 4)))
+    return _AgainstBlank(net)

@@ -1,0 +1,200 @@
+"""Weights from files that may come from anyone: read without running code, checked, and fitted to a network."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sffshards.atomic import replacing, storage_errors
+from sffshards.errors import DamageError, InputError
+
+__all__ = [
+    "KINETICS400",
+    "NO_WEIGHTS",
+    "load_checkpoint",
+    "read_checkpoint",
+    "read_kinetics400",
+    "read_state_dict",
+    "read_weights_file",
+]
+
+KINETICS400 = "kinetics400"
+"""torchvision's weights for MViTv2-S, trained on Kinetics-400."""
+
+NO_WEIGHTS = "none"
+"""Weights drawn at random."""
+
+KINETICS400_FILE = "mvit_v2_s-ae3be167.pth"
+KINETICS400_URL = f"https://download.pytorch.org/models/{KINETICS400_FILE}"
+KINETICS400_SHA256 = "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b975"
+
+_HEAD = "head.1."
+_LIGHTNING_PREFIX = "model."
+_TIMEOUT_SECONDS = 60
+
+
+def read_kinetics400(model: nn.Module, *, url: str = KINETICS400_URL, sha256: str = KINETICS400_SHA256) -> None:
+    """Load torchvision's Kinetics-400 weights into MViTv2-S, all but the head.
+
+    The file is taken from torch's cache, where torchvision would put it, or downloaded to there.
+
+    Raises
+    ------
+    InputError
+        If there is no file and none can be had.
+    DamageError
+        If the file is not the published one.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / KINETICS400_FILE
+    if not path.is_file():
+        _download(url, path, sha256=sha256)
+    elif _hash_file(path) != sha256:
+        raise _not_published(path, "other bytes", fix="remove it, or put the published file there")
+    _load(model, read_state_dict(path), where=path, model_name="mvit_v2_s", drop_head=True)
+
+
+def read_weights_file(model: nn.Module, file: str, *, model_name: str) -> None:
+    """Load a user's file into a network; a head of another number of classes is dropped.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, cannot be read without running code, or is of another network.
+    """
+    path = Path(file)
+    state = read_state_dict(path)
+    name = f"{_head_of(model)}weight"
+    head = state.get(name)
+    fits = head is not None and head.shape == model.get_parameter(name).shape
+    _load(model, state, where=path, model_name=model_name, drop_head=not fits)
+
+
+def load_checkpoint(model: nn.Module, path: Path, *, model_name: str) -> None:
+    """Load a checkpoint of a trained network, head and all.
+
+    Raises
+    ------
+    InputError
+        As `read_weights_file`, and if its head is of other classes.
+    """
+    _load(model, read_state_dict(path), where=path, model_name=model_name, drop_head=False)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a network's tensors by their names, from a plain state dict or a Lightning checkpoint.
+
+    Of a checkpoint, the entries ``model.*`` are taken, without that prefix; others, such as the class weights that the
+    published programs keep as ``criterion.weight``, are not of the network.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, cut off, no file of torch, or holds objects other than plain data and tensors.
+    """
+    content = read_checkpoint(path)
+    state = content.get("state_dict", content)
+    if isinstance(state, Mapping) and any(str(name).startswith(_LIGHTNING_PREFIX) for name in state):
+        state = {
+            str(name).removeprefix(_LIGHTNING_PREFIX): value
+            for name, value in state.items()
+            if str(name).startswith(_LIGHTNING_PREFIX)
+        }
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise _unusable(path, "no state dict in it")
+    return dict(state)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a file of `torch.save` that holds a dictionary, on the CPU and with ``weights_only``: no code in it runs.
+
+    Raises
+    ------
+    InputError
+        As `read_state_dict`.
+    """
+    if not path.is_file():
+        raise _unusable(path, "no such file")
+    with storage_errors(path, expected="a file that can be read"):
+        file = path.open("rb")
+    try:
+        with file, warnings.catch_warnings(action="ignore"):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        unsafe = "Unsupported" in str(error) or "GLOBAL" in str(error)
+        found = "objects that could run code, which are never loaded" if unsafe else "a file that torch does not read"
+        raise _unusable(path, found) from None
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError):
+        # What torch raises on a file that is cut off or of another kind depends on where it stumbles.
+        raise _unusable(path, "a file that is cut off or not of torch") from None
+    if not isinstance(content, dict):
+        raise _unusable(path, f"a {type(content).__name__}")
+    return content
+
+
+def _head_of(model: nn.Module) -> str:
+    """Give what the names of the last layer's tensors begin with; a network may lie within another."""
+    return next(name for name in model.state_dict() if name.endswith(f"{_HEAD}weight")).removesuffix("weight")
+
+
+def _load(model: nn.Module, state: dict[str, Tensor], *, where: Path, model_name: str, drop_head: bool) -> None:
+    head = _head_of(model)
+    expected = {n: v for n, v in model.state_dict().items() if not (drop_head and n.startswith(head))}
+    given = {n: v for n, v in state.items() if not (drop_head and n.startswith(head))}
+    different = sorted(set(expected) ^ set(given)) or [n for n in expected if given[n].shape != expected[n].shape]
+    if different:
+        raise InputError(
+            where,
+            expected=f"weights of {model_name}",
+            found=f"those of another network: {len(different)} names or shapes differ, {different[0]} first",
+            fix="name another file with --weights, or the network that it is of with --model",
+        )
+    model.load_state_dict(given, strict=False)
+
+
+def _download(url: str, path: Path, *, sha256: str) -> None:
+    with replacing(path) as temporary:
+        try:
+            with (
+                urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer,  # noqa: S310  the URL is ours
+                temporary.open("wb") as file,
+            ):
+                shutil.copyfileobj(answer, file, 1 << 20)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            reason = getattr(error, "reason", error)
+            raise InputError(
+                path,
+                expected=f"the Kinetics-400 weights, or a network to fetch them over from {url}",
+                found=f"neither ({reason})",
+                fix="put that file there, or give --weights FILE or --weights none",
+            ) from None
+        if _hash_file(temporary) != sha256:
+            raise _not_published(url, "other bytes, or not all of them", fix="try again, or give --weights FILE")
+
+
+def _hash_file(path: Path) -> str:
+    with storage_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _not_published(where: object, found: str, *, fix: str) -> DamageError:
+    expected = f"the published file of SHA-256 {KINETICS400_SHA256[:16]}..."
+    return DamageError(where, expected=expected, found=found, fix=fix)
+
+
+def _unusable(path: Path, found: str) -> InputError:
+    return InputError(
+        path,
+        expected="a state dict or a Lightning checkpoint that torch.save wrote",
+        found=found,
+        fix="check the path, or give another file",
+    )

@@ -1,0 +1,76 @@
+"""Windows of sixteen frames that end at every row of a label list, as the published program cuts them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sffshards.atomic import storage_errors, write_atomic
+from sffshards.names import SEQUENCE_LIST_PREFIX, format_frame_name, format_sequence_name
+from sffshards.records import NUM_FRAMES, FrameId, LabelledFrame, Part, Sequence
+
+__all__ = ["build_sequences", "pad_short_run", "write_sequence_files", "write_sequence_list"]
+
+
+def build_sequences(rows: Iterable[LabelledFrame], *, part: Part) -> list[Sequence]:
+    """Make one sequence for every row: the last up to 16 rows of the same HARP, in the list's order.
+
+    Parameters
+    ----------
+    rows
+        The rows of one list. A list starts afresh, even in the middle of a HARP. Gaps in time are not looked at.
+    part
+        The part that the list is.
+
+    Returns
+    -------
+    list of Sequence
+        One a row, in the order of the rows.
+    """
+    windows: dict[int, deque[FrameId]] = {}
+    sequences = []
+    for labelled in rows:
+        window = windows.setdefault(labelled.frame.harp, deque(maxlen=NUM_FRAMES))
+        window.append(labelled.frame)
+        frames = pad_short_run(tuple(window))
+        sequences.append(Sequence(frames=frames, label=labelled.label, part=part, row=labelled.row))
+    return sequences
+
+
+def pad_short_run(frames: tuple[FrameId, ...]) -> tuple[FrameId, ...]:
+    """Stretch a run of 1 to 16 frames to 16 slots: slot i takes frame ``int(i * n / 16)`` of n."""
+    return tuple(frames[slot * len(frames) // NUM_FRAMES] for slot in range(NUM_FRAMES))
+
+
+def write_sequence_list(path: Path, sequences: Iterable[Sequence]) -> None:
+    """Write a published sequence list: ``<sequence name> <0|1>`` a line, each ended by a newline."""
+    lines = (f"{format_sequence_name(sequence)} {sequence.label}\n" for sequence in sequences)
+    write_atomic(path, "".join(lines).encode("ascii"))
+
+
+def write_sequence_files(
+    folder: Path, sequences: Iterable[Sequence], *, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Write the published ``Seqs16`` files: a file a sequence, 16 frame names joined by newlines, none at the end.
+
+    Parameters
+    ----------
+    folder
+        Where to; made if absent.
+    sequences
+        What to write.
+    advance
+        Called with 1 after every file.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for sequence in sequences:
+            text = "\n".join(format_frame_name(frame) for frame in sequence.frames)
+            (folder / format_sequence_name(sequence)).write_text(text, encoding="ascii")
+            advance(1)
+
+
+def sequence_list_name(label_list: Path) -> str:
+    """Give the published name of the sequence list made from a label list."""
+    return f"{SEQUENCE_LIST_PREFIX}{label_list.name}"

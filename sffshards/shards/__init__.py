@@ -1,0 +1,46 @@
+"""The shard format: codecs, index, manifest; building, reading and verifying shards. Usable without torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sffshards.shards.build import BuildReport, build_shards
+    from sffshards.shards.codec import CLIP_SHAPE
+    from sffshards.shards.manifest import MANIFEST_NAME, Manifest, find_builds, read_manifest
+    from sffshards.shards.prepare import BuildOptions, Estimate, estimate_build
+    from sffshards.shards.reader import Build, open_build
+    from sffshards.shards.verify import verify_build, verify_build_deep
+
+__all__ = [
+    "CLIP_SHAPE",
+    "MANIFEST_NAME",
+    "Build",
+    "BuildOptions",
+    "BuildReport",
+    "Estimate",
+    "Manifest",
+    "build_shards",
+    "estimate_build",
+    "find_builds",
+    "open_build",
+    "read_manifest",
+    "verify_build",
+    "verify_build_deep",
+]
+
+_MODULES = {
+    "build": ("BuildReport", "build_shards"),
+    "codec": ("CLIP_SHAPE",),
+    "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
+    "prepare": ("BuildOptions", "Estimate", "estimate_build"),
+    "reader": ("Build", "open_build"),
+    "verify": ("verify_build", "verify_build_deep"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is: `sffshards info` reads a manifest and needs neither numpy nor Pillow."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

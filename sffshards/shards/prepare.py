@@ -1,0 +1,265 @@
+"""Before shards are written: lists to sequences, images to the frame store, and what it all will take."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards import __version__
+from sffshards.atomic import storage_errors
+from sffshards.errors import ImageError, InputError, StorageError
+from sffshards.frames import FrameStore, fill_store, find_images, read_frame
+from sffshards.frames.store import FRAME_BYTES
+from sffshards.labels import read_parts
+from sffshards.layout import DataLayout
+from sffshards.locks import folder_lock
+from sffshards.names import IMAGE_SUFFIX, format_frame_name
+from sffshards.parallel import WorkerPool
+from sffshards.progress import Progress
+from sffshards.records import CodecName, FrameId, Horizon, Kind, Part, View
+from sffshards.records import Sequence as FrameSequence
+from sffshards.sequences import build_sequences
+from sffshards.shards.codec import get_codec
+from sffshards.shards.manifest import BuildInputs, SourceList
+from sffshards.shards.plan import Sample
+from sffshards.shards.writer import hash_file, sample_size_bytes
+
+__all__ = ["BuildOptions", "Estimate", "Prepared", "estimate_build", "prepare_build"]
+
+_NUM_PROBED = 48
+"""Sequences encoded to learn how large a sample is: the mean of so many is within some 5 % of all."""
+
+ReadFrame = Callable[[str], NDArray[np.uint8]]
+"""Gives the frame of a name, uint8 of shape (224, 224)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildOptions:
+    """What a user chooses of a build."""
+
+    horizon: Horizon
+    codec: CodecName
+    seed: int
+    """Of the order of samples in a shard."""
+    shard_size_bytes: int
+    """Size of a shard aimed at."""
+    skip_bad_images: bool
+    """Leave out sequences with an image that cannot be used, rather than stop."""
+
+    def __post_init__(self) -> None:
+        if self.shard_size_bytes < 1:
+            raise ValueError(f"shard_size_bytes must be at least 1, got {self.shard_size_bytes}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that the writing of shards needs."""
+
+    inputs: BuildInputs
+    sequences: list[FrameSequence]
+    num_skipped_sequences: int
+    sample_bytes: float
+    num_decoded: int
+    """Images decoded now; the others were in the frame store."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """What a build would do, as ``--dry-run`` shows it."""
+
+    num_images: int
+    num_new_frames: int
+    num_samples: dict[Kind, int]
+    num_positive: int
+    """Of the base samples."""
+    shard_bytes: int
+    """Of all tars, estimated from some samples."""
+    store_bytes: int
+    """That the frame store grows by."""
+    free_bytes: int
+
+
+def read_sequences(layout: DataLayout, horizon: Horizon) -> tuple[list[FrameSequence], dict[Part, SourceList]]:
+    """Read a horizon's lists and make the sequences of all parts.
+
+    Raises
+    ------
+    InputError
+        If the layout lacks the horizon, or a list is malformed.
+    """
+    if horizon not in layout.lists:
+        have = ", ".join(layout.lists)
+        raise InputError(
+            "--horizon", expected=f"one that has lists ({have})", found=str(horizon), fix="add the lists, or choose it"
+        )
+    paths = layout.lists[horizon]
+    parts = read_parts(paths)
+    sequences = [sequence for part, rows in parts.items() for sequence in build_sequences(rows, part=part)]
+    sources = {
+        part: SourceList(name=path.name, sha256=hash_file(path), num_rows=len(parts[part]))
+        for part, path in paths.items()
+    }
+    return sequences, sources
+
+
+def format_inputs(options: BuildOptions, lists: dict[Part, SourceList]) -> BuildInputs:
+    """Give the inputs of a build as far as they are known before an image is read."""
+    return BuildInputs(
+        program_version=__version__,
+        horizon=options.horizon,
+        codec=options.codec,
+        encoder=get_codec(options.codec).provenance,
+        seed=options.seed,
+        shard_size_bytes=options.shard_size_bytes,
+        lists=lists,
+        num_images=0,
+        images_sha256="",
+        skipped_frames={},
+    )
+
+
+def prepare_build(
+    layout: DataLayout,
+    options: BuildOptions,
+    *,
+    sequences: list[FrameSequence],
+    lists: dict[Part, SourceList],
+    store_folder: Path,
+    pool: WorkerPool,
+    progress: Progress,
+) -> Prepared:
+    """Bring all frames into the store and say exactly what the build will be made from.
+
+    Raises
+    ------
+    InputError
+        If a list is malformed or an image cannot be used, unless those are to be skipped.
+    StorageError
+        If there is no room for the frames and the shards.
+    """
+    names = _frame_names(sequences)
+    images, bad = find_images(layout.images, names)
+    if bad and not options.skip_bad_images:
+        raise _missing(layout.images, bad)
+    with folder_lock(store_folder, progress=progress, wait=True):
+        store = FrameStore(store_folder)
+        check_room(store_folder, sum(store.get(image.name) is None for image in images) * FRAME_BYTES)
+        report = fill_store(store, images, pool=pool, strict=not options.skip_bad_images, progress=progress)
+    bad |= report.bad
+    kept = [s for s in sequences if not any(format_frame_name(f) in bad for f in set(s.frames))] if bad else sequences
+    if not kept:
+        raise InputError(
+            layout.images, expected="a sequence whose images can be used", found="none", fix="check the images"
+        )
+    sample_bytes = _mean_sample_bytes(kept, options.codec, read=lambda name: store.read([name])[0])
+    store.close()
+    return Prepared(
+        inputs=_with_images(format_inputs(options, lists), store, [n for n in names if n not in bad], bad),
+        sequences=kept,
+        num_skipped_sequences=len(sequences) - len(kept),
+        sample_bytes=sample_bytes,
+        num_decoded=report.num_decoded,
+    )
+
+
+def estimate_build(layout: DataLayout, options: BuildOptions, *, store_folder: Path, out: Path) -> Estimate:
+    """Say what a build would read, write and need, without writing anything.
+
+    Raises
+    ------
+    InputError
+        As `prepare_build`, as far as it shows before the images are read.
+    """
+    sequences, _ = read_sequences(layout, options.horizon)
+    images, missing = find_images(layout.images, _frame_names(sequences))
+    if missing and not options.skip_bad_images:
+        raise _missing(layout.images, missing)
+    store = FrameStore(store_folder)
+    num_new = sum(store.get(image.name) is None for image in images)
+    num_positive = sum(sequence.label for sequence in sequences)
+    counts = {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
+    mean = _mean_sample_bytes(
+        sequences, options.codec, read=lambda name: read_frame(layout.images / f"{name}{IMAGE_SUFFIX}")
+    )
+    return Estimate(
+        num_images=len(images),
+        num_new_frames=num_new,
+        num_samples=counts,
+        num_positive=num_positive,
+        shard_bytes=round(mean * sum(counts.values())),
+        store_bytes=num_new * FRAME_BYTES,
+        free_bytes=free_bytes(out),
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """Give the free space of the disk that a folder, which need not exist yet, lies on."""
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    with storage_errors(place):
+        return shutil.disk_usage(place).free
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise `StorageError` where the disk that a folder lies on lacks room."""
+    free = free_bytes(folder)
+    if needed_bytes > free:
+        raise StorageError(
+            folder,
+            expected=f"{needed_bytes / 1e9:.2f} GB of free space",
+            found=f"{free / 1e9:.2f} GB",
+            fix="free some space, or choose another disk with --out",
+        )
+
+
+def _frame_names(sequences: Sequence[FrameSequence]) -> list[str]:
+    """Name every frame that a sequence shows, once, sorted."""
+    frames: set[FrameId] = set()
+    for sequence in sequences:
+        frames.update(sequence.frames)
+    return sorted(format_frame_name(frame) for frame in frames)
+
+
+def _mean_sample_bytes(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> float:
+    """Encode some sequences, evenly spread, and give the mean size that a sample takes in a tar."""
+    step = max(1, len(sequences) // _NUM_PROBED)
+    sizes = []
+    for sequence in sequences[::step][:_NUM_PROBED]:
+        try:
+            frames = {frame: read(format_frame_name(frame)) for frame in set(sequence.frames)}
+        except ImageError:
+            continue
+        payload = get_codec(codec).encode(np.stack([frames[frame] for frame in sequence.frames]))
+        sizes.append(sample_size_bytes(payload, Sample(sequence=sequence, view=View.NF)))
+    return sum(sizes) / len(sizes) if sizes else float(FRAME_BYTES)
+
+
+def _with_images(inputs: BuildInputs, store: FrameStore, names: Sequence[str], bad: dict[str, str]) -> BuildInputs:
+    """Add the fingerprint of the images that the build is made from."""
+    digest = hashlib.sha256()
+    for name in names:
+        record = store.get(name)
+        if record is not None:
+            digest.update(f"{name} {record.source_xxh3:016x}\n".encode("ascii"))
+    return replace(
+        inputs,
+        num_images=len(names),
+        images_sha256=digest.hexdigest(),
+        skipped_frames=dict(sorted(bad.items())),
+    )
+
+
+def _missing(folder: Path, missing: dict[str, str]) -> ImageError:
+    first = next(iter(missing))
+    more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+    return ImageError(
+        folder,
+        expected=f"the image {first}{IMAGE_SUFFIX}{more}",
+        found="none",
+        fix="add what is missing, or build with --on-bad-image skip",
+    )

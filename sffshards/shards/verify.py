@@ -1,0 +1,193 @@
+"""Is a build whole? Every byte against the manifest, and, deep, every pixel against the source images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.errors import DamageError, ImageError, SffshardsError
+from sffshards.frames import read_frame
+from sffshards.layout import DataLayout
+from sffshards.names import IMAGE_SUFFIX, format_frame_name
+from sffshards.parallel import chunked, run_tasks
+from sffshards.progress import Progress
+from sffshards.records import Kind, Part, View
+from sffshards.records import Sequence as FrameSequence
+from sffshards.shards.codec import Codec, get_codec
+from sffshards.shards.index import VIEWS
+from sffshards.shards.manifest import Shard
+from sffshards.shards.plan import Sample
+from sffshards.shards.prepare import read_sequences
+from sffshards.shards.reader import Build, open_build
+from sffshards.shards.writer import describe_sample, hash_file
+from sffshards.views import apply_view
+
+__all__ = ["verify_build", "verify_build_deep"]
+
+_MAX_MEAN_DIFFERENCE = 0.5
+"""Grey levels by which two versions of a codec's library may differ on average; two frames differ by more."""
+
+_DEEP_CHUNK = 64
+"""Sequences a task of the deep check."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ShardCheck:
+    folder: Path
+    shard: Shard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _DeepCheck:
+    folder: Path
+    images: Path
+    rows: tuple[int, ...]
+    samples: tuple[Sample, ...]
+
+
+def verify_build(folder: Path, *, workers: int, progress: Progress) -> list[SffshardsError]:
+    """Re-read every byte of a build and compare it with the manifest.
+
+    Returns
+    -------
+    list of SffshardsError
+        What is wrong, an entry a shard; empty for a whole build.
+
+    Raises
+    ------
+    InputError, FormatError, DamageError
+        If manifest or index cannot be used at all.
+    """
+    with open_build(folder) as build:
+        checks = [_ShardCheck(folder=folder, shard=shard) for shard in build.manifest.shards]
+        problems = [*_find_strays(build)]
+    with progress.task("Verify shards", len(checks)) as advance:
+        for problem in run_tasks(_check_shard, checks, workers=workers):
+            problems += [problem] if problem else []
+            advance(1)
+    return problems
+
+
+def verify_build_deep(folder: Path, layout: DataLayout, *, workers: int, progress: Progress) -> list[SffshardsError]:
+    """Decode every sample and compare it with its source images, and the set of samples with the label lists.
+
+    A payload that lossy coding changed is compared with what the codec makes of the source now.
+
+    Returns
+    -------
+    list of SffshardsError
+        What is wrong, an entry a sample; empty for a build that shows its sources.
+    """
+    with open_build(folder) as build:
+        sequences, _ = read_sequences(layout, build.manifest.horizon)
+        samples, problems = _match_samples(build, sequences)
+    checks = [
+        _DeepCheck(
+            folder=folder,
+            images=layout.images,
+            rows=tuple(row for row, _ in chunk),
+            samples=tuple(sample for _, sample in chunk),
+        )
+        for chunk in chunked(samples, _DEEP_CHUNK)
+    ]
+    with progress.task("Compare samples with their images", len(samples)) as advance:
+        for check, found in zip(checks, run_tasks(_check_deep, checks, workers=workers), strict=True):
+            problems += found
+            advance(len(check.rows))
+    return problems
+
+
+def _check_shard(check: _ShardCheck) -> SffshardsError | None:
+    path, shard = check.folder / check.shard.name, check.shard
+    fix = "run `sffshards build` again: it writes damaged shards anew"
+    if not path.is_file():
+        return DamageError(path, expected="a shard", found="no such file", fix=fix)
+    try:
+        size, sha256 = path.stat().st_size, hash_file(path)
+    except SffshardsError as error:
+        return error
+    if (size, sha256) == (shard.size_bytes, shard.sha256):
+        return None
+    return DamageError(
+        path,
+        expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
+        found=f"{size} bytes with SHA-256 {sha256[:16]}...",
+        fix=fix,
+    )
+
+
+def _find_strays(build: Build) -> Iterator[SffshardsError]:
+    """Name tars that a pattern such as ``base-*.tar`` would read though the manifest does not know them."""
+    known = {shard.name for shard in build.manifest.shards}
+    for part in Part:
+        for path in sorted((build.folder / part).glob("*.tar")):
+            if f"{part}/{path.name}" not in known:
+                yield DamageError(
+                    path, expected="only shards that the manifest names", found="another tar", fix="move it away"
+                )
+
+
+def _match_samples(
+    build: Build, sequences: list[FrameSequence]
+) -> tuple[list[tuple[int, Sample]], list[SffshardsError]]:
+    """Pair the index's rows with the samples that the lists ask for; what is on one side only is a problem."""
+    skipped = set(build.manifest.inputs.skipped_frames)
+    wanted = {}
+    for sequence in sequences:
+        if skipped and any(format_frame_name(frame) in skipped for frame in sequence.frames):
+            continue
+        for view in View:
+            if view in Kind.BASE.views or sequence.label == 1:
+                sample = Sample(sequence=sequence, view=view)
+                wanted[sample.key] = sample
+    samples: list[tuple[int, Sample]] = []
+    problems: list[SffshardsError] = []
+    fix = "build again from these lists with --force"
+    for row, entry in enumerate(build.index):
+        sample_of_key = wanted.pop(entry["key"].decode("ascii"), None)
+        if sample_of_key is None or sample_of_key.sequence.label != entry["label"]:
+            found = "a sample that they do not have, or label otherwise"
+            problems.append(DamageError(build.locate(row), expected="samples of the lists", found=found, fix=fix))
+        else:
+            samples.append((row, sample_of_key))
+    problems += [
+        DamageError(build.folder, expected=f"sample {key} of the lists", found="none", fix=fix) for key in wanted
+    ]
+    return samples, problems
+
+
+def _check_deep(check: _DeepCheck) -> list[SffshardsError]:
+    problems: list[SffshardsError] = []
+    with open_build(check.folder) as build:
+        codec = get_codec(build.manifest.inputs.codec)
+        for row, sample in zip(check.rows, check.samples, strict=True):
+            try:
+                problem = _check_sample(build, row, sample, codec, check.images)
+            except (DamageError, ImageError) as error:
+                problem = error
+            problems += [problem] if problem else []
+    return problems
+
+
+def _check_sample(build: Build, row: int, sample: Sample, codec: Codec, images: Path) -> SffshardsError | None:
+    where, fix = build.locate(row), "build again from these images with --force"
+    if VIEWS[build.index[row]["view"]] is not sample.view or build.read_meta(row) != describe_sample(sample):
+        return DamageError(where, expected="the sequence of the lists", found="another description", fix=fix)
+    expected = codec.decode(codec.encode(_read_source(sample, images)), where=where)
+    stored = build.read_clip(row)
+    difference = np.abs(stored.astype(np.int16) - expected)
+    if difference.mean() > _MAX_MEAN_DIFFERENCE or (codec.max_difference == 0 and difference.any()):
+        found = f"pixels that differ by {difference.mean():.2f} grey levels on average"
+        return DamageError(where, expected="the pixels of the source images", found=found, fix=fix)
+    return None
+
+
+def _read_source(sample: Sample, images: Path) -> NDArray[np.uint8]:
+    distinct = set(sample.sequence.frames)
+    frames = {frame: read_frame(images / f"{format_frame_name(frame)}{IMAGE_SUFFIX}") for frame in distinct}
+    clip = np.stack([frames[frame] for frame in sample.sequence.frames])
+    return np.ascontiguousarray(apply_view(clip, sample.view))

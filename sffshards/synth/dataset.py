@@ -1,0 +1,117 @@
+"""Make a whole data folder: images, label lists of both horizons, and the flares that the labels follow from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sffshards.labels import write_label_list
+from sffshards.layout import IMAGE_FOLDER
+from sffshards.names import format_list_name
+from sffshards.progress import SILENT, Progress
+from sffshards.records import Horizon, Part
+from sffshards.synth.flares import write_flares
+from sffshards.synth.folder import Origin, claimed_folder
+from sffshards.synth.images import write_images
+from sffshards.synth.timeline import MadeRegion, plan_parts
+
+__all__ = ["FLARES_NAME", "RECIPE", "SynthReport", "list_path", "synthesize"]
+
+FLARES_NAME = "flares.csv"
+"""Where the made flares are listed."""
+
+RECIPE = 1
+"""Raised whenever a release draws other images, regions or flares from the same seed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthReport:
+    """What was made."""
+
+    num_harps: int
+    num_frames: int
+    """Images that the lists name; all are there now."""
+    num_written: int
+    """Images that were written this time; the others were there already."""
+    num_flares: int | None
+    """Flares of class M and above; None where lists were given."""
+    num_positive: Mapping[Horizon, int]
+    """Positive rows of all lists, by horizon."""
+
+
+def synthesize(
+    out: Path,
+    *,
+    seed: int,
+    num_harps: int = 12,
+    frames_per_harp: int = 40,
+    force: bool = False,
+    workers: int = 0,
+    progress: Progress = SILENT,
+) -> SynthReport:
+    """Make a data set in the published layout, with flares that the images explain.
+
+    ``out`` gets ``magnetogram_jpg/``, the lists ``M24/`` and ``M48/`` of all six parts, ``flares.csv`` with the flares
+    that the labels follow from, and ``synth.json``, which says what it was made from. A run that was stopped goes on
+    where it was.
+
+    Parameters
+    ----------
+    out
+        The folder to make.
+    seed
+        What everything is drawn from, 0 to 2**32 - 1. An image depends on it and on its frame's region only.
+    num_harps
+        Regions in each of the six parts, at least 2.
+    frames_per_harp
+        Frames of each region, 96 minutes apart but for some gaps.
+    force
+        Whether to draw images again that are there.
+    workers
+        Number of processes; 0 does all in this one. The data do not depend on it.
+    progress
+        Told how far it is.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    ConflictError
+        If the folder holds other data.
+    StorageError
+        If the system refuses.
+    """
+    parts = plan_parts(seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
+    origin = Origin(recipe=RECIPE, seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp, lists_sha256=None)
+    regions = [region for by_part in parts.values() for region in by_part]
+    flares = sorted((f for region in regions for f in region.flares), key=lambda f: (f.t_start_tai, f.harp))
+    paths = {horizon: {part: list_path(out, horizon, part) for part in Part} for horizon in Horizon}
+    precious = (out / FLARES_NAME, *(path for by_part in paths.values() for path in by_part.values()))
+    views = [(region.region, region.frames) for region in regions]
+    with claimed_folder(out, origin, precious=precious, progress=progress):
+        num_written = write_images(out / IMAGE_FOLDER, views, force=force, workers=workers, progress=progress)
+        write_flares(out / FLARES_NAME, flares)
+        num_positive = {horizon: _write_lists(parts, paths[horizon], horizon) for horizon in Horizon}
+    return SynthReport(
+        num_harps=len(regions),
+        num_frames=sum(len(region.frames) for region in regions),
+        num_written=num_written,
+        num_flares=sum(flare.is_major for flare in flares),
+        num_positive=num_positive,
+    )
+
+
+def _write_lists(parts: Mapping[Part, tuple[MadeRegion, ...]], paths: Mapping[Part, Path], horizon: Horizon) -> int:
+    """Write the lists of a horizon and give the number of positive rows."""
+    num_positive = 0
+    for part, path in paths.items():
+        rows = [row for made in parts[part] for row in zip(made.frames, made.labels(horizon), strict=True)]
+        write_label_list(path, rows)
+        num_positive += sum(label for _, label in rows)
+    return num_positive
+
+
+def list_path(out: Path, horizon: Horizon, part: Part) -> Path:
+    """Give the place of a label list in a made folder, which is that in the published one."""
+    return out / f"M{horizon.hours}" / format_list_name(horizon, part)

@@ -1,0 +1,17 @@
+"""Training: the published recipe, the Lightning module that follows it, and the folds of a run."""
+
+from sffshards.training.fit import train_fold, train_folds
+from sffshards.training.recipe import StageWeights, TrainingOptions, stage_weights
+from sffshards.training.record import FoldRecord, find_folds, fold_folder, read_record
+
+__all__ = [
+    "FoldRecord",
+    "StageWeights",
+    "TrainingOptions",
+    "find_folds",
+    "fold_folder",
+    "read_record",
+    "stage_weights",
+    "train_fold",
+    "train_folds",
+]

@@ -1,0 +1,235 @@
+"""Train the folds of a run: start, skip what is done, go on with what was cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import signal
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from sffshards import __version__
+from sffshards.atomic import storage_errors
+from sffshards.errors import InputError
+from sffshards.loading import ShardDataModule
+from sffshards.locks import folder_lock
+from sffshards.models import KINETICS400, NO_WEIGHTS, build_model
+from sffshards.progress import Progress
+from sffshards.records import Stage
+from sffshards.training.folder import check_folder, clear_folder
+from sffshards.training.keeper import LAST_NAME, AtomicCheckpoints, FoldKeeper
+from sffshards.training.module import FlareClassifier
+from sffshards.training.quiet import quiet_lightning, repeatable_on_cpu
+from sffshards.training.recipe import TrainingOptions, stage_weights
+from sffshards.training.record import FoldRecord, fold_folder, write_record
+from sffshards.training.report import ProgressReport
+
+__all__ = ["train_fold", "train_folds"]
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "webdataset", "pillow")
+
+
+def train_folds(
+    build: Path, run: Path, options: TrainingOptions, *, folds: Iterable[int], force: bool, progress: Progress
+) -> list[FoldRecord]:
+    """Train folds one after the other, each in its folder of the run; see `train_fold`."""
+    return [
+        train_fold(build, fold_folder(run, fold), options, fold=fold, force=force, progress=progress) for fold in folds
+    ]
+
+
+def train_fold(
+    build: Path, out: Path, options: TrainingOptions, *, fold: int, force: bool, progress: Progress
+) -> FoldRecord:
+    """Train a fold by the published recipe.
+
+    A fold that is finished is left as it is; one that was cut off goes on after its last whole epoch, and ends as if
+    it had not been. Call it in the same way on every rank.
+
+    Parameters
+    ----------
+    build
+        Folder of the build.
+    out
+        Folder of the fold: it gets ``run.json``, ``metrics.csv``, ``tensorboard/``, the three best checkpoints and
+        ``last.ckpt``.
+    options
+        How to train.
+    fold
+        Which fold, 0 to 4.
+    force
+        Throw away what another training left in ``out``.
+    progress
+        Told how far the work is.
+
+    Returns
+    -------
+    the fold's record, as ``run.json`` holds it
+
+    Raises
+    ------
+    InputError
+        If the build, an option or a weights file cannot be used.
+    ConflictError
+        If ``out`` holds a training of other options or on another build, and not ``force``.
+    TrainingError
+        If the loss is not finite; earlier checkpoints are kept.
+    KeyboardInterrupt
+        If the user stops it; the same call goes on later.
+    """
+    _check_devices(options)
+    data = ShardDataModule(
+        build,
+        variant=options.variant,
+        fold=fold,
+        protocol=options.protocol,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        num_threads=options.num_threads,
+    )
+    for stage in (Stage.TRAIN, Stage.VAL):
+        data.stage_loader(stage, shuffle=False)  # fails early if there is nothing in it
+    record = _start_record(data, options, fold=fold)
+    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    there = None if force else check_folder(out, record)
+    if there is not None and there.finished:
+        progress.note(f"{out}: finished before, kept as it is")
+        return there
+    with ExitStack() as stack:
+        if is_first:
+            stack.enter_context(folder_lock(out, progress=progress, wait=False))
+            if force:
+                clear_folder(out)
+            _warn_of_weights(record, progress)
+            if there is None:
+                write_record(out, record)
+        last = out / LAST_NAME
+        resume = last if there is not None and last.is_file() else None
+        record = _fit(data, out, record, resume=resume, progress=progress)
+        if is_first:
+            write_record(out, record)
+    data.build.close()
+    return record
+
+
+def _fit(
+    data: ShardDataModule, out: Path, record: FoldRecord, *, resume: Path | None, progress: Progress
+) -> FoldRecord:
+    options = record.options
+    report = ProgressReport(progress, fold=record.fold)
+    keeper = FoldKeeper(out, record, after_epoch=report.note_epoch)
+    with quiet_lightning(), ExitStack() as stack:
+        pl.seed_everything(options.seed, workers=True, verbose=False)
+        module = _build_module(record, weights=NO_WEIGHTS if resume else options.weights)
+        trainer = _build_trainer(out, options, callbacks=[keeper, report])
+        stack.enter_context(repeatable_on_cpu(on_cpu=trainer.strategy.root_device.type == "cpu"))
+        if resume is not None:
+            progress.note(f"{out}: going on from {resume.name}")
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            if not trainer.interrupted:
+                raise
+            signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
+            progress.note(f"{out}: stopped; {_describe_progress(keeper.record)}")
+            raise KeyboardInterrupt from None
+    return replace(keeper.record, finished=True)
+
+
+def _describe_progress(record: FoldRecord) -> str:
+    if not record.num_epochs:
+        return "no epoch was done; the same command starts it again"
+    return f"the same command goes on after epoch {record.num_epochs - 1}"
+
+
+def _build_module(record: FoldRecord, *, weights: str) -> FlareClassifier:
+    options = record.options
+    return FlareClassifier(
+        build_model(options.model, weights=weights),
+        model=str(options.model),
+        train_weights=record.class_counts[Stage.TRAIN].values,
+        val_weights=record.class_counts[Stage.VAL].values,
+        learning_rate=options.learning_rate,
+        decay_factor=options.decay_factor,
+        decay_patience=options.decay_patience,
+        min_learning_rate=options.min_learning_rate,
+        seed=options.seed,
+    )
+
+
+def _build_trainer(out: Path, options: TrainingOptions, *, callbacks: list[pl.Callback]) -> pl.Trainer:
+    stop = EarlyStopping("valid_loss", patience=options.stop_patience, mode="min")
+    return pl.Trainer(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        precision=options.precision.value,
+        max_epochs=options.max_epochs,
+        callbacks=[stop, *callbacks],
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        plugins=[AtomicCheckpoints()],
+        default_root_dir=out,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # each rank reads its own share of the plan
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _start_record(data: ShardDataModule, options: TrainingOptions, *, fold: int) -> FoldRecord:
+    manifest = data.build.manifest
+    counts = {
+        stage: stage_weights(manifest, options.variant, stage, fold=fold, protocol=options.protocol) for stage in Stage
+    }
+    return FoldRecord(
+        horizon=manifest.horizon,
+        fold=fold,
+        manifest_sha256=manifest.sha256,
+        weights_sha256=_hash_weights(options.weights),
+        options=options,
+        class_counts=counts,
+        versions={"python": platform.python_version(), "sffshards": __version__}
+        | {name: metadata.version(name) for name in _PACKAGES},
+    )
+
+
+def _hash_weights(weights: str) -> str | None:
+    if weights in (KINETICS400, NO_WEIGHTS):
+        return None
+    with storage_errors(weights, expected="a weights file that can be read"), Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_devices(options: TrainingOptions) -> None:
+    """Refuse more devices than there are, before any work."""
+    accelerator = options.accelerator
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+    num_gpus = torch.cuda.device_count()
+    if on_gpu and options.devices > num_gpus and not torch.backends.mps.is_available():
+        raise InputError(
+            "--devices",
+            expected=f"at most {num_gpus}, the GPUs here" if num_gpus else "a GPU, for --accelerator gpu",
+            found=str(options.devices) if num_gpus else "none",
+            fix="ask for fewer, or take --accelerator cpu",
+        )
+
+
+def _warn_of_weights(record: FoldRecord, progress: Progress) -> None:
+    """Say in a line which set's loss a missing class makes zero."""
+    for stage in (Stage.TRAIN, Stage.VAL):
+        counts = record.class_counts[stage]
+        if not (counts.num_negative and counts.num_positive):
+            missing = "positives" if counts.num_negative else "negatives"
+            progress.note(
+                f"fold {record.fold}: the {stage} set has no {missing}; by w_c = 1 - n_c/N its loss is 0 throughout"
+            )

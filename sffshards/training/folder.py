@@ -1,0 +1,65 @@
+"""Whether a fold's folder may be trained in: empty, of the same training, or to be cleared."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from sffshards.atomic import storage_errors
+from sffshards.errors import ConflictError
+from sffshards.training.keeper import CHECKPOINT_GLOB, LAST_NAME, METRICS_NAME
+from sffshards.training.record import RECORD_NAME, FoldRecord, read_record
+
+__all__ = ["check_folder", "clear_folder"]
+
+_OF_NO_CONSEQUENCE = {"num_threads"}
+
+
+def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
+    """Give the record of the same training that a folder holds, or None if it holds none.
+
+    Raises
+    ------
+    ConflictError
+        If it holds another training, or checkpoints of which nothing is known.
+    """
+    if not (out / RECORD_NAME).is_file():
+        if any(out.glob("*.ckpt")):
+            raise _conflict(out, f"checkpoints without a {RECORD_NAME}")
+        return None
+    there = read_record(out)
+    if (there.horizon, there.fold, there.manifest_sha256) != (record.horizon, record.fold, record.manifest_sha256):
+        raise _conflict(
+            out,
+            f"{there.horizon} fold {there.fold} on build {there.manifest_sha256[:12]}"
+            f" (now {record.horizon} fold {record.fold} on build {record.manifest_sha256[:12]})",
+        )
+    theirs, mine = asdict(there.options), asdict(record.options)
+    different = [name for name in mine if name not in _OF_NO_CONSEQUENCE and theirs[name] != mine[name]]
+    if different:
+        described = ", ".join(f"{name} {theirs[name]} (now {mine[name]})" for name in different)
+        raise _conflict(out, f"one with {described}")
+    if there.weights_sha256 != record.weights_sha256:
+        raise _conflict(out, f"one from other bytes in {record.options.weights}")
+    return there
+
+
+def clear_folder(out: Path) -> None:
+    """Remove a training, its record first, and nothing that is not of one."""
+    with storage_errors(out):
+        for name in (RECORD_NAME, METRICS_NAME, LAST_NAME):
+            (out / name).unlink(missing_ok=True)
+        for pattern in (CHECKPOINT_GLOB, "predictions*.csv", "predictions.json"):
+            for path in out.glob(pattern):
+                path.unlink()
+        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+
+
+def _conflict(out: Path, found: str) -> ConflictError:
+    return ConflictError(
+        out,
+        expected="no training, or the same one",
+        found=found,
+        fix="choose another folder with --out, or replace it with --force",
+    )

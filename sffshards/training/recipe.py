@@ -1,0 +1,129 @@
+"""The published recipe: its options, class weights and loss.
+
+Grim and Gradvohl 2024, Solar Physics 299:33, doi 10.1007/s11207-024-02276-0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+from sffshards.errors import InputError
+from sffshards.records import ModelName, Precision, Protocol, Stage, Variant
+from sffshards.shards import Manifest
+
+__all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
+
+NUM_BEST = 3
+"""Checkpoints of least validation loss that are kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOptions:
+    """What a user chooses of a training run; the defaults are the published recipe."""
+
+    variant: Variant
+    protocol: Protocol = Protocol.PAPER
+    model: ModelName = ModelName.MVIT_V2_S
+    weights: str = ModelName.MVIT_V2_S.default_weights
+    """``kinetics400``, ``none`` or a file, as `sffshards.models.build_model` takes it."""
+    max_epochs: int = 100
+    batch_size: int = 10
+    """Clips a step on each device; the global batch is this times the devices."""
+    learning_rate: float = ModelName.MVIT_V2_S.default_learning_rate
+    """Adam's, to begin with."""
+    stop_patience: int = 10
+    """Epochs without a lower validation loss after which training ends."""
+    decay_patience: int = 2
+    """Epochs without a lower validation loss after which the learning rate is cut."""
+    decay_factor: float = 0.1
+    min_learning_rate: float = 1e-10
+    precision: Precision = Precision.FLOAT32
+    accelerator: str = "auto"
+    """``auto``, ``cpu``, ``gpu`` or another that Lightning knows."""
+    devices: int = 1
+    num_threads: int = 2
+    """Threads a device that read ahead; has no part in the result."""
+    seed: int = 123
+
+    def __post_init__(self) -> None:
+        for option, value, least in (
+            ("--epochs", self.max_epochs, 1),
+            ("--batch-size", self.batch_size, 1),
+            ("--devices", self.devices, 1),
+            ("--threads", self.num_threads, 0),
+            ("--seed", self.seed, 0),
+        ):
+            if value < least:
+                raise InputError(option, expected=f"at least {least}", found=str(value), fix="choose another")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError("--lr", expected="a positive number", found=str(self.learning_rate), fix="choose another")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageWeights:
+    """How the two classes of a set are weighed in its loss."""
+
+    num_negative: int
+    num_positive: int
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """Weights of negatives and positives: w_c = 1 - n_c / N."""
+        total = self.num_negative + self.num_positive
+        if not total:
+            return 0.0, 0.0
+        return 1 - self.num_negative / total, 1 - self.num_positive / total
+
+
+def stage_weights(manifest: Manifest, variant: Variant, stage: Stage, *, fold: int, protocol: Protocol) -> StageWeights:
+    """Count the classes of a set as its loss weighs them.
+
+    The paper's counts are exact. The published programs read each set's list with its first row as a header, and so
+    lose that row's label.
+
+    Parameters
+    ----------
+    manifest
+        Of the build.
+    variant, stage, fold, protocol
+        Which set, and whose counts.
+
+    Returns
+    -------
+    the counts, and by them the weights
+    """
+    groups = manifest.stage_groups(variant, stage, fold=fold, protocol=protocol)
+    counts = list(manifest.class_counts(groups))
+    lost = manifest.groups[groups[0]].first_label if protocol is Protocol.PUBLISHED else None
+    if lost is not None and counts[lost]:
+        counts[lost] -= 1
+    return StageWeights(num_negative=counts[0], num_positive=counts[1])
+
+
+def weighted_losses(logits_BK: Tensor, labels_B: Tensor, mask_B: Tensor, *, weights_K: Tensor) -> Tensor:
+    """Give each sample's loss: its class's weight times its cross-entropy; zero where the mask is false.
+
+    The published loss of a batch is the sum of these over the number of samples. It is not
+    ``cross_entropy(weight=...)``, which divides by the sum of the weights.
+
+    Parameters
+    ----------
+    logits_BK
+        Shape (B, 2).
+    labels_B
+        int64, 0 or 1.
+    mask_B
+        bool, false for padding.
+    weights_K
+        Weights of the two classes.
+
+    Returns
+    -------
+    float32 of shape (B,)
+    """
+    losses_B = functional.cross_entropy(logits_BK.float(), labels_B, reduction="none")
+    # `where`, not a product: a padded position counts for nothing even if its loss is not finite.
+    return (weights_K[labels_B] * losses_B).where(mask_B, losses_B.new_zeros(()))

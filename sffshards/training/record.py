@@ -1,0 +1,148 @@
+"""What a fold's folder says about itself: ``run.json``, and where folds lie in a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sffshards.atomic import read_text, write_atomic
+from sffshards.errors import DamageError, FormatError, InputError
+from sffshards.records import Horizon, ModelName, Precision, Protocol, Stage, Variant
+from sffshards.splits import NUM_FOLDS
+from sffshards.training.recipe import StageWeights, TrainingOptions
+
+__all__ = ["RECORD_NAME", "FoldRecord", "SavedCheckpoint", "find_folds", "fold_folder", "read_record", "write_record"]
+
+RECORD_NAME = "run.json"
+"""The record's file name in a fold's folder."""
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedCheckpoint:
+    """A checkpoint that was kept."""
+
+    name: str
+    """File name in the fold's folder."""
+    epoch: int
+    valid_loss: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldRecord:
+    """How a fold is trained, and how far it is."""
+
+    horizon: Horizon
+    fold: int
+    manifest_sha256: str
+    """Of the build trained on."""
+    weights_sha256: str | None
+    """Of the file that training started from, if a user's."""
+    options: TrainingOptions
+    class_counts: dict[Stage, StageWeights]
+    """As the loss of each set weighs them."""
+    versions: dict[str, str]
+    """Of the packages that made it."""
+    num_epochs: int = 0
+    """Epochs done."""
+    checkpoints: tuple[SavedCheckpoint, ...] = ()
+    """The best first."""
+    finished: bool = False
+
+    @property
+    def best(self) -> SavedCheckpoint | None:
+        """The checkpoint of least validation loss."""
+        return self.checkpoints[0] if self.checkpoints else None
+
+
+def fold_folder(run: Path, fold: int) -> Path:
+    """Give the folder of a fold in a run, such as ``runs/48h/oTV/fold0``."""
+    return run / f"fold{fold}"
+
+
+def find_folds(run: Path) -> dict[int, Path]:
+    """Find the folds of a run that have a record.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    folders = {fold: fold_folder(run, fold) for fold in range(NUM_FOLDS)}
+    found = {fold: folder for fold, folder in folders.items() if (folder / RECORD_NAME).is_file()}
+    if not found:
+        raise InputError(
+            run,
+            expected="a run, with fold0 to fold4 or some of them",
+            found="none" if run.is_dir() else "no such folder",
+            fix="train one with `sffshards train`, or name the folder of a run such as runs/48h/oTV",
+        )
+    return found
+
+
+def write_record(folder: Path, record: FoldRecord) -> None:
+    """Write a fold's record, whole or not at all."""
+    content = {"format_version": FORMAT_VERSION, **asdict(record)}
+    for stage, weights in record.class_counts.items():
+        content["class_counts"][stage]["weights"] = list(weights.values)
+    write_atomic(folder / RECORD_NAME, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+
+
+def read_record(folder: Path) -> FoldRecord:
+    """Read a fold's record.
+
+    Raises
+    ------
+    FormatError
+        If its format version is not known to this program.
+    DamageError
+        If it is not a record.
+    """
+    path = folder / RECORD_NAME
+    try:
+        content = json.loads(read_text(path))
+        version = content.pop("format_version")
+        if version != FORMAT_VERSION:
+            raise FormatError(
+                path,
+                expected=f"format version {FORMAT_VERSION}",
+                found=str(version)[:40],
+                fix="update sffshards, or train again with --force",
+            )
+        return _from_json(content)
+    except FormatError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = " ".join(str(error).split())[:120]
+        raise DamageError(
+            path, expected="the record of a fold", found=f"something else ({found})", fix="train again with --force"
+        ) from None
+
+
+def _from_json(content: dict[str, Any]) -> FoldRecord:
+    options = content["options"]
+    return FoldRecord(
+        **content
+        | {
+            "horizon": Horizon(content["horizon"]),
+            "options": TrainingOptions(
+                **options
+                | {
+                    "variant": Variant(options["variant"]),
+                    "protocol": Protocol(options["protocol"]),
+                    "model": ModelName(options["model"]),
+                    "precision": Precision(options["precision"]),
+                }
+            ),
+            "class_counts": {
+                Stage(stage): StageWeights(
+                    num_negative=int(counts["num_negative"]), num_positive=int(counts["num_positive"])
+                )
+                for stage, counts in content["class_counts"].items()
+            },
+            "checkpoints": tuple(SavedCheckpoint(**checkpoint) for checkpoint in content["checkpoints"]),
+        }
+    )

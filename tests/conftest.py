@@ -1,0 +1,38 @@
+"""What all tests share: the published data, where there is any, and how hypothesis searches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Machines differ in speed, so no test has a deadline; in CI the same examples come every time.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder that SFFSHARDS_REAL_DATA names: `labels/` with the published lists, `real-mini/` with images."""
+    folder = os.environ.get("SFFSHARDS_REAL_DATA")
+    if not folder:
+        pytest.skip("SFFSHARDS_REAL_DATA is not set")
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        pytest.fail(f"SFFSHARDS_REAL_DATA: expected a folder, found none at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_labels(real_data: Path) -> Path:
+    """The published label lists: `M24/` with the published sequence lists, and `M48/`."""
+    return real_data / "labels"
+
+
+@pytest.fixture(scope="session")
+def real_mini(real_data: Path) -> Path:
+    """A small set of real images with its lists: `magnetogram_jpg/`, `M24/` and `M48/`."""
+    return real_data / "real-mini"

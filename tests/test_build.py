@@ -1,0 +1,331 @@
+"""Building: the same bytes whatever happens on the way, and clear words where it cannot go on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sffshards.errors import ConflictError, ImageError, InputError, SffshardsError, StorageError
+from sffshards.layout import find_data
+from sffshards.locks import folder_lock
+from sffshards.progress import SILENT
+from sffshards.records import CodecName, Horizon, Kind
+from sffshards.shards import estimate_build, open_build, read_manifest, verify_build, verify_build_deep
+from sffshards.shards import writer as writer_module
+from tests.test_shards import build, options
+from tests.tiny import digest_tree, frame_name, make_data
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path / "data", harps_per_part=2, frames_per_harp=4)
+
+
+@pytest.fixture
+def reference(data, tmp_path):
+    """The bytes of an unbroken build in one process."""
+    build(data, tmp_path / "reference" / "48h")
+    return digest_tree(tmp_path / "reference" / "48h")
+
+
+def test_the_bytes_do_not_depend_on_the_workers_or_the_place(data, reference, tmp_path):
+    moved = shutil.copytree(data, tmp_path / "elsewhere" / "moved")
+    report = build(moved, tmp_path / "b" / "48h", workers=2)
+    assert digest_tree(tmp_path / "b" / "48h") == reference
+    assert {"manifest.json", "index.npy", "README.md", "TrainVal0/base-00000.tar", "Test/over-00000.tar"} <= set(
+        reference
+    )
+    assert (report.num_decoded, report.num_written, report.num_kept) == (48, 12, 0)
+
+
+def test_no_machine_path_and_no_time_stands_in_a_build(data, reference, tmp_path):
+    for path in (tmp_path / "reference" / "48h").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert str(tmp_path).encode() not in content
+            assert str(time.gmtime().tm_year).encode() + b"-" not in content
+
+
+def test_both_horizons_use_the_same_frames(data, tmp_path):
+    assert build(data, tmp_path / "out" / "24h", options(horizon=Horizon.H24)).num_decoded == 48
+    assert build(data, tmp_path / "out" / "48h").num_decoded == 0
+
+
+def test_an_image_is_opened_for_decoding_once_in_a_build(data, tmp_path, monkeypatch):
+    from sffshards.frames import fill, image
+
+    seen = []
+
+    def decode(data, *, where):
+        seen.append(where)
+        return image.decode_image(data, where=where)
+
+    monkeypatch.setattr(fill, "decode_image", decode)
+    build(data, tmp_path / "out" / "48h")
+    assert len(seen) == len(set(seen)) == 48
+
+
+def test_running_again_checks_and_writes_nothing(data, reference, tmp_path):
+    folder = tmp_path / "reference" / "48h"
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
+    report = build(data, folder)
+    assert (report.num_written, report.num_kept) == (0, 12)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")} == times
+    assert digest_tree(folder) == reference
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "missing", "stray"])
+def test_a_damaged_shard_is_found_and_written_anew(data, reference, tmp_path, damage):
+    folder = tmp_path / "reference" / "48h"
+    shard = folder / "TrainVal1" / "base-00000.tar"
+    content = shard.read_bytes()
+    if damage == "flip":
+        shard.write_bytes(content[:5000] + bytes([content[5000] ^ 4]) + content[5001:])
+    elif damage == "cut":
+        # At a member's border, where the shard reads as a shorter whole one.
+        shard.write_bytes(content[: 512 * (len(content) // 1024)])
+    elif damage == "missing":
+        shard.unlink()
+    else:
+        shutil.copy(shard, shard.with_name("base-00007.tar"))
+    problems = verify_build(folder, workers=0, progress=SILENT)
+    assert len(problems) == 1
+    assert str(shard.parent) in str(problems[0])
+    assert build(data, folder).num_written == (0 if damage == "stray" else 1)
+    assert digest_tree(folder) == reference
+    assert verify_build(folder, workers=0, progress=SILENT) == []
+
+
+def test_deep_verification_finds_other_pixels_and_other_labels(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    build(data, folder)
+    layout = find_data(data)
+    assert verify_build_deep(folder, layout, workers=0, progress=SILENT) == []
+    images = data / "magnetogram_jpg"
+    first, second = (images / f"{frame_name(500, n)}.fits.jpg" for n in (2, 3))
+    second.write_bytes(first.read_bytes())  # the frame before, 96 minutes earlier
+    problems = verify_build_deep(folder, layout, workers=0, progress=SILENT)
+    assert len(problems) == 1
+    assert "expected the pixels of the source images" in str(problems[0])
+    labels = data / "M48" / "flare_Mclass_48h_TrainVal0.txt"
+    labels.write_text(labels.read_text().replace(" 0", " 1", 1))
+    problems = verify_build_deep(folder, layout, workers=0, progress=SILENT)
+    assert any("expected samples of the lists" in str(problem) for problem in problems)
+
+
+@pytest.mark.slow
+def test_a_build_killed_anywhere_and_run_again_ends_with_the_same_bytes(data, reference, tmp_path):
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "sffshards", "build", data, "--horizon", "48h", "--out", folder, "--workers", "2"]
+    rng = random.Random(7)
+    num_killed = 0
+    for _ in range(8):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.3, 4.0))
+        if process.poll() is None:
+            num_killed += 1
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for tar in folder.glob("48h/*/*.tar"):
+            # Whatever stands under a final name is whole.
+            assert digest_tree(tar.parent)[tar.name] == reference[f"{tar.parent.name}/{tar.name}"]
+        if (folder / "48h" / "manifest.json").exists():
+            break
+    assert num_killed >= 1
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert digest_tree(folder / "48h") == reference
+
+
+def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, monkeypatch):
+    folder, written = tmp_path / "out" / "48h", writer_module._HashingStream.write
+    failed = []
+
+    def fail_at_second_shard(self, data):
+        if not failed and len(list(folder.glob("*/*.tar"))) == 1 and self.size_bytes > 20_000:
+            failed.append(self)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written(self, data)
+
+    monkeypatch.setattr(writer_module._HashingStream, "write", fail_at_second_shard)
+    with pytest.raises(StorageError, match=r"found no space left on device; free some space"):
+        build(data, folder)
+    assert [path.name for path in folder.glob("*/*") if path.parent.name != ".build"] == ["base-00000.tar"]
+    assert not (folder / "manifest.json").exists()
+    monkeypatch.undo()
+    report = build(data, folder)
+    assert (report.num_kept, report.num_written) == (1, 11)
+    assert digest_tree(folder) == reference
+
+
+def test_a_full_disk_is_known_before_anything_is_written(data, tmp_path, monkeypatch):
+    usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    monkeypatch.setattr("sffshards.shards.prepare.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(StorageError, match="expected 0.00 GB of free space"):
+        build(data, tmp_path / "out" / "48h")
+    assert not list((tmp_path / "out").rglob("*.npy"))
+    assert not list((tmp_path / "out").rglob("*.tar"))
+
+
+def test_another_build_in_the_folder_is_refused_and_kept(data, reference, tmp_path):
+    folder = tmp_path / "reference" / "48h"
+    with pytest.raises(ConflictError, match="found another build: codec jpg there, npy now.*--force"):
+        build(data, folder, options(CodecName.NPY))
+    with pytest.raises(ConflictError, match="seed 123 there, 5 now"):
+        build(data, folder, options(seed=5))
+    assert digest_tree(folder) == reference
+    build(data, folder, options(CodecName.NPY), force=True)
+    assert read_manifest(folder / "manifest.json").inputs.codec is CodecName.NPY
+    assert verify_build(folder, workers=0, progress=SILENT) == []
+
+
+def test_changed_images_or_labels_make_another_build(data, reference, tmp_path):
+    folder = tmp_path / "reference" / "48h"
+    path = data / "magnetogram_jpg" / f"{frame_name(100, 0)}.fits.jpg"
+    Image.new("L", (60, 40), 90).save(path)
+    with pytest.raises(ConflictError, match="other images_sha256"):
+        build(data, folder)
+    assert digest_tree(folder) == reference
+
+
+def test_a_folder_of_other_files_is_never_touched(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(ConflictError, match=r"found other files \(thesis\.tex\)"):
+            build(data, folder, force=force)
+    assert os.listdir(folder) == ["thesis.tex"]
+
+
+def test_two_builds_of_one_folder_do_not_mix(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    script = """
+import sys, time
+from pathlib import Path
+from sffshards.locks import folder_lock
+from sffshards.progress import SILENT
+with folder_lock(Path(sys.argv[1]), progress=SILENT, wait=False):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, folder / ".build"], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ConflictError, match="found one that another sffshards command is writing"):
+            build(data, folder)
+    finally:
+        holder.kill()
+        holder.wait()
+        if holder.stdout is not None:
+            holder.stdout.close()
+    # The lock went with its holder.
+    with folder_lock(folder / ".build", progress=SILENT, wait=False):
+        pass
+
+
+BAD_IMAGES = {
+    "missing": None,
+    "empty": b"",
+    "truncated": 400,
+    "rgb": ("RGB", "JPEG"),
+    "16-bit": ("I;16", "PNG"),
+    "1x1": ("L", (1, 1)),
+}
+
+
+def spoil(path, kind):
+    if kind == "missing":
+        path.unlink()
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-60])
+    elif kind == "rgb":
+        Image.new("RGB", (60, 40)).save(path, "JPEG")
+    elif kind == "16-bit":
+        Image.fromarray(np.zeros((40, 60), np.uint16)).save(path, "PNG")
+    else:
+        Image.new("L", (1, 1)).save(path, "JPEG")
+
+
+@pytest.mark.parametrize("kind", list(BAD_IMAGES))
+def test_a_bad_image_stops_the_build_or_is_left_out_and_recorded(data, tmp_path, kind):
+    name = frame_name(101, 1)
+    spoil(data / "magnetogram_jpg" / f"{name}.fits.jpg", kind)
+    folder = tmp_path / "out" / "48h"
+    with pytest.raises(ImageError, match=name) as caught:
+        build(data, folder)
+    assert "\n" not in str(caught.value)
+    assert not list(folder.glob("*/*.tar"))
+    report = build(data, folder, options(skip=True))
+    # Frames 1, 2 and 3 of the HARP show frame 1; at 48 h these three are the positives.
+    assert report.manifest.num_skipped_sequences == 3
+    assert list(report.manifest.inputs.skipped_frames) == [name]
+    with open_build(folder) as opened:
+        assert len(opened) == 45 + 5 * 15
+        assert not any(name in opened.read_meta(row)["frames"] for row in range(len(opened)))
+    assert verify_build_deep(folder, find_data(data), workers=0, progress=SILENT) == []
+    assert "3 sequences were left out for 1 images" in (folder / "README.md").read_text()
+
+
+def test_a_build_of_nothing_usable_says_so(data, tmp_path):
+    for path in (data / "magnetogram_jpg").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="expected a sequence whose images can be used, found none"):
+        build(data, tmp_path / "out" / "48h", options(skip=True))
+
+
+def test_a_dry_run_counts_what_the_build_then_makes(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    estimate = estimate_build(find_data(data), options(), store_folder=tmp_path / "out" / "frames", out=folder)
+    assert not (tmp_path / "out").exists()
+    assert estimate.num_samples == {Kind.BASE: 48, Kind.OVER: 90}
+    assert (estimate.num_images, estimate.num_new_frames, estimate.num_positive) == (48, 48, 18)
+    report = build(data, folder)
+    assert estimate.shard_bytes == pytest.approx(report.manifest.size_bytes, rel=0.15)
+    assert estimate.store_bytes == 48 * 224 * 224
+
+
+@pytest.mark.parametrize("place", ["magnetogram_jpg", "Seq_Magnetogram/magnetogram_jpg"])
+@pytest.mark.parametrize("lists", ["M{}", "Seq_Magnetogram/M{}"])
+def test_published_layouts_are_found(data, place, lists):
+    for old, new in [("magnetogram_jpg", place), ("M24", lists.format(24)), ("M48", lists.format(48))]:
+        if old != new:
+            (data / new).parent.mkdir(exist_ok=True)
+            (data / old).rename(data / new)
+    layout = find_data(data)
+    assert layout.images == data / place
+    assert {horizon: len(paths) for horizon, paths in layout.lists.items()} == {Horizon.H24: 6, Horizon.H48: 6}
+
+
+def test_folders_can_be_named_and_missing_ones_are_told(data, tmp_path):
+    layout = find_data(Path("nowhere"), images=data / "magnetogram_jpg", labels=data / "M48")
+    assert list(layout.lists) == [Horizon.H48]
+    with pytest.raises(InputError, match="expected images in magnetogram_jpg/.*found no such folder"):
+        find_data(tmp_path / "absent")
+    (data / "M48" / "flare_Mclass_48h_Test.txt").unlink()
+    with pytest.raises(InputError, match="found no flare_Mclass_48h_Test.txt"):
+        find_data(data)
+
+
+def test_errors_survive_the_way_from_a_worker(data, tmp_path):
+    path = data / "magnetogram_jpg" / f"{frame_name(101, 1)}.fits.jpg"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SffshardsError) as caught:
+        build(data, tmp_path / "out" / "48h", workers=2)
+    assert isinstance(caught.value, ImageError)
+    assert caught.value.where == str(path)

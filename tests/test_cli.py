@@ -1,0 +1,158 @@
+"""The commands: what they print, where they write, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.tiny import PARTS, frame_name, make_data
+
+COMMANDS = ["demo", "synth", "sequences", "build", "info", "verify", "show", "train", "evaluate"]
+
+
+def run(*args, cwd=None, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "sffshards", *map(str, args)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def error_of(*args, cwd=None):
+    """Run a command that must fail with one line on standard error, and give that line."""
+    done = run(*args, cwd=cwd, code=2)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder as a user leaves it after `build`, with data of two horizons."""
+    home = tmp_path_factory.mktemp("home")
+    make_data(home / "data")
+    run("build", "--workers", "1", cwd=home)
+    return home
+
+
+def test_help_names_every_command_in_order():
+    text = run("--help").stdout
+    positions = [text.index(f"\n  {command} ") for command in COMMANDS]
+    assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_shows_an_example(command):
+    text = run(command, "--help").stdout
+    assert f"Examples:\n    sffshards {command}" in text
+
+
+def test_help_and_info_load_no_heavy_library():
+    script = "import sys; sys.argv = ['sffshards', '--help']\nfrom sffshards.cli import main\n"
+    script += "try:\n    main()\nexcept SystemExit:\n    pass\n"
+    script += "print(sorted({'numpy', 'PIL', 'torch', 'rich', 'webdataset'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version_is_printed():
+    from sffshards import __version__
+
+    assert run("--version").stdout == f"sffshards {__version__}\n"
+
+
+def test_build_makes_every_horizon_that_has_lists(home):
+    assert sorted(path.name for path in (home / "shards").iterdir()) == ["24h", "48h", "frames"]
+    again = run("build", "--workers", "1", cwd=home).stdout
+    assert again.count("0 images decoded, 0 shards written, 12 kept") == 2
+
+
+def test_dry_run_writes_nothing(home, tmp_path):
+    text = run("build", home / "data", "--horizon", "48h", "--out", tmp_path / "out", "--dry-run").stdout
+    assert "60 sequences, 18 positive, and 90 further views" in text
+    assert "free: enough" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_info_shows_counts_sets_urls_and_keys(home):
+    assert "all               60        18             90      12" in run("info", cwd=home).stdout
+    sets = run("info", "shards/48h", "--variant", "oTV", "--fold", "0", cwd=home).stdout
+    assert "fold 0 train      100        72" in sets
+    assert "fold 0 val         25        18" in sets
+    urls = run("info", "shards/48h", "--variant", "oTV", "--fold", "0", "--stage", "val", "--urls", cwd=home).stdout
+    assert urls.split() == [f"shards/48h/TrainVal4/{kind}-00000.tar" for kind in ("base", "over")]
+    keys = run("info", "--horizon", "48h", "--keys", cwd=home).stdout.split()
+    assert len(keys) == 150
+    described = json.loads(run("info", "shards/48h", "--json", cwd=home).stdout)
+    assert described[0]["groups"]["Test/over"]["num_samples"] == 15
+
+
+def test_verify_says_whole_and_finds_damage(home, tmp_path):
+    run("build", home / "data", "--horizon", "48h", "--out", tmp_path, "--workers", "1")
+    assert run("verify", tmp_path, "--deep", "--data", home / "data").stdout == f"{tmp_path / '48h'}: whole\n"
+    shard = tmp_path / "48h" / "TrainVal2" / "base-00000.tar"
+    shard.write_bytes(shard.read_bytes()[:-512])
+    assert f"{shard}: expected" in error_of("verify", tmp_path)
+
+
+def test_show_draws_a_sheet_of_a_sequence(home):
+    name = run("show", "--horizon", "48h", cwd=home).stdout.strip()
+    with Image.open(home / name) as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.width > 4 * 224
+    sequence = "hmi.sharp_720s.500.20110213_000000_TAI.to.20110213_062400_TAI"
+    assert run("show", sequence, "--horizon", "24h", "--out", "a.png", cwd=home).stdout == "a.png\n"
+    assert "found none of that name" in error_of("show", sequence.replace("500", "501"), "--horizon", "24h", cwd=home)
+
+
+def test_sequences_writes_the_published_files(home, tmp_path):
+    lists = sorted((home / "data" / "M48").glob("*.txt"))
+    run("sequences", *lists, "--out", tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.txt")) == [f"Seq16_{path.name}" for path in lists]
+    assert len(list((tmp_path / "Seqs16").iterdir())) == 60
+    text = run("sequences", tmp_path / "Seq16_flare_Mclass_48h_Test.txt", "--out", tmp_path).stdout
+    assert "passed over, a sequence list already" in text
+
+
+def test_bad_lists_and_options_end_in_one_line_and_code_2(home, tmp_path):
+    for text, message in [
+        (f"{frame_name(1, 0)}\n", "expected two fields"),
+        (f"{frame_name(1, 0)} 7\n", "expected label 0 or 1"),
+        ("hmi.377 0\n", "expected a name of the form"),
+        (f"{frame_name(1, 0)} 0\n" * 2, "expected every frame once in a list"),
+    ]:
+        path = tmp_path / "flare_Mclass_48h_TrainVal3.txt"
+        path.write_text(text)
+        for part in PARTS:
+            if part != "TrainVal3":
+                (tmp_path / f"flare_Mclass_48h_{part}.txt").write_text(f"{frame_name(9, PARTS.index(part))} 0\n")
+        line = error_of("build", home / "data", "--labels", tmp_path, "--out", tmp_path / "out")
+        assert message in line
+        assert f"{path}:" in line
+        assert not (tmp_path / "out").exists()
+    assert "expected images in magnetogram_jpg/" in error_of("build", tmp_path)
+    assert "expected one build, found" in error_of("show", cwd=home)
+    assert "expected a variant, found none" in error_of("info", "--urls", cwd=home)
+    assert run("build", "--codec", "gif", cwd=home, code=2).stderr.count("\n") <= 4
+
+
+def test_a_reader_that_goes_away_is_no_error(home):
+    command = f"{sys.executable} -m sffshards info --horizon 48h --keys | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stderr == ""

@@ -1,0 +1,105 @@
+"""Windows of sixteen frames."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sffshards.labels import read_label_list
+from sffshards.names import format_frame_name
+from sffshards.records import Part, View
+from sffshards.sequences import build_sequences, write_sequence_files, write_sequence_list
+from sffshards.views import apply_view, undo_view
+from tests.tiny import PARTS, frame_name
+
+
+def read(tmp_path, rows):
+    path = tmp_path / "list.txt"
+    path.write_text("".join(f"{frame_name(harp, number)} {label}\n" for harp, number, label in rows))
+    return build_sequences(read_label_list(path), part=Part.TEST)
+
+
+def numbers(sequence):
+    first = frame_name(sequence.harp, 0)
+    names = [format_frame_name(frame) for frame in sequence.frames]
+    return [next(n for n in range(100) if frame_name(sequence.harp, n) == name) for name in names], first
+
+
+def test_a_window_slides_over_the_last_sixteen_rows(tmp_path):
+    sequences = read(tmp_path, [(7, n, n % 2) for n in range(20)])
+    assert len(sequences) == 20
+    assert numbers(sequences[15])[0] == list(range(16))
+    assert numbers(sequences[19])[0] == list(range(4, 20))
+    assert [s.label for s in sequences] == [n % 2 for n in range(20)]
+
+
+def test_short_runs_are_stretched_as_published(tmp_path):
+    sequences = read(tmp_path, [(7, n, 0) for n in range(5)])
+    assert numbers(sequences[0])[0] == [0] * 16
+    assert numbers(sequences[1])[0] == [0] * 8 + [1] * 8
+    # int(i * 5 / 16) for i = 0..15
+    assert numbers(sequences[4])[0] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert [s.num_distinct for s in sequences] == [1, 2, 3, 4, 5]
+
+
+@given(st.integers(1, 16))
+def test_stretching_agrees_with_the_published_floating_point_rule(count):
+    from sffshards.sequences import pad_short_run
+
+    frames = tuple(range(count))
+    expected = tuple(int(slot * (count / 16)) for slot in range(16))
+    assert pad_short_run(frames) == expected  # type: ignore[arg-type, comparison-overlap]
+
+
+def test_another_harp_starts_a_window_of_its_own(tmp_path):
+    sequences = read(tmp_path, [(7, 0, 0), (7, 1, 0), (8, 0, 1)])
+    assert (sequences[2].harp, sequences[2].num_distinct) == (8, 1)
+
+
+def test_gaps_in_time_do_not_break_a_window_but_are_known(tmp_path):
+    sequence = read(tmp_path, [(7, 0, 0), (7, 1, 0), (7, 20, 0)])[2]
+    assert sequence.num_distinct == 3
+    assert max(sequence.gaps_minutes) == 19 * 96
+
+
+def test_sequence_files_are_as_published(tmp_path):
+    sequences = read(tmp_path, [(7, 0, 0), (7, 1, 1)])
+    write_sequence_list(tmp_path / "Seq16_list.txt", sequences)
+    write_sequence_files(tmp_path / "Seqs16", sequences)
+    assert (tmp_path / "Seq16_list.txt").read_text() == (
+        "hmi.sharp_720s.7.20110220_000000_TAI.to.20110220_000000_TAI 0\n"
+        "hmi.sharp_720s.7.20110220_000000_TAI.to.20110220_013600_TAI 1\n"
+    )
+    text = (tmp_path / "Seqs16" / "hmi.sharp_720s.7.20110220_000000_TAI.to.20110220_013600_TAI").read_text()
+    assert text == "\n".join([frame_name(7, 0)] * 8 + [frame_name(7, 1)] * 8)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("part", PARTS)
+def test_published_sequence_lists_come_out_byte_for_byte(real_labels, tmp_path, part):
+    name = f"flare_Mclass_24h_{part}.txt"
+    sequences = build_sequences(read_label_list(real_labels / "M24" / name), part=Part(part))
+    write_sequence_list(tmp_path / name, sequences)
+    assert (tmp_path / name).read_bytes() == (real_labels / "M24" / f"Seq16_{name}").read_bytes()
+
+
+@pytest.mark.parametrize("view", list(View))
+def test_views_are_torchvisions_and_can_be_undone(view):
+    import numpy as np
+    import torch
+    from torchvision.transforms.v2 import functional as tv
+
+    frames = np.random.default_rng(0).integers(0, 256, (2, 224, 224), np.uint8)
+    tensor = torch.from_numpy(frames)
+    expected = {
+        View.NF: lambda x: x,
+        View.HF: tv.hflip,
+        View.VF: tv.vflip,
+        View.R1: lambda x: tv.rotate(x, 90),
+        View.R2: lambda x: tv.rotate(x, 180),
+        View.R3: lambda x: tv.rotate(x, 270),
+    }[view](tensor)
+    seen = apply_view(frames, view)
+    assert (seen == expected.numpy()).all()
+    assert (undo_view(seen, view) == frames).all()

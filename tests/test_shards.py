@@ -1,0 +1,286 @@
+"""Shards: their bytes, their order, and what reads them."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+
+import numpy as np
+import pytest
+from xxhash import xxh3_64_intdigest
+
+from sffshards.errors import DamageError, FormatError, InputError
+from sffshards.layout import find_data
+from sffshards.progress import SILENT
+from sffshards.records import CodecName, Horizon, Part, Protocol, Sequence, Stage, Variant, View
+from sffshards.shards import BuildOptions, build_shards, open_build
+from sffshards.shards.codec import CLIP_SHAPE, get_codec
+from sffshards.shards.plan import plan_shards
+from sffshards.views import apply_view
+from tests.test_names import sequence_of
+from tests.tiny import frame_name, make_data
+
+CODECS = list(CodecName)
+
+
+def options(codec=CodecName.JPG, *, horizon=Horizon.H48, skip=False, shard_size_bytes=128_000_000, seed=123):
+    return BuildOptions(
+        horizon=horizon, codec=codec, seed=seed, shard_size_bytes=shard_size_bytes, skip_bad_images=skip
+    )
+
+
+def build(data, out, chosen=None, *, workers=0, force=False):
+    return build_shards(
+        find_data(data),
+        chosen or options(),
+        out=out,
+        store_folder=out.parent / "frames",
+        workers=workers,
+        force=force,
+        progress=SILENT,
+    )
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="session")
+def builds(data, tmp_path_factory):
+    """A build of every codec."""
+    folder = tmp_path_factory.mktemp("builds")
+    for codec in CODECS:
+        build(data, folder / codec, options(codec))
+    return folder
+
+
+def smooth_clip():
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[0:224, 0:224]
+    waves = [128 + 70 * np.sin(x / 20 + k / 3) * np.cos(y / 30) + rng.normal(0, 2, (224, 224)) for k in range(16)]
+    return np.clip(waves, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("name", "mean", "most"), [("jpg", 1.5, 16), ("npy", 0, 0), ("mp4", 1.2, 10)])
+def test_a_codec_gives_the_clip_back(name, mean, most):
+    codec, clip = get_codec(CodecName(name)), smooth_clip()
+    payload = codec.encode(clip)
+    difference = np.abs(codec.decode(payload, where="here").astype(int) - clip)
+    assert difference.mean() <= mean
+    assert difference.max() <= most
+    assert codec.encode(clip) == payload
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_codec_refuses_what_is_not_its_own(name):
+    codec = get_codec(name)
+    payload = codec.encode(smooth_clip())
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([{}], dtype=object), allow_pickle=True)
+    others = [get_codec(other).encode(smooth_clip()) for other in CODECS if other != name]
+    for wrong in [b"", payload[:200], payload[: len(payload) // 2], pickled.getvalue(), *others]:
+        with pytest.raises(DamageError, match="here: expected a clip of 16x224x224 pixels"):
+            codec.decode(wrong, where="here")
+
+
+def test_every_sample_is_there_once_with_its_label_and_pixels(data, builds):
+    with open_build(builds / "npy") as opened:
+        counts = Counter((e["key"].decode()[-2:], int(e["label"])) for e in opened.index)
+        assert counts == {("nf", 0): 42, ("nf", 1): 18, **{(v.value, 1): 18 for v in View if v is not View.NF}}
+        assert len(set(opened.index["key"])) == len(opened)
+        from sffshards.frames import read_frame
+
+        for row in range(len(opened)):
+            meta = opened.read_meta(row)
+            frames = {n: read_frame(data / "magnetogram_jpg" / f"{n}.fits.jpg") for n in set(meta["frames"])}
+            expected = apply_view(np.stack([frames[name] for name in meta["frames"]]), View(meta["view"]))
+            assert (opened.read_clip(row) == expected).all()
+            assert meta["label"] == opened.index[row]["label"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_plain_tar_reads_what_the_index_points_at(builds, codec):
+    with open_build(builds / codec) as opened:
+        entries = {e["key"].decode(): e for e in opened.index}
+        seen = set()
+        for shard in opened.manifest.shards:
+            with tarfile.open(builds / codec / shard.name) as tar:
+                names = tar.getnames()
+                for key in names[::3]:
+                    seen.add(key.split(".")[0])
+                for member in tar:
+                    key, extension = member.name.split(".")
+                    assert (member.mtime, member.uid, member.gid, member.uname, member.mode) == (0, 0, 0, "", 0o644)
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    content = file.read()
+                    entry = entries[key]
+                    if extension == codec:
+                        assert (member.offset_data, member.size) == (entry["offset"], entry["size"])
+                        assert xxh3_64_intdigest(content) == entry["checksum"]
+                    elif extension == "cls":
+                        assert content == str(entry["label"]).encode()
+                    else:
+                        assert (member.offset_data, member.size) == (entry["meta_offset"], entry["meta_size"])
+            assert open(builds / codec / shard.name, "rb").read(263)[257:] == b"ustar\0"
+        assert seen == set(entries)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_stock_webdataset_reads_the_same_samples(builds, codec):
+    import webdataset as wds
+
+    with open_build(builds / codec) as opened:
+        rows = opened.stage_rows(Variant.OTV, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        groups = opened.manifest.stage_groups(Variant.OTV, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        urls = [str(builds / codec / name) for name in opened.manifest.shard_names(groups)]
+        samples = list(wds.WebDataset(urls, shardshuffle=False))
+        assert [s["__key__"].split("/")[-1] for s in samples] == [opened.index[r]["key"].decode() for r in rows]
+        assert [int(s["cls"]) for s in samples] == [int(opened.index[r]["label"]) for r in rows]
+        for row, sample in zip(rows, samples, strict=True):
+            clip = get_codec(codec).decode(sample[codec], where="stock")
+            assert (clip == opened.read_clip(row)).all()
+
+
+def test_hugging_face_datasets_reads_the_same_samples(builds, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from datasets import load_dataset
+
+    with open_build(builds / "jpg") as opened:
+        stream = load_dataset(str(builds / "jpg"), "oTV-fold0", split="validation", streaming=True)
+        samples = {s["__key__"].split("/")[-1]: s for s in stream}
+        rows = opened.stage_rows(Variant.OTV, Stage.VAL, fold=0, protocol=Protocol.PAPER)
+        assert set(samples) == {opened.index[r]["key"].decode() for r in rows}
+        for row in rows:
+            sample = samples[opened.index[row]["key"].decode()]
+            assert int(sample["cls"]) == opened.index[row]["label"]
+            assert (np.asarray(sample["jpg"]).reshape(CLIP_SHAPE) == opened.read_clip(row)).all()
+            assert sample["json"]["harp"] == opened.index[row]["harp"]
+
+
+def made_sequences(num_harps: int, length: int) -> list[Sequence]:
+    from sffshards.names import parse_frame_name
+
+    made: list[Sequence] = []
+    for harp in range(1, num_harps + 1):
+        for number in range(length):
+            plain = sequence_of(parse_frame_name(frame_name(harp, number)))
+            made.append(Sequence(frames=plain.frames, label=int(harp % 5 == 0), part=Part.TEST, row=len(made)))
+    return made
+
+
+def test_classes_and_harps_are_even_over_the_shards():
+    sequences = made_sequences(num_harps=20, length=30)
+    plans = plan_shards(sequences, sample_bytes=1000, shard_bytes=60_000, seed=1)
+    base = [plan for plan in plans if plan.group == "Test/base"]
+    assert [plan.name for plan in base] == [f"Test/base-{n:05d}.tar" for n in range(10)]
+    for per_shard in (
+        [sum(s.sequence.label for s in plan.samples) for plan in base],
+        *[[sum(s.sequence.harp == harp for s in plan.samples) for plan in base] for harp in range(1, 21)],
+    ):
+        assert max(per_shard) - min(per_shard) <= 1
+    keys = [sample.key for plan in plans for sample in plan.samples]
+    assert len(keys) == len(set(keys)) == 600 + 5 * 120
+    # Within a shard neither time nor HARP is in order.
+    harps = [sample.sequence.harp for sample in base[0].samples]
+    assert harps != sorted(harps)
+
+
+def test_order_follows_the_seed():
+    sequences = made_sequences(num_harps=5, length=8)
+
+    def order(seed):
+        return [
+            s.key for plan in plan_shards(sequences, sample_bytes=1, shard_bytes=10, seed=seed) for s in plan.samples
+        ]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert sorted(order(1)) == sorted(order(2))
+
+
+def test_the_manifest_names_every_set_and_counts_its_classes(builds):
+    with open_build(builds / "jpg") as opened:
+        content = json.loads((builds / "jpg" / "manifest.json").read_text())
+        groups = content["sets"]["paper"]["oTV"]["1"]["val"]
+        assert groups == ["TrainVal0/base", "TrainVal0/over"]
+        # Ten sequences, three of them positive, with five further views each.
+        assert opened.manifest.class_counts(groups) == (7, 18)
+
+
+def test_an_altered_manifest_is_refused(builds, tmp_path):
+    text = (builds / "jpg" / "manifest.json").read_text()
+    folder = tmp_path / "48h"
+    folder.mkdir()
+    cases = [
+        ('"num_positive": 3', '"num_positive": 4', DamageError, "does not match the manifest's own checksum"),
+        ('"format_version": 1', '"format_version": 2', FormatError, "expected format version 1, found 2"),
+        ("{", "", DamageError, "found JSON that is not one"),
+    ]
+    for old, new, error, message in cases:
+        assert old in text
+        (folder / "manifest.json").write_text(text.replace(old, new, 1))
+        with pytest.raises(error, match=rf"manifest\.json: .*{message}"):
+            open_build(folder)
+    with pytest.raises(InputError, match="expected a build, with a manifest.json, found no such folder"):
+        open_build(tmp_path / "absent")
+
+
+def test_an_altered_index_is_refused(data, tmp_path):
+    build(data, tmp_path / "48h")
+    path = tmp_path / "48h" / "index.npy"
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    changed[-1] ^= 1
+    objects = io.BytesIO()
+    np.save(objects, np.array([{}], dtype=object), allow_pickle=True)
+    for wrong in (bytes(changed), whole[:-50], objects.getvalue(), b""):
+        path.write_bytes(wrong)
+        with pytest.raises(DamageError, match=r"index\.npy: expected"):
+            open_build(tmp_path / "48h")
+
+
+def test_a_damaged_payload_is_not_read_as_data(data, tmp_path):
+    build(data, tmp_path / "48h", options(CodecName.NPY))
+    with open_build(tmp_path / "48h") as opened:
+        entry, shard = opened.index[0], tmp_path / "48h" / opened.manifest.shards[0].name
+        with shard.open("r+b") as file:
+            file.seek(int(entry["offset"]) + 5000)
+            file.write(b"\xff\x00\xff")
+        key = entry["key"].decode()
+        with pytest.raises(DamageError, match=rf"base-00000\.tar, sample {key}, offset {entry['offset']}"):
+            opened.read_clip(0)
+        shard.write_bytes(shard.read_bytes()[:600])
+        with pytest.raises(DamageError, match="the shard is cut off"):
+            opened.read_clip(1)
+
+
+def test_building_verifying_and_describing_need_no_torch(data, tmp_path):
+    script = """
+import sys
+from importlib.abc import MetaPathFinder
+class Blocked(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "pytorch_lightning", "decord", "matplotlib", "sklearn"):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Blocked())
+from sffshards.cli import main
+for command in (["build", sys.argv[1], "--horizon", "48h"], ["verify"], ["info"]):
+    sys.argv = ["sffshards", *command]
+    try:
+        main()
+    except SystemExit as exit:
+        assert not exit.code, command
+assert not any(name.split(".")[0] == "torch" for name in sys.modules)
+"""
+    path = tmp_path / "script.py"
+    path.write_text(f"if __name__ == '__main__':\n{''.join(f'    {line}' + chr(10) for line in script.splitlines())}")
+    done = subprocess.run([sys.executable, path, data], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "48h: whole" in done.stdout

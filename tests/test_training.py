@@ -1,0 +1,475 @@
+"""The published recipe, and folds that are trained, skipped, broken off and gone on with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from sffshards.errors import ConflictError, DamageError, FormatError, InputError, TrainingError
+from sffshards.progress import SILENT, Progress
+from sffshards.records import CodecName, Horizon, Kind, Part, Precision, Protocol, Stage, Variant
+from sffshards.shards import Manifest
+from sffshards.shards.manifest import BuildInputs, Group
+from sffshards.splits import format_group
+from sffshards.training import FoldRecord, TrainingOptions, read_record, stage_weights, train_fold, train_folds
+from sffshards.training.keeper import format_checkpoint_name
+from sffshards.training.module import FlareClassifier
+from sffshards.training.recipe import weighted_losses
+from tests.training_data import FastNetwork, Listener, fast_options, make_build
+
+# Positives of the published parts, TrainVal0 to 4 and Test; all have 10,000 rows but Test, and begin with a negative.
+POSITIVES = {Horizon.H24: (227, 247, 95, 498, 258, 195), Horizon.H48: (396, 429, 267, 809, 523, 413)}
+ROWS = (10_000,) * 5 + (9_384,)
+
+MakeNetwork = Callable[..., FastNetwork]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_build(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> MakeNetwork:
+    """Train `FastNetwork` in place of MViT; a call says at which step the next one fails, and how."""
+    failing: dict[str, object] = {}
+
+    def build_fast(*_: object, **__: object) -> FastNetwork:
+        network = FastNetwork()
+        for name, value in failing.items():
+            setattr(network, name, value)
+        return network
+
+    def fail(**how: object) -> None:
+        failing.clear()
+        failing.update(how)
+
+    monkeypatch.setattr("sffshards.training.fit.build_model", build_fast)
+    return fail  # type: ignore[return-value]
+
+
+def published_manifest(horizon: Horizon) -> Manifest:
+    groups = {}
+    for part, rows, positives in zip(Part, ROWS, POSITIVES[horizon], strict=True):
+        sizes = {"base": (rows, positives), "over": (5 * positives, 5 * positives)}
+        for kind, (num_samples, num_positive) in sizes.items():
+            groups[f"{part}/{kind}"] = Group(
+                num_samples=num_samples, num_positive=num_positive, first_label=0, shards=()
+            )
+    inputs = BuildInputs(
+        program_version="0",
+        horizon=horizon,
+        codec=CodecName.JPG,
+        encoder="",
+        seed=0,
+        shard_size_bytes=1,
+        lists={},
+        num_images=0,
+        images_sha256="",
+        skipped_frames={},
+    )
+    return Manifest(
+        inputs=inputs, num_skipped_sequences=0, shards=(), groups=groups, index_size_bytes=0, index_sha256=""
+    )
+
+
+def fit(
+    build: Path,
+    out: Path,
+    options: TrainingOptions,
+    *,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> FoldRecord:
+    return train_fold(build, out, options, fold=0, force=force, progress=progress)
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    assert read_metrics(a) == read_metrics(b)
+    assert all(torch.equal(value, last_weights(b)[name]) for name, value in last_weights(a).items())
+    assert sorted(p.name for p in a.glob("*.ckpt")) == sorted(p.name for p in b.glob("*.ckpt"))
+    assert read_record(a).checkpoints == read_record(b).checkpoints
+
+
+# Recipe -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("horizon", "variant", "fold", "stage", "protocol", "expected"),
+    [
+        # The two sets whose published counts are known.
+        (Horizon.H24, Variant.BASE, 3, Stage.TRAIN, Protocol.PUBLISHED, (29_016, 983)),
+        (Horizon.H24, Variant.OT, 0, Stage.TRAIN, Protocol.PUBLISHED, (29_430, 3_414)),
+        # By hand from the counts of the parts.
+        (Horizon.H24, Variant.BASE, 3, Stage.TRAIN, Protocol.PAPER, (38_770, 1_230)),
+        (Horizon.H24, Variant.BASE, 3, Stage.VAL, Protocol.PUBLISHED, (9_904, 95)),
+        (Horizon.H24, Variant.OTV, 0, Stage.VAL, Protocol.PAPER, (9_742, 1_548)),
+        (Horizon.H48, Variant.BASE, 1, Stage.TRAIN, Protocol.PAPER, (37_972, 2_028)),
+        (Horizon.H48, Variant.BASE, 1, Stage.TRAIN, Protocol.PUBLISHED, (37_971, 2_028)),
+        (Horizon.H48, Variant.OTV_TEST, 4, Stage.TRAIN, Protocol.PAPER, (38_385, 9_690)),
+        (Horizon.H48, Variant.OTV, 4, Stage.TEST, Protocol.PAPER, (8_971, 413)),
+        (Horizon.H48, Variant.OTV_TEST, 4, Stage.TEST, Protocol.PAPER, (8_971, 2_478)),
+    ],
+)
+def test_classes_are_counted_as_the_paper_or_its_programs_do(
+    horizon: Horizon, variant: Variant, fold: int, stage: Stage, protocol: Protocol, expected: tuple[int, int]
+) -> None:
+    counts = stage_weights(published_manifest(horizon), variant, stage, fold=fold, protocol=protocol)
+    assert (counts.num_negative, counts.num_positive) == expected
+    total = sum(expected)
+    assert counts.values == pytest.approx((expected[1] / total, expected[0] / total), rel=1e-12)
+
+
+def test_the_row_that_published_counts_lose_may_be_a_positive() -> None:
+    manifest = published_manifest(Horizon.H48)
+    name = format_group(Part.TEST, Kind.BASE)
+    groups = manifest.groups | {name: replace(manifest.groups[name], first_label=1)}
+    counts = stage_weights(
+        replace(manifest, groups=groups), Variant.BASE, Stage.TEST, fold=0, protocol=Protocol.PUBLISHED
+    )
+    assert (counts.num_negative, counts.num_positive) == (8_971, 412)
+
+
+def test_the_loss_is_the_mean_of_weight_times_cross_entropy() -> None:
+    logits = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    losses = weighted_losses(
+        logits, torch.tensor([1, 0]), torch.tensor([True, True]), weights_K=torch.tensor([0.03, 0.97])
+    )
+    expected = [0.97 * math.log(2), 0.03 * math.log(1 + math.exp(-2))]
+    assert losses.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+@given(num_real=st.integers(1, 6), num_padded=st.integers(0, 4), seed=st.integers(0, 1000))
+@settings(max_examples=30)
+def test_padding_changes_neither_loss_nor_gradient(num_real: int, num_padded: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.tensor([0.1, 0.9])
+    real = torch.randn((num_real, 2), generator=generator, requires_grad=True)
+    labels = torch.randint(0, 2, (num_real,), generator=generator)
+    padding = torch.full((num_padded, 2), math.nan)
+    mask = torch.arange(num_real + num_padded) < num_real
+    padded_labels = functional.pad(labels, (0, num_padded))
+    loss = weighted_losses(torch.cat([real, padding]), padded_labels, mask, weights_K=weights).sum() / num_real
+    expected = (weights[labels] * functional.cross_entropy(real, labels, reduction="none")).mean()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, real)[0], torch.autograd.grad(expected, real)[0])
+
+
+def test_the_defaults_are_the_published_recipe() -> None:
+    options = TrainingOptions(variant=Variant.BASE)
+    assert options == TrainingOptions(
+        variant=Variant.BASE,
+        protocol=Protocol.PAPER,
+        weights="kinetics400",
+        max_epochs=100,
+        batch_size=10,
+        learning_rate=1e-7,
+        stop_patience=10,
+        decay_patience=2,
+        decay_factor=0.1,
+        min_learning_rate=1e-10,
+        precision=Precision.FLOAT32,
+        seed=123,
+    )
+
+
+def test_optimiser_and_schedule_are_the_published_ones() -> None:
+    module = FlareClassifier(
+        FastNetwork(),
+        model="x",
+        train_weights=(0.1, 0.9),
+        val_weights=(0.1, 0.9),
+        learning_rate=1e-7,
+        decay_factor=0.1,
+        decay_patience=2,
+        min_learning_rate=1e-10,
+        seed=0,
+    )
+    configured: dict = module.configure_optimizers()  # type: ignore[assignment]
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.defaults["betas"] == (0.9, 0.999)
+    assert (schedule.mode, schedule.factor, schedule.patience, schedule.min_lrs) == ("min", 0.1, 2, [1e-10])
+    rates = []
+    for loss in (1.0, 0.9, 0.9, 0.9, 0.9, 0.9):
+        schedule.step(loss)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-7] * 4 + [1e-8] * 2)
+
+
+@pytest.mark.parametrize(("rate", "tag"), [(1e-7, "10-7"), (1e-3, "10-3"), (5e-5, "5x10-5"), (0.1, "10-1")])
+def test_checkpoints_are_named_as_published(rate: float, tag: str) -> None:
+    options = replace(fast_options(), learning_rate=rate)
+    name = format_checkpoint_name(options, fold=2, epoch=4, valid_loss=0.0251584)
+    assert name == f"sample-FLARE_MViT_tiny_{tag}-epoch=04-valid_loss=0.025158-Wloss_k=2.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("max_epochs", 0), ("batch_size", 0), ("devices", 0), ("learning_rate", 0.0), ("seed", -1)]
+)
+def test_options_that_make_no_sense_are_refused(option: str, value: float) -> None:
+    with pytest.raises(InputError, match=r"^--(epochs|batch-size|devices|lr|seed): expected"):
+        fast_options(**{option: value})
+
+
+# Training -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fold_leaves_its_checkpoints_table_logs_and_record(
+    build: Path, tmp_path: Path, network: MakeNetwork, capfd: pytest.CaptureFixture[str]
+) -> None:
+    progress = Listener()
+    record = fit(build, tmp_path / "fold0", fast_options(max_epochs=5), progress=progress)
+    assert record == read_record(tmp_path / "fold0")
+    assert record.finished
+    assert record.num_epochs == 5
+    assert len(record.checkpoints) == 3
+    assert record.best is not None
+    assert record.best.valid_loss == min(float(row["valid_loss"]) for row in read_metrics(tmp_path / "fold0"))
+    names = {path.name for path in (tmp_path / "fold0").iterdir()}
+    assert names == {c.name for c in record.checkpoints} | {
+        "last.ckpt",
+        "metrics.csv",
+        "run.json",
+        "tensorboard",
+        ".lock",
+    }
+    assert any((tmp_path / "fold0" / "tensorboard").glob("events*"))
+    content = json.loads((tmp_path / "fold0" / "run.json").read_text())
+    assert content["class_counts"]["train"] == {"num_negative": 20, "num_positive": 20, "weights": [0.5, 0.5]}
+    assert progress.tasks["Fold 0, epoch 4 (at most 5 epochs)"] == (7, 7)
+    assert sum("valid_loss" in note for note in progress.notes) == 5
+    assert capfd.readouterr() == ("", "")
+
+
+def test_labels_are_learnt_from_the_pixels(build: Path, tmp_path: Path, network: MakeNetwork) -> None:
+    fit(build, tmp_path / "fold0", fast_options(max_epochs=8))
+    assert float(read_metrics(tmp_path / "fold0")[-1]["valid_accuracy"]) >= 0.9
+
+
+def test_valid_loss_is_the_mean_over_all_samples_for_any_batch_size(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    # Ten samples: batches of 4, 4, 2 and of 7, 3 have other means of means. Training steps alike: one of 40.
+    rows = []
+    for batch_size in (4, 7):
+        out = tmp_path / str(batch_size)
+        fit(build, out, fast_options(max_epochs=1, batch_size=batch_size, learning_rate=1e-12))
+        rows.append(read_metrics(out)[0])
+    assert float(rows[0]["valid_loss"]) == pytest.approx(float(rows[1]["valid_loss"]), rel=1e-6)
+    assert rows[0]["valid_accuracy"] == rows[1]["valid_accuracy"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        fit(build, tmp_path / name, fast_options(seed=seed))
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert read_metrics(tmp_path / "a") != read_metrics(tmp_path / "c")
+
+
+@pytest.mark.parametrize("fail_at", [1, 8, 17, 22])  # an epoch is 5 steps and 2 of validation
+def test_a_run_that_was_broken_off_ends_like_one_that_was_not(
+    build: Path, tmp_path: Path, network: MakeNetwork, fail_at: int
+) -> None:
+    # With no patience the learning rate is cut at once, so that the schedule's state matters too.
+    options = fast_options(max_epochs=6, decay_patience=0, learning_rate=0.5)
+    fit(build, tmp_path / "whole", options)
+    assert len({row["next_learning_rate"] for row in read_metrics(tmp_path / "whole")}) > 1
+    network(fail_at=fail_at)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, tmp_path / "broken", options)
+    assert not read_record(tmp_path / "broken").finished
+    network()
+    assert fit(build, tmp_path / "broken", options).finished
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_that_stopped_early_and_was_killed_before_saying_so_trains_no_more(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    options = fast_options(max_epochs=30, stop_patience=2, learning_rate=5.0)
+    record = fit(build, tmp_path / "fold0", options)
+    assert record.num_epochs < 30
+    content = json.loads((tmp_path / "fold0" / "run.json").read_text())
+    (tmp_path / "fold0" / "run.json").write_text(json.dumps(content | {"finished": False}))
+    assert fit(build, tmp_path / "fold0", options) == record
+
+
+def test_ctrl_c_says_how_to_go_on(build: Path, tmp_path: Path, network: MakeNetwork) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    progress = Listener()
+    network(fail_at=9, failure=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        fit(build, tmp_path / "fold0", fast_options(), progress=progress)
+    assert "stopped; the same command goes on after epoch 0" in progress.notes[-1]
+    assert signal.getsignal(signal.SIGINT) is before
+    network()
+    assert fit(build, tmp_path / "fold0", fast_options()).num_epochs == 2
+
+
+def test_a_finished_fold_is_kept(build: Path, tmp_path: Path, network: MakeNetwork) -> None:
+    record = fit(build, tmp_path / "fold0", fast_options())
+    network(fail_at=1)
+    assert fit(build, tmp_path / "fold0", fast_options(num_threads=0)) == record
+
+
+def test_folds_are_trained_one_after_the_other(build: Path, tmp_path: Path, network: MakeNetwork) -> None:
+    records = train_folds(
+        build, tmp_path / "run", fast_options(max_epochs=1), folds=[1, 3], force=False, progress=SILENT
+    )
+    assert [record.fold for record in records] == [1, 3]
+    assert (tmp_path / "run" / "fold3" / "run.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"max_epochs": 3}, "max_epochs 2 (now 3)"), ({"variant": Variant.OTV}, "variant base (now oTV)")],
+)
+def test_a_folder_of_other_options_is_left_alone_unless_forced(
+    build: Path, tmp_path: Path, network: MakeNetwork, change: dict[str, object], said: str
+) -> None:
+    fit(build, tmp_path / "fold0", fast_options())
+    before = (tmp_path / "fold0" / "run.json").read_bytes()
+    with pytest.raises(ConflictError) as caught:
+        fit(build, tmp_path / "fold0", fast_options(**change))
+    assert said in str(caught.value)
+    assert (tmp_path / "fold0" / "run.json").read_bytes() == before
+    assert fit(build, tmp_path / "fold0", fast_options(**change), force=True).options == fast_options(**change)
+
+
+def test_a_folder_of_another_build_or_of_unknown_checkpoints_is_left_alone(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    fit(build, tmp_path / "fold0", fast_options())
+    other = make_build(tmp_path / "other", seed=1)
+    with pytest.raises(ConflictError, match="on build"):
+        fit(other, tmp_path / "fold0", fast_options())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious.ckpt").write_bytes(b"")
+    with pytest.raises(ConflictError, match="checkpoints without a run.json"):
+        fit(build, tmp_path / "mine", fast_options())
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = FastNetwork.forward
+
+    def spoilt(self: FastNetwork, x: torch.Tensor) -> torch.Tensor:
+        return forward(self, x) * (math.nan if self.num_calls >= 9 else 1.0)
+
+    monkeypatch.setattr(FastNetwork, "forward", spoilt)
+    with pytest.raises(TrainingError, match="epoch 1, training step 2: expected a finite loss, found nan"):
+        fit(build, tmp_path / "fold0", fast_options())
+    record = read_record(tmp_path / "fold0")
+    assert record.best is not None
+    assert record.best.epoch == 0
+    assert all(torch.isfinite(value).all() for value in last_weights(tmp_path / "fold0").values())
+
+
+def test_a_set_of_one_class_is_said_and_trained_all_the_same(
+    build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sffshards.training import fit as fitting
+    from sffshards.training.recipe import StageWeights
+
+    monkeypatch.setattr(fitting, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
+    progress = Listener()
+    record = fit(build, tmp_path / "fold0", fast_options(max_epochs=1), progress=progress)
+    assert record.finished
+    assert "fold 0: the val set has no positives; by w_c = 1 - n_c/N its loss is 0 throughout" in progress.notes
+
+
+def test_code_in_a_checkpoint_is_not_run_when_a_run_goes_on(build: Path, tmp_path: Path, network: MakeNetwork) -> None:
+    network(fail_at=9)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, tmp_path / "fold0", fast_options())
+    network()
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    torch.save({"state_dict": {}, "evil": Evil()}, tmp_path / "fold0" / "last.ckpt")
+    with pytest.raises(InputError, match="objects that could run code"):
+        fit(build, tmp_path / "fold0", fast_options())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_more_gpus_than_there_are_are_refused(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match="--devices: expected at most 1, the GPUs here, found 4"):
+        fit(build, tmp_path / "fold0", fast_options(accelerator="gpu", devices=4))
+    assert not (tmp_path / "fold0").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("{", DamageError), ('{"format_version": 9}', FormatError), ('{"format_version": 1}', DamageError)],
+)
+def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str, error: type[Exception]) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(error, match="run.json"):
+        read_record(tmp_path)
+
+
+_TWO_RANKS = """
+import sys
+from pathlib import Path
+from sffshards.progress import SILENT
+from sffshards.training import fit
+from tests.training_data import FastNetwork, fast_options
+
+class Plain(FastNetwork):
+    def __init__(self):
+        super().__init__()
+        self.head[0].p = 0.0  # ranks draw other numbers
+
+if __name__ == "__main__":
+    build, out, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    fit.build_model = lambda *_, **__: Plain()
+    options = fast_options(devices=devices, batch_size=6 // devices, max_epochs=3)
+    fit.train_fold(build, out, options, fold=0, force=False, progress=SILENT)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_the_same_global_batch(build: Path, tmp_path: Path) -> None:
+    # 40 samples in batches of 6: the last has 4; and 10 of validation: the last has 4.
+    (tmp_path / "train.py").write_text(_TWO_RANKS)
+    for devices in (1, 2):
+        command = [sys.executable, str(tmp_path / "train.py"), str(build), str(tmp_path / str(devices)), str(devices)]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        subprocess.run(command, check=True, timeout=300, env=environment)
+    one, two = read_metrics(tmp_path / "1"), read_metrics(tmp_path / "2")
+    for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
+        values = np.array([[float(row[name]) for row in rows] for rows in (one, two)])
+        np.testing.assert_allclose(values[1], values[0], rtol=1e-6)

@@ -1,0 +1,112 @@
+"""A small build whose labels can be learnt, and a network that learns them in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sffshards.layout import find_data
+from sffshards.progress import SILENT, Advance
+from sffshards.records import CodecName, Horizon, ModelName, Part, Variant
+from sffshards.shards import BuildOptions, build_shards
+from sffshards.training import TrainingOptions
+
+FRAMES_PER_HARP = 5
+
+
+def make_labelled_images(folder: Path, *, seed: int = 0) -> Path:
+    """Make 48h lists of two regions a part, one quiet and one that flares all the time, with a strong field."""
+    images, lists = folder / "magnetogram_jpg", folder / "M48"
+    images.mkdir(parents=True)
+    lists.mkdir()
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:40, 0:60]
+    for position, part in enumerate(Part):
+        lines = []
+        for label in (0, 1):
+            harp = 100 * (position + 1) + label
+            for number in range(FRAMES_PER_HARP):
+                time = datetime(2011, 2, 13) + timedelta(days=position, minutes=96 * number)
+                name = f"hmi.sharp_720s.{harp}.{time:%Y%m%d_%H%M%S}_TAI.magnetogram"
+                field = rng.normal(0, 3, x.shape)
+                for sign, offset in ((1, -8), (-1, 8)):
+                    distance = (x - 30 - offset - number) ** 2 + (y - 20) ** 2
+                    field += sign * (20 + 90 * label) * np.exp(-distance / 40)
+                Image.fromarray(np.clip(128 + field, 0, 255).astype(np.uint8)).save(images / f"{name}.fits.jpg")
+                lines.append(f"{name} {label}\n")
+        (lists / f"flare_Mclass_48h_{part}.txt").write_text("".join(lines))
+    return folder
+
+
+def make_build(folder: Path, *, seed: int = 0, codec: CodecName = CodecName.NPY) -> Path:
+    """Build `make_labelled_images`: 10 base samples and 25 over samples a part."""
+    data = make_labelled_images(folder / "data", seed=seed)
+    options = BuildOptions(horizon=Horizon.H48, codec=codec, seed=0, shard_size_bytes=1 << 23, skip_bad_images=False)
+    out = folder / "shards" / "48h"
+    build_shards(
+        find_data(data), options, out=out, store_folder=folder / "frames", workers=0, force=False, progress=SILENT
+    )
+    return out
+
+
+def fast_options(**changes: object) -> TrainingOptions:
+    """Give options for `FastNetwork` in place of the small MViT."""
+    options = {
+        "variant": Variant.BASE,
+        "model": ModelName.MVIT_TINY,
+        "weights": "none",
+        "max_epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 0.1,
+        "accelerator": "cpu",
+        "num_threads": 1,
+    }
+    return TrainingOptions(**(options | changes))  # type: ignore[arg-type]  # a test's shorthand
+
+
+class FastNetwork(nn.Module):
+    """Sees a clip's mean and contrast, and draws random numbers as MViT's dropout does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_calls = 0
+        self.fail_at: int | None = None
+        self.failure: BaseException = RuntimeError("killed")
+        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2))
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        self.num_calls += 1
+        if self.training and self.num_calls == self.fail_at:
+            raise self.failure
+        x_BN = x_BCTHW[:, 0, :, ::8, ::8].flatten(1)
+        features_B2 = torch.stack([x_BN.mean(1), 20 * x_BN.std(1)], dim=1)
+        logits_BK: Tensor = self.head(features_B2)
+        return logits_BK
+
+
+class Listener:
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.tasks: dict[str, tuple[int | None, int]] = {}
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        self.tasks[description] = (total, 0)
+
+        def advance(steps: int) -> None:
+            _, done = self.tasks[description]
+            self.tasks[description] = (total, done + steps)
+
+        yield advance
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
