@@ -149,7 +149,7 @@ def test_a_build_killed_anywhere_and_run_again_ends_with_the_same_bytes(data, re
 
 def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, monkeypatch):
     folder, written = tmp_path / "out" / "48h", writer_module._HashingStream.write
-    failed = []
+    failed: list[object] = []
 
     def fail_at_second_shard(self, data):
         if not failed and len(list(folder.glob("*/*.tar"))) == 1 and self.size_bytes > 20_000:
