@@ -27,10 +27,11 @@ class Progress(Protocol):
 class _Silent:
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """Show nothing."""
         yield lambda _: None
 
     def note(self, text: str) -> None:
-        pass
+        """Say nothing."""
 
 
 SILENT: Progress = _Silent()

@@ -54,6 +54,7 @@ class _Bars:
 
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """Show a bar while the block runs."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -79,6 +80,7 @@ class _Bars:
             yield advance
 
     def note(self, text: str) -> None:
+        """Print a line."""
         print(text, file=sys.stderr)
 
 
@@ -87,6 +89,7 @@ class _Lines:
 
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """Print lines while the block runs, and one when it has ended."""
         start = last = time.monotonic()
         done = 0
 
@@ -103,6 +106,7 @@ class _Lines:
         self.note(f"{description}: {done:,} in {seconds:.1f} s")
 
     def note(self, text: str) -> None:
+        """Print a line."""
         print(text, file=sys.stderr, flush=True)
 
 

@@ -99,6 +99,7 @@ class _AgainstBlank(nn.Module):
         self.bias = nn.Parameter(torch.zeros(NUM_CLASSES))
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
+        """Give logits of shape (B, 2) for clips as `scale_clips` gives them."""
         blank_BCTHW = torch.full_like(x_BCTHW[:1], _GREY)
         logits_BK = self.net(torch.cat([x_BCTHW, blank_BCTHW]))
         difference_BK: Tensor = logits_BK[:-1] - logits_BK[-1:]

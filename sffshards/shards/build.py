@@ -1,40 +1,37 @@
 """Build the shards of a horizon: plan, write what is missing, then index, card and manifest; safe to kill anywhere.
 
-While a build is under way its folder holds ``.build/`` with the build's inputs and a record of every shard written.
-The next run checks those shards against their records and writes only the others. The manifest comes last: a folder
-without one is no data set.
+A run checks the shards that an earlier one left against their records and writes only the others. The manifest comes
+last: a folder without one is no data set.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sffshards.atomic import storage_errors, write_atomic
-from sffshards.errors import ConflictError, SffshardsError
+from sffshards.errors import SffshardsError
 from sffshards.layout import DataLayout
 from sffshards.locks import folder_lock
 from sffshards.parallel import WorkerPool
 from sffshards.progress import Progress
 from sffshards.records import Part
 from sffshards.shards.card import CARD_NAME, format_card
-from sffshards.shards.index import INDEX_NAME, Index, format_index, read_index
-from sffshards.shards.manifest import (
-    MANIFEST_NAME,
-    BuildInputs,
-    Group,
-    Manifest,
-    all_groups,
-    read_manifest,
+from sffshards.shards.folder import (
+    check_folder,
+    clear_folder,
+    records_folder,
+    remove_strays,
+    state_folder,
+    write_inputs,
 )
+from sffshards.shards.index import INDEX_NAME, Index, format_index, read_index
+from sffshards.shards.manifest import MANIFEST_NAME, Group, Manifest, all_groups, read_manifest
 from sffshards.shards.plan import ShardPlan, plan_shards
 from sffshards.shards.prepare import (
     BuildOptions,
@@ -47,12 +44,6 @@ from sffshards.shards.prepare import (
 from sffshards.shards.writer import ShardTask, read_record, verify_written, write_record, write_shard
 
 __all__ = ["BuildReport", "build_shards"]
-
-_STATE = ".build"
-"""Folder, in the output folder, of what an unfinished build keeps."""
-
-_INPUTS = "inputs.json"
-_RECORDS = "records"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,11 +98,11 @@ def build_shards(
         If the disk is full or cannot be written.
     """
     sequences, lists = read_sequences(layout, options.horizon)
-    _check_folder(out, format_inputs(options, lists), force=force, early=True)
-    with folder_lock(out / _STATE, progress=progress, wait=False), WorkerPool(workers) as pool:
+    check_folder(out, format_inputs(options, lists), force=force, early=True)
+    with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
         try:
             if force:
-                _clear(out)
+                clear_folder(out)
             prepared = prepare_build(
                 layout,
                 options,
@@ -121,25 +112,25 @@ def build_shards(
                 pool=pool,
                 progress=progress,
             )
-            _check_folder(out, prepared.inputs, force=force, early=False)
+            check_folder(out, prepared.inputs, force=force, early=False)
             return _build_prepared(out, options, prepared, store_folder=store_folder, pool=pool, progress=progress)
         finally:
             if (out / MANIFEST_NAME).is_file():
-                shutil.rmtree(out / _STATE, ignore_errors=True)
+                shutil.rmtree(state_folder(out), ignore_errors=True)
 
 
 def _build_prepared(
     out: Path, options: BuildOptions, prepared: Prepared, *, store_folder: Path, pool: WorkerPool, progress: Progress
 ) -> BuildReport:
     """Write the shards that are missing, and finish."""
-    write_atomic(out / _STATE / _INPUTS, _format_inputs(prepared.inputs))
+    write_inputs(out, prepared.inputs)
     plans = plan_shards(
         prepared.sequences,
         sample_bytes=prepared.sample_bytes,
         shard_bytes=options.shard_size_bytes,
         seed=options.seed,
     )
-    records = out / _STATE / _RECORDS
+    records = records_folder(out)
     tasks = [ShardTask(plan=plan, codec=options.codec, store=store_folder, out=out, records=records) for plan in plans]
     _restore_records(out, tasks)
     missing = _find_missing(tasks, pool=pool, progress=progress)
@@ -150,73 +141,6 @@ def _build_prepared(
         num_written=len(missing),
         num_kept=len(tasks) - len(missing),
     )
-
-
-def _check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) -> None:
-    """Refuse a folder that holds anything but this build, whole or begun; with ``force``, anything but some build."""
-    if not out.exists():
-        return
-    with storage_errors(out):
-        names = set(os.listdir(out))
-    if names and not names & {MANIFEST_NAME, _STATE}:
-        raise ConflictError(
-            out,
-            expected="an empty folder, or one of a build",
-            found=f"other files ({', '.join(sorted(names)[:3])})",
-            fix="choose another folder with --out",
-        )
-    theirs = None if force else _read_inputs(out)
-    if theirs is None:
-        return
-    mine = asdict(inputs)
-    skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
-    different = [name for name in mine if name not in skip and theirs.get(name) != json.loads(json.dumps(mine[name]))]
-    if different:
-        raise ConflictError(
-            out,
-            expected="no build, or one of the same inputs",
-            found=f"another build: {', '.join(_describe_difference(name, theirs, mine) for name in different)}",
-            fix="choose another folder with --out, or replace it with --force",
-        )
-
-
-def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]) -> str:
-    there, here = theirs.get(name), mine[name]
-    if isinstance(here, dict) or name.endswith("sha256"):
-        return f"other {name}"
-    return f"{name} {there} there, {here} now"
-
-
-def _read_inputs(out: Path) -> dict[str, Any] | None:
-    """Read the inputs of the build that a folder holds, whole or begun; None where none can be told."""
-    path = out / _STATE / _INPUTS
-    if (out / MANIFEST_NAME).is_file():
-        return _plain(read_manifest(out / MANIFEST_NAME).inputs)
-    try:
-        inputs = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return inputs if isinstance(inputs, dict) else None
-
-
-def _plain(inputs: BuildInputs) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(_format_inputs(inputs))
-    return plain
-
-
-def _format_inputs(inputs: BuildInputs) -> bytes:
-    return json.dumps(asdict(inputs), indent=1).encode("ascii")
-
-
-def _clear(out: Path) -> None:
-    """Remove a build, its manifest first, and nothing that is not of one."""
-    with storage_errors(out):
-        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, f"{_STATE}/{_INPUTS}"):
-            (out / name).unlink(missing_ok=True)
-        for group in all_groups():
-            for path in out.glob(f"{group}-*.tar"):
-                path.unlink()
-        shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
 
 
 def _restore_records(out: Path, tasks: Iterable[ShardTask]) -> None:
@@ -279,7 +203,7 @@ def _finish(out: Path, prepared: Prepared, tasks: list[ShardTask]) -> Manifest:
         index_size_bytes=len(data),
         index_sha256=hashlib.sha256(data).hexdigest(),
     )
-    _remove_strays(out, {task.plan.name for task in tasks})
+    remove_strays(out, {task.plan.name for task in tasks})
     write_atomic(out / INDEX_NAME, data)
     write_atomic(out / CARD_NAME, format_card(manifest))
     write_atomic(out / MANIFEST_NAME, manifest.to_bytes())
@@ -310,14 +234,3 @@ def _describe_groups(plans: list[ShardPlan], prepared: Prepared) -> dict[str, Gr
             shards=tuple(plan.name for plan in of_group),
         )
     return groups
-
-
-def _remove_strays(out: Path, names: set[str]) -> None:
-    """Remove temporary files that a kill left, and tars of a group that are not of this build."""
-    with storage_errors(out):
-        for path in out.glob(".*.tmp"):
-            path.unlink()
-        for part in Part:
-            for path in (out / part).glob("*"):
-                if f"{part}/{path.name}" not in names and path.suffix in (".tar", ".tmp"):
-                    path.unlink()

@@ -30,8 +30,8 @@ class Codec(ABC):
     """Turns a clip, uint8 of shape (16, 224, 224), into bytes and back."""
 
     name: ClassVar[CodecName]
-    max_difference: ClassVar[int]
-    """Largest difference in grey levels between two decodings that only differ in the library's version."""
+    lossless: ClassVar[bool]
+    """Whether decoding gives back the very pixels."""
 
     @abstractmethod
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
@@ -51,15 +51,17 @@ class _Jpg(Codec):
     """One grey film strip, 224 wide and 16 x 224 high, of quality 95: a seventh of the raw size."""
 
     name = CodecName.JPG
-    max_difference = 3
+    lossless = False
     _QUALITY = 95
 
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
+        """Encode a clip."""
         buffer = io.BytesIO()
         Image.fromarray(clip.reshape(-1, FRAME_SIDE)).save(buffer, "JPEG", quality=self._QUALITY)
         return buffer.getvalue()
 
     def decode(self, payload: bytes, *, where: object) -> NDArray[np.uint8]:
+        """Decode a payload."""
         try:
             with Image.open(io.BytesIO(payload), formats=("JPEG",)) as image:
                 if (image.mode, image.size) != ("L", (FRAME_SIDE, NUM_FRAMES * FRAME_SIDE)):
@@ -74,6 +76,7 @@ class _Jpg(Codec):
 
     @property
     def provenance(self) -> str:
+        """Library, version and settings."""
         import PIL
 
         return f"Pillow {PIL.__version__}, JPEG quality {self._QUALITY}"
@@ -83,14 +86,16 @@ class _Npy(Codec):
     """A numpy array as it is: lossless, read at the speed of memory."""
 
     name = CodecName.NPY
-    max_difference = 0
+    lossless = True
 
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
+        """Encode a clip."""
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, np.ascontiguousarray(clip), version=(1, 0), allow_pickle=False)
         return buffer.getvalue()
 
     def decode(self, payload: bytes, *, where: object) -> NDArray[np.uint8]:
+        """Decode a payload."""
         size = _NPY_HEADER_BYTES + int(np.prod(CLIP_SHAPE))
         if len(payload) != size or payload[:_NPY_HEADER_BYTES] != _npy_header():
             raise _damage(where, "bytes that are no uint8 array of that shape")
@@ -98,6 +103,7 @@ class _Npy(Codec):
 
     @property
     def provenance(self) -> str:
+        """Library, version and settings."""
         return "npy 1.0, uint8"
 
 
@@ -105,11 +111,12 @@ class _Mp4(Codec):
     """H.264 in grey, full range, constant rate factor 12: a twentieth of the raw size, for slow links."""
 
     name = CodecName.MP4
-    max_difference = 4
+    lossless = False
     _CRF = "12"
     _RATE = 10
 
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
+        """Encode a clip."""
         import av
         from av.video.reformatter import ColorRange
 
@@ -128,6 +135,7 @@ class _Mp4(Codec):
         return buffer.getvalue()
 
     def decode(self, payload: bytes, *, where: object) -> NDArray[np.uint8]:
+        """Decode a payload."""
         import decord
 
         if payload[4:8] != b"ftyp":  # decord would hand other bytes to FFmpeg's guesses
@@ -146,6 +154,7 @@ class _Mp4(Codec):
 
     @property
     def provenance(self) -> str:
+        """Library, version and settings."""
         import av
 
         return f"PyAV {av.__version__}, libx264 grey, crf {self._CRF}"

@@ -180,7 +180,7 @@ def _check_sample(build: Build, row: int, sample: Sample, codec: Codec, images: 
     expected = codec.decode(codec.encode(_read_source(sample, images)), where=where)
     stored = build.read_clip(row)
     difference = np.abs(stored.astype(np.int16) - expected)
-    if difference.mean() > _MAX_MEAN_DIFFERENCE or (codec.max_difference == 0 and difference.any()):
+    if difference.mean() > _MAX_MEAN_DIFFERENCE or (codec.lossless and difference.any()):
         found = f"pixels that differ by {difference.mean():.2f} grey levels on average"
         return DamageError(where, expected="the pixels of the source images", found=found, fix=fix)
     return None

@@ -1,0 +1,120 @@
+"""What a build's folder holds before, while and after it is written, and whether it may be written to.
+
+While a build is under way the folder holds ``.build/`` with the build's inputs and a record of every shard written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sffshards.atomic import storage_errors, write_atomic
+from sffshards.errors import ConflictError
+from sffshards.records import Part
+from sffshards.shards.card import CARD_NAME
+from sffshards.shards.index import INDEX_NAME
+from sffshards.shards.manifest import MANIFEST_NAME, BuildInputs, all_groups, read_manifest
+
+__all__ = ["check_folder", "clear_folder", "records_folder", "remove_strays", "state_folder", "write_inputs"]
+
+_STATE = ".build"
+_INPUTS = "inputs.json"
+_RECORDS = "records"
+
+
+def state_folder(out: Path) -> Path:
+    """Give the folder, in a build's folder, of what an unfinished build keeps."""
+    return out / _STATE
+
+
+def records_folder(out: Path) -> Path:
+    """Give the folder of the records of shards that were written."""
+    return out / _STATE / _RECORDS
+
+
+def write_inputs(out: Path, inputs: BuildInputs) -> None:
+    """Note from what the build under way is made."""
+    write_atomic(out / _STATE / _INPUTS, _format_inputs(inputs))
+
+
+def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) -> None:
+    """Refuse a folder that holds anything but this build, whole or begun; with ``force``, anything but some build."""
+    if not out.exists():
+        return
+    with storage_errors(out):
+        names = set(os.listdir(out))
+    if names and not names & {MANIFEST_NAME, _STATE}:
+        raise ConflictError(
+            out,
+            expected="an empty folder, or one of a build",
+            found=f"other files ({', '.join(sorted(names)[:3])})",
+            fix="choose another folder with --out",
+        )
+    theirs = None if force else _read_inputs(out)
+    if theirs is None:
+        return
+    mine = _plain(inputs)
+    skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
+    different = [name for name in mine if name not in skip and theirs.get(name) != mine[name]]
+    if different:
+        raise ConflictError(
+            out,
+            expected="no build, or one of the same inputs",
+            found=f"another build: {', '.join(_describe_difference(name, theirs, mine) for name in different)}",
+            fix="choose another folder with --out, or replace it with --force",
+        )
+
+
+def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]) -> str:
+    there, here = theirs.get(name), mine[name]
+    if isinstance(here, dict) or name.endswith("sha256"):
+        return f"other {name}"
+    return f"{name} {there} there, {here} now"
+
+
+def _read_inputs(out: Path) -> dict[str, Any] | None:
+    """Read the inputs of the build that a folder holds, whole or begun; None where none can be told."""
+    path = out / _STATE / _INPUTS
+    if (out / MANIFEST_NAME).is_file():
+        return _plain(read_manifest(out / MANIFEST_NAME).inputs)
+    try:
+        inputs = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return inputs if isinstance(inputs, dict) else None
+
+
+def _plain(inputs: BuildInputs) -> dict[str, Any]:
+    """Give inputs as they come back from JSON."""
+    plain: dict[str, Any] = json.loads(_format_inputs(inputs))
+    return plain
+
+
+def _format_inputs(inputs: BuildInputs) -> bytes:
+    return json.dumps(asdict(inputs), indent=1).encode("ascii")
+
+
+def clear_folder(out: Path) -> None:
+    """Remove a build, its manifest first, and nothing that is not of one."""
+    with storage_errors(out):
+        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, f"{_STATE}/{_INPUTS}"):
+            (out / name).unlink(missing_ok=True)
+        for group in all_groups():
+            for path in out.glob(f"{group}-*.tar"):
+                path.unlink()
+        shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
+
+
+def remove_strays(out: Path, names: set[str]) -> None:
+    """Remove temporary files that a kill left, and tars of a group that are not of this build."""
+    with storage_errors(out):
+        for path in out.glob(".*.tmp"):
+            path.unlink()
+        for part in Part:
+            for path in (out / part).glob("*"):
+                if f"{part}/{path.name}" not in names and path.suffix in (".tar", ".tmp"):
+                    path.unlink()
