@@ -18,7 +18,7 @@ from sffshards.layout import find_data
 from sffshards.progress import SILENT
 from sffshards.records import CodecName, Horizon, Part, Protocol, Sequence, Stage, Variant, View
 from sffshards.shards import BuildOptions, build_shards, open_build
-from sffshards.shards.codec import CLIP_SHAPE, get_codec
+from sffshards.shards.codec import get_codec
 from sffshards.shards.plan import plan_shards
 from sffshards.views import apply_view
 from tests.test_names import sequence_of
