@@ -12,9 +12,10 @@ from sffshards.errors import InputError, StorageError
 
 __all__ = ["read_text", "replacing", "storage_errors", "write_atomic"]
 
+_GO_ON = "the same command without --force goes on from here"
 _FIXES = {
-    errno.ENOSPC: "free some space, or choose another disk with --out, and run the command again: it goes on from here",
-    errno.EDQUOT: "free some of your quota, or choose another disk with --out, and run the command again",
+    errno.ENOSPC: f"free some space, or name a folder on another disk; {_GO_ON}",
+    errno.EDQUOT: f"free some of your quota, or name a folder on another disk; {_GO_ON}",
     errno.EACCES: "give yourself the right to it, or choose another place",
     errno.EPERM: "give yourself the right to it, or choose another place",
     errno.EROFS: "choose a place on a disk that can be written",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sffshards.layout import find_data
 from sffshards.progress import Progress
-from sffshards.records import CodecName, Horizon, ModelName, Variant
+from sffshards.records import CodecName, Horizon, ModelName, Protocol, Variant
 from sffshards.shards import BuildOptions, BuildReport, build_shards
 from sffshards.synth import SynthReport, synthesize
 
@@ -88,6 +88,7 @@ def _train_and_score(out: Path, build: Path, *, seed: int, progress: Progress) -
 
     options = TrainingOptions(
         variant=VARIANT,
+        protocol=Protocol.PAPER,
         model=ModelName.MVIT_TINY,
         weights=ModelName.MVIT_TINY.default_weights,
         max_epochs=MAX_EPOCHS,

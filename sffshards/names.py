@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from sffshards.errors import InputError
 from sffshards.records import FrameId, Horizon, Part, Sequence, View
@@ -147,6 +148,7 @@ def format_list_name(horizon: Horizon, part: Part) -> str:
     return f"flare_Mclass_{horizon}_{part}.txt"
 
 
+@lru_cache(maxsize=1 << 17)  # every frame is in sixteen sequences, and these in up to six views
 def _format_time(time: datetime) -> str:
     day = f"{time.year:04d}{time.month:02d}{time.day:02d}"
     return f"{day}_{time.hour:02d}{time.minute:02d}{time.second:02d}"

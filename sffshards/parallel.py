@@ -95,7 +95,7 @@ class WorkerPool:
                 "a worker process",
                 expected="that it ends by itself",
                 found="that it was killed, as happens when memory runs out",
-                fix="run the command again with fewer --workers: it goes on from here",
+                fix="run the command again with fewer --workers and without --force: it goes on from here",
             ) from None
         finally:
             for future in pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -67,7 +68,10 @@ def write_sequence_files(
         folder.mkdir(parents=True, exist_ok=True)
         for sequence in sequences:
             text = "\n".join(format_frame_name(frame) for frame in sequence.frames)
-            (folder / format_sequence_name(sequence)).write_text(text, encoding="ascii")
+            name = format_sequence_name(sequence)
+            temporary = folder / f".{name}.{os.getpid()}.tmp"
+            temporary.write_text(text, encoding="ascii")
+            temporary.replace(folder / name)
             advance(1)
 
 

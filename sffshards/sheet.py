@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from sffshards.names import sequence_key
 from sffshards.records import FRAME_SIDE, NUM_FRAMES, Part, View
 from sffshards.shards import Build
 from sffshards.shards.index import VIEWS
+from sffshards.shards.meta import SampleMeta
 
 __all__ = ["draw_sheet", "find_samples", "write_sheet"]
 
@@ -101,13 +101,13 @@ def draw_sheet(build: Build, rows: list[int]) -> Image.Image:
     return sheet
 
 
-def _draw_title(draw: ImageDraw.ImageDraw, meta: dict[str, Any], *, horizon: str) -> None:
-    flares = "a flare of class M or above" if meta["label"] else "no flare of class M or above"
-    colour = _ALARM if meta["label"] else _QUIET
-    draw.text((_MARGIN, 10), meta["sequence"], fill=_INK, font=_font(18))
-    draw.text((_MARGIN, 34), f"label {meta['label']}: {flares} within {horizon}", fill=colour, font=_font(15))
-    facts = f"{meta['num_distinct']} distinct frames, longest gap {_format_minutes(meta['longest_gap_minutes'])}"
-    draw.text((_MARGIN, 54), f"HARP {meta['harp']}, part {meta['part']}, {facts}", fill=_FAINT, font=_font(13))
+def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, horizon: str) -> None:
+    flares = "a flare of class M or above" if meta.label else "no flare of class M or above"
+    colour = _ALARM if meta.label else _QUIET
+    draw.text((_MARGIN, 10), meta.sequence, fill=_INK, font=_font(18))
+    draw.text((_MARGIN, 34), f"label {meta.label}: {flares} within {horizon}", fill=colour, font=_font(15))
+    facts = f"{meta.num_distinct} distinct frames, longest gap {_format_minutes(meta.longest_gap_minutes)}"
+    draw.text((_MARGIN, 54), f"HARP {meta.harp}, part {meta.part}, {facts}", fill=_FAINT, font=_font(13))
 
 
 def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, rows: list[int], *, left: int) -> None:
@@ -121,9 +121,9 @@ def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, row
         draw.text((left, top + _VIEW_SIDE + 2), str(VIEWS[build.index[row]["view"]]), fill=_INK, font=_font(13))
 
 
-def _format_captions(meta: dict[str, Any]) -> list[tuple[str, str]]:
+def _format_captions(meta: SampleMeta) -> list[tuple[str, str]]:
     """Give a time, and what came before it, for every slot."""
-    times = [np.datetime64(time, "m") for time in meta["t_rec_tai"]]
+    times = [np.datetime64(time, "m") for time in meta.t_rec_tai]
     captions = [(_format_time(times[0]), "first")]
     for before, time in pairwise(times):
         minutes = int((time - before).astype(int))

@@ -24,7 +24,8 @@ from sffshards.records import CodecName, Horizon, Kind
 from sffshards.shards import estimate_build, open_build, read_manifest, verify_build, verify_build_deep
 from sffshards.shards import writer as writer_module
 from tests.test_shards import build, options
-from tests.tiny import digest_tree, frame_name, make_data
+from tests.tiny import digest_tree, draw_image, frame_name, make_data
+from tests.training_data import Listener
 
 
 @pytest.fixture
@@ -208,6 +209,66 @@ def test_a_folder_of_other_files_is_never_touched(data, tmp_path):
     assert os.listdir(folder) == ["thesis.tex"]
 
 
+def test_a_manifest_of_something_else_does_not_make_a_folder_ours(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"name": "a web page"}')
+    (folder / "README.md").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(ConflictError, match="found other files"):
+            build(data, folder, force=force)
+    assert (folder / "README.md").read_text() == "mine"
+
+
+def test_tars_that_are_not_named_as_ours_stay(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    build(data, folder)
+    (folder / "Test" / "notes.tar").write_bytes(b"mine")
+    build(data, folder, options(seed=5), force=True)
+    assert (folder / "Test" / "notes.tar").read_bytes() == b"mine"
+
+
+def test_force_keeps_the_old_build_until_nothing_stands_in_the_way_of_the_new(data, tmp_path, reference):
+    folder = tmp_path / "out" / "48h"
+    build(data, folder)
+    next((data / "magnetogram_jpg").iterdir()).rename(tmp_path / "away.jpg")
+    with pytest.raises(ImageError, match="found none"):
+        build(data, folder, options(seed=5), force=True)
+    left = {name: digest for name, digest in digest_tree(folder).items() if not name.startswith(".build")}
+    assert left == reference
+    assert verify_build(folder, workers=0, progress=SILENT) == []
+
+
+def test_a_second_build_in_one_process_shows_what_the_images_show_now(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    build(data, folder)
+    path = data / "magnetogram_jpg" / f"{frame_name(100, 2)}.fits.jpg"
+    draw_image(999, 7).save(path)
+    build(data, folder, force=True)
+    assert verify_build_deep(folder, find_data(data), workers=0, progress=SILENT) == []
+
+
+def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("sffshards.locks.fcntl.flock", flock)
+    progress = Listener()
+    with folder_lock(tmp_path, progress=progress, wait=False):
+        pass
+    assert progress.notes == [f"{tmp_path}: this file system has no locks; let no other command write there meanwhile"]
+
+
+def test_no_room_leaves_the_build_that_is_there(data, tmp_path, monkeypatch):
+    folder = tmp_path / "out" / "48h"
+    build(data, folder)
+    (folder / "Test" / "base-00000.tar").write_bytes(b"damaged")
+    monkeypatch.setattr("sffshards.shards.prepare.free_bytes", lambda _: 0)
+    with pytest.raises(StorageError, match="found 0.00 GB"):
+        build(data, folder)
+    assert (folder / "manifest.json").is_file()
+
+
 def test_two_builds_of_one_folder_do_not_mix(data, tmp_path):
     folder = tmp_path / "out" / "48h"
     script = """
@@ -277,7 +338,7 @@ def test_a_bad_image_stops_the_build_or_is_left_out_and_recorded(data, tmp_path,
     assert list(report.manifest.inputs.skipped_frames) == [name]
     with open_build(folder) as opened:
         assert len(opened) == 45 + 5 * 15
-        assert not any(name in opened.read_meta(row)["frames"] for row in range(len(opened)))
+        assert not any(name in opened.read_meta(row).frames for row in range(len(opened)))
     assert verify_build_deep(folder, find_data(data), workers=0, progress=SILENT) == []
     assert "3 sequences were left out for 1 images" in (folder / "README.md").read_text()
 
@@ -285,7 +346,9 @@ def test_a_bad_image_stops_the_build_or_is_left_out_and_recorded(data, tmp_path,
 def test_a_build_of_nothing_usable_says_so(data, tmp_path):
     for path in (data / "magnetogram_jpg").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match="expected a sequence whose images can be used, found none"):
+    with pytest.raises(
+        InputError, match=r"expected at most 5 % of 48 images .* found 48 \(100.0 %\), such as .*an empty"
+    ):
         build(data, tmp_path / "out" / "48h", options(skip=True))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -57,11 +58,12 @@ def test_help_of_a_command_shows_an_example(command):
     assert f"Examples:\n    sffshards {command}" in text
 
 
-def test_help_and_info_load_no_heavy_library():
-    script = "import sys; sys.argv = ['sffshards', '--help']\nfrom sffshards.cli import main\n"
+@pytest.mark.parametrize("arguments", [["--help"], ["info"], ["info", "--variant", "oTV"]])
+def test_help_and_info_load_no_heavy_library(home, arguments):
+    script = f"import sys; sys.argv = ['sffshards', *{arguments}]\nfrom sffshards.cli import main\n"
     script += "try:\n    main()\nexcept SystemExit:\n    pass\n"
     script += "print(sorted({'numpy', 'PIL', 'torch', 'rich', 'webdataset'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=home)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -147,12 +149,37 @@ def test_bad_lists_and_options_end_in_one_line_and_code_2(home, tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_error(home):
-    command = f"{sys.executable} -m sffshards info --horizon 48h --keys | head -n 1"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.stderr == ""
+    for arguments in (["info"], ["info", "--horizon", "48h", "--keys"]):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        done = subprocess.run(
+            [sys.executable, "-m", "sffshards", *arguments],
+            cwd=home,
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        os.close(write_end)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_info_on_a_horizon_that_is_not_there_says_so(home, tmp_path):
+    run("build", home / "data", "--horizon", "48h", "--workers", "1", "--out", tmp_path / "shards")
+    assert "expected a build of 24h, found" in error_of("info", tmp_path / "shards", "--horizon", "24h")
+
+
+def test_info_gives_names_as_json(home):
+    keys = json.loads(run("info", "--horizon", "48h", "--keys", "--json", cwd=home).stdout)
+    assert keys == run("info", "--horizon", "48h", "--keys", cwd=home).stdout.split()
+
+
+def test_verify_looks_at_every_build_even_after_a_damaged_manifest(home, tmp_path):
+    folder = tmp_path / "shards"
+    shutil.copytree(home / "shards", folder)
+    manifest = folder / "24h" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"num_samples": ', '"num_samples": 1', 1))
+    done = run("verify", folder, "--json", "--workers", "1", code=2)
+    problems = json.loads(done.stdout)
+    assert [len(problems[str(folder / horizon)]) for horizon in ("24h", "48h")] == [1, 0]
+    assert "the manifest's own checksum" in problems[str(folder / "24h")][0]

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from sffshards.progress import SILENT, Progress
 from sffshards.records import Protocol, Stage, Variant, View
 from sffshards.shards import open_build
 from sffshards.training import read_record, train_folds
+from sffshards.training.record import write_record
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))
@@ -303,7 +305,7 @@ def test_what_is_undefined_is_null_and_said_so(
     run: Path, evaluate: Callable[..., RunScores], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sffshards.evaluation.evaluate.count_outcomes", lambda *_: table(0, 0, 0, 9))
-    evaluate(folds=[2])
+    evaluate()
     content = json.loads((run / "scores.json").read_text())
     assert content["folds"][0]["scores"]["TSS"] is None
     assert content["folds"][0]["undefined"]["TSS"] == "no flare came"
@@ -316,7 +318,7 @@ def test_what_is_undefined_is_null_and_said_so(
         "mean": None,
         "deviation": None,
     }
-    assert by_score["test", "ACC"]["deviation"] is None
+    assert (by_score["test", "ACC"]["mean"], by_score["test", "ACC"]["num_defined"]) == (1.0, 2)
     assert "undefined" in (run / "scores.csv").read_text()
 
 
@@ -329,7 +331,25 @@ def test_predictions_of_the_same_checkpoint_are_kept(run: Path, evaluate: Callab
     assert len(forced.tasks) == 6
     (run / "fold2" / "predictions-val.csv").write_text("altered")
     assert evaluate(progress=spoilt).stages == first.stages
-    assert len(spoilt.tasks) == 3
+    assert list(spoilt.tasks) == ["Fold 2, predict val"]
+
+
+def test_scores_of_some_folds_leave_those_of_all_as_they_are(run: Path, evaluate: Callable[..., RunScores]) -> None:
+    evaluate()
+    before = (run / "scores.json").read_bytes()
+    progress = Listener()
+    assert [record.fold for record in evaluate(folds=[2], progress=progress).records] == [2]
+    assert (run / "scores.json").read_bytes() == before
+    assert "scores.json and scores.csv are for all folds" in progress.notes[-1]
+
+
+def test_folds_that_were_trained_otherwise_are_not_averaged(run: Path, evaluate: Callable[..., RunScores]) -> None:
+    record = read_record(run / "fold2")
+    write_record(run / "fold2", replace(record, options=replace(record.options, learning_rate=0.5)))
+    with pytest.raises(ConflictError, match=r"fold2: expected .* as fold0 was, with learning_rate 0.1, found .* 0.5"):
+        evaluate()
+    write_record(run / "fold2", replace(record, options=replace(record.options, num_threads=7)))
+    evaluate()
 
 
 def test_a_run_of_another_build_is_refused(run: Path, tmp_path: Path) -> None:

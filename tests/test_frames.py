@@ -115,6 +115,36 @@ def test_a_changed_image_is_decoded_again(data, tmp_path):
     assert (store.read([NAMES[0]])[0] == read_frame(path)).all()
 
 
+def test_a_copy_of_an_image_is_not_decoded_again(data, tmp_path):
+    store, _ = fill(data, tmp_path / "frames")
+    before = store.read(NAMES)
+    for name in NAMES[:5]:
+        os.utime(data / "magnetogram_jpg" / f"{name}.fits.jpg", ns=(1, 1))
+    for _ in range(2):
+        store, report = fill(data, tmp_path / "frames")
+        assert (report.num_decoded, report.num_kept) == (0, 12)
+    assert (store.read(NAMES) == before).all()
+    assert np.load(store.array_path, mmap_mode="r").shape[0] == 12
+
+
+def test_a_journal_whose_array_is_gone_counts_for_nothing(data, tmp_path):
+    store, _ = fill(data, tmp_path / "frames")
+    before = store.read(NAMES)
+    store.array_path.unlink()
+    store, report = fill(data, tmp_path / "frames")
+    assert (report.num_decoded, report.num_kept) == (12, 0)
+    assert (store.read(NAMES) == before).all()
+
+
+def test_a_snapshot_does_not_see_what_is_added_later(data, tmp_path):
+    store, _ = fill(data, tmp_path / "frames")
+    snapshot, before = store.snapshot(), store.read(NAMES)
+    draw_image(999, 5).save(data / "magnetogram_jpg" / f"{NAMES[0]}.fits.jpg")
+    changed, _ = fill(data, tmp_path / "frames")
+    assert (snapshot.open().read(NAMES) == before).all()
+    assert not (changed.read(NAMES) == before).all()
+
+
 def test_pixels_that_changed_on_the_disk_are_noticed_and_made_anew(data, tmp_path):
     store, _ = fill(data, tmp_path / "frames")
     before = store.read(NAMES)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import webdataset as wds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sffshards.errors import DamageError, InputError
-from sffshards.loading import PADDING, ClipLoader, PlanSource, ShardDataModule, plan_epoch
+from sffshards.errors import ConflictError, DamageError, FormatError, InputError
+from sffshards.loading import PADDING, ClipBatch, ClipLoader, PlanSource, ShardDataModule, plan_epoch
+from sffshards.loading.buffers import BatchBuffers
 from sffshards.loading.plan import shuffle_order
 from sffshards.records import Protocol, Stage, Variant
 from sffshards.shards import Build, open_build
@@ -32,10 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loader(build: Build, rows: np.ndarray, *, num_threads: int = 2, batch: int = 4, epoch: int = 0) -> ClipLoader:
-    source = PlanSource(
-        rows=rows, global_batch=batch, num_ranks=1, rank=0, seed=1, shuffle=epoch > 0, epoch=lambda: epoch
-    )
-    return ClipLoader(build, source, num_threads=num_threads)
+    source = PlanSource(rows=rows, global_batch=batch, num_ranks=1, rank=0, seed=1, shuffle=epoch > 0)
+    return ClipLoader(build, source, num_threads=num_threads, epoch=lambda: epoch)
 
 
 @given(**SIZES)
@@ -116,6 +119,29 @@ def test_padding_is_masked_and_empty(folder: Path) -> None:
         assert not last.clips_BTHW[2:].any()
 
 
+def test_a_batch_stays_as_it_is_for_as_long_as_anyone_holds_it(folder: Path) -> None:
+    with open_build(folder) as build:
+        rows = np.arange(60)
+        kept = [(batch.clips_BTHW[1:2].numpy(), int(batch.rows_B[1])) for batch in loader(build, rows)]
+        for clip, row in kept:
+            assert np.array_equal(clip[0], build.read_clip(row))
+
+
+def test_memory_of_batches_that_nobody_holds_is_used_again() -> None:
+    buffers = BatchBuffers(batch_size=2, num_kept=2, pinned=False)
+    first = buffers.take()
+    address, view = first.data_ptr(), first[1, 3, :5]
+    del first
+    assert buffers.take().data_ptr() != address  # a slice of it is still held
+    del view
+    assert buffers.take().data_ptr() == address
+    many = [buffers.take() for _ in range(5)]
+    addresses = {batch.data_ptr() for batch in many}
+    assert len(addresses) == 5
+    del many
+    assert len(buffers._free) == 2
+
+
 def test_a_stage_can_be_inserted(folder: Path) -> None:
     with open_build(folder) as build:
         clips = loader(build, np.arange(6))
@@ -123,6 +149,80 @@ def test_a_stage_can_be_inserted(folder: Path) -> None:
         counts: list[object] = list(clips)
         assert counts == [4, 2]
         assert len(clips) == 2
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_worker_processes_give_the_same_batches_in_the_same_order(folder: Path, num_workers: int) -> None:
+    with open_build(folder) as build:
+        clips = loader(build, np.arange(23), num_threads=0, epoch=1)
+        clips.source.epoch = 1
+        by_workers = wds.WebLoader(clips.pipeline, batch_size=None, num_workers=num_workers)
+        found = [(batch.rows_B.tolist(), batch.clips_BTHW.clone()) for batch in by_workers]
+        expected = [(batch.rows_B.tolist(), batch.clips_BTHW.clone()) for batch in clips]
+        assert [rows for rows, _ in found] == [rows for rows, _ in expected]
+        assert all(torch.equal(mine, theirs) for (_, mine), (_, theirs) in zip(found, expected, strict=True))
+
+
+def counting_loader(build: Build, *, num_ranks: int = 1, rank: int = 0, batch: int = 8, seed: int = 1) -> ClipLoader:
+    """A loader of 50 samples that counts its own epochs."""
+    source = PlanSource(rows=np.arange(50), global_batch=batch, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=True)
+    return ClipLoader(build, source, num_threads=2)
+
+
+def real_rows(batches: Iterable[ClipBatch]) -> list[list[int]]:
+    return [batch.rows_B[batch.mask_B].tolist() for batch in batches]
+
+
+def joined(loaders: list[ClipLoader]) -> list[list[int]]:
+    """The global batches that the ranks' shares make up."""
+    steps = zip(*[real_rows(one) for one in loaders], strict=True)
+    return [[row for share in step for row in share] for step in steps]
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 4, 7])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_a_state_goes_on_with_the_next_batch_on_any_number_of_ranks(
+    folder: Path, num_steps: int, num_ranks: int
+) -> None:
+    with open_build(folder) as build:
+        unbroken = counting_loader(build)
+        epochs = [real_rows(unbroken) for _ in range(3)]
+        cut_off = counting_loader(build)
+        list(cut_off)  # the first epoch
+        batches = iter(cut_off)
+        seen = real_rows(next(batches) for _ in range(num_steps))
+        assert seen == epochs[1][:num_steps]
+        state = json.loads(json.dumps(cut_off.state_dict()))
+        assert state == cut_off.state_dict()  # taking it changes nothing
+        if not num_steps:
+            assert (state["epoch"], state["step"]) == (0, 7)
+        later = [counting_loader(build, num_ranks=num_ranks, rank=rank) for rank in range(num_ranks)]
+        for one in later:
+            one.load_state_dict(state)
+            assert one.state_dict() == state
+        remaining = [joined(later) for _ in range(2)]
+        assert remaining[0] == (epochs[1][num_steps:] if num_steps else [])
+        assert remaining[1] == epochs[2 if num_steps else 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"seed": 2}, r"found seed 2 \(here 1\)"),
+        ({"global_batch": 4}, r"found global_batch 4 \(here 8\)"),
+        ({"rows_xxh3": "0"}, "found rows_xxh3 0"),
+        ({"manifest_sha256": "0"}, "found manifest_sha256 0"),
+        ({"step": 8}, "found step 8 of 7 in epoch 0"),
+        ({"step": -1}, "found step -1 of 7 in epoch 0"),
+        ({"format_version": 2}, "expected a state of version 1, found version 2"),
+        ({"more": 1}, "expected a state of version 1, found fields"),
+    ],
+)
+def test_a_state_of_something_else_is_refused(folder: Path, change: dict[str, object], found: str) -> None:
+    with open_build(folder) as build:
+        clips = counting_loader(build)
+        with pytest.raises((ConflictError, FormatError), match=found):
+            clips.load_state_dict(clips.state_dict() | change)
 
 
 @pytest.mark.parametrize("num_threads", [0, 2])

@@ -358,7 +358,7 @@ class TestSomebodyElsesFolder:
         path = tmp_path / mine
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"real data")
-        with pytest.raises(ConflictError, match="found data that it did not make; choose another folder with --out"):
+        with pytest.raises(ConflictError, match="found data that it did not make; name another folder"):
             make(tmp_path, force=force)
         assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()] == [mine]
         assert path.read_bytes() == b"real data"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from torch.nn import functional
 
 from sffshards.errors import ConflictError, DamageError, FormatError, InputError, TrainingError
 from sffshards.progress import SILENT, Progress
-from sffshards.records import CodecName, Horizon, Kind, Part, Precision, Protocol, Stage, Variant
+from sffshards.records import CodecName, Horizon, Kind, ModelName, Part, Precision, Protocol, Stage, Variant
 from sffshards.shards import Manifest
 from sffshards.shards.manifest import BuildInputs, Group
 from sffshards.splits import format_group
@@ -181,10 +182,15 @@ def test_padding_changes_neither_loss_nor_gradient(num_real: int, num_padded: in
 
 
 def test_the_defaults_are_the_published_recipe() -> None:
-    options = TrainingOptions(variant=Variant.BASE)
+    model = ModelName.MVIT_V2_S
+    common: dict[str, Any] = {"variant": Variant.BASE, "protocol": Protocol.PAPER, "model": model}
+    options = TrainingOptions(
+        **common,
+        weights=model.default_weights,
+        learning_rate=model.default_learning_rate,
+    )
     assert options == TrainingOptions(
-        variant=Variant.BASE,
-        protocol=Protocol.PAPER,
+        **common,
         weights="kinetics400",
         max_epochs=100,
         batch_size=10,
@@ -328,10 +334,51 @@ def test_ctrl_c_says_how_to_go_on(build: Path, tmp_path: Path, network: MakeNetw
     network(fail_at=9, failure=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         fit(build, tmp_path / "fold0", fast_options(), progress=progress)
-    assert "stopped; the same command goes on after epoch 0" in progress.notes[-1]
+    assert "stopped; the same command without --force goes on after epoch 0" in progress.notes[-1]
     assert signal.getsignal(signal.SIGINT) is before
     network()
     assert fit(build, tmp_path / "fold0", fast_options()).num_epochs == 2
+
+
+def test_a_start_that_failed_does_not_stand_in_the_way_of_its_remedy(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    out = tmp_path / "fold0"
+    network(fail_at=1)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, out, fast_options())
+    network()
+    assert fit(build, out, fast_options(batch_size=4)).finished
+
+
+def test_force_keeps_the_old_training_until_the_new_one_can_begin(
+    build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "fold0"
+    network()
+    fit(build, out, fast_options())
+    before = sorted(path.name for path in out.glob("*.ckpt"))
+    with pytest.raises(InputError, match="--accelerator: expected one of auto, "):
+        fit(build, out, fast_options(accelerator="gpux"), force=True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("--weights", expected="a file", found="none", fix="name one")
+
+    monkeypatch.setattr("sffshards.training.fit.build_model", refuse)
+    with pytest.raises(InputError, match="--weights"):
+        fit(build, out, fast_options(learning_rate=0.2), force=True)
+    assert sorted(path.name for path in out.glob("*.ckpt")) == before
+    assert read_record(out).finished
+
+
+def test_a_conflict_in_a_later_fold_is_found_before_the_first_is_trained(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    network()
+    train_folds(build, tmp_path, fast_options(max_epochs=1), folds=[1], force=False, progress=SILENT)
+    with pytest.raises(ConflictError, match="fold1"):
+        train_folds(build, tmp_path, fast_options(), folds=[0, 1], force=False, progress=SILENT)
+    assert not (tmp_path / "fold0").exists()
 
 
 def test_a_finished_fold_is_kept(build: Path, tmp_path: Path, network: MakeNetwork) -> None:

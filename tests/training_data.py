@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sffshards.layout import find_data
 from sffshards.progress import SILENT, Advance
-from sffshards.records import CodecName, Horizon, ModelName, Part, Variant
+from sffshards.records import CodecName, Horizon, ModelName, Part, Protocol, Variant
 from sffshards.shards import BuildOptions, build_shards
 from sffshards.training import TrainingOptions
 
@@ -60,6 +60,7 @@ def fast_options(**changes: object) -> TrainingOptions:
     """Give options for `FastNetwork` in place of the small MViT."""
     options = {
         "variant": Variant.BASE,
+        "protocol": Protocol.PAPER,
         "model": ModelName.MVIT_TINY,
         "weights": "none",
         "max_epochs": 2,

@@ -61,6 +61,9 @@ def build(
     on_bad_image: Annotated[
         OnBadImage, typer.Option(help="error: stop. skip: leave out the sequences concerned, and record them.")
     ] = OnBadImage.ERROR,
+    max_skipped: Annotated[
+        float, typer.Option(min=0, max=100, help="Percent of the images that may be skipped; more is an error.")
+    ] = 5.0,
     workers: WorkersOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     force: ForceOption = False,
@@ -82,6 +85,7 @@ def build(
             seed=seed,
             shard_size_bytes=shard_size * 1_000_000,
             skip_bad_images=on_bad_image is OnBadImage.SKIP,
+            max_skipped_percent=max_skipped,
         )
         if dry_run:
             _estimate(layout, options, out=out, as_json=as_json)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +32,21 @@ def register(app: typer.Typer) -> None:
     """Add every command and ``--version``."""
     app.callback()(_root)
     for function, examples in _COMMANDS:
-        app.command(epilog=_format_examples(examples))(function)
+        app.command(epilog=_format_examples(examples))(_until_nobody_reads(function))
+
+
+def _until_nobody_reads(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command end well when the reader of its output, such as `head`, has gone."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return run
 
 
 def _print_version(version: bool) -> None:

@@ -40,13 +40,11 @@ def evaluate(
     run: the eight published scores at a probability of 0.5, by fold, and their mean and deviation over the folds. A
     score that is not defined, as the detection of flares where there are none, is said to be undefined.
     """
-    import json
-
     from sffshards.cli.console import make_progress, print_json
-    from sffshards.evaluation import Inference, choose_device, evaluate_run, find_runs
+    from sffshards.evaluation import Inference, choose_device, describe_scores, evaluate_run, find_runs
 
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device))
-    printed = []
+    scored = []
     for run, horizon in find_runs(runs).items():
         scores = evaluate_run(
             run,
@@ -56,11 +54,11 @@ def evaluate(
             force=force,
             progress=make_progress(),
         )
-        printed.append(format_scores(scores))
+        scored.append(scores)
     if as_json:
-        print_json([json.loads((run / "scores.json").read_text()) for run in find_runs(runs)])
+        print_json([describe_scores(scores) for scores in scored])
     else:
-        print("\n\n".join(printed))
+        print("\n\n".join(format_scores(scores) for scores in scored))
 
 
 def format_scores(scores: RunScores) -> str:

@@ -43,10 +43,21 @@ def info(
         raise InputError("--variant", expected="a variant", found="none", fix="add --variant, such as --variant oTV")
     if urls or keys:
         folder = choose_build(shards, horizon)
-        _print_names(folder, variant=variant, fold=fold, stage=stage, protocol=protocol, keys=keys)
+        names = _list_names(folder, variant=variant, fold=fold, stage=stage, protocol=protocol, keys=keys)
+        if as_json:
+            print_json(names)
+        else:
+            print("\n".join(names))
         return
     builds = {folder: read_manifest(folder / MANIFEST_NAME) for folder in find_builds(shards)}
     chosen = {folder: manifest for folder, manifest in builds.items() if horizon in (None, manifest.horizon)}
+    if not chosen:
+        raise InputError(
+            shards,
+            expected=f"a build of {horizon}",
+            found=", ".join(f"{folder} ({manifest.horizon})" for folder, manifest in builds.items()),
+            fix=f"make one with `sffshards build --horizon {horizon}`",
+        )
     described = []
     for folder, manifest in chosen.items():
         if variant is None:
@@ -59,10 +70,10 @@ def info(
     print("\n\n".join(_format_sets(d) if variant else _format_build(d) for d in described))
 
 
-def _print_names(
+def _list_names(
     folder: Path, *, variant: Variant | None, fold: int | None, stage: Stage | None, protocol: Protocol, keys: bool
-) -> None:
-    """Print paths of tars, or keys, of a set, or of the whole build."""
+) -> list[str]:
+    """Give paths of tars, or keys, of a set, or of the whole build."""
     from sffshards.errors import InputError
     from sffshards.shards import open_build
 
@@ -75,10 +86,8 @@ def _print_names(
                 )
             groups = build.manifest.stage_groups(variant, stage, fold=fold, protocol=protocol)
         if keys:
-            lines = [key.decode("ascii") for key in build.index["key"][build.group_rows(groups)]]
-        else:
-            lines = [str(folder / name) for name in build.manifest.shard_names(groups)]
-    print("\n".join(lines))
+            return [key.decode("ascii") for key in build.index["key"][build.group_rows(groups)]]
+        return [str(folder / name) for name in build.manifest.shard_names(groups)]
 
 
 def _describe_build(folder: Path, manifest: Manifest) -> dict[str, Any]:

@@ -85,5 +85,5 @@ def choose_build(place: Path, horizon: Horizon | None) -> Path:
         place,
         expected="one build" if horizon is None else f"one build of {horizon}",
         found=", ".join(f"{folder} ({of_folder})" for folder, of_folder in builds.items()),
-        fix="say --horizon 24h or 48h, or name the build's own folder with --shards",
+        fix="say --horizon 24h or 48h, or name the build's own folder",
     )

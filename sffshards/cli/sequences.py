@@ -16,7 +16,9 @@ EXAMPLES = (
 
 
 def sequences(
-    lists: Annotated[list[Path], typer.Argument(help="Label lists; sequence lists among them are passed over.")],
+    lists: Annotated[
+        list[Path], typer.Argument(help="Label lists; sequence lists among them, and *_orig.txt, are passed over.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("seqs"),
     files: Annotated[bool, typer.Option(help="Write a file a sequence into Seqs16/, too.")] = True,
 ) -> None:
@@ -27,13 +29,13 @@ def sequences(
     """
     from sffshards.cli.console import make_progress
     from sffshards.labels import read_label_list
-    from sffshards.names import SEQUENCE_LIST_PREFIX
     from sffshards.records import Part
     from sffshards.sequences import build_sequences, sequence_list_name, write_sequence_files, write_sequence_list
 
     progress = make_progress()
     # All lists are read before anything is written, so that a malformed one leaves nothing half-done.
-    rows = {path: read_label_list(path) for path in lists if not path.name.startswith(SEQUENCE_LIST_PREFIX)}
+    skipped = {path: reason for path in lists if (reason := _why_not(path.name)) is not None}
+    rows = {path: read_label_list(path) for path in lists if path not in skipped}
     for path, labelled in rows.items():
         made = build_sequences(labelled, part=Part.TEST)
         if files:
@@ -41,6 +43,16 @@ def sequences(
                 write_sequence_files(out / "Seqs16", made, advance=advance)
         write_sequence_list(out / sequence_list_name(path), made)
         print(f"{out / sequence_list_name(path)}: {len(made):,} sequences, {sum(s.label for s in made):,} positive")
-    for path in lists:
-        if path not in rows:
-            print(f"{path}: passed over, a sequence list already")
+    for path, reason in skipped.items():
+        print(f"{path}: passed over, {reason}")
+
+
+def _why_not(name: str) -> str | None:
+    """Say why a list is not to be read, if so; the published folders hold more than the lists of the parts."""
+    from sffshards.names import SEQUENCE_LIST_PREFIX
+
+    if name.startswith(SEQUENCE_LIST_PREFIX):
+        return "a sequence list already"
+    if name.endswith("_orig.txt"):
+        return "all parts in one, whose sequences would cross from one part into the next"
+    return None

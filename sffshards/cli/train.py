@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,7 @@ def train(
     """
     from sffshards.cli.console import make_progress
     from sffshards.errors import InputError
+    from sffshards.progress import SILENT
     from sffshards.shards import MANIFEST_NAME, read_manifest
     from sffshards.splits import NUM_FOLDS
 
@@ -91,7 +93,12 @@ def train(
         num_threads=threads,
         seed=seed,
     )
-    records = train_folds(build, run, options, folds=numbers[fold], force=force, progress=make_progress())
+    # Lightning starts this same command for every further device; only the first one speaks.
+    is_first = all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
+    progress = make_progress() if is_first else SILENT
+    records = train_folds(build, run, options, folds=numbers[fold], force=force, progress=progress)
+    if not is_first:
+        return
     for record in records:
         best = record.best
         if best is not None:

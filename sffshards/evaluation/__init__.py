@@ -14,6 +14,7 @@ from sffshards.evaluation.scores import (
     explain_undefined,
     format_score,
 )
+from sffshards.evaluation.tables import describe_scores
 
 __all__ = [
     "THRESHOLD",
@@ -27,6 +28,7 @@ __all__ = [
     "choose_device",
     "compute_score",
     "count_outcomes",
+    "describe_scores",
     "evaluate_run",
     "explain_undefined",
     "find_runs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from sffshards.errors import ConflictError, InputError
@@ -16,6 +17,9 @@ from sffshards.training import FoldRecord, find_folds, read_record
 
 __all__ = ["evaluate_run"]
 
+_OF_NO_CONSEQUENCE = {"num_threads", "devices", "accelerator"}
+"""Options that folds of a run may differ in."""
+
 
 def evaluate_run(
     run: Path,
@@ -28,7 +32,8 @@ def evaluate_run(
 ) -> RunScores:
     """Predict and score the folds of a run.
 
-    Writes ``predictions-<stage>.csv`` in each fold's folder, and ``scores.json`` and ``scores.csv`` in the run's.
+    Writes ``predictions-<stage>.csv`` in each fold's folder; and, when all folds that the run has are scored,
+    ``scores.json`` and ``scores.csv`` in the run's.
 
     Parameters
     ----------
@@ -50,13 +55,14 @@ def evaluate_run(
     InputError
         If a fold is not there, or its checkpoint cannot be used.
     ConflictError
-        If a fold was trained on another build.
+        If a fold was trained on another build, or with other options than the others.
     """
     records = _read_records(run, folds)
     stages = []
     with open_build(build) as opened:
         for folder, record in records.items():
             _check_build(folder, record, opened)
+        _check_alike(records)
         for folder, record in records.items():
             if not record.finished:
                 progress.note(f"{folder}: training is not finished; its best epoch so far is scored")
@@ -65,7 +71,10 @@ def evaluate_run(
                 counts = count_outcomes(predictions.label, predictions.probability)
                 stages.append(score_stage(record.fold, stage, counts))
     scores = RunScores(run=run, records=tuple(records.values()), stages=tuple(stages), summary=summarise_scores(stages))
-    write_scores(scores)
+    if set(records) == set(find_folds(run).values()):
+        write_scores(scores)
+    else:
+        progress.note(f"{run}: scores.json and scores.csv are for all folds, and left as they are")
     return scores
 
 
@@ -81,6 +90,22 @@ def _read_records(run: Path, folds: Iterable[int] | None) -> dict[Path, FoldReco
             fix=f"train it with `sffshards train --fold {missing[0]}`",
         )
     return {found[fold]: read_record(found[fold]) for fold in chosen}
+
+
+def _check_alike(records: dict[Path, FoldRecord]) -> None:
+    """Refuse to average over folds that were not trained in the same way."""
+    first, *others = records
+    options = asdict(records[first].options)
+    for folder in others:
+        theirs = asdict(records[folder].options)
+        different = [name for name in options if name not in _OF_NO_CONSEQUENCE and theirs[name] != options[name]]
+        if different:
+            raise ConflictError(
+                folder,
+                expected=f"a fold trained as {first.name} was, with {different[0]} {options[different[0]]}",
+                found=f"{different[0]} {theirs[different[0]]}",
+                fix="train the folds of a run alike, or score one with --fold",
+            )
 
 
 def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:

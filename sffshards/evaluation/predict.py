@@ -5,7 +5,6 @@ Shapes: B batch, K 2 classes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sffshards.atomic import storage_errors, write_atomic
+from sffshards.atomic import write_atomic
 from sffshards.errors import InputError
 from sffshards.evaluation.predictions import Predictions, build_predictions, read_predictions, write_predictions
+from sffshards.hashing import hash_file
 from sffshards.loading import ClipLoader, PlanSource
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
 from sffshards.progress import Advance, Progress
@@ -90,25 +90,28 @@ def predict_fold(
     seal = _Seal(
         format_version=_FORMAT_VERSION,
         checkpoint=path.name,
-        checkpoint_sha256=_hash_file(path, expected="the fold's best checkpoint"),
+        checkpoint_sha256=hash_file(path, expected="the fold's best checkpoint"),
         manifest_sha256=record.manifest_sha256,
-        stages={} if force else _kept_stages(folder),
+        stages={},
     )
-    if not force and _read_seal(folder) == asdict(seal) and len(seal.stages) == len(Stage):
-        return {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
-    model = build_model(record.options.model, weights=NO_WEIGHTS)
-    load_checkpoint(model, path, model_name=record.options.model)
-    tables = {}
+    kept = {} if force else _find_kept(folder, seal)
+    model = None
+    options = record.options
     for stage in Stage:
-        options = record.options
-        rows = build.stage_rows(options.variant, stage, fold=record.fold, protocol=options.protocol)
+        if stage in kept:
+            continue
+        if model is None:
+            model = build_model(options.model, weights=NO_WEIGHTS)
+            load_checkpoint(model, path, model_name=options.model)
+        rows = np.sort(build.stage_rows(options.variant, stage, fold=record.fold, protocol=options.protocol))
         with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
-            probabilities = predict_rows(model, build, np.sort(rows), inference=inference, advance=advance)
-        tables[stage] = build_predictions(build, np.sort(rows), probabilities)
-        write_predictions(predictions_path(folder, stage), tables[stage])
-    content = asdict(seal) | {"stages": _kept_stages(folder)}
-    write_atomic(folder / _SEAL_NAME, (json.dumps(content, indent=1) + "\n").encode("ascii"))
-    return tables
+            probabilities = predict_rows(model, build, rows, inference=inference, advance=advance)
+        table = predictions_path(folder, stage)
+        write_predictions(table, build_predictions(build, rows, probabilities))
+        kept[stage] = hash_file(table)
+        content = asdict(seal) | {"stages": {str(done): kept[done] for done in kept}}
+        write_atomic(folder / _SEAL_NAME, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+    return {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
 
 
 def predict_rows(
@@ -131,14 +134,14 @@ def predict_rows(
     -------
     float64 of the length of ``rows``, in their order
     """
-    source = PlanSource(
-        rows=rows, global_batch=inference.batch_size, num_ranks=1, rank=0, seed=0, shuffle=False, epoch=lambda: 0
-    )
+    source = PlanSource(rows=rows, global_batch=inference.batch_size, num_ranks=1, rank=0, seed=0, shuffle=False)
     model.to(inference.device).eval()
     parts = [np.empty(0)]
     with torch.inference_mode():
-        for batch in ClipLoader(build, source, num_threads=inference.num_threads):
-            logits_BK = model(scale_clips(batch.clips_BTHW.to(inference.device))).cpu().double()
+        pinned = inference.device.type == "cuda"
+        for batch in ClipLoader(build, source, num_threads=inference.num_threads, pinned=pinned):
+            clips_BTHW = batch.clips_BTHW.to(inference.device, non_blocking=pinned)
+            logits_BK = model(scale_clips(clips_BTHW)).cpu().double()
             # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
             probability_B = torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])
             parts.append(probability_B[batch.mask_B].numpy())
@@ -146,24 +149,18 @@ def predict_rows(
     return np.concatenate(parts)
 
 
-def _kept_stages(folder: Path) -> dict[str, str]:
-    """Give the checksums of the tables that lie there."""
+def _find_kept(folder: Path, seal: _Seal) -> dict[Stage, str]:
+    """Give the checksums of the tables that lie there, of this checkpoint and unchanged."""
+    try:
+        content = json.loads((folder / _SEAL_NAME).read_bytes())
+        stages = dict(content.pop("stages"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    if content | {"stages": {}} != asdict(seal):
+        return {}
     paths = {stage: predictions_path(folder, stage) for stage in Stage}
     return {
-        str(stage): _hash_file(path, expected="a table that can be read")
+        stage: stages[stage]
         for stage, path in paths.items()
-        if path.is_file()
+        if stage in stages and path.is_file() and hash_file(path) == stages[stage]
     }
-
-
-def _read_seal(folder: Path) -> object:
-    try:
-        content: object = json.loads((folder / _SEAL_NAME).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content
-
-
-def _hash_file(path: Path, *, expected: str) -> str:
-    with storage_errors(path, expected=expected), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

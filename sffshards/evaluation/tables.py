@@ -13,7 +13,7 @@ from sffshards.atomic import write_atomic
 from sffshards.evaluation.records import RunScores
 from sffshards.evaluation.scores import THRESHOLD, ScoreName, explain_undefined
 
-__all__ = ["JSON_NAME", "TABLE_NAME", "write_scores"]
+__all__ = ["JSON_NAME", "TABLE_NAME", "describe_scores", "write_scores"]
 
 JSON_NAME = "scores.json"
 TABLE_NAME = "scores.csv"
@@ -23,12 +23,13 @@ _UNDEFINED = "undefined"
 
 def write_scores(scores: RunScores) -> None:
     """Write a run's scores into its folder; what is undefined is null in JSON, with its reason, and said so in CSV."""
-    text = json.dumps(_to_json(scores), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(describe_scores(scores), indent=1, allow_nan=False) + "\n"
     write_atomic(scores.run / JSON_NAME, text.encode("ascii"))
     write_atomic(scores.run / TABLE_NAME, _to_csv(scores).encode("ascii"))
 
 
-def _to_json(scores: RunScores) -> dict[str, Any]:
+def describe_scores(scores: RunScores) -> dict[str, Any]:
+    """Give a run's scores as ``scores.json`` holds them."""
     options = scores.records[0].options
     return {
         "format_version": FORMAT_VERSION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from sffshards.parallel import WorkerPool, chunked
 from sffshards.progress import Progress
 from sffshards.records import FRAME_SIDE
 
-__all__ = ["FillReport", "ImageFile", "fill_store", "find_images"]
+__all__ = ["FillReport", "ImageFile", "fill_store", "find_images", "is_stored"]
 
 _CHUNK = 64
 """Images a decoding task: a few milliseconds of messages to a tenth of a second of work, in 3 MB."""
@@ -115,7 +115,9 @@ def fill_store(
         If the disk has no room for the frames.
     """
     store.trim_journal()
-    had = [image for image in images if _is_current(store, image)]
+    had = [image for image in images if is_stored(store, image)]
+    _note_touched(store, had, pool=pool, progress=progress)
+    had = [image for image in had if _is_current(store, image)]
     store.drop(_find_damaged(store, had, pool=pool, progress=progress))
     wanted = [image for image in images if not _is_current(store, image)]
     bad = _check_images(wanted, pool=pool, strict=strict, progress=progress)
@@ -125,11 +127,36 @@ def fill_store(
     return FillReport(num_decoded=num_decoded, num_kept=len(images) - len(wanted), bad=bad)
 
 
+def is_stored(store: FrameStore, image: ImageFile) -> bool:
+    """Say whether a store seems to have an image's frame: from a file of the same size, however old."""
+    record = store.get(image.name)
+    return record is not None and record.source_size_bytes == image.size_bytes
+
+
 def _is_current(store: FrameStore, image: ImageFile) -> bool:
     record = store.get(image.name)
-    return record is not None and (
-        (record.source_size_bytes, record.source_mtime_ns) == (image.size_bytes, image.mtime_ns)
-    )
+    return record is not None and is_stored(store, image) and record.source_mtime_ns == image.mtime_ns
+
+
+def _note_touched(store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress) -> None:
+    """Keep the frames of files that only their time tells from those that were decoded, as copies are."""
+    touched = [image for image in images if not _is_current(store, image)]
+    if not touched:
+        return
+    tasks = [tuple(image.path for image in chunk) for chunk in chunked(touched, 4 * _CHUNK)]
+    with progress.task("Compare images of another date", len(touched)) as advance:
+        for chunk, digests in zip(chunked(touched, 4 * _CHUNK), pool.run(_digest_files, tasks), strict=True):
+            pairs = ((image, digest, store.get(image.name)) for image, digest in zip(chunk, digests, strict=True))
+            store.append(
+                replace(record, source_mtime_ns=image.mtime_ns)
+                for image, digest, record in pairs
+                if record is not None and record.source_xxh3 == digest
+            )
+            advance(len(chunk))
+
+
+def _digest_files(paths: tuple[Path, ...]) -> list[int]:
+    return [xxh3_64_intdigest(read_bytes(path)) for path in paths]
 
 
 def _find_damaged(

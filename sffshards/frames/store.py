@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, FormatError, InputError
 from sffshards.records import FRAME_SIDE
 
-__all__ = ["FRAME_BYTES", "FrameRecord", "FrameStore"]
+__all__ = ["FRAME_BYTES", "FrameRecord", "FrameStore", "StoreSnapshot"]
 
 FRAME_BYTES = FRAME_SIDE * FRAME_SIDE
 """Bytes of a frame's pixels."""
@@ -71,8 +72,15 @@ class FrameRecord:
 class FrameStore:
     """A folder with frames; invariant: every record's row lies within the array."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, journal_bytes: int | None = None) -> None:
         """Open a store; a folder without one is an empty store.
+
+        Parameters
+        ----------
+        folder
+            Where it lies.
+        journal_bytes
+            How much of the journal to read: what was appended later is not seen; None for all of it.
 
         Raises
         ------
@@ -81,7 +89,7 @@ class FrameStore:
         """
         self.folder = folder
         self._descriptor: int | None = None
-        self._records, self.num_rows = self._read_journal()
+        self._records, self.num_rows = self._read_journal(journal_bytes)
 
     @property
     def array_path(self) -> Path:
@@ -92,6 +100,12 @@ class FrameStore:
     def journal_path(self) -> Path:
         """The journal."""
         return self.folder / "frames.csv"
+
+    def snapshot(self) -> StoreSnapshot:
+        """Fix what the store holds now, for other processes to read while more is added."""
+        with storage_errors(self.journal_path):
+            journal_bytes = self.journal_path.stat().st_size if self.journal_path.exists() else 0
+        return StoreSnapshot(folder=self.folder, journal_bytes=journal_bytes, token=secrets.token_hex(8))
 
     def get(self, name: str) -> FrameRecord | None:
         """Give the newest record of a frame, or None."""
@@ -179,12 +193,12 @@ class FrameStore:
             raise InputError(self.folder, expected=f"frame {name}", found="none", fix="build again")
         return record
 
-    def _read_journal(self) -> tuple[dict[str, FrameRecord], int]:
-        """Read all whole lines; cut a last line off that a kill left half-written, lest the next one be glued to it."""
-        if not self.journal_path.exists():
+    def _read_journal(self, journal_bytes: int | None) -> tuple[dict[str, FrameRecord], int]:
+        """Read all whole lines; a last one that a kill left half-written counts for nothing."""
+        if not (self.journal_path.exists() and self.array_path.exists()):
             return {}, 0
         with storage_errors(self.journal_path):
-            text = self.journal_path.read_text(encoding="ascii", errors="replace")
+            text = self.journal_path.read_bytes()[:journal_bytes].decode("ascii", errors="replace")
             num_stored = max(0, (self.array_path.stat().st_size - _DATA_OFFSET) // FRAME_BYTES)
         header, _, body = text.partition("\n")
         if header != _HEADER_LINE and not _HEADER_LINE.startswith(header):
@@ -213,12 +227,34 @@ class FrameStore:
         return records, num_rows
 
     def trim_journal(self) -> None:
-        """Cut a half-written last line off; only for the process that holds the folder's lock."""
+        """Cut a half-written last line off, or all of a journal whose array is gone.
+
+        Only for the process that holds the folder's lock.
+        """
         if not self.journal_path.exists():
+            return
+        if not self.array_path.exists():
+            with storage_errors(self.journal_path):
+                self.journal_path.unlink()
             return
         with storage_errors(self.journal_path), self.journal_path.open("r+b") as journal:
             data = journal.read()
             journal.truncate(data.rfind(b"\n") + 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreSnapshot:
+    """A store as it was at a moment."""
+
+    folder: Path
+    journal_bytes: int
+    """What was in the journal."""
+    token: str
+    """Of this moment only, so that no one takes a store that was opened for another one."""
+
+    def open(self) -> FrameStore:
+        """Open the store, with the frames of that moment."""
+        return FrameStore(self.folder, journal_bytes=self.journal_bytes)
 
 
 def write_frames(array_path: Path, first_row: int, frames: NDArray[np.uint8]) -> None:

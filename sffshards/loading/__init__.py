@@ -1,7 +1,8 @@
 """From a build to batches: the plan of an epoch, the pipeline that follows it, and the Lightning data module."""
 
 from sffshards.loading.datamodule import ShardDataModule
-from sffshards.loading.pipeline import ClipBatch, ClipLoader, PlanSource
+from sffshards.loading.loader import ClipLoader, LoaderState
+from sffshards.loading.pipeline import ClipBatch, PlanSource
 from sffshards.loading.plan import PADDING, plan_epoch
 
-__all__ = ["PADDING", "ClipBatch", "ClipLoader", "PlanSource", "ShardDataModule", "plan_epoch"]
+__all__ = ["PADDING", "ClipBatch", "ClipLoader", "LoaderState", "PlanSource", "ShardDataModule", "plan_epoch"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytorch_lightning as pl
 
 from sffshards.errors import InputError
-from sffshards.loading.pipeline import ClipLoader, PlanSource
+from sffshards.loading.loader import ClipLoader
+from sffshards.loading.pipeline import PlanSource
 from sffshards.records import Protocol, Stage, Variant
 from sffshards.shards import open_build
 
@@ -101,9 +102,9 @@ class ShardDataModule(pl.LightningDataModule):
             rank=rank,
             seed=self.seed,
             shuffle=shuffle,
-            epoch=self._epoch,
         )
-        return ClipLoader(self.build, source, num_threads=self.num_threads)
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return ClipLoader(self.build, source, num_threads=self.num_threads, pinned=pinned, epoch=self._epoch)
 
     def _place(self) -> tuple[int, int]:
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)

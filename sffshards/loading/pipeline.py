@@ -1,4 +1,4 @@
-"""From a plan to batches: a `webdataset.DataPipeline` of plan, reader and whatever stages a user inserts after them.
+"""The stages of a pipeline: this rank's share of a plan, and the reader that turns it into batches of clips.
 
 Shapes: B batch, T 16 frames, H and W 224 pixels.
 """
@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import webdataset as wds
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
+from sffshards.loading.buffers import BatchBuffers
 from sffshards.loading.plan import PADDING, plan_epoch
-from sffshards.shards import CLIP_SHAPE, Build
+from sffshards.shards import Build
 
-__all__ = ["ClipBatch", "ClipLoader", "PlanSource", "PlannedBatch", "ReadClips"]
+__all__ = ["ClipBatch", "PlanSource", "PlannedBatch", "ReadClips"]
 
-_NUM_BATCHES_AHEAD = 3
-"""Batches that are read while the model works on one; more would only take memory."""
+_CLIPS_PER_TASK = 8
+"""Clips that a thread reads at a time, at most."""
 
 
 class PlannedBatch(NamedTuple):
@@ -51,9 +53,13 @@ class ClipBatch(NamedTuple):
     """Samples of the step over all ranks, padding not counted."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class PlanSource:
-    """The first stage: gives this rank's share of each step of the epoch that is under way."""
+    """The first stage: gives this rank's share of each step of an epoch.
+
+    In a worker process of a `webdataset.WebLoader` it gives every n-th step, and the loader, which takes from its
+    workers in turn, puts them back in order.
+    """
 
     rows: NDArray[np.int64]
     """Rows of the set, in the order that goes without shuffling."""
@@ -62,8 +68,10 @@ class PlanSource:
     rank: int
     seed: int
     shuffle: bool
-    epoch: Callable[[], int]
-    """Says which epoch it is; asked when a pass over the set begins."""
+    epoch: int = 0
+    """The epoch that the next pass goes through."""
+    first_step: int = 0
+    """Where in it the next pass begins."""
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
@@ -76,106 +84,97 @@ class PlanSource:
             global_batch=self.global_batch,
             num_ranks=self.num_ranks,
             seed=self.seed,
-            epoch=self.epoch(),
+            epoch=self.epoch,
             shuffle=self.shuffle,
         )
-        for step in plan:
+        worker = get_worker_info()
+        place, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        for step in plan[self.first_step :][place::num_workers]:
             local = step[self.rank]
             rows_B = np.where(local == PADDING, PADDING, self.rows[local])
             yield PlannedBatch(rows_B=rows_B, num_real=int((step != PADDING).sum()))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ReadClips:
-    """The second stage: reads and decodes planned batches in order, some of them ahead, with a few threads."""
+    """The second stage: reads and decodes planned batches in order, some of them ahead, with a few threads.
 
-    build: Build
-    num_threads: int
-    """0: read when asked, in the thread that asks."""
+    Parameters
+    ----------
+    build
+        Where the clips are.
+    num_threads
+        Threads that read; 0: read when asked, in the thread that asks.
+    pinned
+        Whether batches lie in page-locked memory, for a GPU.
+    """
+
+    def __init__(self, build: Build, *, num_threads: int, pinned: bool) -> None:
+        self.build = build
+        self.num_threads = num_threads
+        self.pinned = pinned
+        self._labels = np.asarray(build.index["label"]).astype(np.int64)
 
     def __call__(self, planned: Iterator[PlannedBatch]) -> Iterator[ClipBatch]:
         """Read; an error in a thread is raised here, when its batch is due."""
+        first = next(planned, None)
+        if first is None:
+            return
+        num_ahead = self.num_threads + 1 if self.num_threads else 0
+        buffers = BatchBuffers(batch_size=len(first.rows_B), num_kept=num_ahead + 2, pinned=self.pinned)
+        steps = chain([first], planned)
         if self.num_threads == 0:
-            yield from map(self._read, planned)
+            for step in steps:
+                batch = self._allocate(step, buffers)
+                self._fill(batch, range(len(step.rows_B)))
+                yield batch
             return
         with ThreadPoolExecutor(self.num_threads, thread_name_prefix="clips") as pool:
-            waiting: deque[tuple[ClipBatch, list[Future[None]]]] = deque()
+            waiting: deque[_Waiting] = deque()
             try:
-                for batch in planned:
-                    waiting.append(self._submit(pool, batch))
-                    if len(waiting) > _NUM_BATCHES_AHEAD:
-                        yield _finish(waiting.popleft())
+                for step in steps:
+                    waiting.append(self._submit(pool, self._allocate(step, buffers)))
+                    if len(waiting) > num_ahead:
+                        yield waiting.popleft().finish()
                 pool.shutdown(wait=False)  # a consumer that counts does not come back after the last batch
                 while waiting:
-                    yield _finish(waiting.popleft())
+                    yield waiting.popleft().finish()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, planned: PlannedBatch) -> ClipBatch:
-        batch = self._allocate(planned)
+    def _submit(self, pool: ThreadPoolExecutor, batch: ClipBatch) -> _Waiting:
+        num_clips = len(batch.mask_B)
+        num_tasks = math.ceil(num_clips / _CLIPS_PER_TASK)
+        cuts = [num_clips * task // num_tasks for task in range(num_tasks + 1)]
+        return _Waiting(batch, [pool.submit(self._fill, batch, range(*cut)) for cut in pairwise(cuts)])
+
+    def _fill(self, batch: ClipBatch, positions: range) -> None:
         clips_BTHW = batch.clips_BTHW.numpy()
-        for position in np.flatnonzero(planned.rows_B != PADDING):
-            clips_BTHW[position] = self.build.read_clip(int(planned.rows_B[position]))
-        return batch
+        rows = batch.rows_B[positions.start : positions.stop].tolist()
+        for position, row in zip(positions, rows, strict=True):
+            if row == PADDING:
+                clips_BTHW[position] = 0
+            else:
+                self.build.read_into(row, clips_BTHW[position])
 
-    def _submit(self, pool: ThreadPoolExecutor, planned: PlannedBatch) -> tuple[ClipBatch, list[Future[None]]]:
-        batch = self._allocate(planned)
-        clips_BTHW = batch.clips_BTHW.numpy()
-
-        def read(position: int) -> None:
-            clips_BTHW[position] = self.build.read_clip(int(planned.rows_B[position]))
-
-        positions = np.flatnonzero(planned.rows_B != PADDING)
-        return batch, [pool.submit(read, int(position)) for position in positions]
-
-    def _allocate(self, planned: PlannedBatch) -> ClipBatch:
+    def _allocate(self, planned: PlannedBatch, buffers: BatchBuffers) -> ClipBatch:
         mask_B = planned.rows_B != PADDING
-        labels_B = np.where(mask_B, self.build.index["label"][planned.rows_B], 0).astype(np.int64)
-        clips_BTHW = torch.empty((len(mask_B), *CLIP_SHAPE), dtype=torch.uint8)
-        for position in np.flatnonzero(~mask_B):
-            clips_BTHW[position] = 0
         return ClipBatch(
-            clips_BTHW=clips_BTHW,
-            labels_B=torch.from_numpy(labels_B),
+            clips_BTHW=buffers.take(),
+            labels_B=torch.from_numpy(np.where(mask_B, self._labels[planned.rows_B], 0)),
             rows_B=torch.from_numpy(planned.rows_B),
             mask_B=torch.from_numpy(mask_B),
             num_real=planned.num_real,
         )
 
 
-class ClipLoader:
-    """Goes over a set, an epoch an iteration; what Lightning takes for a data loader.
+class _Waiting(NamedTuple):
+    """A batch that threads are filling."""
 
-    Parameters
-    ----------
-    build
-        Where the clips are.
-    source
-        Which clips, in which order.
-    num_threads
-        Threads that read and decode ahead; 0 for none.
+    batch: ClipBatch
+    reads: list[Future[None]]
 
-    Attributes
-    ----------
-    pipeline
-        The `webdataset.DataPipeline` that is run; ``pipeline.append`` adds a stage from batches to batches.
-    """
-
-    def __init__(self, build: Build, source: PlanSource, *, num_threads: int) -> None:
-        self.source = source
-        self.pipeline = wds.DataPipeline(source, ReadClips(build=build, num_threads=num_threads))
-
-    def __len__(self) -> int:
-        """Count the batches of an epoch."""
-        return len(self.source)
-
-    def __iter__(self) -> Iterator[ClipBatch]:
-        """Go once over the set."""
-        return iter(self.pipeline)
-
-
-def _finish(waiting: tuple[ClipBatch, list[Future[None]]]) -> ClipBatch:
-    batch, reads = waiting
-    for read in reads:
-        read.result()
-    return batch
+    def finish(self) -> ClipBatch:
+        """Wait for the batch; raises what a thread raised."""
+        for read in self.reads:
+            read.result()
+        return self.batch

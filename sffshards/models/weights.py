@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import shutil
 import urllib.error
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from sffshards.atomic import replacing, storage_errors
 from sffshards.errors import DamageError, InputError
+from sffshards.hashing import hash_file
 
 __all__ = [
     "KINETICS400",
@@ -58,7 +58,7 @@ def read_kinetics400(model: nn.Module, *, url: str = KINETICS400_URL, sha256: st
     path = Path(torch.hub.get_dir()) / "checkpoints" / KINETICS400_FILE
     if not path.is_file():
         _download(url, path, sha256=sha256)
-    elif _hash_file(path) != sha256:
+    elif hash_file(path) != sha256:
         raise _not_published(path, "other bytes", fix="remove it, or put the published file there")
     _load(model, read_state_dict(path), where=path, model_name="mvit_v2_s", drop_head=True)
 
@@ -177,13 +177,8 @@ def _download(url: str, path: Path, *, sha256: str) -> None:
                 found=f"neither ({reason})",
                 fix="put that file there, or give --weights FILE or --weights none",
             ) from None
-        if _hash_file(temporary) != sha256:
+        if hash_file(temporary) != sha256:
             raise _not_published(url, "other bytes, or not all of them", fix="try again, or give --weights FILE")
-
-
-def _hash_file(path: Path) -> str:
-    with storage_errors(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _not_published(where: object, found: str, *, fix: str) -> DamageError:

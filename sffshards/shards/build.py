@@ -41,7 +41,7 @@ from sffshards.shards.prepare import (
     prepare_build,
     read_sequences,
 )
-from sffshards.shards.writer import ShardTask, read_record, verify_written, write_record, write_shard
+from sffshards.shards.writer import ShardTask, read_shard_record, verify_written, write_shard, write_shard_record
 
 __all__ = ["BuildReport", "build_shards"]
 
@@ -101,8 +101,6 @@ def build_shards(
     check_folder(out, format_inputs(options, lists), force=force, early=True)
     with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
         try:
-            if force:
-                clear_folder(out)
             prepared = prepare_build(
                 layout,
                 options,
@@ -113,14 +111,16 @@ def build_shards(
                 progress=progress,
             )
             check_folder(out, prepared.inputs, force=force, early=False)
-            return _build_prepared(out, options, prepared, store_folder=store_folder, pool=pool, progress=progress)
+            if force:  # only now that nothing else is in the way of the new one
+                clear_folder(out)
+            return _build_prepared(out, options, prepared, pool=pool, progress=progress)
         finally:
             if (out / MANIFEST_NAME).is_file():
                 shutil.rmtree(state_folder(out), ignore_errors=True)
 
 
 def _build_prepared(
-    out: Path, options: BuildOptions, prepared: Prepared, *, store_folder: Path, pool: WorkerPool, progress: Progress
+    out: Path, options: BuildOptions, prepared: Prepared, *, pool: WorkerPool, progress: Progress
 ) -> BuildReport:
     """Write the shards that are missing, and finish."""
     write_inputs(out, prepared.inputs)
@@ -130,8 +130,10 @@ def _build_prepared(
         shard_bytes=options.shard_size_bytes,
         seed=options.seed,
     )
-    records = records_folder(out)
-    tasks = [ShardTask(plan=plan, codec=options.codec, store=store_folder, out=out, records=records) for plan in plans]
+    tasks = [
+        ShardTask(plan=plan, codec=options.codec, store=prepared.store, out=out, records=records_folder(out))
+        for plan in plans
+    ]
     _restore_records(out, tasks)
     missing = _find_missing(tasks, pool=pool, progress=progress)
     _write_missing(missing, prepared, pool=pool, progress=progress)
@@ -160,7 +162,7 @@ def _restore_records(out: Path, tasks: Iterable[ShardTask]) -> None:
         if number is not None:
             of_shard = np.array(rows[rows["shard"] == number])
             of_shard["shard"] = 0
-            write_record(task, manifest.shards[number], of_shard)
+            write_shard_record(task, manifest.shards[number], of_shard)
 
 
 def _find_missing(tasks: list[ShardTask], *, pool: WorkerPool, progress: Progress) -> list[ShardTask]:
@@ -181,10 +183,10 @@ def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: Worker
     if not missing:
         return
     out = missing[0].out
-    with storage_errors(out):
-        (out / MANIFEST_NAME).unlink(missing_ok=True)
     num_samples = sum(len(task.plan.samples) for task in missing)
     check_room(out, round(num_samples * prepared.sample_bytes))
+    with storage_errors(out):
+        (out / MANIFEST_NAME).unlink(missing_ok=True)
     with progress.task("Encode and write shards", num_samples) as advance:
         for shard in pool.run(write_shard, missing):
             advance(shard.num_samples)
@@ -192,7 +194,7 @@ def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: Worker
 
 def _finish(out: Path, prepared: Prepared, tasks: list[ShardTask]) -> Manifest:
     """Put the records together: index, card, and last the manifest."""
-    records = [read_record(task) for task in tasks]
+    records = [read_shard_record(task) for task in tasks]
     index = _join_rows(rows for _, rows in records)
     data = format_index(index)
     manifest = Manifest(

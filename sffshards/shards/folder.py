@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sffshards.atomic import storage_errors, write_atomic
 from sffshards.errors import ConflictError
-from sffshards.records import Part
+from sffshards.records import Kind, Part
 from sffshards.shards.card import CARD_NAME
 from sffshards.shards.index import INDEX_NAME
-from sffshards.shards.manifest import MANIFEST_NAME, BuildInputs, all_groups, read_manifest
+from sffshards.shards.manifest import MANIFEST_NAME, BuildInputs, read_manifest
 
 __all__ = ["check_folder", "clear_folder", "records_folder", "remove_strays", "state_folder", "write_inputs"]
 
 _STATE = ".build"
 _INPUTS = "inputs.json"
 _RECORDS = "records"
+_TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
 
 
 def state_folder(out: Path) -> Path:
@@ -47,12 +50,12 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
         return
     with storage_errors(out):
         names = set(os.listdir(out))
-    if names and not names & {MANIFEST_NAME, _STATE}:
+    if names and not _holds_a_build(out):
         raise ConflictError(
             out,
             expected="an empty folder, or one of a build",
             found=f"other files ({', '.join(sorted(names)[:3])})",
-            fix="choose another folder with --out",
+            fix="name another folder with --out",
         )
     theirs = None if force else _read_inputs(out)
     if theirs is None:
@@ -65,8 +68,29 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
             out,
             expected="no build, or one of the same inputs",
             found=f"another build: {', '.join(_describe_difference(name, theirs, mine) for name in different)}",
-            fix="choose another folder with --out, or replace it with --force",
+            fix="name another folder with --out, or replace it with --force",
         )
+
+
+def _holds_a_build(out: Path) -> bool:
+    """Say whether a folder's files are a build's: a manifest of another kind does not make one."""
+    if (out / _STATE).is_dir():
+        return True
+    try:
+        content = json.loads((out / MANIFEST_NAME).read_bytes())
+    except (OSError, ValueError):
+        content = None  # damaged, perhaps: its tars tell
+    if isinstance(content, dict) and {"format_version", "groups", "shards"} <= set(content):
+        return True
+    return (out / INDEX_NAME).is_file() and any(True for _ in _own_tars(out))
+
+
+def _own_tars(out: Path) -> Iterator[Path]:
+    """Give the tars in a folder that are named as a build's are."""
+    for part in Part:
+        for path in (out / part).glob("*.tar"):
+            if _TAR.fullmatch(path.name):
+                yield path
 
 
 def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]) -> str:
@@ -103,18 +127,17 @@ def clear_folder(out: Path) -> None:
     with storage_errors(out):
         for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, f"{_STATE}/{_INPUTS}"):
             (out / name).unlink(missing_ok=True)
-        for group in all_groups():
-            for path in out.glob(f"{group}-*.tar"):
-                path.unlink()
+        for path in _own_tars(out):
+            path.unlink()
         shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
 
 
 def remove_strays(out: Path, names: set[str]) -> None:
-    """Remove temporary files that a kill left, and tars of a group that are not of this build."""
+    """Remove temporary files that a kill left, and tars named as a build's that are not of this one."""
     with storage_errors(out):
-        for path in out.glob(".*.tmp"):
-            path.unlink()
-        for part in Part:
-            for path in (out / part).glob("*"):
-                if f"{part}/{path.name}" not in names and path.suffix in (".tar", ".tmp"):
-                    path.unlink()
+        for folder in (out, *(out / part for part in Part)):
+            for path in folder.glob(".*.tmp"):
+                path.unlink()
+        for path in _own_tars(out):
+            if f"{path.parent.name}/{path.name}" not in names:
+                path.unlink()

@@ -1,6 +1,6 @@
 """The index: a row a sample, in the order of the shards, as one numpy structured array.
 
-``index.npy`` needs no reader but numpy and can be memory-mapped; a million rows are about 130 MB.
+``index.npy`` needs no reader but numpy and can be memory-mapped; a million rows are 111 MB.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sffshards.errors import DamageError
 from sffshards.names import key_to_sequence_name
 from sffshards.records import View
 
-__all__ = ["INDEX_DTYPE", "INDEX_NAME", "Index", "format_index", "read_index"]
+__all__ = ["INDEX_DTYPE", "INDEX_NAME", "VIEWS", "Index", "format_index", "read_index", "sequence_names"]
 
 INDEX_NAME = "index.npy"
 """The index's file name in a build."""
@@ -30,6 +30,7 @@ INDEX_DTYPE = np.dtype(
         ("meta_offset", "<u8"),
         ("meta_size", "<u4"),
         ("checksum", "<u8"),
+        ("meta_checksum", "<u8"),
         ("t_end_tai", "<M8[s]"),
         ("harp", "<u4"),
         ("row", "<u4"),
@@ -41,9 +42,10 @@ INDEX_DTYPE = np.dtype(
 """Columns of the index.
 
 ``key``: the sample's key in the tar; ``shard``: number of its tar in the manifest's list; ``offset``, ``size``: where
-the payload lies in the tar, in bytes; ``meta_offset``, ``meta_size``: likewise its JSON; ``checksum``: XXH3-64 of the
-payload; ``t_end_tai``: time of the last frame; ``harp``: HARP number; ``row``: row of the last frame in its label list;
-``label``: 0 or 1; ``view``: position in `View`; ``num_distinct``: number of distinct frames.
+the payload lies in the tar, in bytes; ``meta_offset``, ``meta_size``: likewise its JSON; ``checksum``,
+``meta_checksum``: XXH3-64 of either; ``t_end_tai``: time of the last frame; ``harp``: HARP number; ``row``: row of the
+last frame in its label list; ``label``: 0 or 1; ``view``: position in `View`; ``num_distinct``: number of distinct
+frames.
 """
 
 Index = NDArray[np.void]

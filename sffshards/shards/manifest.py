@@ -163,7 +163,7 @@ def read_manifest(path: Path) -> Manifest:
             path,
             expected=f"format version {FORMAT_VERSION}",
             found=str(version)[:40],
-            fix="update sffshards, or build again with this version",
+            fix="update sffshards, or build again with --force",
         )
     stated = content.pop("sha256", None)
     if stated != hashlib.sha256(_canonical(content)).hexdigest():
@@ -190,7 +190,7 @@ def find_builds(place: Path) -> list[Path]:
             place,
             expected="a build, or a folder of builds",
             found="neither" if place.is_dir() else "no such folder",
-            fix="make one with `sffshards build`, or name its folder with --shards",
+            fix="make one with `sffshards build`, or name its folder",
         )
     return found
 

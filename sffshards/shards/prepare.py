@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sffshards import __version__
 from sffshards.atomic import storage_errors
 from sffshards.errors import ImageError, InputError, StorageError
-from sffshards.frames import FrameStore, fill_store, find_images, read_frame
+from sffshards.frames import FrameStore, StoreSnapshot, fill_store, find_images, is_stored, read_frame
 from sffshards.frames.store import FRAME_BYTES
+from sffshards.hashing import hash_file
 from sffshards.labels import read_parts
 from sffshards.layout import DataLayout
 from sffshards.locks import folder_lock
@@ -28,9 +29,18 @@ from sffshards.sequences import build_sequences
 from sffshards.shards.codec import get_codec
 from sffshards.shards.manifest import BuildInputs, SourceList
 from sffshards.shards.plan import Sample
-from sffshards.shards.writer import hash_file, sample_size_bytes
+from sffshards.shards.writer import sample_size_bytes
 
-__all__ = ["BuildOptions", "Estimate", "Prepared", "estimate_build", "prepare_build"]
+__all__ = [
+    "BuildOptions",
+    "Estimate",
+    "Prepared",
+    "check_room",
+    "estimate_build",
+    "format_inputs",
+    "prepare_build",
+    "read_sequences",
+]
 
 _NUM_PROBED = 48
 """Sequences encoded to learn how large a sample is: the mean of so many is within some 5 % of all."""
@@ -51,6 +61,8 @@ class BuildOptions:
     """Size of a shard aimed at."""
     skip_bad_images: bool
     """Leave out sequences with an image that cannot be used, rather than stop."""
+    max_skipped_percent: float = 5.0
+    """Stop all the same if more of the images cannot be used than that."""
 
     def __post_init__(self) -> None:
         if self.shard_size_bytes < 1:
@@ -67,6 +79,8 @@ class Prepared:
     sample_bytes: float
     num_decoded: int
     """Images decoded now; the others were in the frame store."""
+    store: StoreSnapshot
+    """The frames that the build is made from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,12 +161,15 @@ def prepare_build(
     images, bad = find_images(layout.images, names)
     if bad and not options.skip_bad_images:
         raise _missing(layout.images, bad)
+    _check_skipped(layout.images, bad, len(names), options)
     with folder_lock(store_folder, progress=progress, wait=True):
         store = FrameStore(store_folder)
-        check_room(store_folder, sum(store.get(image.name) is None for image in images) * FRAME_BYTES)
+        check_room(store_folder, sum(not is_stored(store, image) for image in images) * FRAME_BYTES)
         report = fill_store(store, images, pool=pool, strict=not options.skip_bad_images, progress=progress)
+        snapshot = store.snapshot()
     bad |= report.bad
-    kept = [s for s in sequences if not any(format_frame_name(f) in bad for f in set(s.frames))] if bad else sequences
+    _check_skipped(layout.images, bad, len(names), options)
+    kept = _without(sequences, bad)
     if not kept:
         raise InputError(
             layout.images, expected="a sequence whose images can be used", found="none", fix="check the images"
@@ -165,6 +182,7 @@ def prepare_build(
         num_skipped_sequences=len(sequences) - len(kept),
         sample_bytes=sample_bytes,
         num_decoded=report.num_decoded,
+        store=snapshot,
     )
 
 
@@ -177,11 +195,14 @@ def estimate_build(layout: DataLayout, options: BuildOptions, *, store_folder: P
         As `prepare_build`, as far as it shows before the images are read.
     """
     sequences, _ = read_sequences(layout, options.horizon)
-    images, missing = find_images(layout.images, _frame_names(sequences))
+    names = _frame_names(sequences)
+    images, missing = find_images(layout.images, names)
     if missing and not options.skip_bad_images:
         raise _missing(layout.images, missing)
+    _check_skipped(layout.images, missing, len(names), options)
+    sequences = _without(sequences, missing)
     store = FrameStore(store_folder)
-    num_new = sum(store.get(image.name) is None for image in images)
+    num_new = sum(not is_stored(store, image) for image in images)
     num_positive = sum(sequence.label for sequence in sequences)
     counts = {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
     mean = _mean_sample_bytes(
@@ -213,7 +234,27 @@ def check_room(folder: Path, needed_bytes: int) -> None:
             folder,
             expected=f"{needed_bytes / 1e9:.2f} GB of free space",
             found=f"{free / 1e9:.2f} GB",
-            fix="free some space, or choose another disk with --out",
+            fix="free some space, or name a folder on another disk with --out",
+        )
+
+
+def _without(sequences: list[FrameSequence], bad: dict[str, str]) -> list[FrameSequence]:
+    """Leave out the sequences that show a frame that cannot be used."""
+    if not bad:
+        return sequences
+    return [s for s in sequences if not any(format_frame_name(frame) in bad for frame in set(s.frames))]
+
+
+def _check_skipped(folder: Path, bad: dict[str, str], num_images: int, options: BuildOptions) -> None:
+    """Refuse to skip so much that the folder is likely to be the wrong one."""
+    percent = 100 * len(bad) / num_images
+    if percent > options.max_skipped_percent:
+        first, found = next(iter(bad.items()))
+        raise ImageError(
+            folder,
+            expected=f"at most {options.max_skipped_percent:g} % of {num_images:,} images that cannot be used",
+            found=f"{len(bad):,} ({percent:.1f} %), such as {first} ({found})",
+            fix="check that this is the right folder, or allow more with --max-skipped",
         )
 
 

@@ -1,27 +1,35 @@
-"""Open a build and read its samples at random: positional reads, each payload checked against its checksum."""
+"""Open a build and read its samples at random: positional reads, each payload checked against its checksum.
+
+An npy payload goes from the file straight into the caller's array; nothing else is copied on the way.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64
 
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError
-from sffshards.records import Protocol, Stage, Variant
-from sffshards.shards.codec import get_codec
+from sffshards.hashing import hash_file
+from sffshards.records import CodecName, Protocol, Stage, Variant
+from sffshards.shards.codec import CLIP_SHAPE, NPY_HEADER_BYTES, get_codec, npy_header
+from sffshards.shards.files import ShardFiles, read_exactly
 from sffshards.shards.index import INDEX_NAME, Index, read_index
 from sffshards.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
+from sffshards.shards.meta import SampleMeta
 
 __all__ = ["Build", "open_build"]
+
+_MAX_OPEN = 256
+"""Shards open at a time: most systems let a process open 1,024 files."""
 
 
 class Build:
@@ -32,7 +40,7 @@ class Build:
         self.manifest = manifest
         self.index = index
         self._codec = get_codec(manifest.inputs.codec)
-        self._descriptors: dict[int, int] = {}
+        self._files = ShardFiles(self._open_shard, max_open=_MAX_OPEN)
 
     def __enter__(self) -> Self:
         return self
@@ -63,63 +71,85 @@ class Build:
         return np.concatenate([np.empty(0, np.int64), *ranges]).astype(np.int64)
 
     def read_clip(self, row: int) -> NDArray[np.uint8]:
-        """Read and decode a sample's frames.
+        """Read and decode a sample's frames into a new uint8 array of shape (16, 224, 224); raises as `read_into`."""
+        clip = np.empty(CLIP_SHAPE, np.uint8)
+        self.read_into(row, clip)
+        return clip
 
-        Returns
-        -------
-        uint8 array of shape (16, 224, 224), perhaps read-only
+    def read_into(self, row: int, clip: NDArray[np.uint8]) -> None:
+        """Read and decode a sample's frames into an array.
+
+        Parameters
+        ----------
+        row
+            Of the index.
+        clip
+            C-contiguous uint8 array of shape (16, 224, 224). After an error, what it holds is not defined.
 
         Raises
         ------
         DamageError
             If the payload is not the one that was written; shard, key and offset are named.
+        StorageError
+            If the system refuses to read.
         """
-        return self._codec.decode(self.read_payload(row), where=self.locate(row))
+        if self._codec.name is CodecName.NPY:
+            self._read_raw(row, clip)
+        else:
+            self._codec.decode_into(self.read_payload(row), clip, where=_Where(self, row))
 
     def read_payload(self, row: int) -> bytes:
-        """Read a sample's payload as it lies in the tar; raises as `read_clip`."""
+        """Read a sample's payload as it lies in the tar; raises as `read_into`."""
         entry = self.index[row]
-        payload = self._read(row, int(entry["offset"]), int(entry["size"]))
-        if xxh3_64_intdigest(payload) != int(entry["checksum"]):
+        payload = bytearray(int(entry["size"]))
+        self._fill(row, (memoryview(payload),), int(entry["offset"]))
+        if xxh3_64(payload).intdigest() != int(entry["checksum"]):
             raise self._damage(row, "other bytes")
-        return payload
+        return bytes(payload)
 
-    def read_meta(self, row: int) -> dict[str, Any]:
-        """Read what a sample's JSON member says."""
+    def read_meta(self, row: int) -> SampleMeta:
+        """Read what a sample's JSON member says; raises as `read_into`."""
         entry = self.index[row]
-        data = self._read(row, int(entry["meta_offset"]), int(entry["meta_size"]))
-        try:
-            meta: dict[str, Any] = json.loads(data)
-        except ValueError:
-            raise self._damage(row, "a JSON member that does not parse") from None
-        return meta
+        data = bytearray(int(entry["meta_size"]))
+        self._fill(row, (memoryview(data),), int(entry["meta_offset"]))
+        if xxh3_64(data).intdigest() != int(entry["meta_checksum"]):
+            raise self._damage(row, "other bytes in its JSON member")
+        return SampleMeta.parse(data)
 
     def locate(self, row: int) -> str:
         """Say where a sample lies: shard, key and offset."""
         entry = self.index[row]
-        shard = self.folder / self.manifest.shards[int(entry["shard"])].name
+        shard = self._path(int(entry["shard"]))
         return f"{shard}, sample {entry['key'].decode('ascii')}, offset {int(entry['offset'])}"
 
     def close(self) -> None:
         """Let go of all files."""
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        self._files.close()
 
-    def _read(self, row: int, offset: int, size: int) -> bytes:
+    def _read_raw(self, row: int, clip: NDArray[np.uint8]) -> None:
+        entry = self.index[row]
+        header, pixels = bytearray(NPY_HEADER_BYTES), memoryview(clip).cast("B")
+        if int(entry["size"]) != len(header) + pixels.nbytes:
+            raise self._damage(row, f"an array of {int(entry['size'])} bytes")
+        self._fill(row, (memoryview(header), pixels), int(entry["offset"]))
+        checksum = xxh3_64(header)
+        checksum.update(pixels)
+        if header != npy_header() or checksum.intdigest() != int(entry["checksum"]):
+            raise self._damage(row, "other bytes")
+
+    def _fill(self, row: int, buffers: tuple[memoryview, ...], offset: int) -> None:
         number = int(self.index[row]["shard"])
-        path = self.folder / self.manifest.shards[number].name
-        with storage_errors(path, expected="a shard that can be read"):
-            descriptor = self._descriptors.get(number)
-            if descriptor is None:
-                opened = os.open(path, os.O_RDONLY)
-                descriptor = self._descriptors.setdefault(number, opened)
-                if descriptor != opened:  # another thread was first
-                    os.close(opened)
-            data = os.pread(descriptor, size, offset)
-        if len(data) != size:
-            raise self._damage(row, f"{len(data)} of {size} bytes: the shard is cut off")
-        return data
+        wanted = sum(buffer.nbytes for buffer in buffers)
+        with storage_errors(self._path(number), expected="a shard that can be read"), self._files.reading(number) as fd:
+            found = read_exactly(fd, buffers, offset)
+        if found != wanted:
+            raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
+
+    def _open_shard(self, number: int) -> int:
+        return os.open(self._path(number), os.O_RDONLY)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / self.manifest.shards[number].name
 
     def _damage(self, row: int, found: str) -> DamageError:
         return DamageError(
@@ -145,8 +175,7 @@ def open_build(folder: Path) -> Build:
     manifest = read_manifest(folder / MANIFEST_NAME)
     path = folder / INDEX_NAME
     index = read_index(path)
-    with storage_errors(path), path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = hash_file(path)
     num_samples = sum(group.num_samples for group in manifest.groups.values())
     if found != manifest.index_sha256 or len(index) != num_samples:
         raise DamageError(
@@ -156,3 +185,14 @@ def open_build(folder: Path) -> Build:
             fix="run `sffshards build` again",
         )
     return Build(folder, manifest, index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Says where a sample lies, if it comes to that: making the text takes longer than reading some."""
+
+    build: Build
+    row: int
+
+    def __str__(self) -> str:
+        return self.build.locate(self.row)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sffshards.errors import DamageError, ImageError, SffshardsError
 from sffshards.frames import read_frame
+from sffshards.hashing import hash_file
 from sffshards.layout import DataLayout
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import chunked, run_tasks
@@ -20,10 +21,10 @@ from sffshards.records import Sequence as FrameSequence
 from sffshards.shards.codec import Codec, get_codec
 from sffshards.shards.index import VIEWS
 from sffshards.shards.manifest import Shard
+from sffshards.shards.meta import SampleMeta
 from sffshards.shards.plan import Sample
 from sffshards.shards.prepare import read_sequences
 from sffshards.shards.reader import Build, open_build
-from sffshards.shards.writer import describe_sample, hash_file
 from sffshards.views import apply_view
 
 __all__ = ["verify_build", "verify_build_deep"]
@@ -175,7 +176,7 @@ def _check_deep(check: _DeepCheck) -> list[SffshardsError]:
 
 def _check_sample(build: Build, row: int, sample: Sample, codec: Codec, images: Path) -> SffshardsError | None:
     where, fix = build.locate(row), "build again from these images with --force"
-    if VIEWS[build.index[row]["view"]] is not sample.view or build.read_meta(row) != describe_sample(sample):
+    if VIEWS[build.index[row]["view"]] is not sample.view or build.read_meta(row) != SampleMeta.of(sample):
         return DamageError(where, expected="the sequence of the lists", found="another description", fix=fix)
     expected = codec.decode(codec.encode(_read_source(sample, images)), where=where)
     stored = build.read_clip(row)

@@ -14,19 +14,32 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from sffshards.atomic import replacing, storage_errors, write_atomic
-from sffshards.frames import FrameStore
-from sffshards.names import format_frame_name, format_sequence_name
-from sffshards.records import CodecName, Sequence
+from sffshards.frames import FrameStore, StoreSnapshot
+from sffshards.hashing import hash_file
+from sffshards.names import format_frame_name
+from sffshards.records import CodecName
 from sffshards.shards.codec import Codec, get_codec
 from sffshards.shards.index import INDEX_DTYPE, VIEWS, Index, format_index, read_index
 from sffshards.shards.manifest import Shard
+from sffshards.shards.meta import SampleMeta
 from sffshards.shards.plan import Sample, ShardPlan
 from sffshards.views import apply_view
 
-__all__ = ["ShardTask", "describe_sample", "read_clip", "sample_size_bytes", "verify_written", "write_shard"]
+__all__ = [
+    "ShardTask",
+    "read_clip",
+    "read_shard_record",
+    "sample_size_bytes",
+    "verify_written",
+    "write_shard",
+    "write_shard_record",
+]
 
 _BLOCK = 512
 """A tar's header, and what every member is padded to."""
+
+_BUFFER_BYTES = 1 << 20
+"""How much is written at once: small writes cost as much as encoding does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +48,8 @@ class ShardTask:
 
     plan: ShardPlan
     codec: CodecName
-    store: Path
-    """Folder of the frame store."""
+    store: StoreSnapshot
+    """The frames, as they were when the build's inputs were fixed."""
     out: Path
     """Folder of the build."""
     records: Path
@@ -46,7 +59,7 @@ class ShardTask:
 def write_shard(task: ShardTask) -> Shard:
     """Write a shard and, before it appears, the record that a later run checks it against."""
     path = task.out / task.plan.name
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb", buffering=_BUFFER_BYTES) as file:
         stream = _HashingStream(file)
         rows = _write_samples(task, stream)
         file.flush()
@@ -56,7 +69,7 @@ def write_shard(task: ShardTask) -> Shard:
             size_bytes=stream.size_bytes,
             sha256=stream.sha256.hexdigest(),
         )
-        write_record(task, shard, rows)
+        write_shard_record(task, shard, rows)
     return shard
 
 
@@ -79,7 +92,7 @@ def verify_written(task: ShardTask) -> bool:
         )
 
 
-def read_record(task: ShardTask) -> tuple[Shard, Index]:
+def read_shard_record(task: ShardTask) -> tuple[Shard, Index]:
     """Read the record of a shard that was written."""
     record_path = _record_path(task)
     with storage_errors(record_path):
@@ -93,37 +106,10 @@ def read_clip(store: FrameStore, sample: Sample) -> np.ndarray[Any, np.dtype[np.
     return np.ascontiguousarray(apply_view(frames, sample.view))
 
 
-def describe_sample(sample: Sample) -> dict[str, Any]:
-    """Give what a sample's JSON member says."""
-    sequence = sample.sequence
-    return {
-        "sequence": format_sequence_name(sequence),
-        "harp": sequence.harp,
-        "part": str(sequence.part),
-        "view": str(sample.view),
-        "label": sequence.label,
-        "frames": [format_frame_name(frame) for frame in sequence.frames],
-        "t_rec_tai": [frame.t_rec_tai.isoformat() for frame in sequence.frames],
-        "num_distinct": sequence.num_distinct,
-        "longest_gap_minutes": longest_gap_minutes(sequence),
-    }
-
-
-def longest_gap_minutes(sequence: Sequence) -> int:
-    """Give the longest time between two frames that follow one another, in minutes; 0 for a single frame."""
-    return max(sequence.gaps_minutes)
-
-
 def sample_size_bytes(payload: bytes, sample: Sample) -> int:
     """Give what a sample takes in a tar: three members, each a header and padded content."""
-    members = (payload, _format_label(sample), _format_meta(sample))
+    members = (payload, _format_label(sample), SampleMeta.of(sample).to_bytes())
     return sum(_BLOCK + _padded(len(member)) for member in members)
-
-
-def hash_file(path: Path) -> str:
-    """Give a file's SHA-256."""
-    with storage_errors(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _HashingStream:
@@ -139,6 +125,7 @@ class _HashingStream:
         self._file = io.BytesIO()
 
     def write(self, data: bytes) -> int:
+        """Write to the file."""
         self.sha256.update(data)
         self.size_bytes += len(data)
         return self._file.write(data)
@@ -152,11 +139,12 @@ def _write_samples(task: ShardTask, stream: _HashingStream) -> Index:
     store = _open_store(task.store)
     rows = np.zeros(len(task.plan.samples), INDEX_DTYPE)
     tar = TarWriter(stream, encoder=False, user="", group="", mode=0o644, mtime=0)
+    tar.tarstream.copybufsize = _BUFFER_BYTES  # tarfile would write 16 kB at a time
     offset = 0
     try:
         for position, sample in enumerate(task.plan.samples):
             payload = codec.encode(read_clip(store, sample))
-            members = {"cls": _format_label(sample), str(task.codec): payload, "json": _format_meta(sample)}
+            members = {"cls": _format_label(sample), str(task.codec): payload, "json": SampleMeta.of(sample).to_bytes()}
             tar.write({"__key__": sample.key, **members})
             starts, offset = _locate_members(members, offset)
             rows[position] = _index_row(sample, codec, members, starts)
@@ -186,6 +174,7 @@ def _index_row(sample: Sample, codec: Codec, members: dict[str, bytes], starts: 
         starts["json"],
         len(members["json"]),
         xxh3_64_intdigest(payload),
+        xxh3_64_intdigest(members["json"]),
         np.datetime64(sequence.t_end_tai, "s"),
         sequence.harp,
         sequence.row,
@@ -195,7 +184,7 @@ def _index_row(sample: Sample, codec: Codec, members: dict[str, bytes], starts: 
     )
 
 
-def write_record(task: ShardTask, shard: Shard, rows: Index) -> None:
+def write_shard_record(task: ShardTask, shard: Shard, rows: Index) -> None:
     """Write a shard's record, the rows first: one without its JSON, which has their checksum, counts for nothing."""
     path, data = _record_path(task), format_index(rows)
     write_atomic(path.with_suffix(".npy"), data)
@@ -208,17 +197,13 @@ def _record_path(task: ShardTask) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _open_store(folder: Path) -> FrameStore:
-    """Open a store once a process; the journal of 60,000 frames takes a fifth of a second to read."""
-    return FrameStore(folder)
+def _open_store(snapshot: StoreSnapshot) -> FrameStore:
+    """Open a store once a build and process; the journal of 60,000 frames takes a fifth of a second to read."""
+    return snapshot.open()
 
 
 def _format_label(sample: Sample) -> bytes:
     return str(sample.sequence.label).encode("ascii")
-
-
-def _format_meta(sample: Sample) -> bytes:
-    return json.dumps(describe_sample(sample), separators=(",", ":")).encode("ascii")
 
 
 def _padded(size: int) -> int:

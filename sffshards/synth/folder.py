@@ -78,7 +78,7 @@ def _check(out: Path, origin: Origin, precious: tuple[Path, ...]) -> None:
                 note,
                 expected=f"the note of this very set, {_on_one_line(origin.to_json())}",
                 found=_on_one_line(text)[:300],
-                fix="choose another folder with --out, or remove this one",
+                fix="name another folder, or remove this one",
             )
         return
     foreign = next((path for path in (*precious, *_images(out)) if path.exists()), None)
@@ -87,7 +87,7 @@ def _check(out: Path, origin: Origin, precious: tuple[Path, ...]) -> None:
             foreign,
             expected=f"a new folder, or one that `sffshards synth` made, with its {NOTE_NAME}",
             found="data that it did not make",
-            fix="choose another folder with --out",
+            fix="name another folder",
         )
 
 

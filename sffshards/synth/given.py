@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sffshards.atomic import write_atomic
+from sffshards.atomic import storage_errors, write_atomic
 from sffshards.errors import ConflictError
+from sffshards.hashing import hash_file
 from sffshards.labels import read_parts
 from sffshards.layout import IMAGE_FOLDER, find_label_lists
 from sffshards.progress import SILENT, Progress
@@ -111,7 +112,7 @@ def _digest(lists: Lists) -> str:
     digest = hashlib.sha256()
     for horizon, paths in sorted(lists.items()):
         for part, path in sorted(paths.items()):
-            digest.update(f"{horizon} {part} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode("ascii"))
+            digest.update(f"{horizon} {part} {hash_file(path)}\n".encode("ascii"))
     return digest.hexdigest()
 
 
@@ -120,15 +121,18 @@ def _plan_copies(out: Path, lists: Lists) -> dict[Path, bytes]:
     copies = {}
     for horizon, paths in lists.items():
         for part, path in paths.items():
-            copy, data = list_path(out, horizon, part), path.read_bytes()
-            if not copy.exists():
+            copy = list_path(out, horizon, part)
+            with storage_errors(path):
+                data = path.read_bytes()
+                there = copy.read_bytes() if copy.exists() else None
+            if there is None:
                 copies[copy] = data
-            elif copy.read_bytes() != data:
+            elif there != data:
                 raise ConflictError(
                     copy,
                     expected=f"no list, or a copy of {path}",
                     found="another list",
-                    fix="choose another folder with --out",
+                    fix="name another folder",
                 )
     return copies
 

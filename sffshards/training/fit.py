@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import signal
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from sffshards import __version__
-from sffshards.atomic import storage_errors
 from sffshards.errors import InputError
+from sffshards.hashing import hash_file
 from sffshards.loading import ShardDataModule
 from sffshards.locks import folder_lock
 from sffshards.models import KINETICS400, NO_WEIGHTS, build_model
@@ -41,10 +41,12 @@ _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "webdataset",
 def train_folds(
     build: Path, run: Path, options: TrainingOptions, *, folds: Iterable[int], force: bool, progress: Progress
 ) -> list[FoldRecord]:
-    """Train folds one after the other, each in its folder of the run; see `train_fold`."""
-    return [
-        train_fold(build, fold_folder(run, fold), options, fold=fold, force=force, progress=progress) for fold in folds
-    ]
+    """Train folds one after the other, each in its folder of the run; see `train_fold`.
+
+    What stands in the way of any of them is found before the first is trained.
+    """
+    plans = [_plan_fold(build, fold_folder(run, fold), options, fold=fold, force=force) for fold in folds]
+    return [_train(plan, force=force, progress=progress) for plan in plans]
 
 
 def train_fold(
@@ -86,6 +88,21 @@ def train_fold(
     KeyboardInterrupt
         If the user stops it; the same call goes on later.
     """
+    return _train(_plan_fold(build, out, options, fold=fold, force=force), force=force, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _FoldPlan:
+    """A fold before it is trained: nothing is written yet, and whatever can be refused was."""
+
+    out: Path
+    data: ShardDataModule
+    record: FoldRecord
+    there: FoldRecord | None
+    """What an earlier run of the same training left."""
+
+
+def _plan_fold(build: Path, out: Path, options: TrainingOptions, *, fold: int, force: bool) -> _FoldPlan:
     _check_devices(options)
     data = ShardDataModule(
         build,
@@ -99,57 +116,70 @@ def train_fold(
     for stage in (Stage.TRAIN, Stage.VAL):
         data.stage_loader(stage, shuffle=False)  # fails early if there is nothing in it
     record = _start_record(data, options, fold=fold)
-    is_first = getattr(rank_zero_only, "rank", 0) == 0
-    there = None if force else check_folder(out, record)
+    return _FoldPlan(out=out, data=data, record=record, there=None if force else check_folder(out, record))
+
+
+def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
+    out, there = plan.out, plan.there
     if there is not None and there.finished:
         progress.note(f"{out}: finished before, kept as it is")
+        plan.data.build.close()
         return there
+    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    last = out / LAST_NAME
+    resume = last if there is not None and last.is_file() else None
     with ExitStack() as stack:
         if is_first:
             stack.enter_context(folder_lock(out, progress=progress, wait=False))
-            if force:
+        fit = _Fit(plan, resume=resume, progress=progress)
+        if is_first:
+            if force:  # only now that the network and the devices are there
                 clear_folder(out)
-            _warn_of_weights(record, progress)
+            _warn_of_weights(plan.record, progress)
             if there is None:
-                write_record(out, record)
-        last = out / LAST_NAME
-        resume = last if there is not None and last.is_file() else None
-        record = _fit(data, out, record, resume=resume, progress=progress)
+                write_record(out, plan.record)
+        record = fit.run()
         if is_first:
             write_record(out, record)
-    data.build.close()
+    plan.data.build.close()
     return record
 
 
-def _fit(
-    data: ShardDataModule, out: Path, record: FoldRecord, *, resume: Path | None, progress: Progress
-) -> FoldRecord:
-    options = record.options
-    report = ProgressReport(progress, fold=record.fold)
-    keeper = FoldKeeper(out, record, after_epoch=report.note_epoch)
-    with quiet_lightning(), ExitStack() as stack:
-        pl.seed_everything(options.seed, workers=True, verbose=False)
-        module = _build_module(record, weights=NO_WEIGHTS if resume else options.weights)
-        trainer = _build_trainer(out, options, callbacks=[keeper, report])
-        stack.enter_context(repeatable_on_cpu(on_cpu=trainer.strategy.root_device.type == "cpu"))
-        if resume is not None:
-            progress.note(f"{out}: going on from {resume.name}")
-        on_ctrl_c = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            if not trainer.interrupted:
-                raise
-            signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
-            progress.note(f"{out}: stopped; {_describe_progress(keeper.record)}")
-            raise KeyboardInterrupt from None
-    return replace(keeper.record, finished=True)
+class _Fit:
+    """Network, trainer and what watches it, made before anything on disk is touched."""
+
+    def __init__(self, plan: _FoldPlan, *, resume: Path | None, progress: Progress) -> None:
+        self.plan, self.resume, self.progress = plan, resume, progress
+        options = plan.record.options
+        report = ProgressReport(progress, fold=plan.record.fold)
+        self.keeper = FoldKeeper(plan.out, plan.record, after_epoch=report.note_epoch)
+        with quiet_lightning():
+            pl.seed_everything(options.seed, workers=True, verbose=False)
+            self.module = _build_module(plan.record, weights=NO_WEIGHTS if resume else options.weights)
+            self.trainer = _build_trainer(plan.out, options, callbacks=[self.keeper, report])
+
+    def run(self) -> FoldRecord:
+        """Train to the end; raises `KeyboardInterrupt` where the user stops it."""
+        out, trainer = self.plan.out, self.trainer
+        with quiet_lightning(), repeatable_on_cpu(on_cpu=trainer.strategy.root_device.type == "cpu"):
+            if self.resume is not None:
+                self.progress.note(f"{out}: going on from {self.resume.name}")
+            on_ctrl_c = signal.getsignal(signal.SIGINT)
+            try:
+                trainer.fit(self.module, datamodule=self.plan.data, ckpt_path=self.resume, weights_only=True)
+            except SystemExit:  # Lightning's answer to Ctrl-C
+                if not trainer.interrupted:
+                    raise
+                signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
+                self.progress.note(f"{out}: stopped; {_describe_progress(self.keeper.record)}")
+                raise KeyboardInterrupt from None
+        return replace(self.keeper.record, finished=True)
 
 
 def _describe_progress(record: FoldRecord) -> str:
     if not record.num_epochs:
         return "no epoch was done; the same command starts it again"
-    return f"the same command goes on after epoch {record.num_epochs - 1}"
+    return f"the same command without --force goes on after epoch {record.num_epochs - 1}"
 
 
 def _build_module(record: FoldRecord, *, weights: str) -> FlareClassifier:
@@ -206,13 +236,17 @@ def _start_record(data: ShardDataModule, options: TrainingOptions, *, fold: int)
 def _hash_weights(weights: str) -> str | None:
     if weights in (KINETICS400, NO_WEIGHTS):
         return None
-    with storage_errors(weights, expected="a weights file that can be read"), Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(Path(weights), expected="a weights file that can be read")
 
 
 def _check_devices(options: TrainingOptions) -> None:
-    """Refuse more devices than there are, before any work."""
+    """Refuse an accelerator that there is not, or more devices than there are, before any work."""
     accelerator = options.accelerator
+    known = ("auto", "gpu", *AcceleratorRegistry.available_accelerators())
+    if accelerator not in known:
+        raise InputError(
+            "--accelerator", expected=f"one of {', '.join(known)}", found=repr(accelerator), fix="choose another"
+        )
     on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
     num_gpus = torch.cuda.device_count()
     if on_gpu and options.devices > num_gpus and not torch.backends.mps.is_available():

@@ -29,6 +29,8 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
             raise _conflict(out, f"checkpoints without a {RECORD_NAME}")
         return None
     there = read_record(out)
+    if not there.num_epochs and not (out / LAST_NAME).is_file():
+        return None  # it never came to anything, perhaps for an option that is now another
     if (there.horizon, there.fold, there.manifest_sha256) != (record.horizon, record.fold, record.manifest_sha256):
         raise _conflict(
             out,
@@ -61,5 +63,5 @@ def _conflict(out: Path, found: str) -> ConflictError:
         out,
         expected="no training, or the same one",
         found=found,
-        fix="choose another folder with --out, or replace it with --force",
+        fix="name another folder with --out, or replace it with --force",
     )

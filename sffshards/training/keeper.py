@@ -42,8 +42,11 @@ def format_checkpoint_name(options: TrainingOptions, *, fold: int, epoch: int, v
 
     Examples
     --------
-    >>> from sffshards.records import Variant
-    >>> options = TrainingOptions(variant=Variant.OTV)
+    >>> from sffshards.records import ModelName, Protocol, Variant
+    >>> model = ModelName.MVIT_V2_S
+    >>> options = TrainingOptions(
+    ...     variant=Variant.OTV, protocol=Protocol.PAPER, model=model, weights="none", learning_rate=1e-7
+    ... )
     >>> format_checkpoint_name(options, fold=3, epoch=7, valid_loss=0.0166)
     'sample-FLARE_MViT_S_10-7-epoch=07-valid_loss=0.016600-Wloss_k=3.ckpt'
     """

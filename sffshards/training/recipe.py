@@ -22,18 +22,18 @@ NUM_BEST = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOptions:
-    """What a user chooses of a training run; the defaults are the published recipe."""
+    """What a user chooses of a training run; the defaults are the published recipe's."""
 
     variant: Variant
-    protocol: Protocol = Protocol.PAPER
-    model: ModelName = ModelName.MVIT_V2_S
-    weights: str = ModelName.MVIT_V2_S.default_weights
-    """``kinetics400``, ``none`` or a file, as `sffshards.models.build_model` takes it."""
+    protocol: Protocol
+    model: ModelName
+    weights: str
+    """``kinetics400``, ``none`` or a file, as `build_model` takes it; `ModelName.default_weights` as published."""
+    learning_rate: float
+    """Adam's, to begin with; `ModelName.default_learning_rate` as published."""
     max_epochs: int = 100
     batch_size: int = 10
     """Clips a step on each device; the global batch is this times the devices."""
-    learning_rate: float = ModelName.MVIT_V2_S.default_learning_rate
-    """Adam's, to begin with."""
     stop_patience: int = 10
     """Epochs without a lower validation loss after which training ends."""
     decay_patience: int = 2

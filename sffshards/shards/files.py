@@ -1,0 +1,96 @@
+"""The shards that are open: each opened when first read, the least recently used closed when there are too many."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+__all__ = ["ShardFiles", "read_exactly"]
+
+
+class ShardFiles:
+    """File descriptors of shards, shared by threads.
+
+    Parameters
+    ----------
+    open_shard
+        Opens the shard of a number for reading and gives its descriptor; it may take long, fetch and check. It is
+        called in one thread at a time for a shard, but for several shards at once.
+    max_open
+        Shards to keep open. More are open only while more are being read at the same moment.
+    """
+
+    def __init__(self, open_shard: Callable[[int], int], *, max_open: int) -> None:
+        self._open_shard = open_shard
+        self._max_open = max_open
+        self._lock = threading.Lock()
+        self._opening: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._descriptors: OrderedDict[int, int] = OrderedDict()
+        self._num_readers: defaultdict[int, int] = defaultdict(int)
+
+    @contextmanager
+    def reading(self, number: int) -> Iterator[int]:
+        """Give the descriptor of a shard, which stays open while the block runs."""
+        descriptor = self._enter(number)
+        try:
+            yield descriptor
+        finally:
+            with self._lock:
+                self._num_readers[number] -= 1
+
+    def close(self) -> None:
+        """Close everything; a later read opens again."""
+        with self._lock:
+            descriptors, self._descriptors = self._descriptors, OrderedDict()
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+
+    def _enter(self, number: int) -> int:
+        with self._lock:
+            descriptor = self._find(number)
+            opening = self._opening[number]
+        if descriptor is not None:
+            return descriptor
+        with opening:
+            with self._lock:
+                descriptor = self._find(number)  # another thread may have been first
+            if descriptor is not None:
+                return descriptor
+            descriptor = self._open_shard(number)
+            with self._lock:
+                self._descriptors[number] = descriptor
+                self._num_readers[number] += 1
+                self._close_oldest()
+        return descriptor
+
+    def _find(self, number: int) -> int | None:
+        descriptor = self._descriptors.get(number)
+        if descriptor is not None:
+            self._descriptors.move_to_end(number)
+            self._num_readers[number] += 1
+        return descriptor
+
+    def _close_oldest(self) -> None:
+        excess = len(self._descriptors) - self._max_open
+        idle = [number for number in self._descriptors if not self._num_readers[number]]
+        for number in idle[: max(0, excess)]:
+            os.close(self._descriptors.pop(number))
+
+
+def read_exactly(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+    """Fill buffers from a file, at an offset; give the bytes read, fewer than wanted only at the end of the file."""
+    wanted = sum(buffer.nbytes for buffer in buffers)
+    done = os.preadv(descriptor, buffers, offset)
+    while 0 < done < wanted:  # the system may stop in between, as network file systems do
+        rest, skip = [], done
+        for buffer in buffers:
+            rest.append(buffer[min(skip, buffer.nbytes) :])
+            skip = max(0, skip - buffer.nbytes)
+        more = os.preadv(descriptor, [buffer for buffer in rest if buffer.nbytes], offset + done)
+        if more == 0:
+            break
+        done += more
+    return done
