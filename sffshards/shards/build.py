@@ -232,7 +232,7 @@ def _describe_groups(plans: list[ShardPlan], prepared: Prepared) -> dict[str, Gr
         groups[name] = Group(
             num_samples=len(samples),
             num_positive=sum(sample.sequence.label for sample in samples),
-            first_label=first.get(Part(name.split("/")[0])),
+            first_label=first.get(Part(name.split("/")[0])) if samples else None,
             shards=tuple(plan.name for plan in of_group),
         )
     return groups
