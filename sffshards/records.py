@@ -10,6 +10,7 @@ from itertools import pairwise
 __all__ = [
     "FRAME_SIDE",
     "NUM_FRAMES",
+    "CheckLevel",
     "CodecName",
     "FrameId",
     "Horizon",
@@ -128,6 +129,15 @@ class ModelName(StrEnum):
     def default_learning_rate(self) -> float:
         """Adam's learning rate: the published 1e-7 fine-tunes MViTv2-S; the small one starts from nothing."""
         return 1e-7 if self is ModelName.MVIT_V2_S else 3e-4
+
+
+class CheckLevel(StrEnum):
+    """How much of a sample is checked each time that it is read; a shard's SHA-256 is checked once in any case."""
+
+    FULL = "full"
+    """Its length and its checksum."""
+    FAST = "fast"
+    """Its length."""
 
 
 class Precision(StrEnum):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -125,26 +124,40 @@ def test_deep_verification_finds_other_pixels_and_other_labels(data, tmp_path):
     assert any("expected samples of the lists" in str(problem) for problem in problems)
 
 
+KILLED_WHEN = {
+    "frames are being decoded": lambda folder: (folder / "frames" / "frames.npy").exists(),
+    "frames are recorded": lambda folder: (folder / "frames" / "frames.csv").exists(),
+    "the first shard is being written": lambda folder: any(folder.glob("48h/*/.*.tmp")),
+    "the first shard is there": lambda folder: any(folder.glob("48h/*/*.tar")),
+    "five shards are there": lambda folder: len(list(folder.glob("48h/*/*.tar"))) >= 5,
+    "another one is being written": lambda folder: any(folder.glob("48h/*/.*.tmp")),
+    "ten shards are there": lambda folder: len(list(folder.glob("48h/*/*.tar"))) >= 10,
+    "the index is there": lambda folder: (folder / "48h" / "index.npy").exists(),
+}
+
+
 @pytest.mark.slow
-def test_a_build_killed_anywhere_and_run_again_ends_with_the_same_bytes(data, reference, tmp_path):
+def test_a_build_killed_anywhere_and_run_again_ends_with_the_same_bytes(tmp_path):
+    data = make_data(tmp_path / "data", harps_per_part=2, frames_per_harp=30)
+    program = [sys.executable, "-m", "sffshards", "build", str(data)]
+    command = [*program, "--horizon", "48h", "--workers", "2", "--shard-size", "1", "--out"]
+    assert subprocess.run([*command, tmp_path / "reference"], capture_output=True).returncode == 0
+    reference = digest_tree(tmp_path / "reference" / "48h")
+    assert len(reference) > 20
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "sffshards", "build", data, "--horizon", "48h", "--out", folder, "--workers", "2"]
-    rng = random.Random(7)
     num_killed = 0
-    for _ in range(8):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.3, 4.0))
-        if process.poll() is None:
-            num_killed += 1
+    for is_time in KILLED_WHEN.values():
+        process = subprocess.Popen([*command, folder], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not is_time(folder):
+            time.sleep(0.001)
+        num_killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
         for tar in folder.glob("48h/*/*.tar"):
             # Whatever stands under a final name is whole.
             assert digest_tree(tar.parent)[tar.name] == reference[f"{tar.parent.name}/{tar.name}"]
-        if (folder / "48h" / "manifest.json").exists():
-            break
-    assert num_killed >= 1
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert num_killed >= len(KILLED_WHEN) - 1  # the last moment is a short one
+    assert subprocess.run([*command, folder], capture_output=True).returncode == 0
     assert digest_tree(folder / "48h") == reference
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,9 @@ from sffshards.errors import ConflictError, DamageError, FormatError, InputError
 from sffshards.loading import PADDING, ClipBatch, ClipLoader, PlanSource, ShardDataModule, plan_epoch
 from sffshards.loading.buffers import BatchBuffers
 from sffshards.loading.plan import shuffle_order
-from sffshards.records import Protocol, Stage, Variant
+from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant
 from sffshards.shards import Build, open_build
-from tests.training_data import make_build
+from tests.training_data import Listener, make_build
 
 SIZES = {
     "num_samples": st.integers(0, 60),
@@ -225,20 +227,66 @@ def test_a_state_of_something_else_is_refused(folder: Path, change: dict[str, ob
             clips.load_state_dict(clips.state_dict() | change)
 
 
-@pytest.mark.parametrize("num_threads", [0, 2])
-def test_a_damaged_sample_stops_the_epoch_with_its_shard_key_and_offset(tmp_path: Path, num_threads: int) -> None:
-    folder = make_build(tmp_path)
+def spoil(folder: Path, row: int) -> str:
+    """Alter a sample's payload and leave the file's date and size as they are; say where."""
     with open_build(folder) as build:
-        row = 7
         entry = build.index[row]
         shard = folder / build.manifest.shards[int(entry["shard"])].name
+        date = shard.stat().st_mtime_ns
         with shard.open("r+b") as file:
             file.seek(int(entry["offset"]) + 5_000)
             file.write(b"\xff\x00\xff")
-        with pytest.raises(DamageError) as caught:
-            list(loader(build, np.arange(12), num_threads=num_threads))
-        place = f"{shard}, sample {entry['key'].decode()}, offset {int(entry['offset'])}"
-        assert place in str(caught.value)
+        os.utime(shard, ns=(date, date))
+        return f"{shard}, sample {entry['key'].decode()}, offset {int(entry['offset'])}"
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+@pytest.mark.parametrize("codec", [CodecName.NPY, CodecName.JPG])
+def test_a_damaged_sample_stops_the_epoch_with_its_shard_key_and_offset(
+    tmp_path: Path, num_threads: int, codec: CodecName
+) -> None:
+    folder = make_build(tmp_path, codec=codec)
+    with open_build(folder) as build:
+        list(loader(build, np.arange(12)))
+    place = spoil(folder, row=7)
+    with open_build(folder) as build, pytest.raises(DamageError) as caught:
+        list(loader(build, np.arange(12), num_threads=num_threads))
+    assert place in str(caught.value)
+
+
+def test_a_damaged_shard_is_found_before_it_is_first_read_and_a_whole_one_remembered(tmp_path: Path) -> None:
+    folder = make_build(tmp_path)
+    spoil(folder, row=7)
+    with open_build(folder) as build, pytest.raises(DamageError, match=r"base-00000.tar: expected .* SHA-256"):
+        build.read_clip(3)
+    progress = Listener()
+    with open_build(folder) as build:
+        rows = np.flatnonzero(build.index["shard"] != build.index["shard"][7])
+        build.check_shards(rows, progress=progress)
+        assert progress.tasks == {"Check shards, once": (17, 17)}
+    again = Listener()
+    with open_build(folder) as build:
+        build.check_shards(rows, progress=again)
+        assert not again.tasks
+        shard = folder / build.manifest.shards[-1].name
+        shard.touch()
+        build.check_shards(rows, progress=again)
+        assert again.tasks == {"Check shards, once": (1, 1)}
+        os.truncate(shard, 1_000)
+        with pytest.raises(DamageError, match="found 1000 bytes"):
+            build.check_shards(rows, progress=again)
+        shard.unlink()
+        with pytest.raises(DamageError, match="found no such file"):
+            build.read_clip(len(build) - 1)
+
+
+def test_a_fast_check_looks_at_lengths_only(tmp_path: Path) -> None:
+    folder = make_build(tmp_path)
+    with open_build(folder) as build:
+        before = build.read_clip(7)
+    spoil(folder, row=7)
+    with open_build(folder, check=CheckLevel.FAST) as build:
+        assert (build.read_clip(7) != before).sum() <= 3
 
 
 def test_no_thread_is_left_when_an_epoch_ends_or_is_left_early(folder: Path) -> None:
@@ -272,7 +320,7 @@ def test_the_data_module_gives_every_set_in_index_order_for_prediction(folder: P
 
 def test_an_empty_set_and_a_batch_of_none_are_refused(folder: Path) -> None:
     def module(**changes: int) -> ShardDataModule:
-        options = {"fold": 0, "batch_size": 4, "seed": 0, "num_threads": 1} | changes
+        options: dict[str, Any] = {"fold": 0, "batch_size": 4, "seed": 0, "num_threads": 1} | changes
         return ShardDataModule(folder, variant=Variant.BASE, protocol=Protocol.PAPER, **options)
 
     with pytest.raises(InputError, match="--batch-size: expected at least 1, found 0"):

@@ -22,12 +22,14 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from sffshards.errors import ConflictError, DamageError, FormatError, InputError, TrainingError
+from sffshards.loading import ClipBatch
 from sffshards.progress import SILENT, Progress
 from sffshards.records import CodecName, Horizon, Kind, ModelName, Part, Precision, Protocol, Stage, Variant
 from sffshards.shards import Manifest
 from sffshards.shards.manifest import BuildInputs, Group
 from sffshards.splits import format_group
 from sffshards.training import FoldRecord, TrainingOptions, read_record, stage_weights, train_fold, train_folds
+from sffshards.training.folder import check_folder
 from sffshards.training.keeper import format_checkpoint_name
 from sffshards.training.module import FlareClassifier
 from sffshards.training.recipe import weighted_losses
@@ -317,6 +319,49 @@ def test_a_run_that_was_broken_off_ends_like_one_that_was_not(
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
+@pytest.mark.parametrize(("epoch", "num_steps"), [(0, 1), (0, 2), (0, 4), (1, 0), (1, 3), (2, 2)])
+def test_a_run_that_was_broken_off_in_an_epoch_goes_on_with_the_next_batch(
+    build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch, epoch: int, num_steps: int
+) -> None:
+    seen: list[tuple[int, int, tuple[int, ...], float]] = []
+    step = FlareClassifier.training_step
+
+    def noting(self: FlareClassifier, batch: ClipBatch, batch_idx: int) -> torch.Tensor:
+        loss = step(self, batch, batch_idx)
+        seen.append((self.current_epoch, batch_idx, tuple(batch.rows_B.tolist()), float(loss.detach())))
+        return loss
+
+    monkeypatch.setattr(FlareClassifier, "training_step", noting)
+    options = fast_options(max_epochs=3, save_every_steps=2, learning_rate=0.5)
+    fit(build, tmp_path / "whole", options)
+    unbroken = seen.copy()
+    assert len(unbroken) == 15
+    seen.clear()
+    network(fail_at=epoch * (5 + 2) + num_steps + 1)  # an epoch is 5 steps and 2 of validation
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, tmp_path / "broken", options)
+    before = seen[: epoch * 5 + num_steps // 2 * 2]
+    seen.clear()
+    network()
+    assert fit(build, tmp_path / "broken", options).finished
+    assert before + seen == unbroken  # no batch twice, none left out, and the very same losses
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_goes_on_with_another_batch_size_only_if_the_global_batch_stays(
+    build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sffshards.training.fit._check_devices", lambda _: None)
+    network(fail_at=4)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, tmp_path / "fold0", fast_options(save_every_steps=1))
+    with pytest.raises(ConflictError, match=r"global_batch 8 \(now 16\)"):
+        fit(build, tmp_path / "fold0", fast_options(batch_size=16))
+    there = read_record(tmp_path / "fold0")
+    wanted = replace(there, options=fast_options(batch_size=4, devices=2))
+    assert check_folder(tmp_path / "fold0", wanted) == there
+
+
 def test_a_run_that_stopped_early_and_was_killed_before_saying_so_trains_no_more(
     build: Path, tmp_path: Path, network: MakeNetwork
 ) -> None:
@@ -334,7 +379,10 @@ def test_ctrl_c_says_how_to_go_on(build: Path, tmp_path: Path, network: MakeNetw
     network(fail_at=9, failure=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         fit(build, tmp_path / "fold0", fast_options(), progress=progress)
-    assert "stopped; the same command without --force goes on after epoch 0" in progress.notes[-1]
+    assert (
+        "stopped; epoch 0 is done; the same command without --force goes on from where it last saved"
+        in progress.notes[-1]
+    )
     assert signal.getsignal(signal.SIGINT) is before
     network()
     assert fit(build, tmp_path / "fold0", fast_options()).num_epochs == 2

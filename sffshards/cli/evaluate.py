@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.options import JsonOption, ShardsOption, choose_build
-from sffshards.records import Stage
+from sffshards.cli.options import CheckOption, JsonOption, ShardsOption, choose_build
+from sffshards.records import CheckLevel, Stage
 
 if TYPE_CHECKING:
     from sffshards.evaluation import RunScores
@@ -30,6 +30,7 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 10,
     threads: Annotated[int, typer.Option(min=0, help="Threads that read and decode ahead.")] = 2,
+    check: CheckOption = CheckLevel.FULL,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Predict anew what was predicted before.")] = False,
     as_json: JsonOption = False,
@@ -43,7 +44,7 @@ def evaluate(
     from sffshards.cli.console import make_progress, print_json
     from sffshards.evaluation import Inference, choose_device, describe_scores, evaluate_run, find_runs
 
-    inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device))
+    inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device), check=check)
     scored = []
     for run, horizon in find_runs(runs).items():
         scores = evaluate_run(

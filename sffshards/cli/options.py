@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from sffshards.errors import InputError
-from sffshards.records import Horizon, Protocol, Variant
+from sffshards.records import CheckLevel, Horizon, Protocol, Variant
 
 __all__ = [
+    "CheckOption",
     "DataArgument",
     "ForceOption",
     "HorizonOption",
@@ -55,6 +56,13 @@ ProtocolOption = Annotated[
     typer.Option(
         help="paper: four training parts, exact class weights. published: as the authors' programs, whose 24h one "
         "trains on three parts and whose class weights lose each set's first row."
+    ),
+]
+CheckOption = Annotated[
+    CheckLevel,
+    typer.Option(
+        help="full: each sample's checksum whenever it is read. fast: its length only. A shard's SHA-256 is checked "
+        "before it is first used, in any case."
     ),
 ]
 WorkersOption = Annotated[

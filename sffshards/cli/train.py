@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sffshards.cli.options import (
+    CheckOption,
     ForceOption,
     HorizonOption,
     ProtocolOption,
@@ -17,7 +18,7 @@ from sffshards.cli.options import (
     VariantOption,
     choose_build,
 )
-from sffshards.records import ModelName, Precision, Protocol, Variant
+from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Variant
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -55,6 +56,10 @@ def train(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ...")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices to train on.")] = 1,
     threads: Annotated[int, typer.Option(min=0, help="Threads a device that read and decode ahead.")] = 2,
+    check: CheckOption = CheckLevel.FULL,
+    save_steps: Annotated[
+        int, typer.Option(min=0, help="Save within an epoch after so many steps; 0: at its end only.")
+    ] = 500,
     protocol: ProtocolOption = Protocol.PAPER,
     seed: SeedOption = 123,
     force: ForceOption = False,
@@ -62,8 +67,8 @@ def train(
     """Train on the sets of a variant by the published recipe, fold by fold.
 
     Adam, cross-entropy with class weights 1 - n/N of each set, learning rate cut to a tenth after two epochs without a
-    lower validation loss, end after ten. A fold that is done is kept; one that was stopped goes on after its last
-    whole epoch.
+    lower validation loss, end after ten. A fold that is done is kept; one that was stopped goes on where it was last
+    saved, on any number of devices as long as --batch-size times --devices stays the same.
     """
     from sffshards.cli.console import make_progress
     from sffshards.errors import InputError
@@ -91,6 +96,8 @@ def train(
         accelerator=accelerator,
         devices=devices,
         num_threads=threads,
+        check=check,
+        save_every_steps=save_steps,
         seed=seed,
     )
     # Lightning starts this same command for every further device; only the first one speaks.

@@ -17,7 +17,7 @@ from sffshards.training import FoldRecord, find_folds, read_record
 
 __all__ = ["evaluate_run"]
 
-_OF_NO_CONSEQUENCE = {"num_threads", "devices", "accelerator"}
+_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "devices", "batch_size", "accelerator"}
 """Options that folds of a run may differ in."""
 
 
@@ -59,7 +59,7 @@ def evaluate_run(
     """
     records = _read_records(run, folds)
     stages = []
-    with open_build(build) as opened:
+    with open_build(build, check=inference.check) as opened:
         for folder, record in records.items():
             _check_build(folder, record, opened)
         _check_alike(records)
@@ -95,9 +95,9 @@ def _read_records(run: Path, folds: Iterable[int] | None) -> dict[Path, FoldReco
 def _check_alike(records: dict[Path, FoldRecord]) -> None:
     """Refuse to average over folds that were not trained in the same way."""
     first, *others = records
-    options = asdict(records[first].options)
+    options = _comparable(records[first])
     for folder in others:
-        theirs = asdict(records[folder].options)
+        theirs = _comparable(records[folder])
         different = [name for name in options if name not in _OF_NO_CONSEQUENCE and theirs[name] != options[name]]
         if different:
             raise ConflictError(
@@ -106,6 +106,10 @@ def _check_alike(records: dict[Path, FoldRecord]) -> None:
                 found=f"{different[0]} {theirs[different[0]]}",
                 fix="train the folds of a run alike, or score one with --fold",
             )
+
+
+def _comparable(record: FoldRecord) -> dict[str, object]:
+    return asdict(record.options) | {"global_batch": record.options.global_batch}
 
 
 def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:

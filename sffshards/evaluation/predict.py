@@ -21,7 +21,7 @@ from sffshards.hashing import hash_file
 from sffshards.loading import ClipLoader, PlanSource
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
 from sffshards.progress import Advance, Progress
-from sffshards.records import Stage
+from sffshards.records import CheckLevel, Stage
 from sffshards.shards import Build
 from sffshards.training import FoldRecord
 
@@ -39,6 +39,8 @@ class Inference:
     num_threads: int
     """Threads that read ahead."""
     device: torch.device
+    check: CheckLevel = CheckLevel.FULL
+    """How much of a sample is checked each time that it is read."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -104,6 +106,7 @@ def predict_fold(
             model = build_model(options.model, weights=NO_WEIGHTS)
             load_checkpoint(model, path, model_name=options.model)
         rows = np.sort(build.stage_rows(options.variant, stage, fold=record.fold, protocol=options.protocol))
+        build.check_shards(rows, progress=progress)
         with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
             probabilities = predict_rows(model, build, rows, inference=inference, advance=advance)
         table = predictions_path(folder, stage)

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from sffshards.errors import InputError
 from sffshards.loading.loader import ClipLoader
 from sffshards.loading.pipeline import PlanSource
-from sffshards.records import Protocol, Stage, Variant
+from sffshards.records import CheckLevel, Protocol, Stage, Variant
 from sffshards.shards import open_build
 
 __all__ = ["ShardDataModule"]
@@ -33,6 +33,8 @@ class ShardDataModule(pl.LightningDataModule):
         Of the training set's order, together with the epoch.
     num_threads
         Threads that read and decode ahead; 0 for none.
+    check
+        How much of a sample is checked each time that it is read.
 
     Raises
     ------
@@ -50,11 +52,12 @@ class ShardDataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         num_threads: int,
+        check: CheckLevel = CheckLevel.FULL,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise InputError("--batch-size", expected="at least 1", found=str(batch_size), fix="choose another")
-        self.build = open_build(folder)
+        self.build = open_build(folder, check=check)
         self.variant = variant
         self.fold = fold
         self.protocol = protocol

@@ -27,6 +27,7 @@ from sffshards.shards.folder import (
     clear_folder,
     records_folder,
     remove_strays,
+    remove_temporary,
     state_folder,
     write_inputs,
 )
@@ -123,6 +124,7 @@ def _build_prepared(
     out: Path, options: BuildOptions, prepared: Prepared, *, pool: WorkerPool, progress: Progress
 ) -> BuildReport:
     """Write the shards that are missing, and finish."""
+    remove_temporary(out)
     write_inputs(out, prepared.inputs)
     plans = plan_shards(
         prepared.sequences,

@@ -21,7 +21,15 @@ from sffshards.shards.card import CARD_NAME
 from sffshards.shards.index import INDEX_NAME
 from sffshards.shards.manifest import MANIFEST_NAME, BuildInputs, read_manifest
 
-__all__ = ["check_folder", "clear_folder", "records_folder", "remove_strays", "state_folder", "write_inputs"]
+__all__ = [
+    "check_folder",
+    "clear_folder",
+    "records_folder",
+    "remove_strays",
+    "remove_temporary",
+    "state_folder",
+    "write_inputs",
+]
 
 _STATE = ".build"
 _INPUTS = "inputs.json"
@@ -132,12 +140,17 @@ def clear_folder(out: Path) -> None:
         shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
 
 
-def remove_strays(out: Path, names: set[str]) -> None:
-    """Remove temporary files that a kill left, and tars named as a build's that are not of this one."""
+def remove_temporary(out: Path) -> None:
+    """Remove temporary files that a kill left; only for the process that holds the folder's lock."""
     with storage_errors(out):
         for folder in (out, *(out / part for part in Part)):
             for path in folder.glob(".*.tmp"):
                 path.unlink()
+
+
+def remove_strays(out: Path, names: set[str]) -> None:
+    """Remove tars named as a build's that are not of this one."""
+    with storage_errors(out):
         for path in _own_tars(out):
             if f"{path.parent.name}/{path.name}" not in names:
                 path.unlink()

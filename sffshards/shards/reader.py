@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,9 @@ from xxhash import xxh3_64
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError
 from sffshards.hashing import hash_file
-from sffshards.records import CodecName, Protocol, Stage, Variant
+from sffshards.progress import Progress
+from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant
+from sffshards.shards.checks import ShardChecks
 from sffshards.shards.codec import CLIP_SHAPE, NPY_HEADER_BYTES, get_codec, npy_header
 from sffshards.shards.files import ShardFiles, read_exactly
 from sffshards.shards.index import INDEX_NAME, Index, read_index
@@ -28,18 +31,25 @@ from sffshards.shards.meta import SampleMeta
 
 __all__ = ["Build", "open_build"]
 
+_CHECKING_THREADS = 4
+
 _MAX_OPEN = 256
 """Shards open at a time: most systems let a process open 1,024 files."""
 
 
 class Build:
-    """A build on disk. Reading is safe from several threads; a build survives being sent to another process."""
+    """A build on disk. Reading is safe from several threads; a build survives being sent to another process.
 
-    def __init__(self, folder: Path, manifest: Manifest, index: Index) -> None:
+    A shard's SHA-256 is checked before its first sample is read, unless it is known from before; see `ShardChecks`.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, index: Index, *, check: CheckLevel) -> None:
         self.folder = folder
+        self.check = check
         self.manifest = manifest
         self.index = index
         self._codec = get_codec(manifest.inputs.codec)
+        self._checks = ShardChecks(folder)
         self._files = ShardFiles(self._open_shard, max_open=_MAX_OPEN)
 
     def __enter__(self) -> Self:
@@ -51,7 +61,7 @@ class Build:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_build, (self.folder,)
+        return _reopen, (self.folder, self.check)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -103,7 +113,7 @@ class Build:
         entry = self.index[row]
         payload = bytearray(int(entry["size"]))
         self._fill(row, (memoryview(payload),), int(entry["offset"]))
-        if xxh3_64(payload).intdigest() != int(entry["checksum"]):
+        if self.check is CheckLevel.FULL and xxh3_64(payload).intdigest() != int(entry["checksum"]):
             raise self._damage(row, "other bytes")
         return bytes(payload)
 
@@ -122,6 +132,25 @@ class Build:
         shard = self._path(int(entry["shard"]))
         return f"{shard}, sample {entry['key'].decode('ascii')}, offset {int(entry['offset'])}"
 
+    def check_shards(self, rows: NDArray[np.int64], *, progress: Progress) -> None:
+        """Check the shards of rows that are not known to be whole, now rather than when they are first read.
+
+        Raises
+        ------
+        DamageError
+            If one is not as it was written.
+        """
+        numbers = np.unique(self.index["shard"][rows]).tolist()
+        unknown = [shard for n in numbers if not self._checks.is_known(shard := self.manifest.shards[n])]
+        if not unknown:
+            return
+        with (
+            progress.task("Check shards, once", len(unknown)) as advance,
+            ThreadPoolExecutor(_CHECKING_THREADS, thread_name_prefix="check") as pool,
+        ):
+            for _ in pool.map(self._checks.require, unknown):
+                advance(1)
+
     def close(self) -> None:
         """Let go of all files."""
         self._files.close()
@@ -132,10 +161,13 @@ class Build:
         if int(entry["size"]) != len(header) + pixels.nbytes:
             raise self._damage(row, f"an array of {int(entry['size'])} bytes")
         self._fill(row, (memoryview(header), pixels), int(entry["offset"]))
-        checksum = xxh3_64(header)
-        checksum.update(pixels)
-        if header != npy_header() or checksum.intdigest() != int(entry["checksum"]):
-            raise self._damage(row, "other bytes")
+        if header != npy_header():
+            raise self._damage(row, "another header")
+        if self.check is CheckLevel.FULL:
+            checksum = xxh3_64(header)
+            checksum.update(pixels)
+            if checksum.intdigest() != int(entry["checksum"]):
+                raise self._damage(row, "other bytes")
 
     def _fill(self, row: int, buffers: tuple[memoryview, ...], offset: int) -> None:
         number = int(self.index[row]["shard"])
@@ -146,6 +178,7 @@ class Build:
             raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
 
     def _open_shard(self, number: int) -> int:
+        self._checks.require(self.manifest.shards[number])
         return os.open(self._path(number), os.O_RDONLY)
 
     def _path(self, number: int) -> Path:
@@ -160,8 +193,15 @@ class Build:
         )
 
 
-def open_build(folder: Path) -> Build:
+def open_build(folder: Path, *, check: CheckLevel = CheckLevel.FULL) -> Build:
     """Open a build: its manifest and its index, each checked.
+
+    Parameters
+    ----------
+    folder
+        Of the build.
+    check
+        How much of a sample is checked each time that it is read.
 
     Raises
     ------
@@ -184,7 +224,11 @@ def open_build(folder: Path) -> Build:
             found=f"{len(index)} rows with SHA-256 {found[:16]}...",
             fix="run `sffshards build` again",
         )
-    return Build(folder, manifest, index)
+    return Build(folder, manifest, index, check=check)
+
+
+def _reopen(folder: Path, check: CheckLevel) -> Build:
+    return open_build(folder, check=check)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ def train_fold(
 ) -> FoldRecord:
     """Train a fold by the published recipe.
 
-    A fold that is finished is left as it is; one that was cut off goes on after its last whole epoch, and ends as if
-    it had not been. Call it in the same way on every rank.
+    A fold that is finished is left as it is; one that was cut off goes on where it was last saved, in the middle of an
+    epoch too, and ends as if it had not been. Call it in the same way on every rank.
 
     Parameters
     ----------
@@ -112,6 +112,7 @@ def _plan_fold(build: Path, out: Path, options: TrainingOptions, *, fold: int, f
         batch_size=options.batch_size,
         seed=options.seed,
         num_threads=options.num_threads,
+        check=options.check,
     )
     for stage in (Stage.TRAIN, Stage.VAL):
         data.stage_loader(stage, shuffle=False)  # fails early if there is nothing in it
@@ -138,11 +139,19 @@ def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
             _warn_of_weights(plan.record, progress)
             if there is None:
                 write_record(out, plan.record)
+            _check_shards(plan.data, fold=plan.record.fold, progress=progress)
         record = fit.run()
         if is_first:
             write_record(out, record)
     plan.data.build.close()
     return record
+
+
+def _check_shards(data: ShardDataModule, *, fold: int, progress: Progress) -> None:
+    """Check the sets' shards before they are needed, where the user sees it."""
+    for stage in (Stage.TRAIN, Stage.VAL):
+        rows = data.build.stage_rows(data.variant, stage, fold=fold, protocol=data.protocol)
+        data.build.check_shards(rows, progress=progress)
 
 
 class _Fit:
@@ -177,9 +186,8 @@ class _Fit:
 
 
 def _describe_progress(record: FoldRecord) -> str:
-    if not record.num_epochs:
-        return "no epoch was done; the same command starts it again"
-    return f"the same command without --force goes on after epoch {record.num_epochs - 1}"
+    done = f"epoch {record.num_epochs - 1} is done" if record.num_epochs else "no epoch is done"
+    return f"{done}; the same command without --force goes on from where it last saved"
 
 
 def _build_module(record: FoldRecord, *, weights: str) -> FlareClassifier:

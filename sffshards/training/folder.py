@@ -13,7 +13,8 @@ from sffshards.training.record import RECORD_NAME, FoldRecord, read_record
 
 __all__ = ["check_folder", "clear_folder"]
 
-_OF_NO_CONSEQUENCE = {"num_threads"}
+_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "accelerator", "devices", "batch_size"}
+"""Of the last two only the product matters, the global batch, which is compared."""
 
 
 def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
@@ -37,7 +38,9 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
             f"{there.horizon} fold {there.fold} on build {there.manifest_sha256[:12]}"
             f" (now {record.horizon} fold {record.fold} on build {record.manifest_sha256[:12]})",
         )
-    theirs, mine = asdict(there.options), asdict(record.options)
+    theirs, mine = (
+        asdict(options) | {"global_batch": options.global_batch} for options in (there.options, record.options)
+    )
     different = [name for name in mine if name not in _OF_NO_CONSEQUENCE and theirs[name] != mine[name]]
     if different:
         described = ", ".join(f"{name} {theirs[name]} (now {mine[name]})" for name in different)

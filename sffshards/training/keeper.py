@@ -108,6 +108,14 @@ class FoldKeeper(Checkpoint):
             if callback.wait_count >= callback.patience:
                 trainer.should_stop = True
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save now and then within an epoch; its last step is left to the end of the epoch."""
+        done, every = batch_idx + 1, self.record.options.save_every_steps
+        if every and done % every == 0 and done < trainer.num_training_batches:
+            trainer.save_checkpoint(self.folder / LAST_NAME)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write everything, on the first rank; the others take part in making a checkpoint."""
         assert isinstance(pl_module, FlareClassifier)  # noqa: S101  it is what is trained here

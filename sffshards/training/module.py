@@ -118,6 +118,19 @@ class FlareClassifier(pl.LightningModule):
         """Log ``train_loss`` and ``train_accuracy``, over the epoch as it went."""
         self._log_epoch(Stage.TRAIN, "train")
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the epoch's means are made of so far; every rank takes part, though one writes."""
+        reduce = self.trainer.strategy.reduce
+        sums = {str(stage): reduce(of_rank.clone(), reduce_op="sum") for stage, of_rank in self._sums.items()}
+        checkpoint["epoch_sums"] = {stage: of_all.tolist() for stage, of_all in sums.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take that back, on one rank for all."""
+        saved = checkpoint.get("epoch_sums", {})
+        if self.global_rank:
+            saved = {stage: [0.0] * len(sums) for stage, sums in saved.items()}
+        self._sums = {Stage(stage): torch.tensor(sums, dtype=torch.float64) for stage, sums in saved.items()}
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Give Adam, and the cut of its learning rate on a plateau of the validation loss."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
@@ -139,7 +152,7 @@ class FlareClassifier(pl.LightningModule):
         # Sums, not means of means: the last batch is short. Metal has no float64.
         dtype = torch.float32 if losses_B.device.type == "mps" else torch.float64
         sums = torch.stack([x.detach().to(dtype).sum() for x in (losses_B, correct_B, batch.mask_B)])
-        self._sums[stage] = self._sums[stage] + sums if stage in self._sums else sums
+        self._sums[stage] = self._sums[stage].to(sums) + sums if stage in self._sums else sums
         return losses_B
 
     def _log_epoch(self, stage: Stage, name: str) -> float:

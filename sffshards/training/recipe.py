@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sffshards.errors import InputError
-from sffshards.records import ModelName, Precision, Protocol, Stage, Variant
+from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Stage, Variant
 from sffshards.shards import Manifest
 
 __all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
@@ -46,6 +46,10 @@ class TrainingOptions:
     devices: int = 1
     num_threads: int = 2
     """Threads a device that read ahead; has no part in the result."""
+    check: CheckLevel = CheckLevel.FULL
+    """How much of a sample is checked each time that it is read; has no part in the result."""
+    save_every_steps: int = 500
+    """Steps after which ``last.ckpt`` is written within an epoch; 0: only at its end. Has no part in the result."""
     seed: int = 123
 
     def __post_init__(self) -> None:
@@ -54,12 +58,18 @@ class TrainingOptions:
             ("--batch-size", self.batch_size, 1),
             ("--devices", self.devices, 1),
             ("--threads", self.num_threads, 0),
+            ("--save-steps", self.save_every_steps, 0),
             ("--seed", self.seed, 0),
         ):
             if value < least:
                 raise InputError(option, expected=f"at least {least}", found=str(value), fix="choose another")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError("--lr", expected="a positive number", found=str(self.learning_rate), fix="choose another")
+
+    @property
+    def global_batch(self) -> int:
+        """Clips a step over all devices."""
+        return self.batch_size * self.devices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,6 +39,7 @@ class ProgressReport(pl.Callback):
             text = f"Fold {self._fold}, epoch {trainer.current_epoch} (at most {trainer.max_epochs} epochs)"
             task = self._progress.task(text, int(trainer.num_training_batches) + num_val)
             self._advance = self._open.enter_context(task)
+            self._advance(batch_idx)  # not 0 where a run goes on in the middle
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Count a training batch."""

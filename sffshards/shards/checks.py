@@ -1,0 +1,99 @@
+"""Which shards were found whole: each is hashed before it is first read, and then remembered by size and date."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from sffshards.atomic import storage_errors, write_atomic
+from sffshards.errors import DamageError, StorageError
+from sffshards.hashing import hash_file
+from sffshards.shards.manifest import Shard
+
+__all__ = ["CHECKED_NAME", "ShardChecks"]
+
+CHECKED_NAME = ".checked.json"
+"""The file, in a build's folder, that remembers."""
+
+_FORMAT_VERSION = 1
+_Seen = tuple[int, int, str]
+"""Size in bytes, date in nanoseconds, SHA-256."""
+
+
+class ShardChecks:
+    """Checks the shards of a build, each once for as long as its file stays as it is.
+
+    What was found is remembered in the build's folder, if that can be written, and for this process in any case.
+
+    Parameters
+    ----------
+    folder
+        Of the build.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._seen = self._read()
+
+    def is_known(self, shard: Shard) -> bool:
+        """Say whether a shard was found whole, and its file has not changed since."""
+        with self._lock:
+            seen = self._seen.get(shard.name)
+        return seen is not None and seen == (*self._stat(shard), shard.sha256)
+
+    def require(self, shard: Shard) -> None:
+        """Make sure that a shard is whole; safe from several threads.
+
+        Raises
+        ------
+        DamageError
+            If it is not there, or its bytes are not those that were written.
+        """
+        if self.is_known(shard):
+            return
+        path = self._folder / shard.name
+        before = self._stat(shard)
+        found = hash_file(path) if before[0] == shard.size_bytes else None
+        if found != shard.sha256:
+            described = f"{before[0]} bytes" + (f" with SHA-256 {found[:16]}..." if found else "")
+            raise DamageError(
+                path,
+                expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
+                found=described,
+                fix="run `sffshards build` again: it writes damaged shards anew",
+            )
+        with self._lock:
+            self._seen[shard.name] = (*before, shard.sha256)
+            content = {"format_version": _FORMAT_VERSION, "shards": self._seen}
+            with suppress(StorageError):  # a folder that cannot be written is checked anew by every process
+                write_atomic(self._folder / CHECKED_NAME, json.dumps(content).encode("ascii"))
+
+    def _stat(self, shard: Shard) -> tuple[int, int]:
+        path = self._folder / shard.name
+        try:
+            with storage_errors(path, expected="a shard that can be read"):
+                stat = path.stat()
+        except StorageError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            raise DamageError(
+                path,
+                expected="a shard",
+                found="no such file",
+                fix="run `sffshards build` again: it writes missing shards anew",
+            ) from None
+        return stat.st_size, stat.st_mtime_ns
+
+    def _read(self) -> dict[str, _Seen]:
+        try:
+            content = json.loads((self._folder / CHECKED_NAME).read_bytes())
+            if content["format_version"] != _FORMAT_VERSION:
+                return {}
+            return {
+                str(name): (int(size), int(date), str(sha)) for name, (size, date, sha) in content["shards"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}

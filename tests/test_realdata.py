@@ -1,0 +1,78 @@
+"""The published lists at full size, and the whole way on real images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from sffshards.evaluation import Inference, evaluate_run
+from sffshards.layout import DataLayout, find_data, find_label_lists
+from sffshards.progress import SILENT
+from sffshards.records import CodecName, Horizon, ModelName, Part, Stage
+from sffshards.shards import BuildOptions, build_shards, verify_build, verify_build_deep
+from sffshards.shards.plan import plan_shards
+from sffshards.shards.prepare import read_sequences
+from sffshards.training import train_fold
+from tests.training_data import FastNetwork, fast_options
+
+pytestmark = pytest.mark.realdata
+
+NUM_POSITIVE = {
+    Horizon.H24: [227, 247, 95, 498, 258, 195],
+    Horizon.H48: [396, 429, 267, 809, 523, 413],
+}
+"""As `grep -c ' 1$'` counts them in the published lists, TrainVal0 to TrainVal4 and Test."""
+
+
+@pytest.mark.parametrize(("horizon", "num_over"), [(Horizon.H24, 7_600), (Horizon.H48, 14_185)])
+def test_the_published_lists_give_the_published_numbers_of_samples(
+    real_labels: Path, horizon: Horizon, num_over: int
+) -> None:
+    layout = DataLayout(images=real_labels, lists=find_label_lists(real_labels))
+    sequences, sources = read_sequences(layout, horizon)
+    assert {part: source.num_rows for part, source in sources.items()} == {
+        part: 9_384 if part is Part.TEST else 10_000 for part in Part
+    }
+    positives = Counter(sequence.part for sequence in sequences if sequence.label)
+    assert [positives[part] for part in Part] == NUM_POSITIVE[horizon]
+    assert len({frame for sequence in sequences for frame in sequence.frames}) == 59_384
+    plans = plan_shards(sequences, sample_bytes=160_000, shard_bytes=128_000_000, seed=123)
+    keys = [sample.key for plan in plans for sample in plan.samples]
+    assert len(keys) == len(set(keys)) == 59_384 + num_over
+    assert sum(len(plan.samples) for plan in plans if plan.group.endswith("over")) == num_over
+
+
+@pytest.mark.parametrize("horizon", Horizon)
+@pytest.mark.parametrize("codec", CodecName)
+def test_real_images_are_built_verified_trained_on_and_scored(
+    real_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: CodecName, horizon: Horizon
+) -> None:
+    monkeypatch.setattr("sffshards.training.fit.build_model", lambda *_, **__: FastNetwork())
+    monkeypatch.setattr("sffshards.evaluation.predict.build_model", lambda *_, **__: FastNetwork())
+    _go_the_whole_way(real_mini, tmp_path, codec=codec, horizon=horizon)
+
+
+def test_the_small_network_takes_real_images(real_mini: Path, tmp_path: Path) -> None:
+    _go_the_whole_way(real_mini, tmp_path, codec=CodecName.JPG, horizon=Horizon.H48, learning_rate=3e-4)
+
+
+def _go_the_whole_way(data: Path, out: Path, *, codec: CodecName, horizon: Horizon, **changes: object) -> None:
+    layout, folder = find_data(data), out / "shards" / horizon
+    options = BuildOptions(horizon=horizon, codec=codec, seed=1, shard_size_bytes=1 << 24, skip_bad_images=False)
+    report = build_shards(
+        layout, options, out=folder, store_folder=out / "frames", workers=2, force=False, progress=SILENT
+    )
+    assert report.num_decoded == 135
+    assert verify_build(folder, workers=0, progress=SILENT) == []
+    assert verify_build_deep(folder, layout, workers=2, progress=SILENT) == []
+    training = fast_options(model=ModelName.MVIT_TINY, max_epochs=1, **changes)
+    train_fold(folder, out / "run" / "fold0", training, fold=0, force=False, progress=SILENT)
+    inference = Inference(batch_size=8, num_threads=1, device=torch.device("cpu"))
+    scores = evaluate_run(out / "run", folder, folds=None, inference=inference, force=False, progress=SILENT)
+    counts = {stage.stage: stage.table for stage in scores.stages}
+    num_positive = report.manifest.groups["Test/base"].num_positive
+    assert counts[Stage.TEST].tp + counts[Stage.TEST].fn == num_positive == {Horizon.H24: 2, Horizon.H48: 4}[horizon]
+    assert "undefined" in (out / "run" / "scores.csv").read_text()  # some sets have no positive
