@@ -24,6 +24,7 @@ __all__ = [
     "Stage",
     "Variant",
     "View",
+    "ViewSource",
 ]
 
 NUM_FRAMES = 16
@@ -129,6 +130,15 @@ class ModelName(StrEnum):
     def default_learning_rate(self) -> float:
         """Adam's learning rate: the published 1e-7 fine-tunes MViTv2-S; the small one starts from nothing."""
         return 1e-7 if self is ModelName.MVIT_V2_S else 3e-4
+
+
+class ViewSource(StrEnum):
+    """Where the further views of a positive come from."""
+
+    STORED = "stored"
+    """From their own samples in the ``over`` shards."""
+    DEVICE = "device"
+    """Made from the plain sample where the network runs; the same pixels under a lossless codec."""
 
 
 class CheckLevel(StrEnum):

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sffshards.errors import ConflictError, DamageError, FormatError, InputError
-from sffshards.loading import PADDING, ClipBatch, ClipLoader, PlanSource, ShardDataModule, plan_epoch
+from sffshards.loading import PADDING, ClipBatch, ClipLoader, PlanSource, ShardDataModule, apply_views, plan_epoch
 from sffshards.loading.buffers import BatchBuffers
 from sffshards.loading.plan import shuffle_order
-from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant
+from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant, ViewSource
 from sffshards.shards import Build, open_build
 from tests.training_data import Listener, make_build
 
@@ -151,6 +151,21 @@ def test_a_stage_can_be_inserted(folder: Path) -> None:
         counts: list[object] = list(clips)
         assert counts == [4, 2]
         assert len(clips) == 2
+
+
+def test_views_made_on_the_device_are_the_stored_ones_under_npy(folder: Path) -> None:
+    with open_build(folder) as build:
+        rows = build.stage_rows(Variant.OTV, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        source = PlanSource(rows=rows, global_batch=9, num_ranks=1, rank=0, seed=1, shuffle=True)
+        stored = ClipLoader(build, source, num_threads=1)
+        made = ClipLoader(build, source, num_threads=1, views=ViewSource.DEVICE, epoch=lambda: 0)
+        seen = set()
+        for expected, batch in zip(stored, made, strict=True):
+            assert torch.equal(batch.rows_B, expected.rows_B)
+            assert not expected.views_B.any()
+            assert torch.equal(apply_views(batch.clips_BTHW, batch.views_B), expected.clips_BTHW)
+            seen |= set(batch.views_B.tolist())
+        assert seen == set(range(6))
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

@@ -18,7 +18,7 @@ from sffshards.cli.options import (
     VariantOption,
     choose_build,
 )
-from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Variant
+from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Variant, ViewSource
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -56,6 +56,13 @@ def train(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ...")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices to train on.")] = 1,
     threads: Annotated[int, typer.Option(min=0, help="Threads a device that read and decode ahead.")] = 2,
+    views: Annotated[
+        ViewSource,
+        typer.Option(
+            help="Oversampled views: stored: from their shards. device: made where the network runs, from the plain "
+            "samples, which is less to read; the same pixels under npy."
+        ),
+    ] = ViewSource.STORED,
     check: CheckOption = CheckLevel.FULL,
     save_steps: Annotated[
         int, typer.Option(min=0, help="Save within an epoch after so many steps; 0: at its end only.")
@@ -96,6 +103,7 @@ def train(
         accelerator=accelerator,
         devices=devices,
         num_threads=threads,
+        views=views,
         check=check,
         save_every_steps=save_steps,
         seed=seed,

@@ -206,7 +206,7 @@ def _check_chunk(images: tuple[ImageFile, ...]) -> dict[str, ImageError]:
     errors = {}
     for image in images:
         try:
-            check_image(read_bytes(image.path), where=image.path)
+            check_image(image.path)
         except ImageError as error:
             errors[image.name] = error
     return errors

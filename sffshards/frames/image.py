@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,9 @@ _FIX = "replace the image, or build with --on-bad-image skip"
 _FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP")
 """What an image is recognised as, so that an error can name it; only JPEG is taken."""
 
+_HEAD_BYTES = 4096
+"""Where the header of a plain grey JPEG ends before."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
@@ -49,13 +54,8 @@ def read_frame(path: Path) -> NDArray[np.uint8]:
 
 def read_bytes(path: Path) -> bytes:
     """Read an image's bytes, or raise `ImageError` where there is no such file."""
-    try:
-        with storage_errors(path, expected="an image that can be read"):
-            return path.read_bytes()
-    except OSError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise ImageError(path, expected=_EXPECTED, found="no such file", fix=_FIX) from None
-        raise
+    with _opened(path) as descriptor:
+        return os.read(descriptor, os.fstat(descriptor).st_size)
 
 
 def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
@@ -89,20 +89,26 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def check_image(data: bytes, *, where: object) -> None:
-    """Check what an image's first and last bytes tell: format, mode, size, and an end marker.
+def check_image(path: Path) -> None:
+    """Check what an image file's first and last bytes tell: format, mode, size, and an end marker.
 
-    One without the marker is decoded, since a whole JPEG may carry bytes after it.
+    A file of which these do not tell enough is read: its header may be a long one, or it may be whole and carry more
+    bytes behind the marker.
 
     Raises
     ------
     ImageError
-        As `decode_image`.
+        As `read_frame`.
     """
-    if not _is_plain(data):
-        _open(data, where=where)
-    if not data.endswith(_JPEG_END):
-        decode_image(data, where=where)
+    with _opened(path) as descriptor:
+        head = os.pread(descriptor, _HEAD_BYTES, 0)
+        tail = os.pread(descriptor, len(_JPEG_END), max(0, os.fstat(descriptor).st_size - len(_JPEG_END)))
+    if _is_plain(head) and tail == _JPEG_END:
+        return
+    data = read_bytes(path)
+    _open(data, where=path)
+    if tail != _JPEG_END:
+        decode_image(data, where=path)
 
 
 def resize_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -123,6 +129,22 @@ def resize_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     source = Image.fromarray(image).convert("F")
     resized = source.resize((FRAME_SIDE, FRAME_SIDE), Image.Resampling.BILINEAR)
     return np.rint(np.asarray(resized)).astype(np.uint8)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Give a descriptor of an image file; without the layers above it, which take longer than a small file."""
+    try:
+        with storage_errors(path, expected="an image that can be read"):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ImageError(path, expected=_EXPECTED, found="no such file", fix=_FIX) from None
+        raise
 
 
 def _is_plain(data: bytes) -> bool:

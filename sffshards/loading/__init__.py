@@ -1,8 +1,18 @@
 """From a build to batches: the plan of an epoch, the pipeline that follows it, and the Lightning data module."""
 
 from sffshards.loading.datamodule import ShardDataModule
+from sffshards.loading.device_views import apply_views
 from sffshards.loading.loader import ClipLoader, LoaderState
 from sffshards.loading.pipeline import ClipBatch, PlanSource
 from sffshards.loading.plan import PADDING, plan_epoch
 
-__all__ = ["PADDING", "ClipBatch", "ClipLoader", "LoaderState", "PlanSource", "ShardDataModule", "plan_epoch"]
+__all__ = [
+    "PADDING",
+    "ClipBatch",
+    "ClipLoader",
+    "LoaderState",
+    "PlanSource",
+    "ShardDataModule",
+    "apply_views",
+    "plan_epoch",
+]

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from sffshards.errors import InputError
 from sffshards.loading.loader import ClipLoader
 from sffshards.loading.pipeline import PlanSource
-from sffshards.records import CheckLevel, Protocol, Stage, Variant
+from sffshards.records import CheckLevel, Protocol, Stage, Variant, ViewSource
 from sffshards.shards import open_build
 
 __all__ = ["ShardDataModule"]
@@ -33,6 +33,8 @@ class ShardDataModule(pl.LightningDataModule):
         Of the training set's order, together with the epoch.
     num_threads
         Threads that read and decode ahead; 0 for none.
+    views
+        Whether further views are read, or left to `apply_views`.
     check
         How much of a sample is checked each time that it is read.
 
@@ -52,6 +54,7 @@ class ShardDataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         num_threads: int,
+        views: ViewSource = ViewSource.STORED,
         check: CheckLevel = CheckLevel.FULL,
     ) -> None:
         super().__init__()
@@ -64,6 +67,7 @@ class ShardDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.num_threads = num_threads
+        self.views = views
 
     def train_dataloader(self) -> ClipLoader:
         """Give the training set, in an order of the seed and the trainer's epoch."""
@@ -107,7 +111,9 @@ class ShardDataModule(pl.LightningDataModule):
             shuffle=shuffle,
         )
         pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return ClipLoader(self.build, source, num_threads=self.num_threads, pinned=pinned, epoch=self._epoch)
+        return ClipLoader(
+            self.build, source, num_threads=self.num_threads, pinned=pinned, views=self.views, epoch=self._epoch
+        )
 
     def _place(self) -> tuple[int, int]:
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)

@@ -11,6 +11,7 @@ from xxhash import xxh3_64_hexdigest
 
 from sffshards.errors import ConflictError, FormatError
 from sffshards.loading.pipeline import ClipBatch, PlanSource, ReadClips
+from sffshards.records import ViewSource
 from sffshards.shards import Build
 
 __all__ = ["ClipLoader", "LoaderState"]
@@ -48,6 +49,8 @@ class ClipLoader:
         Threads that read and decode ahead; 0 for none.
     pinned
         Whether batches lie in page-locked memory, for a GPU.
+    views
+        Whether further views are read, or left to `apply_views`.
     epoch
         Says which epoch a pass is, asked when it begins; None: the loader counts its passes.
 
@@ -65,10 +68,11 @@ class ClipLoader:
         *,
         num_threads: int,
         pinned: bool = False,
+        views: ViewSource = ViewSource.STORED,
         epoch: Callable[[], int] | None = None,
     ) -> None:
         self.source = source
-        self.pipeline = wds.DataPipeline(source, ReadClips(build, num_threads=num_threads, pinned=pinned))
+        self.pipeline = wds.DataPipeline(source, ReadClips(build, num_threads=num_threads, pinned=pinned, views=views))
         self._manifest_sha256 = build.manifest.sha256
         self._ask_epoch = epoch
         self._epoch, self._step = 0, 0

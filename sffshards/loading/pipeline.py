@@ -21,6 +21,7 @@ from torch.utils.data import get_worker_info
 
 from sffshards.loading.buffers import BatchBuffers
 from sffshards.loading.plan import PADDING, plan_epoch
+from sffshards.records import ViewSource
 from sffshards.shards import Build
 
 __all__ = ["ClipBatch", "PlanSource", "PlannedBatch", "ReadClips"]
@@ -49,6 +50,8 @@ class ClipBatch(NamedTuple):
     """int64: rows of the build's index, `PADDING` where padded."""
     mask_B: Tensor
     """bool."""
+    views_B: Tensor
+    """uint8: the view that a clip is still to be shown in, as `apply_views` takes it; 0 for none."""
     num_real: int
     """Samples of the step over all ranks, padding not counted."""
 
@@ -106,13 +109,18 @@ class ReadClips:
         Threads that read; 0: read when asked, in the thread that asks.
     pinned
         Whether batches lie in page-locked memory, for a GPU.
+    views
+        Whether further views are read, or left to `apply_views`, the plain sample being read in their place.
     """
 
-    def __init__(self, build: Build, *, num_threads: int, pinned: bool) -> None:
+    def __init__(self, build: Build, *, num_threads: int, pinned: bool, views: ViewSource) -> None:
         self.build = build
         self.num_threads = num_threads
         self.pinned = pinned
         self._labels = np.asarray(build.index["label"]).astype(np.int64)
+        stored = views is ViewSource.STORED
+        self._read_rows = np.arange(len(build)) if stored else build.plain_rows()
+        self._views = np.zeros(len(build), np.uint8) if stored else np.asarray(build.index["view"])
 
     def __call__(self, planned: Iterator[PlannedBatch]) -> Iterator[ClipBatch]:
         """Read; an error in a thread is raised here, when its batch is due."""
@@ -154,7 +162,7 @@ class ReadClips:
             if row == PADDING:
                 clips_BTHW[position] = 0
             else:
-                self.build.read_into(row, clips_BTHW[position])
+                self.build.read_into(int(self._read_rows[row]), clips_BTHW[position])
 
     def _allocate(self, planned: PlannedBatch, buffers: BatchBuffers) -> ClipBatch:
         mask_B = planned.rows_B != PADDING
@@ -163,6 +171,7 @@ class ReadClips:
             labels_B=torch.from_numpy(np.where(mask_B, self._labels[planned.rows_B], 0)),
             rows_B=torch.from_numpy(planned.rows_B),
             mask_B=torch.from_numpy(mask_B),
+            views_B=torch.from_numpy(np.where(mask_B, self._views[planned.rows_B], np.uint8(0))),
             num_real=planned.num_real,
         )
 

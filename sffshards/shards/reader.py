@@ -21,11 +21,11 @@ from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError
 from sffshards.hashing import hash_file
 from sffshards.progress import Progress
-from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant
+from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant, View
 from sffshards.shards.checks import ShardChecks
 from sffshards.shards.codec import CLIP_SHAPE, NPY_HEADER_BYTES, get_codec, npy_header
 from sffshards.shards.files import ShardFiles, read_exactly
-from sffshards.shards.index import INDEX_NAME, Index, read_index
+from sffshards.shards.index import INDEX_NAME, VIEWS, Index, read_index
 from sffshards.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
 from sffshards.shards.meta import SampleMeta
 
@@ -79,6 +79,13 @@ class Build:
             start += group.num_samples
         ranges = [np.arange(starts[g], starts[g] + self.manifest.groups[g].num_samples) for g in groups]
         return np.concatenate([np.empty(0, np.int64), *ranges]).astype(np.int64)
+
+    def plain_rows(self) -> NDArray[np.int64]:
+        """Give, for every row, the row of the same sequence as it is (view ``nf``): int64 of shape (num_rows,)."""
+        sequences = np.char.rpartition(np.asarray(self.index["key"]), b"-")[:, 0]
+        plain = np.flatnonzero(self.index["view"] == VIEWS.index(View.NF))
+        order = plain[np.argsort(sequences[plain])]
+        return order[np.searchsorted(sequences[order], sequences)].astype(np.int64)
 
     def read_clip(self, row: int) -> NDArray[np.uint8]:
         """Read and decode a sample's frames into a new uint8 array of shape (16, 224, 224); raises as `read_into`."""

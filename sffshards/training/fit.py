@@ -112,6 +112,7 @@ def _plan_fold(build: Path, out: Path, options: TrainingOptions, *, fold: int, f
         batch_size=options.batch_size,
         seed=options.seed,
         num_threads=options.num_threads,
+        views=options.views,
         check=options.check,
     )
     for stage in (Stage.TRAIN, Stage.VAL):

@@ -14,7 +14,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from sffshards.errors import TrainingError
-from sffshards.loading import ClipBatch
+from sffshards.loading import ClipBatch, apply_views
 from sffshards.models import scale_clips
 from sffshards.records import Stage
 from sffshards.training.recipe import weighted_losses
@@ -144,7 +144,7 @@ class FlareClassifier(pl.LightningModule):
         """Do nothing: `on_validation_epoch_end` has stepped the schedule."""
 
     def _step(self, batch: ClipBatch, stage: Stage) -> Tensor:
-        logits_BK = self(batch.clips_BTHW)
+        logits_BK = self(apply_views(batch.clips_BTHW, batch.views_B))
         weights_K = self.get_buffer(f"{stage}_weights_K")
         losses_B = weighted_losses(logits_BK, batch.labels_B, batch.mask_B, weights_K=weights_K)
         called_B = (logits_BK[:, 1] >= logits_BK[:, 0]).long()  # as a probability of 0.5 and more is called

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sffshards.errors import InputError
-from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Stage, Variant
+from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Stage, Variant, ViewSource
 from sffshards.shards import Manifest
 
 __all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
@@ -46,6 +46,8 @@ class TrainingOptions:
     devices: int = 1
     num_threads: int = 2
     """Threads a device that read ahead; has no part in the result."""
+    views: ViewSource = ViewSource.STORED
+    """Where the further views of positives come from."""
     check: CheckLevel = CheckLevel.FULL
     """How much of a sample is checked each time that it is read; has no part in the result."""
     save_every_steps: int = 500

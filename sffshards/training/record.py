@@ -9,7 +9,7 @@ from typing import Any
 
 from sffshards.atomic import read_text, write_atomic
 from sffshards.errors import DamageError, FormatError, InputError
-from sffshards.records import CheckLevel, Horizon, ModelName, Precision, Protocol, Stage, Variant
+from sffshards.records import CheckLevel, Horizon, ModelName, Precision, Protocol, Stage, Variant, ViewSource
 from sffshards.splits import NUM_FOLDS
 from sffshards.training.recipe import StageWeights, TrainingOptions
 
@@ -135,6 +135,7 @@ def _from_json(content: dict[str, Any]) -> FoldRecord:
                     "protocol": Protocol(options["protocol"]),
                     "model": ModelName(options["model"]),
                     "precision": Precision(options["precision"]),
+                    "views": ViewSource(options["views"]),
                     "check": CheckLevel(options["check"]),
                 }
             ),
