@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -220,6 +221,24 @@ def test_a_state_goes_on_with_the_next_batch_on_any_number_of_ranks(
         remaining = [joined(later) for _ in range(2)]
         assert remaining[0] == (epochs[1][num_steps:] if num_steps else [])
         assert remaining[1] == epochs[2 if num_steps else 1]
+
+
+def test_the_global_batches_are_the_same_to_the_byte_on_any_number_of_ranks(folder: Path) -> None:
+    def digest(build: Build, num_ranks: int) -> list[str]:
+        ranks = [counting_loader(build, num_ranks=num_ranks, rank=rank, batch=9) for rank in range(num_ranks)]
+        digests = []
+        for shares in zip(*ranks, strict=True):
+            content = hashlib.sha256()
+            real = [(share.clips_BTHW[share.mask_B], share.labels_B[share.mask_B]) for share in shares]
+            content.update(torch.cat([clips for clips, _ in real]).numpy().tobytes())
+            content.update(torch.cat([labels for _, labels in real]).numpy().tobytes())
+            digests.append(content.hexdigest())
+        return digests
+
+    with open_build(folder) as build:
+        expected = digest(build, 1)
+        assert len(expected) == len(set(expected)) == 6
+        assert all(digest(build, num_ranks) == expected for num_ranks in (2, 3, 4, 8))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -568,3 +569,58 @@ def test_two_processes_train_as_one_with_the_same_global_batch(build: Path, tmp_
     for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
         values = np.array([[float(row[name]) for row in rows] for rows in (one, two)])
         np.testing.assert_allclose(values[1], values[0], rtol=1e-6)
+
+
+_KILLED_RANKS = """
+import json, os, signal, sys
+from pathlib import Path
+from sffshards.progress import SILENT
+from sffshards.training import fit
+from sffshards.training.module import FlareClassifier
+from tests.training_data import FastNetwork, fast_options
+
+build, out, devices, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+step = FlareClassifier.training_step
+
+def noting(self, batch, batch_idx):
+    if self.trainer.global_step == kill_at:
+        os.killpg(0, signal.SIGKILL)
+    with (out / f"rows-{devices}-{self.global_rank}.txt").open("a") as file:
+        rows = batch.rows_B[batch.mask_B].tolist()
+        file.write(json.dumps([self.current_epoch, batch_idx, rows]) + "\\n")
+    return step(self, batch, batch_idx)
+
+if __name__ == "__main__":
+    FlareClassifier.training_step = noting
+    fit.build_model = lambda *_, **__: FastNetwork()
+    options = fast_options(devices=devices, batch_size=12 // devices, max_epochs=3, save_every_steps=1, num_threads=2)
+    fit.train_fold(build, out / "fold0", options, fold=0, force=False, progress=SILENT)
+"""
+
+
+@pytest.mark.slow
+def test_killed_on_four_ranks_and_gone_on_with_on_two_no_sample_is_lost_or_seen_twice(
+    build: Path, tmp_path: Path
+) -> None:
+    # 40 samples in batches of 12: four steps an epoch, the last of 4. Killed in the third step of the second epoch.
+    (tmp_path / "train.py").write_text(_KILLED_RANKS)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    for devices, kill_at, code in ((4, 6, -signal.SIGKILL), (2, -1, 0)):
+        command = [sys.executable, str(tmp_path / "train.py"), str(build), str(tmp_path), str(devices), str(kill_at)]
+        done = subprocess.run(
+            command, timeout=300, env=environment, start_new_session=True, capture_output=True, text=True
+        )
+        assert done.returncode == code, done.stderr
+    steps: dict[int, dict[tuple[int, int], list[int]]] = {}
+    for devices in (4, 2):
+        steps[devices] = {}
+        for path in tmp_path.glob(f"rows-{devices}-*.txt"):
+            for line in path.read_text().splitlines():
+                epoch, step, rows = json.loads(line)
+                steps[devices].setdefault((epoch, step), []).extend(rows)
+    assert sorted(steps[4]) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
+    assert sorted(steps[2]) == [(1, 2), (1, 3), (2, 0), (2, 1), (2, 2), (2, 3)]
+    expected = Counter(row for part in range(4) for row in range(35 * part, 35 * part + 10))
+    for epoch in range(3):
+        seen = Counter(row for of in steps.values() for (e, _), rows in of.items() if e == epoch for row in rows)
+        assert seen == expected
