@@ -13,7 +13,7 @@ from sffshards.atomic import storage_errors
 from sffshards.errors import ConflictError
 from sffshards.progress import Progress
 
-__all__ = ["folder_lock"]
+__all__ = ["LOCK_NAME", "folder_lock"]
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 """What flock answers on file systems without locks, such as Lustre mounted without ``flock``."""

@@ -29,8 +29,8 @@ SEQUENCE_LIST_PREFIX = "Seq16_"
 """What a sequence list's file name puts before its label list's."""
 
 _SERIES = "hmi.sharp_720s"
-_FRAME_RE = re.compile(r"hmi\.sharp_720s\.([1-9]\d*)\.(\d{8}_\d{6})_TAI\.magnetogram", re.ASCII)
-_SEQUENCE_RE = re.compile(r"hmi\.sharp_720s\.([1-9]\d*)\.(\d{8}_\d{6})_TAI\.to\.(\d{8}_\d{6})_TAI", re.ASCII)
+_FRAME_RE = re.compile(r"hmi\.sharp_720s\.([1-9]\d{0,8})\.(\d{8}_\d{6})_TAI\.magnetogram", re.ASCII)
+_SEQUENCE_RE = re.compile(r"hmi\.sharp_720s\.([1-9]\d{0,8})\.(\d{8}_\d{6})_TAI\.to\.(\d{8}_\d{6})_TAI", re.ASCII)
 _KEY_RE = re.compile(r"harp(\d{5,9})-(\d{8}T\d{6})-(\d{8}T\d{6})-(nf|hf|vf|r1|r2|r3)", re.ASCII)
 
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from sffshards.atomic import storage_errors, write_atomic
+from sffshards.errors import ConflictError
 from sffshards.names import SEQUENCE_LIST_PREFIX, format_frame_name, format_sequence_name
 from sffshards.records import NUM_FRAMES, FrameId, LabelledFrame, Part, Sequence
 
-__all__ = ["build_sequences", "pad_short_run", "write_sequence_files", "write_sequence_list"]
+__all__ = [
+    "SEQUENCE_FOLDER",
+    "build_sequences",
+    "check_outputs",
+    "pad_short_run",
+    "sequence_list_name",
+    "write_sequence_files",
+    "write_sequence_list",
+]
+
+SEQUENCE_FOLDER = "Seqs16"
+"""Folder of the files of sequences, in the published layout."""
 
 
 def build_sequences(rows: Iterable[LabelledFrame], *, part: Part) -> list[Sequence]:
@@ -44,10 +56,53 @@ def pad_short_run(frames: tuple[FrameId, ...]) -> tuple[FrameId, ...]:
     return tuple(frames[slot * len(frames) // NUM_FRAMES] for slot in range(NUM_FRAMES))
 
 
+def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: bool, force: bool) -> None:
+    """Refuse to write, for several lists, what would overwrite one another or what is there.
+
+    Parameters
+    ----------
+    out
+        Folder to write to.
+    made
+        The sequences of each label list.
+    files
+        Whether a file a sequence is to be written, too.
+    force
+        Whether files that are there may be replaced.
+
+    Raises
+    ------
+    ConflictError
+        If two lists would write the same file otherwise, or a file of other content is there and not ``force``.
+    """
+    wanted: dict[Path, tuple[str, Path]] = {}
+    for label_list, sequences in made.items():
+        texts = [(out / sequence_list_name(label_list), _format_list(sequences))]
+        if files:
+            texts += [(out / SEQUENCE_FOLDER / format_sequence_name(s), _format_file(s)) for s in sequences]
+        for path, text in texts:
+            other_text, other_list = wanted.setdefault(path, (text, label_list))
+            if other_text != text:
+                raise ConflictError(
+                    path,
+                    expected="one list that makes it",
+                    found=f"{other_list} and {label_list}, which differ",
+                    fix="give the lists one after the other, each with a folder of its own in --out",
+                )
+    for path, (text, _) in wanted.items() if not force else ():
+        with storage_errors(path):
+            if path.exists() and path.read_bytes() != text.encode("ascii"):
+                raise ConflictError(
+                    path,
+                    expected="no such file, or the same",
+                    found="one of other content",
+                    fix="name another folder with --out, or replace it with --force",
+                )
+
+
 def write_sequence_list(path: Path, sequences: Iterable[Sequence]) -> None:
     """Write a published sequence list: ``<sequence name> <0|1>`` a line, each ended by a newline."""
-    lines = (f"{format_sequence_name(sequence)} {sequence.label}\n" for sequence in sequences)
-    write_atomic(path, "".join(lines).encode("ascii"))
+    write_atomic(path, _format_list(sequences).encode("ascii"))
 
 
 def write_sequence_files(
@@ -67,7 +122,7 @@ def write_sequence_files(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for sequence in sequences:
-            text = "\n".join(format_frame_name(frame) for frame in sequence.frames)
+            text = _format_file(sequence)
             name = format_sequence_name(sequence)
             temporary = folder / f".{name}.{os.getpid()}.tmp"
             temporary.write_text(text, encoding="ascii")
@@ -78,3 +133,11 @@ def write_sequence_files(
 def sequence_list_name(label_list: Path) -> str:
     """Give the published name of the sequence list made from a label list."""
     return f"{SEQUENCE_LIST_PREFIX}{label_list.name}"
+
+
+def _format_list(sequences: Iterable[Sequence]) -> str:
+    return "".join(f"{format_sequence_name(sequence)} {sequence.label}\n" for sequence in sequences)
+
+
+def _format_file(sequence: Sequence) -> str:
+    return "\n".join(format_frame_name(frame) for frame in sequence.frames)

@@ -52,6 +52,8 @@ def write_sheet(build: Build, *, sequence: str | None, out: Path | None) -> Path
     """
     rows = find_samples(build, sequence)
     path = out if out is not None else Path(f"{build.index[rows[0]]['key'].decode('ascii')[:-3]}.png")
+    if not path.name or path.is_dir():
+        raise InputError(path, expected="the name of a PNG file", found="a folder", fix="name a file with --out")
     sheet = draw_sheet(build, rows)
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")

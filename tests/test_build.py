@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sffshards.errors import ConflictError, ImageError, InputError, SffshardsError, StorageError
+from sffshards.errors import ConflictError, DamageError, ImageError, InputError, SffshardsError, StorageError
 from sffshards.layout import find_data
 from sffshards.locks import folder_lock
 from sffshards.progress import SILENT
@@ -185,7 +185,7 @@ def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, m
 def test_a_full_disk_is_known_before_anything_is_written(data, tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
     monkeypatch.setattr("sffshards.shards.prepare.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(StorageError, match="expected 0.00 GB of free space"):
+    with pytest.raises(StorageError, match="MB of free space"):
         build(data, tmp_path / "out" / "48h")
     assert not list((tmp_path / "out").rglob("*.npy"))
     assert not list((tmp_path / "out").rglob("*.tar"))
@@ -233,6 +233,77 @@ def test_a_manifest_of_something_else_does_not_make_a_folder_ours(data, tmp_path
     assert (folder / "README.md").read_text() == "mine"
 
 
+def test_a_folder_named_as_our_state_does_not_make_a_folder_ours(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    (folder / ".build").mkdir(parents=True)
+    (folder / ".build" / "keep").write_text("mine")
+    (folder / "README.md").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(ConflictError, match="found other files"):
+            build(data, folder, force=force)
+    (folder / "README.md").unlink()
+    build(data, folder)
+    assert (folder / ".build" / "keep").read_text() == "mine"
+
+
+def test_force_asks_for_room_before_it_clears(data, tmp_path, monkeypatch, reference):
+    folder = tmp_path / "out" / "48h"
+    build(data, folder)
+    monkeypatch.setattr("sffshards.shards.prepare.free_bytes", lambda _: 1_000_000)
+    with pytest.raises(StorageError, match=r"expected .* MB of free space, found 1\.0 MB"):
+        build(data, folder, options(CodecName.NPY), force=True)
+    left = {name: digest for name, digest in digest_tree(folder).items() if not name.startswith(".build")}
+    assert left == reference
+
+
+def test_room_is_asked_for_before_images_are_decoded(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("sffshards.shards.prepare.free_bytes", lambda _: 3_000_000)
+    with pytest.raises(StorageError, match="MB of free space"):
+        build(data, tmp_path / "out" / "48h")
+    assert not (tmp_path / "out" / "frames" / "frames.npy").exists()
+
+
+def test_force_takes_no_image_for_the_same_by_its_date(data, tmp_path):
+    folder = tmp_path / "out" / "48h"
+    path = data / "magnetogram_jpg" / f"{frame_name(100, 2)}.fits.jpg"
+    other = path.read_bytes()
+    first = data / "magnetogram_jpg" / f"{frame_name(500, 1)}.fits.jpg"
+    size = max(len(other), first.stat().st_size)
+    first.write_bytes(first.read_bytes().ljust(size, b"\0"))  # bytes behind the end are allowed
+    os.utime(first, ns=(5, 5))
+    build(data, folder)
+    first.write_bytes(other.ljust(size, b"\0"))
+    os.utime(first, ns=(5, 5))
+    assert len(verify_build_deep(folder, find_data(data), workers=0, progress=SILENT)) > 0
+    build(data, folder, force=True)
+    assert verify_build_deep(folder, find_data(data), workers=0, progress=SILENT) == []
+
+
+@pytest.mark.parametrize("damage", ["manifest in other bytes", "card", "tar at the top", "index header", "index gone"])
+def test_verification_finds_what_is_not_in_a_shard(data, tmp_path, damage):
+    folder = tmp_path / "out" / "48h"
+    build(data, folder)
+    manifest, index = folder / "manifest.json", folder / "index.npy"
+    if damage == "manifest in other bytes":
+        manifest.write_text(manifest.read_text() + "\n")
+    elif damage == "card":
+        (folder / "README.md").write_text("altered")
+    elif damage == "tar at the top":
+        (folder / "more.tar").write_bytes(b"")
+    elif damage == "index header":
+        index.write_bytes(index.read_bytes()[:20] + b"\0" + index.read_bytes()[21:])
+    else:
+        index.unlink()
+    try:
+        problems = verify_build(folder, workers=0, progress=SILENT)
+    except DamageError as error:
+        problems = [error]
+    assert len(problems) == 1
+    if damage.startswith("index"):
+        build(data, folder)
+        assert verify_build(folder, workers=0, progress=SILENT) == []
+
+
 def test_tars_that_are_not_named_as_ours_stay(data, tmp_path):
     folder = tmp_path / "out" / "48h"
     build(data, folder)
@@ -277,7 +348,7 @@ def test_no_room_leaves_the_build_that_is_there(data, tmp_path, monkeypatch):
     build(data, folder)
     (folder / "Test" / "base-00000.tar").write_bytes(b"damaged")
     monkeypatch.setattr("sffshards.shards.prepare.free_bytes", lambda _: 0)
-    with pytest.raises(StorageError, match="found 0.00 GB"):
+    with pytest.raises(StorageError, match=r"found 0\.0 MB"):
         build(data, folder)
     assert (folder / "manifest.json").is_file()
 

@@ -164,6 +164,39 @@ def test_a_reader_that_goes_away_is_no_error(home):
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_sequences_overwrite_neither_each_other_nor_what_is_there(home, tmp_path):
+    lists = [home / "data" / f"M{hours}" / f"flare_Mclass_{hours}h_Test.txt" for hours in (24, 48)]
+    run("sequences", *lists, "--out", tmp_path / "both")
+    run("sequences", *lists, "--out", tmp_path / "both")  # the same again
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "list.txt").write_text(lists[0].read_text())
+    (tmp_path / "b" / "list.txt").write_text(lists[0].read_text().split("\n", 1)[1])
+    clash = error_of("sequences", tmp_path / "a" / "list.txt", tmp_path / "b" / "list.txt", "--out", tmp_path / "c")
+    assert "expected one list that makes it" in clash
+    assert not (tmp_path / "c").exists()
+    published = tmp_path / "both" / f"Seq16_{lists[0].name}"
+    published.write_text("mine")
+    assert "found one of other content" in error_of("sequences", *lists, "--out", tmp_path / "both")
+    assert published.read_text() == "mine"
+    run("sequences", *lists, "--out", tmp_path / "both", "--force")
+    assert published.read_text() != "mine"
+
+
+def test_build_looks_at_every_horizon_before_it_makes_the_first(home, tmp_path):
+    data = shutil.copytree(home / "data", tmp_path / "data")
+    with (data / "M48" / "flare_Mclass_48h_Test.txt").open("a") as file:
+        file.write("\ngarbage\n")
+    assert "flare_Mclass_48h_Test.txt:" in error_of("build", data, "--out", tmp_path / "out", "--workers", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_path_that_the_system_refuses_is_one_line(home, tmp_path):
+    name = "x" * 300
+    for arguments in (["info", name], ["build", name], ["build", home / "data", "--out", name], ["synth", name]):
+        assert "file name too long" in error_of(*arguments, cwd=tmp_path)
+
+
 def test_info_on_a_horizon_that_is_not_there_says_so(home, tmp_path):
     run("build", home / "data", "--horizon", "48h", "--workers", "1", "--out", tmp_path / "shards")
     assert "expected a build of 24h, found" in error_of("info", tmp_path / "shards", "--horizon", "24h")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sffshards.errors import DamageError, FormatError, ImageError
+from sffshards.errors import ConflictError, DamageError, FormatError, ImageError
 from sffshards.frames import FrameStore, decode_image, fill_store, find_images, read_frame, resize_frame
 from sffshards.parallel import WorkerPool
 from sffshards.progress import SILENT
@@ -41,7 +41,7 @@ def test_resizing_is_torchvisions_antialiased_bilinear(size):
     [
         (b"", "expected an 8-bit grey JPEG, found an empty file"),
         (b"<html>not found</html>", "found bytes that are no image"),
-        (WHOLE[:-100], "expected a JPEG that decodes whole, found .*truncated"),
+        (WHOLE[:-100], "expected a JPEG that decodes whole, found premature end"),
         (WHOLE[:300], "found a JPEG whose header is truncated"),
         (encode(GREY.convert("RGB")), r"mode L\), found a JPEG of mode RGB"),
         (encode(GREY.convert("CMYK")), r"found a JPEG of mode CMYK"),
@@ -113,6 +113,44 @@ def test_a_changed_image_is_decoded_again(data, tmp_path):
     store, report = fill(data, tmp_path / "frames")
     assert (report.num_decoded, report.num_kept) == (1, 11)
     assert (store.read([NAMES[0]])[0] == read_frame(path)).all()
+
+
+@pytest.mark.parametrize("damage", ["cut off but ended", "zeros", "random"])
+def test_damage_in_the_middle_of_a_jpeg_is_not_passed_over(data, damage):
+    path = data / "magnetogram_jpg" / f"{NAMES[0]}.fits.jpg"
+    whole = path.read_bytes()
+    third = len(whole) // 3
+    spoilt = {
+        "cut off but ended": whole[: 2 * third] + b"\xff\xd9",
+        "zeros": whole[: 2 * third] + bytes(third - 20) + whole[-20:],
+        "random": whole[: 2 * third] + np.random.default_rng(0).bytes(third - 20) + whole[-20:],
+    }[damage]
+    with pytest.raises(ImageError, match="expected a JPEG that decodes whole"):
+        decode_image(spoilt, where="here")
+
+
+@pytest.mark.parametrize("name", ["frames.csv", "frames.npy"])
+def test_a_folder_with_such_a_file_of_another_kind_is_not_written(data, tmp_path, name):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / name).write_text("mine, not a store's")
+    with pytest.raises((ConflictError, FormatError), match="name another folder with --out"):
+        fill(data, tmp_path / "frames")
+    assert (tmp_path / "frames" / name).read_text() == "mine, not a store's"
+
+
+@pytest.mark.parametrize("kind", ["dangling", "loop", "folder", "pipe"])
+def test_an_image_that_is_no_plain_file_counts_as_missing(data, tmp_path, kind):
+    path = data / "magnetogram_jpg" / f"{NAMES[0]}.fits.jpg"
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "absent" if kind == "dangling" else path)
+    images, missing = find_images(data / "magnetogram_jpg", NAMES)
+    assert [image.name for image in images] == list(NAMES[1:])
+    assert list(missing) == [NAMES[0]]
 
 
 def test_a_copy_of_an_image_is_not_decoded_again(data, tmp_path):
@@ -192,5 +230,5 @@ def test_a_store_of_another_version_is_refused(data, tmp_path):
     store, _ = fill(data, tmp_path / "frames")
     text = store.journal_path.read_text()
     store.journal_path.write_text(text.replace("sffshards-frames,1,", "sffshards-frames,9,"))
-    with pytest.raises(FormatError, match=r"frames\.csv: expected first line"):
+    with pytest.raises(FormatError, match=r"frames\.csv: expected the journal of a frame store"):
         FrameStore(tmp_path / "frames")

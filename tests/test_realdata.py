@@ -11,7 +11,7 @@ import torch
 from sffshards.evaluation import Inference, evaluate_run
 from sffshards.layout import DataLayout, find_data, find_label_lists
 from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, ModelName, Part, Stage
+from sffshards.records import CodecName, Horizon, Kind, ModelName, Part, Stage
 from sffshards.shards import BuildOptions, build_shards, verify_build, verify_build_deep
 from sffshards.shards.plan import plan_shards
 from sffshards.shards.prepare import read_sequences
@@ -39,7 +39,7 @@ def test_the_published_lists_give_the_published_numbers_of_samples(
     positives = Counter(sequence.part for sequence in sequences if sequence.label)
     assert [positives[part] for part in Part] == NUM_POSITIVE[horizon]
     assert len({frame for sequence in sequences for frame in sequence.frames}) == 59_384
-    plans = plan_shards(sequences, sample_bytes=160_000, shard_bytes=128_000_000, seed=123)
+    plans = plan_shards(sequences, sample_bytes=dict.fromkeys(Kind, 160_000), shard_bytes=128_000_000, seed=123)
     keys = [sample.key for plan in plans for sample in plan.samples]
     assert len(keys) == len(set(keys)) == 59_384 + num_over
     assert sum(len(plan.samples) for plan in plans if plan.group.endswith("over")) == num_over

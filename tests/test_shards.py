@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 from sffshards.errors import DamageError, FormatError, InputError
 from sffshards.layout import find_data
 from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Part, Protocol, Sequence, Stage, Variant, View
+from sffshards.records import CodecName, Horizon, Kind, Part, Protocol, Sequence, Stage, Variant, View
 from sffshards.shards import BuildOptions, build_shards, open_build
 from sffshards.shards.codec import get_codec
 from sffshards.shards.plan import plan_shards
@@ -193,7 +193,7 @@ def made_sequences(num_harps: int, length: int) -> list[Sequence]:
 
 def test_classes_and_harps_are_even_over_the_shards():
     sequences = made_sequences(num_harps=20, length=30)
-    plans = plan_shards(sequences, sample_bytes=1000, shard_bytes=60_000, seed=1)
+    plans = plan_shards(sequences, sample_bytes=dict.fromkeys(Kind, 1000), shard_bytes=60_000, seed=1)
     base = [plan for plan in plans if plan.group == "Test/base"]
     assert [plan.name for plan in base] == [f"Test/base-{n:05d}.tar" for n in range(10)]
     for per_shard in (
@@ -213,7 +213,9 @@ def test_order_follows_the_seed():
 
     def order(seed):
         return [
-            s.key for plan in plan_shards(sequences, sample_bytes=1, shard_bytes=10, seed=seed) for s in plan.samples
+            s.key
+            for plan in plan_shards(sequences, sample_bytes=dict.fromkeys(Kind, 1), shard_bytes=10, seed=seed)
+            for s in plan.samples
         ]
 
     assert order(1) == order(1)

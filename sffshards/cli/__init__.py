@@ -35,3 +35,8 @@ def main() -> None:
     except SffshardsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # of a path that was only asked about, or of standard output
+        place = f"{error.filename}: " if error.filename else ""
+        found = (error.strerror or str(error)).lower()
+        print(f"error: {place}{found}; check the path and your rights to it", file=sys.stderr)
+        sys.exit(2)

@@ -75,11 +75,11 @@ def build(
     where it was when run again. OUT/48h/manifest.json, written last, names every shard of every variant and fold.
     """
     from sffshards.layout import find_data
-    from sffshards.shards import BuildOptions
+    from sffshards.shards import BuildOptions, check_build
 
     layout = find_data(data, images=images, labels=labels)
-    for chosen in [horizon] if horizon else list(layout.lists):
-        options = BuildOptions(
+    builds = [
+        BuildOptions(
             horizon=chosen,
             codec=codec,
             seed=seed,
@@ -87,10 +87,15 @@ def build(
             skip_bad_images=on_bad_image is OnBadImage.SKIP,
             max_skipped_percent=max_skipped,
         )
+        for chosen in ([horizon] if horizon else layout.lists)
+    ]
+    for options in builds:
         if dry_run:
-            _estimate(layout, options, out=out, as_json=as_json)
+            _estimate(layout, options, out=out, force=force, as_json=as_json)
         else:
-            _build(layout, options, out=out, workers=count_workers(workers), force=force, as_json=as_json)
+            check_build(layout, options, out=out / options.horizon, force=force)
+    for options in [] if dry_run else builds:
+        _build(layout, options, out=out, workers=count_workers(workers), force=force, as_json=as_json)
 
 
 def _build(layout: DataLayout, options: BuildOptions, *, out: Path, workers: int, force: bool, as_json: bool) -> None:
@@ -135,14 +140,14 @@ def _build(layout: DataLayout, options: BuildOptions, *, out: Path, workers: int
         )
 
 
-def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, as_json: bool) -> None:
+def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, force: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
     from sffshards.cli.console import format_bytes, print_json
     from sffshards.shards import estimate_build
 
     folder = out / options.horizon
-    estimate = estimate_build(layout, options, store_folder=out / "frames", out=folder)
+    estimate = estimate_build(layout, options, store_folder=out / "frames", out=folder, force=force)
     if as_json:
         print_json({"build": str(folder), **asdict(estimate)})
         return

@@ -67,7 +67,7 @@ CheckOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes to use.  [default: one a processor]", show_default=False),
+    typer.Option(min=1, max=1024, help="Processes to use.  [default: one a processor]", show_default=False),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")]

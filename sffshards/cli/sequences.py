@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sffshards.cli.options import ForceOption
+
 __all__ = ["EXAMPLES", "sequences"]
 
 EXAMPLES = (
@@ -21,6 +23,7 @@ def sequences(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("seqs"),
     files: Annotated[bool, typer.Option(help="Write a file a sequence into Seqs16/, too.")] = True,
+    force: ForceOption = False,
 ) -> None:
     """Write the published sequence lists (Seq16_*.txt) and Seqs16 files of label lists.
 
@@ -30,17 +33,25 @@ def sequences(
     from sffshards.cli.console import make_progress
     from sffshards.labels import read_label_list
     from sffshards.records import Part
-    from sffshards.sequences import build_sequences, sequence_list_name, write_sequence_files, write_sequence_list
+    from sffshards.sequences import (
+        SEQUENCE_FOLDER,
+        build_sequences,
+        check_outputs,
+        sequence_list_name,
+        write_sequence_files,
+        write_sequence_list,
+    )
 
     progress = make_progress()
     # All lists are read before anything is written, so that a malformed one leaves nothing half-done.
     skipped = {path: reason for path in lists if (reason := _why_not(path.name)) is not None}
     rows = {path: read_label_list(path) for path in lists if path not in skipped}
-    for path, labelled in rows.items():
-        made = build_sequences(labelled, part=Part.TEST)
+    all_made = {path: build_sequences(labelled, part=Part.TEST) for path, labelled in rows.items()}
+    check_outputs(out, all_made, files=files, force=force)
+    for path, made in all_made.items():
         if files:
             with progress.task(f"Write {out / 'Seqs16'}", len(made)) as advance:
-                write_sequence_files(out / "Seqs16", made, advance=advance)
+                write_sequence_files(out / SEQUENCE_FOLDER, made, advance=advance)
         write_sequence_list(out / sequence_list_name(path), made)
         print(f"{out / sequence_list_name(path)}: {len(made):,} sequences, {sum(s.label for s in made):,} positive")
     for path, reason in skipped.items():

@@ -41,7 +41,7 @@ def verify(
     Exit code 0: whole. Exit code 2: damaged; a line on standard error for every shard or sample that is.
     """
     from sffshards.cli.console import make_progress, print_json
-    from sffshards.errors import DamageError, FormatError
+    from sffshards.errors import SffshardsError
     from sffshards.layout import find_data
     from sffshards.shards import find_builds, verify_build, verify_build_deep
 
@@ -52,7 +52,7 @@ def verify(
             found = verify_build(folder, workers=count_workers(workers), progress=make_progress())
             if layout is not None and not found:
                 found = verify_build_deep(folder, layout, workers=count_workers(workers), progress=make_progress())
-        except (DamageError, FormatError) as error:  # its manifest or index; other builds are looked at all the same
+        except SffshardsError as error:  # its manifest, its index or its lists; other builds are looked at all the same
             found = [error]
         problems[str(folder)] = [str(problem) for problem in found]
     if as_json:

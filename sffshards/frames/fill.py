@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -81,14 +82,26 @@ def find_images(folder: Path, names: Iterable[str]) -> tuple[list[ImageFile], di
         if entry is None:
             missing[name] = "no such file"
             continue
-        with storage_errors(entry.path):
+        try:
             stat = entry.stat()
+        except OSError as error:
+            missing[name] = os.strerror(error.errno or 0).lower()
+            continue
+        if not S_ISREG(stat.st_mode):
+            missing[name] = "no plain file"
+            continue
         images.append(ImageFile(name=name, path=Path(entry.path), size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns))
     return images, missing
 
 
 def fill_store(
-    store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, strict: bool, progress: Progress
+    store: FrameStore,
+    images: Sequence[ImageFile],
+    *,
+    pool: WorkerPool,
+    strict: bool,
+    progress: Progress,
+    trust_dates: bool = True,
 ) -> FillReport:
     """Bring frames of all images into the store; those that it has from the same files are only checked.
 
@@ -106,6 +119,8 @@ def fill_store(
         Whether a bad image is an error; otherwise it is reported.
     progress
         Told how far the work is.
+    trust_dates
+        Whether a file of the size and date of the one that was decoded is taken for the same unread.
 
     Raises
     ------
@@ -116,7 +131,8 @@ def fill_store(
     """
     store.trim_journal()
     had = [image for image in images if is_stored(store, image)]
-    _note_touched(store, had, pool=pool, progress=progress)
+    doubtful = [image for image in had if not (trust_dates and _is_current(store, image))]
+    _compare_files(store, doubtful, pool=pool, progress=progress)
     had = [image for image in had if _is_current(store, image)]
     store.drop(_find_damaged(store, had, pool=pool, progress=progress))
     wanted = [image for image in images if not _is_current(store, image)]
@@ -138,25 +154,31 @@ def _is_current(store: FrameStore, image: ImageFile) -> bool:
     return record is not None and is_stored(store, image) and record.source_mtime_ns == image.mtime_ns
 
 
-def _note_touched(store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress) -> None:
-    """Keep the frames of files that only their time tells from those that were decoded, as copies are."""
-    touched = [image for image in images if not _is_current(store, image)]
-    if not touched:
+def _compare_files(store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress) -> None:
+    """Keep the frames of files that hold the same bytes as those that were decoded, as copies do; forget the others."""
+    if not images:
         return
-    tasks = [tuple(image.path for image in chunk) for chunk in chunked(touched, 4 * _CHUNK)]
-    with progress.task("Compare images of another date", len(touched)) as advance:
-        for chunk, digests in zip(chunked(touched, 4 * _CHUNK), pool.run(_digest_files, tasks), strict=True):
-            pairs = ((image, digest, store.get(image.name)) for image, digest in zip(chunk, digests, strict=True))
+    tasks = [tuple(image.path for image in chunk) for chunk in chunked(images, 4 * _CHUNK)]
+    with progress.task("Compare images with those decoded", len(images)) as advance:
+        for chunk, digests in zip(chunked(images, 4 * _CHUNK), pool.run(_digest_files, tasks), strict=True):
+            pairs = [(image, digest, store.get(image.name)) for image, digest in zip(chunk, digests, strict=True)]
+            store.drop(image.name for image, digest, record in pairs if record and record.source_xxh3 != digest)
             store.append(
                 replace(record, source_mtime_ns=image.mtime_ns)
                 for image, digest, record in pairs
-                if record is not None and record.source_xxh3 == digest
+                if record and record.source_xxh3 == digest and record.source_mtime_ns != image.mtime_ns
             )
             advance(len(chunk))
 
 
-def _digest_files(paths: tuple[Path, ...]) -> list[int]:
-    return [xxh3_64_intdigest(read_bytes(path)) for path in paths]
+def _digest_files(paths: tuple[Path, ...]) -> list[int | None]:
+    digests: list[int | None] = []
+    for path in paths:
+        try:
+            digests.append(xxh3_64_intdigest(read_bytes(path)))
+        except ImageError:
+            digests.append(None)  # decoding will say why
+    return digests
 
 
 def _find_damaged(

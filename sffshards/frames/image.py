@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sffshards.atomic import storage_errors
-from sffshards.errors import ImageError
+from sffshards.errors import ImageError, StorageError
 from sffshards.records import FRAME_SIDE
 
 __all__ = ["MAX_PIXELS", "MIN_SIDE", "check_image", "decode_image", "read_frame", "resize_frame"]
@@ -33,6 +34,9 @@ _FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP")
 
 _HEAD_BYTES = 4096
 """Where the header of a plain grey JPEG ends before."""
+
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
+"""What the system says of a file that cannot be had, rather than of the disk."""
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
@@ -77,16 +81,14 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
     ImageError
         If the bytes are none, truncated, of another format or mode, or of an unusable size.
     """
-    with suppress(ValueError):
-        if _is_plain(data):
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY")
-            return pixels[..., 0]
-    image = _open(data, where=where)  # Pillow takes longer, and knows more of what is wrong
+    if not _is_plain(data):
+        _open(data, where=where)  # Pillow takes longer, and knows more of what is wrong
     try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+        # Unlike Pillow's decoder, this one takes libjpeg's warnings of damaged data for errors.
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY")
+    except ValueError as error:
         raise ImageError(where, expected="a JPEG that decodes whole", found=str(error).lower(), fix=_FIX) from None
-    return np.asarray(image)
+    return pixels[..., 0]
 
 
 def check_image(path: Path) -> None:
@@ -141,9 +143,11 @@ def _opened(path: Path) -> Iterator[int]:
                 yield descriptor
             finally:
                 os.close(descriptor)
-    except OSError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise ImageError(path, expected=_EXPECTED, found="no such file", fix=_FIX) from None
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _NO_FILE:
+            found = "no such file" if cause.errno == errno.ENOENT else error.found
+            raise ImageError(path, expected=_EXPECTED, found=found, fix=_FIX) from None
         raise
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from sffshards.atomic import storage_errors
-from sffshards.errors import DamageError, FormatError, InputError
+from sffshards.errors import ConflictError, DamageError, FormatError, InputError
 from sffshards.records import FRAME_SIDE
 
 __all__ = ["FRAME_BYTES", "FrameRecord", "FrameStore", "StoreSnapshot"]
@@ -30,6 +31,7 @@ FRAME_BYTES = FRAME_SIDE * FRAME_SIDE
 """Bytes of a frame's pixels."""
 
 _HEADER_LINE = f"sffshards-frames,1,{FRAME_SIDE}"
+_OWN_HEADER = re.compile(rb"\x93NUMPY\x01\x00.*'shape': \(\d+, %d, %d\)" % (FRAME_SIDE, FRAME_SIDE), re.DOTALL)
 _DATA_OFFSET = 128
 """Bytes before the pixels in ``frames.npy``: numpy pads its header to this, with room for the row count to grow."""
 
@@ -195,19 +197,17 @@ class FrameStore:
 
     def _read_journal(self, journal_bytes: int | None) -> tuple[dict[str, FrameRecord], int]:
         """Read all whole lines; a last one that a kill left half-written counts for nothing."""
-        if not (self.journal_path.exists() and self.array_path.exists()):
+        if not self.journal_path.exists():
+            self._require_own_array()
             return {}, 0
         with storage_errors(self.journal_path):
             text = self.journal_path.read_bytes()[:journal_bytes].decode("ascii", errors="replace")
+        self._require_own_journal(text)
+        if not self.array_path.exists():
+            return {}, 0
+        with storage_errors(self.array_path):
             num_stored = max(0, (self.array_path.stat().st_size - _DATA_OFFSET) // FRAME_BYTES)
-        header, _, body = text.partition("\n")
-        if header != _HEADER_LINE and not _HEADER_LINE.startswith(header):
-            raise FormatError(
-                self.journal_path,
-                expected=f"first line {_HEADER_LINE!r}",
-                found=repr(header[:60]),
-                fix=f"delete the folder {self.folder} and build again",
-            )
+        body = text.partition("\n")[2]
         whole = body[: body.rfind("\n") + 1]
         records: dict[str, FrameRecord] = {}
         num_rows = 0
@@ -225,6 +225,31 @@ class FrameStore:
                 records[record.name] = record
                 num_rows = max(num_rows, record.row + 1)
         return records, num_rows
+
+    def _require_own_journal(self, text: str) -> None:
+        """Refuse a journal of another version, or a table of someone else's."""
+        header = text.partition("\n")[0]
+        if header != _HEADER_LINE and not _HEADER_LINE.startswith(header):
+            raise FormatError(
+                self.journal_path,
+                expected=f"the journal of a frame store, with first line {_HEADER_LINE!r}",
+                found=repr(header[:60]),
+                fix="name another folder with --out, or move this file away if you do not need it",
+            )
+
+    def _require_own_array(self) -> None:
+        """Refuse an array that no journal tells of, unless a fill that was killed at once may have left it."""
+        if not self.array_path.exists():
+            return
+        with storage_errors(self.array_path), self.array_path.open("rb") as file:
+            header = file.read(_DATA_OFFSET)
+        if header.strip(b"\0") and not _OWN_HEADER.match(header):
+            raise ConflictError(
+                self.array_path,
+                expected="no file, or the array of a frame store",
+                found="another file",
+                fix="name another folder with --out, or move this file away",
+            )
 
     def trim_journal(self) -> None:
         """Cut a half-written last line off, or all of a journal whose array is gone.

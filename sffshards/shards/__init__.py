@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sffshards.shards.build import BuildReport, build_shards
+    from sffshards.shards.build import BuildReport, build_shards, check_build
     from sffshards.shards.codec import CLIP_SHAPE
     from sffshards.shards.manifest import MANIFEST_NAME, Manifest, find_builds, read_manifest
     from sffshards.shards.prepare import BuildOptions, Estimate, estimate_build
@@ -20,6 +20,7 @@ __all__ = [
     "Estimate",
     "Manifest",
     "build_shards",
+    "check_build",
     "estimate_build",
     "find_builds",
     "open_build",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "build": ("BuildReport", "build_shards"),
+    "build": ("BuildReport", "build_shards", "check_build"),
     "codec": ("CLIP_SHAPE",),
     "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
     "prepare": ("BuildOptions", "Estimate", "estimate_build"),

@@ -7,7 +7,6 @@ last: a folder without one is no data set.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from sffshards.shards.folder import (
     check_folder,
     clear_folder,
     records_folder,
+    remove_state,
     remove_strays,
     remove_temporary,
     state_folder,
@@ -41,10 +41,11 @@ from sffshards.shards.prepare import (
     format_inputs,
     prepare_build,
     read_sequences,
+    tars_bytes,
 )
 from sffshards.shards.writer import ShardTask, read_shard_record, verify_written, write_shard, write_shard_record
 
-__all__ = ["BuildReport", "build_shards"]
+__all__ = ["BuildReport", "build_shards", "check_build"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,16 +109,25 @@ def build_shards(
                 sequences=sequences,
                 lists=lists,
                 store_folder=store_folder,
+                out=out,
+                fresh=force,
                 pool=pool,
                 progress=progress,
             )
             check_folder(out, prepared.inputs, force=force, early=False)
             if force:  # only now that nothing else is in the way of the new one
+                check_room(out, prepared.shard_bytes - tars_bytes(out))
                 clear_folder(out)
             return _build_prepared(out, options, prepared, pool=pool, progress=progress)
         finally:
             if (out / MANIFEST_NAME).is_file():
-                shutil.rmtree(state_folder(out), ignore_errors=True)
+                remove_state(out)
+
+
+def check_build(layout: DataLayout, options: BuildOptions, *, out: Path, force: bool) -> None:
+    """Refuse, before any work, a build whose lists or folder cannot be used; raises as `build_shards`."""
+    _, lists = read_sequences(layout, options.horizon)
+    check_folder(out, format_inputs(options, lists), force=force, early=True)
 
 
 def _build_prepared(
@@ -186,7 +196,8 @@ def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: Worker
         return
     out = missing[0].out
     num_samples = sum(len(task.plan.samples) for task in missing)
-    check_room(out, round(num_samples * prepared.sample_bytes))
+    means = [prepared.sample_bytes[task.plan.kind] for task in missing]
+    check_room(out, round(sum(len(task.plan.samples) * mean for task, mean in zip(missing, means, strict=True))))
     with storage_errors(out):
         (out / MANIFEST_NAME).unlink(missing_ok=True)
     with progress.task("Encode and write shards", num_samples) as advance:

@@ -25,7 +25,7 @@ _Seen = tuple[int, int, str]
 class ShardChecks:
     """Checks the shards of a build, each once for as long as its file stays as it is.
 
-    What was found is remembered in the build's folder, if that can be written, and for this process in any case.
+    What was found is remembered for this process, and in the build's folder when it is saved there.
 
     Parameters
     ----------
@@ -67,9 +67,12 @@ class ShardChecks:
             )
         with self._lock:
             self._seen[shard.name] = (*before, shard.sha256)
+
+    def save(self) -> None:
+        """Remember in the build's folder; one that cannot be written is checked anew by every process."""
+        with self._lock, suppress(StorageError):
             content = {"format_version": _FORMAT_VERSION, "shards": self._seen}
-            with suppress(StorageError):  # a folder that cannot be written is checked anew by every process
-                write_atomic(self._folder / CHECKED_NAME, json.dumps(content).encode("ascii"))
+            write_atomic(self._folder / CHECKED_NAME, json.dumps(content).encode("ascii"))
 
     def _stat(self, shard: Shard) -> tuple[int, int]:
         path = self._folder / shard.name

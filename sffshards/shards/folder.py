@@ -10,21 +10,26 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sffshards.atomic import storage_errors, write_atomic
 from sffshards.errors import ConflictError
+from sffshards.locks import LOCK_NAME
 from sffshards.records import Kind, Part
 from sffshards.shards.card import CARD_NAME
+from sffshards.shards.checks import CHECKED_NAME
 from sffshards.shards.index import INDEX_NAME
 from sffshards.shards.manifest import MANIFEST_NAME, BuildInputs, read_manifest
 
 __all__ = [
     "check_folder",
     "clear_folder",
+    "own_tars",
     "records_folder",
+    "remove_state",
     "remove_strays",
     "remove_temporary",
     "state_folder",
@@ -35,6 +40,9 @@ _STATE = ".build"
 _INPUTS = "inputs.json"
 _RECORDS = "records"
 _TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
+_TEMPORARY = re.compile(
+    rf"\.({_TAR.pattern}|{'|'.join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME)))})\.[0-9]+\.tmp"
+)
 
 
 def state_folder(out: Path) -> Path:
@@ -58,7 +66,7 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
         return
     with storage_errors(out):
         names = set(os.listdir(out))
-    if names and not _holds_a_build(out):
+    if names - {_STATE} and not _holds_a_build(out):
         raise ConflictError(
             out,
             expected="an empty folder, or one of a build",
@@ -82,18 +90,18 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
 
 def _holds_a_build(out: Path) -> bool:
     """Say whether a folder's files are a build's: a manifest of another kind does not make one."""
-    if (out / _STATE).is_dir():
+    if _read_state(out) is not None:
         return True
     try:
         content = json.loads((out / MANIFEST_NAME).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         content = None  # damaged, perhaps: its tars tell
     if isinstance(content, dict) and {"format_version", "groups", "shards"} <= set(content):
         return True
-    return (out / INDEX_NAME).is_file() and any(True for _ in _own_tars(out))
+    return (out / INDEX_NAME).is_file() and any(True for _ in own_tars(out))
 
 
-def _own_tars(out: Path) -> Iterator[Path]:
+def own_tars(out: Path) -> Iterator[Path]:
     """Give the tars in a folder that are named as a build's are."""
     for part in Part:
         for path in (out / part).glob("*.tar"):
@@ -110,14 +118,18 @@ def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]
 
 def _read_inputs(out: Path) -> dict[str, Any] | None:
     """Read the inputs of the build that a folder holds, whole or begun; None where none can be told."""
-    path = out / _STATE / _INPUTS
     if (out / MANIFEST_NAME).is_file():
         return _plain(read_manifest(out / MANIFEST_NAME).inputs)
+    return _read_state(out)
+
+
+def _read_state(out: Path) -> dict[str, Any] | None:
+    """Read the inputs of the build that is under way in a folder; None where there are none of ours."""
     try:
-        inputs = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        inputs = json.loads((out / _STATE / _INPUTS).read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
-    return inputs if isinstance(inputs, dict) else None
+    return inputs if isinstance(inputs, dict) and {"program_version", "horizon", "codec"} <= set(inputs) else None
 
 
 def _plain(inputs: BuildInputs) -> dict[str, Any]:
@@ -133,9 +145,9 @@ def _format_inputs(inputs: BuildInputs) -> bytes:
 def clear_folder(out: Path) -> None:
     """Remove a build, its manifest first, and nothing that is not of one."""
     with storage_errors(out):
-        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, f"{_STATE}/{_INPUTS}"):
+        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, f"{_STATE}/{_INPUTS}"):
             (out / name).unlink(missing_ok=True)
-        for path in _own_tars(out):
+        for path in own_tars(out):
             path.unlink()
         shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
 
@@ -145,12 +157,23 @@ def remove_temporary(out: Path) -> None:
     with storage_errors(out):
         for folder in (out, *(out / part for part in Part)):
             for path in folder.glob(".*.tmp"):
-                path.unlink()
+                if _TEMPORARY.fullmatch(path.name):
+                    path.unlink()
+
+
+def remove_state(out: Path) -> None:
+    """Remove what an unfinished build kept, and nothing else; the folder's lock stays until it is let go."""
+    shutil.rmtree(records_folder(out), ignore_errors=True)
+    for name in (_INPUTS, LOCK_NAME):
+        with suppress(OSError):
+            (state_folder(out) / name).unlink()
+    with suppress(OSError):  # it holds something else
+        state_folder(out).rmdir()
 
 
 def remove_strays(out: Path, names: set[str]) -> None:
     """Remove tars named as a build's that are not of this one."""
     with storage_errors(out):
-        for path in _own_tars(out):
+        for path in own_tars(out):
             if f"{path.parent.name}/{path.name}" not in names:
                 path.unlink()

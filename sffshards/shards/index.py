@@ -72,11 +72,17 @@ def read_index(path: Path) -> Index:
     StorageError
         If the system refuses to read it.
     """
+    if not path.is_file():
+        raise _damage(path, "no such file")
     with storage_errors(path):
         try:
             rows: Index = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  what numpy raises on a damaged header is not documented
             raise _damage(path, f"a file that numpy does not read ({error})") from None
+    if not isinstance(rows, np.ndarray):
+        raise _damage(path, "an archive")
     if rows.dtype != INDEX_DTYPE or rows.ndim != 1:
         raise _damage(path, f"an array of {rows.ndim} dimensions and {rows.dtype}")
     return rows

@@ -154,7 +154,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         content = json.loads(read_text(path))
         version = content["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise _damage(path, "JSON that is not one") from None
@@ -169,9 +169,12 @@ def read_manifest(path: Path) -> Manifest:
     if stated != hashlib.sha256(_canonical(content)).hexdigest():
         raise _damage(path, "content that does not match the manifest's own checksum")
     try:
-        return _from_json(content)
+        manifest = _from_json(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damage(path, f"a field that is missing or wrong ({error})") from None
+    if path.read_bytes() != manifest.to_bytes():
+        raise _damage(path, "the same content in other bytes")
+    return manifest
 
 
 def find_builds(place: Path) -> list[Path]:
@@ -184,7 +187,7 @@ def find_builds(place: Path) -> list[Path]:
     """
     if (place / MANIFEST_NAME).is_file():
         return [place]
-    found = sorted(path.parent for path in place.glob(f"*/{MANIFEST_NAME}")) if place.is_dir() else []
+    found = sorted(path.parent for path in place.glob(f"*/{MANIFEST_NAME}") if _may_be_ours(path))
     if not found:
         raise InputError(
             place,
@@ -193,6 +196,15 @@ def find_builds(place: Path) -> list[Path]:
             fix="make one with `sffshards build`, or name its folder",
         )
     return found
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Say whether a manifest is a build's, even a damaged one, rather than a web page's."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return True
+    return isinstance(content, dict) and bool({"format_version", "groups", "shards"} & set(content))
 
 
 def build_sets(horizon: Horizon) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from xxhash import xxh3_64_intdigest
@@ -34,10 +34,13 @@ class ShardPlan:
     name: str
     """Path in the build, such as ``TrainVal0/base-00000.tar``."""
     group: str
+    kind: Kind
     samples: tuple[Sample, ...]
 
 
-def plan_shards(sequences: Iterable[Sequence], *, sample_bytes: float, shard_bytes: int, seed: int) -> list[ShardPlan]:
+def plan_shards(
+    sequences: Iterable[Sequence], *, sample_bytes: Mapping[Kind, float], shard_bytes: int, seed: int
+) -> list[ShardPlan]:
     """Deal the samples of all groups over shards.
 
     A group's samples, sorted by class, HARP, time and view, are dealt in turn to its shards, so that numbers by class,
@@ -49,7 +52,7 @@ def plan_shards(sequences: Iterable[Sequence], *, sample_bytes: float, shard_byt
     sequences
         The sequences of all parts.
     sample_bytes
-        Bytes that a sample takes in a tar, on average.
+        Bytes that a sample of each kind takes in a tar, on average.
     shard_bytes
         Size of a shard aimed at.
     seed
@@ -67,11 +70,11 @@ def plan_shards(sequences: Iterable[Sequence], *, sample_bytes: float, shard_byt
     for part in Part:
         for kind in Kind:
             samples = _list_samples(of_part[part], kind)
-            num_shards = min(len(samples), max(1, round(len(samples) * sample_bytes / shard_bytes)))
+            num_shards = min(len(samples), max(1, round(len(samples) * sample_bytes[kind] / shard_bytes)))
             group = format_group(part, kind)
             for number in range(num_shards):
                 dealt = sorted(samples[number::num_shards], key=lambda s: _shuffle_key(s, seed))
-                plans.append(ShardPlan(name=f"{group}-{number:05d}.tar", group=group, samples=tuple(dealt)))
+                plans.append(ShardPlan(name=f"{group}-{number:05d}.tar", group=group, kind=kind, samples=tuple(dealt)))
     return plans
 
 

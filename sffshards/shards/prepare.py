@@ -23,10 +23,11 @@ from sffshards.locks import folder_lock
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import WorkerPool
 from sffshards.progress import Progress
-from sffshards.records import CodecName, FrameId, Horizon, Kind, Part, View
+from sffshards.records import NUM_FRAMES, CodecName, FrameId, Horizon, Kind, Part, View
 from sffshards.records import Sequence as FrameSequence
 from sffshards.sequences import build_sequences
 from sffshards.shards.codec import get_codec
+from sffshards.shards.folder import check_folder, own_tars
 from sffshards.shards.manifest import BuildInputs, SourceList
 from sffshards.shards.plan import Sample
 from sffshards.shards.writer import sample_size_bytes
@@ -76,11 +77,17 @@ class Prepared:
     inputs: BuildInputs
     sequences: list[FrameSequence]
     num_skipped_sequences: int
-    sample_bytes: float
+    sample_bytes: dict[Kind, float]
+    """Mean size of a sample in a tar."""
     num_decoded: int
     """Images decoded now; the others were in the frame store."""
     store: StoreSnapshot
     """The frames that the build is made from."""
+
+    @property
+    def shard_bytes(self) -> int:
+        """Bytes that all shards will take, by the means."""
+        return round(sum(n * self.sample_bytes[kind] for kind, n in _count_samples(self.sequences).items()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,10 +152,29 @@ def prepare_build(
     sequences: list[FrameSequence],
     lists: dict[Part, SourceList],
     store_folder: Path,
+    out: Path,
+    fresh: bool,
     pool: WorkerPool,
     progress: Progress,
 ) -> Prepared:
     """Bring all frames into the store and say exactly what the build will be made from.
+
+    Parameters
+    ----------
+    layout, options
+        What to build from, and how.
+    sequences, lists
+        As `read_sequences` gives them.
+    store_folder
+        Folder of the frame store.
+    out
+        Folder of the build, whose disk must have room.
+    fresh
+        Whether nothing is to be taken from earlier runs unread: every image is compared with the one that was decoded.
+    pool
+        Runs the work.
+    progress
+        Told how far the work is.
 
     Raises
     ------
@@ -164,8 +190,19 @@ def prepare_build(
     _check_skipped(layout.images, bad, len(names), options)
     with folder_lock(store_folder, progress=progress, wait=True):
         store = FrameStore(store_folder)
-        check_room(store_folder, sum(not is_stored(store, image) for image in images) * FRAME_BYTES)
-        report = fill_store(store, images, pool=pool, strict=not options.skip_bad_images, progress=progress)
+        num_new = sum(not is_stored(store, image) for image in images)
+        if num_new and not tars_bytes(out):  # a first run: what is missing later is known now
+            counts, means = _count_samples(sequences), _means_from_images(layout, sequences, options.codec)
+            check_room(out, num_new * FRAME_BYTES + round(sum(counts[kind] * means[kind] for kind in Kind)))
+        check_room(store_folder, num_new * FRAME_BYTES)
+        report = fill_store(
+            store,
+            images,
+            pool=pool,
+            strict=not options.skip_bad_images,
+            progress=progress,
+            trust_dates=not fresh,
+        )
         snapshot = store.snapshot()
     bad |= report.bad
     _check_skipped(layout.images, bad, len(names), options)
@@ -186,15 +223,18 @@ def prepare_build(
     )
 
 
-def estimate_build(layout: DataLayout, options: BuildOptions, *, store_folder: Path, out: Path) -> Estimate:
+def estimate_build(
+    layout: DataLayout, options: BuildOptions, *, store_folder: Path, out: Path, force: bool = False
+) -> Estimate:
     """Say what a build would read, write and need, without writing anything.
 
     Raises
     ------
-    InputError
-        As `prepare_build`, as far as it shows before the images are read.
+    InputError, ConflictError
+        As the build itself, as far as it shows before the images are read.
     """
-    sequences, _ = read_sequences(layout, options.horizon)
+    sequences, lists = read_sequences(layout, options.horizon)
+    check_folder(out, format_inputs(options, lists), force=force, early=True)
     names = _frame_names(sequences)
     images, missing = find_images(layout.images, names)
     if missing and not options.skip_bad_images:
@@ -203,17 +243,14 @@ def estimate_build(layout: DataLayout, options: BuildOptions, *, store_folder: P
     sequences = _without(sequences, missing)
     store = FrameStore(store_folder)
     num_new = sum(not is_stored(store, image) for image in images)
-    num_positive = sum(sequence.label for sequence in sequences)
-    counts = {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
-    mean = _mean_sample_bytes(
-        sequences, options.codec, read=lambda name: read_frame(layout.images / f"{name}{IMAGE_SUFFIX}")
-    )
+    counts = _count_samples(sequences)
+    means = _means_from_images(layout, sequences, options.codec)
     return Estimate(
         num_images=len(images),
         num_new_frames=num_new,
         num_samples=counts,
-        num_positive=num_positive,
-        shard_bytes=round(mean * sum(counts.values())),
+        num_positive=sum(sequence.label for sequence in sequences),
+        shard_bytes=round(sum(counts[kind] * means[kind] for kind in Kind)),
         store_bytes=num_new * FRAME_BYTES,
         free_bytes=free_bytes(out),
     )
@@ -232,8 +269,8 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     if needed_bytes > free:
         raise StorageError(
             folder,
-            expected=f"{needed_bytes / 1e9:.2f} GB of free space",
-            found=f"{free / 1e9:.2f} GB",
+            expected=f"{needed_bytes / 1e6:,.1f} MB of free space",
+            found=f"{free / 1e6:,.1f} MB",
             fix="free some space, or name a folder on another disk with --out",
         )
 
@@ -258,6 +295,12 @@ def _check_skipped(folder: Path, bad: dict[str, str], num_images: int, options: 
         )
 
 
+def tars_bytes(out: Path) -> int:
+    """Give the bytes of the tars that lie in a build's folder."""
+    with storage_errors(out):
+        return sum(path.stat().st_size for path in own_tars(out))
+
+
 def _frame_names(sequences: Sequence[FrameSequence]) -> list[str]:
     """Name every frame that a sequence shows, once, sorted."""
     frames: set[FrameId] = set()
@@ -266,8 +309,21 @@ def _frame_names(sequences: Sequence[FrameSequence]) -> list[str]:
     return sorted(format_frame_name(frame) for frame in frames)
 
 
-def _mean_sample_bytes(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> float:
-    """Encode some sequences, evenly spread, and give the mean size that a sample takes in a tar."""
+def _mean_sample_bytes(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> dict[Kind, float]:
+    """Encode some sequences, evenly spread, and give the mean size that a sample of each kind takes in a tar.
+
+    The further views are of positives only, whose strong fields take more than quiet Sun.
+    """
+    positive = [sequence for sequence in sequences if sequence.label]
+    base = _probe(sequences, codec, read=read)
+    return {Kind.BASE: base, Kind.OVER: _probe(positive, codec, read=read) if positive else base}
+
+
+def _means_from_images(layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName) -> dict[Kind, float]:
+    return _mean_sample_bytes(sequences, codec, read=lambda name: read_frame(layout.images / f"{name}{IMAGE_SUFFIX}"))
+
+
+def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> float:
     step = max(1, len(sequences) // _NUM_PROBED)
     sizes = []
     for sequence in sequences[::step][:_NUM_PROBED]:
@@ -277,7 +333,12 @@ def _mean_sample_bytes(sequences: Sequence[FrameSequence], codec: CodecName, *, 
             continue
         payload = get_codec(codec).encode(np.stack([frames[frame] for frame in sequence.frames]))
         sizes.append(sample_size_bytes(payload, Sample(sequence=sequence, view=View.NF)))
-    return sum(sizes) / len(sizes) if sizes else float(FRAME_BYTES)
+    return sum(sizes) / len(sizes) if sizes else float(NUM_FRAMES * FRAME_BYTES)
+
+
+def _count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
+    num_positive = sum(sequence.label for sequence in sequences)
+    return {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
 
 
 def _with_images(inputs: BuildInputs, store: FrameStore, names: Sequence[str], bad: dict[str, str]) -> BuildInputs:

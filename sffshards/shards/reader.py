@@ -158,8 +158,11 @@ class Build:
             progress.task("Check shards, once", len(unknown)) as advance,
             ThreadPoolExecutor(_CHECKING_THREADS, thread_name_prefix="check") as pool,
         ):
-            for _ in pool.map(self._checks.require, unknown):
-                advance(1)
+            try:
+                for _ in pool.map(self._checks.require, unknown):
+                    advance(1)
+            finally:
+                self._checks.save()
 
     def close(self) -> None:
         """Let go of all files."""
@@ -190,7 +193,10 @@ class Build:
             raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
 
     def _open_shard(self, number: int) -> int:
-        self._checks.require(self.manifest.shards[number])
+        shard = self.manifest.shards[number]
+        if not self._checks.is_known(shard):
+            self._checks.require(shard)
+            self._checks.save()
         return os.open(self._path(number), os.O_RDONLY)
 
     def _path(self, number: int) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, ImageError, SffshardsError
 from sffshards.frames import read_frame
 from sffshards.hashing import hash_file
@@ -18,6 +19,7 @@ from sffshards.parallel import chunked, run_tasks
 from sffshards.progress import Progress
 from sffshards.records import Kind, Part, View
 from sffshards.records import Sequence as FrameSequence
+from sffshards.shards.card import CARD_NAME, format_card
 from sffshards.shards.codec import Codec, get_codec
 from sffshards.shards.index import VIEWS
 from sffshards.shards.manifest import Shard
@@ -65,7 +67,7 @@ def verify_build(folder: Path, *, workers: int, progress: Progress) -> list[Sffs
     """
     with open_build(folder) as build:
         checks = [_ShardCheck(folder=folder, shard=shard) for shard in build.manifest.shards]
-        problems = [*_find_strays(build)]
+        problems = [*_find_strays(build), *_check_card(build)]
     with progress.task("Verify shards", len(checks)) as advance:
         for problem in run_tasks(_check_shard, checks, workers=workers):
             problems += [problem] if problem else []
@@ -124,12 +126,25 @@ def _check_shard(check: _ShardCheck) -> SffshardsError | None:
 def _find_strays(build: Build) -> Iterator[SffshardsError]:
     """Name tars that a pattern such as ``base-*.tar`` would read though the manifest does not know them."""
     known = {shard.name for shard in build.manifest.shards}
-    for part in Part:
-        for path in sorted((build.folder / part).glob("*.tar")):
-            if f"{part}/{path.name}" not in known:
+    for folder in (build.folder, *(build.folder / part for part in Part)):
+        for path in sorted(folder.glob("*.tar")):
+            if path.relative_to(build.folder).as_posix() not in known:
                 yield DamageError(
                     path, expected="only shards that the manifest names", found="another tar", fix="move it away"
                 )
+
+
+def _check_card(build: Build) -> Iterator[SffshardsError]:
+    path = build.folder / CARD_NAME
+    with storage_errors(path):
+        found = path.read_bytes() if path.is_file() else None
+    if found != format_card(build.manifest):
+        yield DamageError(
+            path,
+            expected="the dataset card as it was written",
+            found="none" if found is None else "other bytes",
+            fix="remove it and run `sffshards build` again",
+        )
 
 
 def _match_samples(

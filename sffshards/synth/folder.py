@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sffshards.atomic import read_text, write_atomic
 from sffshards.errors import ConflictError
-from sffshards.layout import IMAGE_FOLDER
+from sffshards.layout import IMAGE_FOLDER, PUBLISHED_ROOT
 from sffshards.locks import folder_lock
 from sffshards.progress import Progress
 
@@ -92,11 +92,11 @@ def _check(out: Path, origin: Origin, precious: tuple[Path, ...]) -> None:
 
 
 def _images(out: Path) -> Iterator[Path]:
-    folder = out / IMAGE_FOLDER
-    if folder.exists() and not folder.is_dir():
-        yield folder
-    elif folder.is_dir():
-        yield from (path for path in folder.iterdir() if not path.name.startswith("."))
+    for folder in (out / IMAGE_FOLDER, out / PUBLISHED_ROOT / IMAGE_FOLDER):  # the first would hide the second
+        if folder.exists() and not folder.is_dir():
+            yield folder
+        elif folder.is_dir():
+            yield from (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _on_one_line(text: str) -> str:
