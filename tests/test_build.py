@@ -184,7 +184,7 @@ def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, m
 
 def test_a_full_disk_is_known_before_anything_is_written(data, tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
-    monkeypatch.setattr("sffshards.shards.prepare.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("sffshards.shards.room.shutil.disk_usage", lambda _: usage)
     with pytest.raises(StorageError, match="MB of free space"):
         build(data, tmp_path / "out" / "48h")
     assert not list((tmp_path / "out").rglob("*.npy"))
@@ -249,7 +249,7 @@ def test_a_folder_named_as_our_state_does_not_make_a_folder_ours(data, tmp_path)
 def test_force_asks_for_room_before_it_clears(data, tmp_path, monkeypatch, reference):
     folder = tmp_path / "out" / "48h"
     build(data, folder)
-    monkeypatch.setattr("sffshards.shards.prepare.free_bytes", lambda _: 1_000_000)
+    monkeypatch.setattr("sffshards.shards.room.free_bytes", lambda _: 1_000_000)
     with pytest.raises(StorageError, match=r"expected .* MB of free space, found 1\.0 MB"):
         build(data, folder, options(CodecName.NPY), force=True)
     left = {name: digest for name, digest in digest_tree(folder).items() if not name.startswith(".build")}
@@ -257,7 +257,7 @@ def test_force_asks_for_room_before_it_clears(data, tmp_path, monkeypatch, refer
 
 
 def test_room_is_asked_for_before_images_are_decoded(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("sffshards.shards.prepare.free_bytes", lambda _: 3_000_000)
+    monkeypatch.setattr("sffshards.shards.room.free_bytes", lambda _: 3_000_000)
     with pytest.raises(StorageError, match="MB of free space"):
         build(data, tmp_path / "out" / "48h")
     assert not (tmp_path / "out" / "frames" / "frames.npy").exists()
@@ -347,7 +347,7 @@ def test_no_room_leaves_the_build_that_is_there(data, tmp_path, monkeypatch):
     folder = tmp_path / "out" / "48h"
     build(data, folder)
     (folder / "Test" / "base-00000.tar").write_bytes(b"damaged")
-    monkeypatch.setattr("sffshards.shards.prepare.free_bytes", lambda _: 0)
+    monkeypatch.setattr("sffshards.shards.room.free_bytes", lambda _: 0)
     with pytest.raises(StorageError, match=r"found 0\.0 MB"):
         build(data, folder)
     assert (folder / "manifest.json").is_file()

@@ -37,12 +37,11 @@ from sffshards.shards.plan import ShardPlan, plan_shards
 from sffshards.shards.prepare import (
     BuildOptions,
     Prepared,
-    check_room,
     format_inputs,
     prepare_build,
     read_sequences,
-    tars_bytes,
 )
+from sffshards.shards.room import check_room, tars_bytes
 from sffshards.shards.writer import ShardTask, read_shard_record, verify_written, write_shard, write_shard_record
 
 __all__ = ["BuildReport", "build_shards", "check_build"]

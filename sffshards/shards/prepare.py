@@ -1,20 +1,15 @@
-"""Before shards are written: lists to sequences, images to the frame store, and what it all will take."""
+"""Before shards are written: lists to sequences, and images to the frame store."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sffshards import __version__
-from sffshards.atomic import storage_errors
-from sffshards.errors import ImageError, InputError, StorageError
-from sffshards.frames import FrameStore, StoreSnapshot, fill_store, find_images, is_stored, read_frame
+from sffshards.errors import ImageError, InputError
+from sffshards.frames import FrameStore, StoreSnapshot, fill_store, find_images, is_stored
 from sffshards.frames.store import FRAME_BYTES
 from sffshards.hashing import hash_file
 from sffshards.labels import read_parts
@@ -23,31 +18,30 @@ from sffshards.locks import folder_lock
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import WorkerPool
 from sffshards.progress import Progress
-from sffshards.records import NUM_FRAMES, CodecName, FrameId, Horizon, Kind, Part, View
+from sffshards.records import CodecName, FrameId, Horizon, Kind, Part
 from sffshards.records import Sequence as FrameSequence
 from sffshards.sequences import build_sequences
 from sffshards.shards.codec import get_codec
-from sffshards.shards.folder import check_folder, own_tars
+from sffshards.shards.folder import check_folder
 from sffshards.shards.manifest import BuildInputs, SourceList
-from sffshards.shards.plan import Sample
-from sffshards.shards.writer import sample_size_bytes
+from sffshards.shards.room import (
+    check_room,
+    count_samples,
+    free_bytes,
+    mean_sample_bytes,
+    means_from_images,
+    tars_bytes,
+)
 
 __all__ = [
     "BuildOptions",
     "Estimate",
     "Prepared",
-    "check_room",
     "estimate_build",
     "format_inputs",
     "prepare_build",
     "read_sequences",
 ]
-
-_NUM_PROBED = 48
-"""Sequences encoded to learn how large a sample is: the mean of so many is within some 5 % of all."""
-
-ReadFrame = Callable[[str], NDArray[np.uint8]]
-"""Gives the frame of a name, uint8 of shape (224, 224)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +81,7 @@ class Prepared:
     @property
     def shard_bytes(self) -> int:
         """Bytes that all shards will take, by the means."""
-        return round(sum(n * self.sample_bytes[kind] for kind, n in _count_samples(self.sequences).items()))
+        return round(sum(n * self.sample_bytes[kind] for kind, n in count_samples(self.sequences).items()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +186,7 @@ def prepare_build(
         store = FrameStore(store_folder)
         num_new = sum(not is_stored(store, image) for image in images)
         if num_new and not tars_bytes(out):  # a first run: what is missing later is known now
-            counts, means = _count_samples(sequences), _means_from_images(layout, sequences, options.codec)
+            counts, means = count_samples(sequences), means_from_images(layout, sequences, options.codec)
             check_room(out, num_new * FRAME_BYTES + round(sum(counts[kind] * means[kind] for kind in Kind)))
         check_room(store_folder, num_new * FRAME_BYTES)
         report = fill_store(
@@ -211,7 +205,7 @@ def prepare_build(
         raise InputError(
             layout.images, expected="a sequence whose images can be used", found="none", fix="check the images"
         )
-    sample_bytes = _mean_sample_bytes(kept, options.codec, read=lambda name: store.read([name])[0])
+    sample_bytes = mean_sample_bytes(kept, options.codec, read=lambda name: store.read([name])[0])
     store.close()
     return Prepared(
         inputs=_with_images(format_inputs(options, lists), store, [n for n in names if n not in bad], bad),
@@ -243,8 +237,8 @@ def estimate_build(
     sequences = _without(sequences, missing)
     store = FrameStore(store_folder)
     num_new = sum(not is_stored(store, image) for image in images)
-    counts = _count_samples(sequences)
-    means = _means_from_images(layout, sequences, options.codec)
+    counts = count_samples(sequences)
+    means = means_from_images(layout, sequences, options.codec)
     return Estimate(
         num_images=len(images),
         num_new_frames=num_new,
@@ -254,25 +248,6 @@ def estimate_build(
         store_bytes=num_new * FRAME_BYTES,
         free_bytes=free_bytes(out),
     )
-
-
-def free_bytes(folder: Path) -> int:
-    """Give the free space of the disk that a folder, which need not exist yet, lies on."""
-    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    with storage_errors(place):
-        return shutil.disk_usage(place).free
-
-
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise `StorageError` where the disk that a folder lies on lacks room."""
-    free = free_bytes(folder)
-    if needed_bytes > free:
-        raise StorageError(
-            folder,
-            expected=f"{needed_bytes / 1e6:,.1f} MB of free space",
-            found=f"{free / 1e6:,.1f} MB",
-            fix="free some space, or name a folder on another disk with --out",
-        )
 
 
 def _without(sequences: list[FrameSequence], bad: dict[str, str]) -> list[FrameSequence]:
@@ -295,50 +270,12 @@ def _check_skipped(folder: Path, bad: dict[str, str], num_images: int, options: 
         )
 
 
-def tars_bytes(out: Path) -> int:
-    """Give the bytes of the tars that lie in a build's folder."""
-    with storage_errors(out):
-        return sum(path.stat().st_size for path in own_tars(out))
-
-
 def _frame_names(sequences: Sequence[FrameSequence]) -> list[str]:
     """Name every frame that a sequence shows, once, sorted."""
     frames: set[FrameId] = set()
     for sequence in sequences:
         frames.update(sequence.frames)
     return sorted(format_frame_name(frame) for frame in frames)
-
-
-def _mean_sample_bytes(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> dict[Kind, float]:
-    """Encode some sequences, evenly spread, and give the mean size that a sample of each kind takes in a tar.
-
-    The further views are of positives only, whose strong fields take more than quiet Sun.
-    """
-    positive = [sequence for sequence in sequences if sequence.label]
-    base = _probe(sequences, codec, read=read)
-    return {Kind.BASE: base, Kind.OVER: _probe(positive, codec, read=read) if positive else base}
-
-
-def _means_from_images(layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName) -> dict[Kind, float]:
-    return _mean_sample_bytes(sequences, codec, read=lambda name: read_frame(layout.images / f"{name}{IMAGE_SUFFIX}"))
-
-
-def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> float:
-    step = max(1, len(sequences) // _NUM_PROBED)
-    sizes = []
-    for sequence in sequences[::step][:_NUM_PROBED]:
-        try:
-            frames = {frame: read(format_frame_name(frame)) for frame in set(sequence.frames)}
-        except ImageError:
-            continue
-        payload = get_codec(codec).encode(np.stack([frames[frame] for frame in sequence.frames]))
-        sizes.append(sample_size_bytes(payload, Sample(sequence=sequence, view=View.NF)))
-    return sum(sizes) / len(sizes) if sizes else float(NUM_FRAMES * FRAME_BYTES)
-
-
-def _count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
-    num_positive = sum(sequence.label for sequence in sequences)
-    return {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
 
 
 def _with_images(inputs: BuildInputs, store: FrameStore, names: Sequence[str], bad: dict[str, str]) -> BuildInputs:
