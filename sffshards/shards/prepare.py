@@ -31,6 +31,7 @@ from sffshards.shards.room import (
     mean_sample_bytes,
     means_from_images,
     tars_bytes,
+    total_bytes,
 )
 
 __all__ = [
@@ -42,6 +43,10 @@ __all__ = [
     "prepare_build",
     "read_sequences",
 ]
+
+
+_NUM_PROBED_FIRST = 8
+"""Sequences encoded to see early, within some tenths, whether a disk has room; the plan of shards takes more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +86,7 @@ class Prepared:
     @property
     def shard_bytes(self) -> int:
         """Bytes that all shards will take, by the means."""
-        return round(sum(n * self.sample_bytes[kind] for kind, n in count_samples(self.sequences).items()))
+        return total_bytes(self.sequences, self.sample_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,8 +191,8 @@ def prepare_build(
         store = FrameStore(store_folder)
         num_new = sum(not is_stored(store, image) for image in images)
         if num_new and not tars_bytes(out):  # a first run: what is missing later is known now
-            counts, means = count_samples(sequences), means_from_images(layout, sequences, options.codec)
-            check_room(out, num_new * FRAME_BYTES + round(sum(counts[kind] * means[kind] for kind in Kind)))
+            means = means_from_images(layout, sequences, options.codec, num_probed=_NUM_PROBED_FIRST)
+            check_room(out, num_new * FRAME_BYTES + total_bytes(sequences, means))
         check_room(store_folder, num_new * FRAME_BYTES)
         report = fill_store(
             store,
@@ -244,7 +249,7 @@ def estimate_build(
         num_new_frames=num_new,
         num_samples=counts,
         num_positive=sum(sequence.label for sequence in sequences),
-        shard_bytes=round(sum(counts[kind] * means[kind] for kind in Kind)),
+        shard_bytes=total_bytes(sequences, means),
         store_bytes=num_new * FRAME_BYTES,
         free_bytes=free_bytes(out),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,17 @@ from sffshards.shards.folder import own_tars
 from sffshards.shards.plan import Sample
 from sffshards.shards.writer import sample_size_bytes
 
-__all__ = ["check_room", "count_samples", "free_bytes", "mean_sample_bytes", "means_from_images", "tars_bytes"]
+__all__ = [
+    "check_room",
+    "count_samples",
+    "free_bytes",
+    "mean_sample_bytes",
+    "means_from_images",
+    "tars_bytes",
+    "total_bytes",
+]
 
-_NUM_PROBED = 48
+NUM_PROBED = 48
 """Sequences encoded to learn how large a sample is: the mean of so many is within some 5 % of all."""
 
 ReadFrame = Callable[[str], NDArray[np.uint8]]
@@ -37,19 +45,32 @@ def count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
     return {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
 
 
-def mean_sample_bytes(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> dict[Kind, float]:
+def mean_sample_bytes(
+    sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame, num_probed: int = NUM_PROBED
+) -> dict[Kind, float]:
     """Encode some sequences, evenly spread, and give the mean size that a sample of each kind takes in a tar.
 
     The further views are of positives only, whose strong fields take more than quiet Sun.
     """
     positive = [sequence for sequence in sequences if sequence.label]
-    base = _probe(sequences, codec, read=read)
-    return {Kind.BASE: base, Kind.OVER: _probe(positive, codec, read=read) if positive else base}
+    base = _probe(sequences, codec, read=read, num_probed=num_probed)
+    over = _probe(positive, codec, read=read, num_probed=num_probed) if positive else base
+    return {Kind.BASE: base, Kind.OVER: over}
 
 
-def means_from_images(layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName) -> dict[Kind, float]:
+def means_from_images(
+    layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName, *, num_probed: int = NUM_PROBED
+) -> dict[Kind, float]:
     """Give the means as `mean_sample_bytes` does, before there is a frame store."""
-    return mean_sample_bytes(sequences, codec, read=lambda name: read_frame(layout.images / f"{name}{IMAGE_SUFFIX}"))
+    folder = layout.images
+    return mean_sample_bytes(
+        sequences, codec, read=lambda name: read_frame(folder / f"{name}{IMAGE_SUFFIX}"), num_probed=num_probed
+    )
+
+
+def total_bytes(sequences: Sequence[FrameSequence], means: Mapping[Kind, float]) -> int:
+    """Give the bytes that all samples of sequences take in tars, by the means."""
+    return round(sum(number * means[kind] for kind, number in count_samples(sequences).items()))
 
 
 def free_bytes(folder: Path) -> int:
@@ -77,10 +98,10 @@ def tars_bytes(out: Path) -> int:
         return sum(path.stat().st_size for path in own_tars(out))
 
 
-def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame) -> float:
-    step = max(1, len(sequences) // _NUM_PROBED)
+def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame, num_probed: int) -> float:
+    step = max(1, len(sequences) // num_probed)
     sizes = []
-    for sequence in sequences[::step][:_NUM_PROBED]:
+    for sequence in sequences[::step][:num_probed]:
         try:
             frames = {frame: read(format_frame_name(frame)) for frame in set(sequence.frames)}
         except ImageError:
