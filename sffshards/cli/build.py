@@ -89,12 +89,13 @@ def build(
         )
         for chosen in ([horizon] if horizon else layout.lists)
     ]
-    for options in builds:
-        if dry_run:
+    if dry_run:
+        for options in builds:
             _estimate(layout, options, out=out, force=force, as_json=as_json)
-        else:
-            check_build(layout, options, out=out / options.horizon, force=force)
-    for options in [] if dry_run else builds:
+        return
+    for options in builds[1:]:  # the first looks for itself before it begins
+        check_build(layout, options, out=out / options.horizon, force=force)
+    for options in builds:
         _build(layout, options, out=out, workers=count_workers(workers), force=force, as_json=as_json)
 
 

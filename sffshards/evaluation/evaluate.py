@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 from sffshards.errors import ConflictError, InputError
@@ -16,9 +15,6 @@ from sffshards.shards import Build, open_build
 from sffshards.training import FoldRecord, find_folds, read_record
 
 __all__ = ["evaluate_run"]
-
-_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "devices", "batch_size", "accelerator"}
-"""Options that folds of a run may differ in."""
 
 
 def evaluate_run(
@@ -95,21 +91,14 @@ def _read_records(run: Path, folds: Iterable[int] | None) -> dict[Path, FoldReco
 def _check_alike(records: dict[Path, FoldRecord]) -> None:
     """Refuse to average over folds that were not trained in the same way."""
     first, *others = records
-    options = _comparable(records[first])
     for folder in others:
-        theirs = _comparable(records[folder])
-        different = [name for name in options if name not in _OF_NO_CONSEQUENCE and theirs[name] != options[name]]
-        if different:
+        for name, (expected, found) in records[first].options.differences(records[folder].options).items():
             raise ConflictError(
                 folder,
-                expected=f"a fold trained as {first.name} was, with {different[0]} {options[different[0]]}",
-                found=f"{different[0]} {theirs[different[0]]}",
+                expected=f"a fold trained as {first.name} was, with {name} {expected}",
+                found=f"{name} {found}",
                 fix="train the folds of a run alike, or score one with --fold",
             )
-
-
-def _comparable(record: FoldRecord) -> dict[str, object]:
-    return asdict(record.options) | {"global_batch": record.options.global_batch}
 
 
 def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:

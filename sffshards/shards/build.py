@@ -195,8 +195,7 @@ def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: Worker
         return
     out = missing[0].out
     num_samples = sum(len(task.plan.samples) for task in missing)
-    means = [prepared.sample_bytes[task.plan.kind] for task in missing]
-    check_room(out, round(sum(len(task.plan.samples) * mean for task, mean in zip(missing, means, strict=True))))
+    check_room(out, round(sum(len(task.plan.samples) * prepared.sample_bytes[task.plan.kind] for task in missing)))
     with storage_errors(out):
         (out / MANIFEST_NAME).unlink(missing_ok=True)
     with progress.task("Encode and write shards", num_samples) as advance:

@@ -12,7 +12,7 @@ from sffshards.errors import DamageError, StorageError
 from sffshards.hashing import hash_file
 from sffshards.shards.manifest import Shard
 
-__all__ = ["CHECKED_NAME", "ShardChecks"]
+__all__ = ["CHECKED_NAME", "ShardChecks", "check_shard"]
 
 CHECKED_NAME = ".checked.json"
 """The file, in a build's folder, that remembers."""
@@ -42,7 +42,7 @@ class ShardChecks:
         """Say whether a shard was found whole, and its file has not changed since."""
         with self._lock:
             seen = self._seen.get(shard.name)
-        return seen is not None and seen == (*self._stat(shard), shard.sha256)
+        return seen is not None and seen == (*_stat(self._folder, shard), shard.sha256)
 
     def require(self, shard: Shard) -> None:
         """Make sure that a shard is whole; safe from several threads.
@@ -54,17 +54,7 @@ class ShardChecks:
         """
         if self.is_known(shard):
             return
-        path = self._folder / shard.name
-        before = self._stat(shard)
-        found = hash_file(path) if before[0] == shard.size_bytes else None
-        if found != shard.sha256:
-            described = f"{before[0]} bytes" + (f" with SHA-256 {found[:16]}..." if found else "")
-            raise DamageError(
-                path,
-                expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
-                found=described,
-                fix="run `sffshards build` again: it writes damaged shards anew",
-            )
+        before = check_shard(self._folder, shard)
         with self._lock:
             self._seen[shard.name] = (*before, shard.sha256)
 
@@ -73,22 +63,6 @@ class ShardChecks:
         with self._lock, suppress(StorageError):
             content = {"format_version": _FORMAT_VERSION, "shards": self._seen}
             write_atomic(self._folder / CHECKED_NAME, json.dumps(content).encode("ascii"))
-
-    def _stat(self, shard: Shard) -> tuple[int, int]:
-        path = self._folder / shard.name
-        try:
-            with storage_errors(path, expected="a shard that can be read"):
-                stat = path.stat()
-        except StorageError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            raise DamageError(
-                path,
-                expected="a shard",
-                found="no such file",
-                fix="run `sffshards build` again: it writes missing shards anew",
-            ) from None
-        return stat.st_size, stat.st_mtime_ns
 
     def _read(self) -> dict[str, _Seen]:
         try:
@@ -100,3 +74,44 @@ class ShardChecks:
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
+
+
+def check_shard(folder: Path, shard: Shard) -> tuple[int, int]:
+    """Read a whole shard and compare it with what the manifest says of it.
+
+    Returns
+    -------
+    size in bytes and date in nanoseconds of the file, from before it was read
+
+    Raises
+    ------
+    DamageError
+        If it is not there, or its bytes are not those that were written.
+    StorageError
+        If the system refuses to read it.
+    """
+    path = folder / shard.name
+    before = _stat(folder, shard)
+    found = hash_file(path) if before[0] == shard.size_bytes else None
+    if found != shard.sha256:
+        raise DamageError(
+            path,
+            expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
+            found=f"{before[0]} bytes" + (f" with SHA-256 {found[:16]}..." if found else ""),
+            fix="run `sffshards build` again: it writes damaged shards anew",
+        )
+    return before
+
+
+def _stat(folder: Path, shard: Shard) -> tuple[int, int]:
+    path = folder / shard.name
+    try:
+        with storage_errors(path, expected="a shard that can be read"):
+            stat = path.stat()
+    except StorageError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise DamageError(
+            path, expected="a shard", found="no such file", fix="run `sffshards build` again: it writes it anew"
+        ) from None
+    return stat.st_size, stat.st_mtime_ns

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, ImageError, SffshardsError
 from sffshards.frames import read_frame
-from sffshards.hashing import hash_file
 from sffshards.layout import DataLayout
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import chunked, run_tasks
@@ -20,6 +19,7 @@ from sffshards.progress import Progress
 from sffshards.records import Kind, Part, View
 from sffshards.records import Sequence as FrameSequence
 from sffshards.shards.card import CARD_NAME, format_card
+from sffshards.shards.checks import check_shard
 from sffshards.shards.codec import Codec, get_codec
 from sffshards.shards.index import VIEWS
 from sffshards.shards.manifest import Shard
@@ -105,22 +105,11 @@ def verify_build_deep(folder: Path, layout: DataLayout, *, workers: int, progres
 
 
 def _check_shard(check: _ShardCheck) -> SffshardsError | None:
-    path, shard = check.folder / check.shard.name, check.shard
-    fix = "run `sffshards build` again: it writes damaged shards anew"
-    if not path.is_file():
-        return DamageError(path, expected="a shard", found="no such file", fix=fix)
     try:
-        size, sha256 = path.stat().st_size, hash_file(path)
+        check_shard(check.folder, check.shard)
     except SffshardsError as error:
         return error
-    if (size, sha256) == (shard.size_bytes, shard.sha256):
-        return None
-    return DamageError(
-        path,
-        expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
-        found=f"{size} bytes with SHA-256 {sha256[:16]}...",
-        fix=fix,
-    )
+    return None
 
 
 def _find_strays(build: Build) -> Iterator[SffshardsError]:

@@ -39,7 +39,7 @@ _BLOCK = 512
 """A tar's header, and what every member is padded to."""
 
 _BUFFER_BYTES = 1 << 20
-"""How much is written at once: small writes cost as much as encoding does."""
+"""How much is written at once; tarfile and Python would make a system call for every few kilobytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 from sffshards.atomic import storage_errors
@@ -12,9 +11,6 @@ from sffshards.training.keeper import CHECKPOINT_GLOB, LAST_NAME, METRICS_NAME
 from sffshards.training.record import RECORD_NAME, FoldRecord, read_record
 
 __all__ = ["check_folder", "clear_folder"]
-
-_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "accelerator", "devices", "batch_size"}
-"""Of the last two only the product matters, the global batch, which is compared."""
 
 
 def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
@@ -38,12 +34,8 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
             f"{there.horizon} fold {there.fold} on build {there.manifest_sha256[:12]}"
             f" (now {record.horizon} fold {record.fold} on build {record.manifest_sha256[:12]})",
         )
-    theirs, mine = (
-        asdict(options) | {"global_batch": options.global_batch} for options in (there.options, record.options)
-    )
-    different = [name for name in mine if name not in _OF_NO_CONSEQUENCE and theirs[name] != mine[name]]
-    if different:
-        described = ", ".join(f"{name} {theirs[name]} (now {mine[name]})" for name in different)
+    if different := there.options.differences(record.options):
+        described = ", ".join(f"{name} {theirs} (now {mine})" for name, (theirs, mine) in different.items())
         raise _conflict(out, f"one with {described}")
     if there.weights_sha256 != record.weights_sha256:
         raise _conflict(out, f"one from other bytes in {record.options.weights}")

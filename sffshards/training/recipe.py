@@ -5,7 +5,7 @@ Grim and Gradvohl 2024, Solar Physics 299:33, doi 10.1007/s11207-024-02276-0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import Tensor
 from torch.nn import functional
@@ -15,6 +15,8 @@ from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Stage,
 from sffshards.shards import Manifest
 
 __all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
+
+_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "accelerator", "devices", "batch_size"}
 
 NUM_BEST = 3
 """Checkpoints of least validation loss that are kept."""
@@ -72,6 +74,18 @@ class TrainingOptions:
     def global_batch(self) -> int:
         """Clips a step over all devices."""
         return self.batch_size * self.devices
+
+    def differences(self, other: TrainingOptions) -> dict[str, tuple[object, object]]:
+        """Give what has a part in the result and differs, by name: this run's value and the other's.
+
+        Of batch size and devices only the product matters, the global batch.
+        """
+        mine, theirs = (asdict(options) | {"global_batch": options.global_batch} for options in (self, other))
+        return {
+            name: (mine[name], theirs[name])
+            for name in mine
+            if name not in _OF_NO_CONSEQUENCE and mine[name] != theirs[name]
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
