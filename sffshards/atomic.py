@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sffshards.errors import InputError, StorageError
 
-__all__ = ["read_text", "replacing", "storage_errors", "write_atomic"]
+__all__ = ["read_text", "remove_temporary", "replacing", "storage_errors", "temporary_path", "write_atomic"]
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9]+\.tmp")
 
 _GO_ON = "the same command without --force goes on from here"
 _FIXES = {
@@ -41,13 +44,33 @@ def storage_errors(where: object, *, expected: str = "a place that can be read a
         raise StorageError(place, expected=expected, found=os.strerror(error.errno).lower(), fix=fix) from error
 
 
+def temporary_path(path: Path) -> Path:
+    """Give the path, beside ``path``, at which this process writes it until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove what killed processes left at temporary paths of files named so; only for who alone writes them.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    with storage_errors(folder):
+        for path in folder.glob(".*.tmp"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and names.fullmatch(match[1]):
+                path.unlink()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; move it there, synced to disk, when the block ends well.
 
     After an error, or a kill, nothing stands under ``path`` that was not there before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

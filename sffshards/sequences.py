@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from sffshards.atomic import storage_errors, write_atomic
+from sffshards.atomic import storage_errors, temporary_path, write_atomic
 from sffshards.errors import ConflictError
 from sffshards.names import SEQUENCE_LIST_PREFIX, format_frame_name, format_sequence_name
 from sffshards.records import NUM_FRAMES, FrameId, LabelledFrame, Part, Sequence
@@ -124,7 +123,7 @@ def write_sequence_files(
         for sequence in sequences:
             text = _format_file(sequence)
             name = format_sequence_name(sequence)
-            temporary = folder / f".{name}.{os.getpid()}.tmp"
+            temporary = temporary_path(folder / name)
             temporary.write_text(text, encoding="ascii")
             temporary.replace(folder / name)
             advance(1)

@@ -161,6 +161,22 @@ def test_a_build_killed_anywhere_and_run_again_ends_with_the_same_bytes(tmp_path
     assert digest_tree(folder / "48h") == reference
 
 
+def test_leftovers_of_a_kill_are_removed_and_nothing_else(data, tmp_path, reference):
+    folder = tmp_path / "out" / "48h"
+    ours = [".build/.inputs.json.7.tmp", "TrainVal1/.base-00000.tar.8.tmp", ".manifest.json.9.tmp", ".index.npy.9.tmp"]
+    (folder / "TrainVal1").mkdir(parents=True)
+    (folder / ".build").mkdir()
+    for name in ours:
+        (folder / name).write_bytes(b"half")
+    theirs = folder / ".notes.txt.9.tmp"
+    theirs.write_bytes(b"kept")
+    shutil.copy(tmp_path / "reference" / "48h" / "manifest.json", folder)  # so that the folder is known for a build's
+    build(data, folder)
+    assert theirs.read_bytes() == b"kept"
+    theirs.unlink()
+    assert digest_tree(folder) == reference
+
+
 def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, monkeypatch):
     folder, written = tmp_path / "out" / "48h", writer_module._HashingStream.write
     failed: list[object] = []

@@ -460,6 +460,19 @@ def test_a_folder_of_other_options_is_left_alone_unless_forced(
     assert fit(build, tmp_path / "fold0", fast_options(**change), force=True).options == fast_options(**change)
 
 
+def test_checkpoints_that_a_kill_left_half_written_are_removed(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    out = tmp_path / "fold0"
+    out.mkdir()
+    ours = out / ".last.ckpt.77.tmp", out / ".sample-FLARE_MViT_S_10-7-epoch=1-valid_loss=0.50-Wloss_k=0.ckpt.77.tmp"
+    theirs = out / ".thesis.txt.77.tmp"
+    for path in (*ours, theirs):
+        path.write_bytes(b"half")
+    fit(build, out, fast_options(max_epochs=1))
+    assert [path.name for path in out.glob(".*.tmp")] == [theirs.name]
+
+
 def test_a_folder_of_another_build_or_of_unknown_checkpoints_is_left_alone(
     build: Path, tmp_path: Path, network: MakeNetwork
 ) -> None:

@@ -25,9 +25,9 @@ from sffshards.shards.folder import (
     check_folder,
     clear_folder,
     records_folder,
+    remove_leftovers,
     remove_state,
     remove_strays,
-    remove_temporary,
     state_folder,
     write_inputs,
 )
@@ -133,7 +133,7 @@ def _build_prepared(
     out: Path, options: BuildOptions, prepared: Prepared, *, pool: WorkerPool, progress: Progress
 ) -> BuildReport:
     """Write the shards that are missing, and finish."""
-    remove_temporary(out)
+    remove_leftovers(out)
     write_inputs(out, prepared.inputs)
     plans = plan_shards(
         prepared.sequences,

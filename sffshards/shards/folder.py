@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sffshards.atomic import storage_errors, write_atomic
+from sffshards.atomic import remove_temporary, storage_errors, write_atomic
 from sffshards.errors import ConflictError
 from sffshards.locks import LOCK_NAME
 from sffshards.records import Kind, Part
@@ -29,9 +29,9 @@ __all__ = [
     "clear_folder",
     "own_tars",
     "records_folder",
+    "remove_leftovers",
     "remove_state",
     "remove_strays",
-    "remove_temporary",
     "state_folder",
     "write_inputs",
 ]
@@ -40,9 +40,7 @@ _STATE = ".build"
 _INPUTS = "inputs.json"
 _RECORDS = "records"
 _TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
-_TEMPORARY = re.compile(
-    rf"\.({_TAR.pattern}|{'|'.join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME)))})\.[0-9]+\.tmp"
-)
+_OTHER = re.compile("|".join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME))))
 
 
 def state_folder(out: Path) -> Path:
@@ -152,13 +150,12 @@ def clear_folder(out: Path) -> None:
         shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
 
 
-def remove_temporary(out: Path) -> None:
+def remove_leftovers(out: Path) -> None:
     """Remove temporary files that a kill left; only for the process that holds the folder's lock."""
-    with storage_errors(out):
-        for folder in (out, *(out / part for part in Part)):
-            for path in folder.glob(".*.tmp"):
-                if _TEMPORARY.fullmatch(path.name):
-                    path.unlink()
+    remove_temporary(out, _OTHER)
+    remove_temporary(state_folder(out), re.compile(re.escape(_INPUTS)))
+    for part in Part:
+        remove_temporary(out / part, _TAR)
 
 
 def remove_state(out: Path) -> None:

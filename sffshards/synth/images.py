@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from sffshards.atomic import storage_errors
+from sffshards.atomic import remove_temporary, storage_errors, temporary_path
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import chunked, run_tasks
 from sffshards.progress import Progress
@@ -24,6 +25,7 @@ View = tuple[Region, tuple[FrameId, ...]]
 """A region and the frames of it that are wanted."""
 
 _JPEG_QUALITY = 92
+_IMAGE = re.compile(rf"hmi\..+{re.escape(IMAGE_SUFFIX)}")
 """That of the published images, by their quantisation tables."""
 _FRAMES_PER_TASK = 40
 """Enough that neighbours share their textures, few enough that bars move and workers end together."""
@@ -88,7 +90,7 @@ def write_chunk(task: ImageTask) -> int:
     """
     for frame in task.frames:
         path = task.folder / image_name(frame)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary_path(path)
         with storage_errors(path):
             try:
                 image = Image.fromarray(draw_frame(task.region, frame))
@@ -105,12 +107,9 @@ def _prepare(folder: Path) -> frozenset[str]:
     """Give the names in a folder, and remove what a killed run left half-written."""
     if not folder.is_dir():
         return frozenset()
+    remove_temporary(folder, _IMAGE)
     with storage_errors(folder):
-        names = frozenset(entry.name for entry in os.scandir(folder))
-        for name in names:
-            if name.startswith(".hmi.") and name.endswith(".tmp"):
-                (folder / name).unlink(missing_ok=True)
-    return names
+        return frozenset(os.listdir(folder))
 
 
 def _cut(folder: Path, views: Iterable[View], present: frozenset[str]) -> Iterator[ImageTask]:

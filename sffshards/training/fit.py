@@ -25,7 +25,7 @@ from sffshards.locks import folder_lock
 from sffshards.models import KINETICS400, NO_WEIGHTS, build_model
 from sffshards.progress import Progress
 from sffshards.records import Stage
-from sffshards.training.folder import check_folder, clear_folder
+from sffshards.training.folder import check_folder, clear_folder, remove_leftovers
 from sffshards.training.keeper import LAST_NAME, AtomicCheckpoints, FoldKeeper
 from sffshards.training.module import FlareClassifier
 from sffshards.training.quiet import quiet_lightning, repeatable_on_cpu
@@ -137,6 +137,7 @@ def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
         if is_first:
             if force:  # only now that the network and the devices are there
                 clear_folder(out)
+            remove_leftovers(out)
             _warn_of_weights(plan.record, progress)
             if there is None:
                 write_record(out, plan.record)

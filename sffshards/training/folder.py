@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
-from sffshards.atomic import storage_errors
+from sffshards.atomic import remove_temporary, storage_errors
 from sffshards.errors import ConflictError
 from sffshards.training.keeper import CHECKPOINT_GLOB, LAST_NAME, METRICS_NAME
 from sffshards.training.record import RECORD_NAME, FoldRecord, read_record
 
-__all__ = ["check_folder", "clear_folder"]
+__all__ = ["check_folder", "clear_folder", "remove_leftovers"]
+
+_WRITTEN = re.compile(rf"{re.escape(RECORD_NAME)}|{re.escape(METRICS_NAME)}|(last|sample-FLARE_.+)\.ckpt")
 
 
 def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
@@ -51,6 +54,11 @@ def clear_folder(out: Path) -> None:
             for path in out.glob(pattern):
                 path.unlink()
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove temporary files that a kill left, a checkpoint's may be large; only for who holds the folder's lock."""
+    remove_temporary(out, _WRITTEN)
 
 
 def _conflict(out: Path, found: str) -> ConflictError:
