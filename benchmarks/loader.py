@@ -46,7 +46,7 @@ from sffshards.layout import find_data
 from sffshards.loading import ClipLoader, PlanSource
 from sffshards.names import IMAGE_SUFFIX
 from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon
+from sffshards.records import CodecName, Horizon, Shuffle
 from sffshards.shards import CLIP_SHAPE, Build, BuildOptions, build_shards, open_build
 from sffshards.shards.codec import get_codec
 from sffshards.synth import synthesize
@@ -118,7 +118,7 @@ def bare_decode(samples: Samples, num_threads: int) -> Batches:
 
 
 def ours(samples: Samples, num_threads: int) -> Batches:
-    source = PlanSource(rows=samples.rows, global_batch=BATCH, num_ranks=1, rank=0, seed=0, shuffle=True)
+    source = PlanSource(rows=samples.rows, global_batch=BATCH, num_ranks=1, rank=0, seed=0, shuffle=Shuffle.GLOBAL)
     for batch in ClipLoader(samples.build, source, num_threads=num_threads):
         yield batch.clips_BTHW
 

@@ -21,6 +21,7 @@ __all__ = [
     "Precision",
     "Protocol",
     "Sequence",
+    "Shuffle",
     "Stage",
     "Variant",
     "View",
@@ -139,6 +140,17 @@ class ViewSource(StrEnum):
     """From their own samples in the ``over`` shards."""
     DEVICE = "device"
     """Made from the plain sample where the network runs; the same pixels under a lossless codec."""
+
+
+class Shuffle(StrEnum):
+    """How the samples of a set are put in order."""
+
+    NONE = "none"
+    """As they lie in the index, in every epoch."""
+    GLOBAL = "global"
+    """At random, all of the set at once."""
+    BLOCKS = "blocks"
+    """At random within blocks of shards drawn at random, so that few shards are needed at a time."""
 
 
 class CheckLevel(StrEnum):

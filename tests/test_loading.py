@@ -16,22 +16,34 @@ import torch
 import webdataset as wds
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from sffshards.errors import ConflictError, DamageError, FormatError, InputError
-from sffshards.loading import PADDING, ClipBatch, ClipLoader, PlanSource, ShardDataModule, apply_views, plan_epoch
+from sffshards.loading import (
+    PADDING,
+    ClipBatch,
+    ClipLoader,
+    PlanSource,
+    ShardDataModule,
+    apply_views,
+    plan_epoch,
+    shuffle_blocks,
+    shuffle_order,
+)
 from sffshards.loading.buffers import BatchBuffers
-from sffshards.loading.plan import shuffle_order
-from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant, ViewSource
+from sffshards.records import CheckLevel, CodecName, Protocol, Shuffle, Stage, Variant, ViewSource
 from sffshards.shards import Build, open_build
 from tests.training_data import Listener, make_build
 
 SIZES = {
-    "num_samples": st.integers(0, 60),
     "global_batch": st.integers(1, 20),
     "num_ranks": st.integers(1, 9),
-    "epoch": st.integers(0, 5),
-    "shuffle": st.booleans(),
 }
+
+
+def orders() -> st.SearchStrategy[np.ndarray]:
+    """Give permutations of up to 60 positions."""
+    return st.integers(0, 60).flatmap(lambda num: st.permutations(range(num))).map(lambda o: np.array(o, np.int64))
 
 
 @pytest.fixture(scope="module")
@@ -40,42 +52,40 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loader(build: Build, rows: np.ndarray, *, num_threads: int = 2, batch: int = 4, epoch: int = 0) -> ClipLoader:
-    source = PlanSource(rows=rows, global_batch=batch, num_ranks=1, rank=0, seed=1, shuffle=epoch > 0)
+    source = PlanSource(
+        rows=rows, global_batch=batch, num_ranks=1, rank=0, seed=1, shuffle=Shuffle.GLOBAL if epoch else Shuffle.NONE
+    )
     return ClipLoader(build, source, num_threads=num_threads, epoch=lambda: epoch)
 
 
-@given(**SIZES)
-def test_an_epoch_holds_every_sample_exactly_once(
-    num_samples: int, global_batch: int, num_ranks: int, epoch: int, shuffle: bool
-) -> None:
-    plan = plan_epoch(num_samples, global_batch=global_batch, num_ranks=num_ranks, seed=3, epoch=epoch, shuffle=shuffle)
-    assert plan.shape == (-(-num_samples // global_batch), num_ranks, -(-global_batch // num_ranks))
-    assert sorted(plan[plan != PADDING].tolist()) == list(range(num_samples))
+@given(order_N=orders(), **SIZES)
+def test_an_epoch_holds_every_sample_exactly_once(order_N: np.ndarray, global_batch: int, num_ranks: int) -> None:
+    plan = plan_epoch(order_N, global_batch=global_batch, num_ranks=num_ranks)
+    assert plan.shape == (-(-len(order_N) // global_batch), num_ranks, -(-global_batch // num_ranks))
+    assert sorted(plan[plan != PADDING].tolist()) == list(range(len(order_N)))
 
 
-@given(**SIZES)
+@given(order_N=orders(), **SIZES)
 def test_the_global_batches_do_not_depend_on_the_number_of_ranks(
-    num_samples: int, global_batch: int, num_ranks: int, epoch: int, shuffle: bool
+    order_N: np.ndarray, global_batch: int, num_ranks: int
 ) -> None:
     def batches(ranks: int) -> list[list[int]]:
-        plan = plan_epoch(num_samples, global_batch=global_batch, num_ranks=ranks, seed=3, epoch=epoch, shuffle=shuffle)
+        plan = plan_epoch(order_N, global_batch=global_batch, num_ranks=ranks)
         return [step[step != PADDING].tolist() for step in plan]
 
     assert batches(num_ranks) == batches(1)
     assert all(len(batch) == global_batch for batch in batches(1)[:-1])
 
 
-@given(**SIZES)
-def test_shares_of_a_step_differ_by_one_sample_at_most(
-    num_samples: int, global_batch: int, num_ranks: int, epoch: int, shuffle: bool
-) -> None:
-    plan = plan_epoch(num_samples, global_batch=global_batch, num_ranks=num_ranks, seed=3, epoch=epoch, shuffle=shuffle)
+@given(order_N=orders(), **SIZES)
+def test_shares_of_a_step_differ_by_one_sample_at_most(order_N: np.ndarray, global_batch: int, num_ranks: int) -> None:
+    plan = plan_epoch(order_N, global_batch=global_batch, num_ranks=num_ranks)
     shares = (plan != PADDING).sum(axis=2)
     assert not len(shares) or int((shares.max(axis=1) - shares.min(axis=1)).max()) <= 1
 
 
 def test_without_shuffling_samples_come_in_order() -> None:
-    plan = plan_epoch(7, global_batch=4, num_ranks=2, seed=9, epoch=9, shuffle=False)
+    plan = plan_epoch(np.arange(7), global_batch=4, num_ranks=2)
     assert plan.tolist() == [[[0, 1], [2, 3]], [[4, PADDING], [5, 6]]]
 
 
@@ -91,11 +101,54 @@ def test_orders_of_epochs_and_seeds_have_nothing_to_do_with_each_other() -> None
     assert np.abs(correlation).max() < 0.03
 
 
-@pytest.mark.parametrize("wrong", [{"num_samples": -1}, {"global_batch": 0}, {"num_ranks": 0}])
+@pytest.mark.parametrize("wrong", [{"global_batch": 0}, {"num_ranks": 0}])
 def test_a_plan_of_impossible_sizes_is_refused(wrong: dict[str, int]) -> None:
-    sizes = {"num_samples": 5, "global_batch": 2, "num_ranks": 1} | wrong
     with pytest.raises(ValueError, match="no plan"):
-        plan_epoch(sizes.pop("num_samples"), **sizes, seed=0, epoch=0, shuffle=True)
+        plan_epoch(np.arange(5), **{"global_batch": 2, "num_ranks": 1} | wrong)
+
+
+@st.composite
+def placed_rows(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the shard and the group of each row of a set, shard by shard as they lie in an index."""
+    sizes = draw(st.lists(st.integers(1, 6), max_size=40))
+    groups_S = np.sort(draw(arrays(np.int64, len(sizes), elements=st.integers(0, 3))))
+    shards_N = np.repeat(np.arange(len(sizes)) * 3 + 1, sizes)
+    return shards_N, np.repeat(groups_S, sizes)
+
+
+@given(rows=placed_rows(), block_shards=st.integers(1, 12), epoch=st.integers(0, 3))
+def test_blocks_hold_every_sample_once_and_a_shard_is_in_one_block_only(
+    rows: tuple[np.ndarray, np.ndarray], block_shards: int, epoch: int
+) -> None:
+    shards_N, groups_N = rows
+    order_N = shuffle_blocks(shards_N, groups_N, block_shards=block_shards, seed=1, epoch=epoch)
+    assert sorted(order_N.tolist()) == list(range(len(shards_N)))
+    num_shards = len(np.unique(shards_N))
+    num_blocks = max(1, num_shards // block_shards)
+    seen = shards_N[order_N]
+    spans = [np.flatnonzero(seen == shard)[[0, -1]] for shard in np.unique(seen)]
+    most = max((sum(first <= at <= last for first, last in spans) for at in range(len(seen))), default=0)
+    assert most <= -(-num_shards // num_blocks)
+
+
+def test_every_block_holds_its_share_of_every_group() -> None:
+    # Four groups of 6, 2, 6 and 2 shards, ten samples each: two blocks of 3, 1, 3 and 1.
+    groups_S = np.repeat(np.arange(4), [6, 2, 6, 2])
+    shards_N, groups_N = np.repeat(np.arange(16), 10), np.repeat(groups_S, 10)
+    blocks = set()
+    for epoch in range(20):
+        order_N = shuffle_blocks(shards_N, groups_N, block_shards=8, seed=5, epoch=epoch)
+        assert np.bincount(groups_N[order_N[:80]]).tolist() == [30, 10, 30, 10]
+        blocks.add(tuple(np.unique(shards_N[order_N[:80]])))
+    assert len(blocks) > 15  # of the 14,400 that there are, each epoch draws another
+
+
+def test_the_order_in_blocks_stays_the_same_for_good() -> None:
+    shards_N, groups_N = np.repeat(np.arange(4), 2), np.repeat([0, 1], 4)
+    order_N = shuffle_blocks(shards_N, groups_N, block_shards=2, seed=123, epoch=0)
+    assert order_N.tolist() == [2, 3, 7, 6, 5, 1, 4, 0]
+    with pytest.raises(ValueError, match="no blocks"):
+        shuffle_blocks(shards_N, groups_N, block_shards=0, seed=123, epoch=0)
 
 
 @pytest.mark.parametrize("num_threads", [0, 1, 3])
@@ -157,7 +210,7 @@ def test_a_stage_can_be_inserted(folder: Path) -> None:
 def test_views_made_on_the_device_are_the_stored_ones_under_npy(folder: Path) -> None:
     with open_build(folder) as build:
         rows = build.stage_rows(Variant.OTV, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
-        source = PlanSource(rows=rows, global_batch=9, num_ranks=1, rank=0, seed=1, shuffle=True)
+        source = PlanSource(rows=rows, global_batch=9, num_ranks=1, rank=0, seed=1, shuffle=Shuffle.GLOBAL)
         stored = ClipLoader(build, source, num_threads=1)
         made = ClipLoader(build, source, num_threads=1, views=ViewSource.DEVICE, epoch=lambda: 0)
         seen = set()
@@ -183,7 +236,9 @@ def test_worker_processes_give_the_same_batches_in_the_same_order(folder: Path, 
 
 def counting_loader(build: Build, *, num_ranks: int = 1, rank: int = 0, batch: int = 8, seed: int = 1) -> ClipLoader:
     """A loader of 50 samples that counts its own epochs."""
-    source = PlanSource(rows=np.arange(50), global_batch=batch, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=True)
+    source = PlanSource(
+        rows=np.arange(50), global_batch=batch, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=Shuffle.GLOBAL
+    )
     return ClipLoader(build, source, num_threads=2)
 
 

@@ -18,7 +18,7 @@ from sffshards.cli.options import (
     VariantOption,
     choose_build,
 )
-from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Variant, ViewSource
+from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Shuffle, Variant, ViewSource
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -63,6 +63,14 @@ def train(
             "samples, which is less to read; the same pixels under npy."
         ),
     ] = ViewSource.STORED,
+    shuffle: Annotated[
+        Shuffle,
+        typer.Option(
+            help="Order of the training set. global: all of it at random. blocks: at random within blocks of shards "
+            "drawn at random, so that few shards are needed at a time. none: as it lies."
+        ),
+    ] = Shuffle.GLOBAL,
+    block_shards: Annotated[int, typer.Option(min=1, help="Shards a block, at least, for --shuffle blocks.")] = 10,
     check: CheckOption = CheckLevel.FULL,
     save_steps: Annotated[
         int, typer.Option(min=0, help="Save within an epoch after so many steps; 0: at its end only.")
@@ -104,6 +112,8 @@ def train(
         devices=devices,
         num_threads=threads,
         views=views,
+        shuffle=shuffle,
+        block_shards=block_shards,
         check=check,
         save_every_steps=save_steps,
         seed=seed,

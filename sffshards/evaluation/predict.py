@@ -21,7 +21,7 @@ from sffshards.hashing import hash_file
 from sffshards.loading import ClipLoader, PlanSource
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
 from sffshards.progress import Advance, Progress
-from sffshards.records import CheckLevel, Stage
+from sffshards.records import CheckLevel, Shuffle, Stage
 from sffshards.shards import Build
 from sffshards.training import FoldRecord
 
@@ -137,7 +137,8 @@ def predict_rows(
     -------
     float64 of the length of ``rows``, in their order
     """
-    source = PlanSource(rows=rows, global_batch=inference.batch_size, num_ranks=1, rank=0, seed=0, shuffle=False)
+    batch_size = inference.batch_size
+    source = PlanSource(rows=rows, global_batch=batch_size, num_ranks=1, rank=0, seed=0, shuffle=Shuffle.NONE)
     model.to(inference.device).eval()
     parts = [np.empty(0)]
     with torch.inference_mode():

@@ -4,7 +4,7 @@ from sffshards.loading.datamodule import ShardDataModule
 from sffshards.loading.device_views import apply_views
 from sffshards.loading.loader import ClipLoader, LoaderState
 from sffshards.loading.pipeline import ClipBatch, PlanSource
-from sffshards.loading.plan import PADDING, plan_epoch
+from sffshards.loading.plan import PADDING, plan_epoch, shuffle_blocks, shuffle_order
 
 __all__ = [
     "PADDING",
@@ -15,4 +15,6 @@ __all__ = [
     "ShardDataModule",
     "apply_views",
     "plan_epoch",
+    "shuffle_blocks",
+    "shuffle_order",
 ]

@@ -10,7 +10,8 @@ import pytorch_lightning as pl
 from sffshards.errors import InputError
 from sffshards.loading.loader import ClipLoader
 from sffshards.loading.pipeline import PlanSource
-from sffshards.records import CheckLevel, Protocol, Stage, Variant, ViewSource
+from sffshards.loading.plan import MIN_BLOCK_SHARDS
+from sffshards.records import CheckLevel, Protocol, Shuffle, Stage, Variant, ViewSource
 from sffshards.shards import open_build
 
 __all__ = ["ShardDataModule"]
@@ -35,6 +36,8 @@ class ShardDataModule(pl.LightningDataModule):
         Threads that read and decode ahead; 0 for none.
     views
         Whether further views are read, or left to `apply_views`.
+    shuffle, block_shards
+        How the training set is put in order, and shards a block, at least, where that is in blocks.
     check
         How much of a sample is checked each time that it is read.
 
@@ -55,6 +58,8 @@ class ShardDataModule(pl.LightningDataModule):
         seed: int,
         num_threads: int,
         views: ViewSource = ViewSource.STORED,
+        shuffle: Shuffle = Shuffle.GLOBAL,
+        block_shards: int = MIN_BLOCK_SHARDS,
         check: CheckLevel = CheckLevel.FULL,
     ) -> None:
         super().__init__()
@@ -68,24 +73,26 @@ class ShardDataModule(pl.LightningDataModule):
         self.seed = seed
         self.num_threads = num_threads
         self.views = views
+        self.shuffle = shuffle
+        self.block_shards = block_shards
 
     def train_dataloader(self) -> ClipLoader:
         """Give the training set, in an order of the seed and the trainer's epoch."""
-        return self.stage_loader(Stage.TRAIN, shuffle=True)
+        return self.stage_loader(Stage.TRAIN, shuffle=self.shuffle)
 
     def val_dataloader(self) -> ClipLoader:
         """Give the validation set in index order."""
-        return self.stage_loader(Stage.VAL, shuffle=False)
+        return self.stage_loader(Stage.VAL, shuffle=Shuffle.NONE)
 
     def test_dataloader(self) -> ClipLoader:
         """Give the test set in index order."""
-        return self.stage_loader(Stage.TEST, shuffle=False)
+        return self.stage_loader(Stage.TEST, shuffle=Shuffle.NONE)
 
     def predict_dataloader(self) -> list[ClipLoader]:
         """Give all three sets in index order: training, validation, test."""
-        return [self.stage_loader(stage, shuffle=False) for stage in Stage]
+        return [self.stage_loader(stage, shuffle=Shuffle.NONE) for stage in Stage]
 
-    def stage_loader(self, stage: Stage, *, shuffle: bool) -> ClipLoader:
+    def stage_loader(self, stage: Stage, *, shuffle: Shuffle) -> ClipLoader:
         """Give this rank's share of a set.
 
         Raises
@@ -102,13 +109,16 @@ class ShardDataModule(pl.LightningDataModule):
                 fix="build shards from lists that have some",
             )
         num_ranks, rank = self._place()
+        rows = np.sort(rows)
         source = PlanSource(
-            rows=np.sort(rows),
+            rows=rows,
             global_batch=self.batch_size * num_ranks,
             num_ranks=num_ranks,
             rank=rank,
             seed=self.seed,
             shuffle=shuffle,
+            shards=self.build.row_shards(rows),
+            block_shards=self.block_shards,
         )
         pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return ClipLoader(

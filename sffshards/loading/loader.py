@@ -29,7 +29,8 @@ class LoaderState:
     rows_xxh3: str
     """Names the set: XXH3-64 of its index rows."""
     seed: int
-    shuffle: bool
+    shuffle: str
+    """How the set is put in order, and for blocks their least number of shards."""
     global_batch: int
     epoch: int
     step: int
@@ -131,7 +132,7 @@ class ClipLoader:
             manifest_sha256=self._manifest_sha256,
             rows_xxh3=xxh3_64_hexdigest(self.source.rows.astype("<i8").tobytes()),
             seed=self.source.seed,
-            shuffle=self.source.shuffle,
+            shuffle=self.source.describe_shuffle(),
             global_batch=self.source.global_batch,
             epoch=epoch,
             step=step,

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from sffshards.loading.buffers import BatchBuffers
-from sffshards.loading.plan import PADDING, plan_epoch
-from sffshards.records import ViewSource
-from sffshards.shards import Build
+from sffshards.loading.plan import MIN_BLOCK_SHARDS, PADDING, plan_epoch, shuffle_blocks, shuffle_order
+from sffshards.records import Shuffle, ViewSource
+from sffshards.shards import Build, RowShards
 
 __all__ = ["ClipBatch", "PlanSource", "PlannedBatch", "ReadClips"]
 
@@ -70,7 +70,11 @@ class PlanSource:
     num_ranks: int
     rank: int
     seed: int
-    shuffle: bool
+    shuffle: Shuffle
+    shards: RowShards | None = None
+    """Where the rows lie; needed only to shuffle blocks."""
+    block_shards: int = MIN_BLOCK_SHARDS
+    """Shards a block, at least."""
     epoch: int = 0
     """The epoch that the next pass goes through."""
     first_step: int = 0
@@ -82,20 +86,26 @@ class PlanSource:
 
     def __call__(self) -> Iterator[PlannedBatch]:
         """Go once over the set."""
-        plan = plan_epoch(
-            len(self.rows),
-            global_batch=self.global_batch,
-            num_ranks=self.num_ranks,
-            seed=self.seed,
-            epoch=self.epoch,
-            shuffle=self.shuffle,
-        )
+        plan = plan_epoch(self._draw_order(), global_batch=self.global_batch, num_ranks=self.num_ranks)
         worker = get_worker_info()
         place, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
         for step in plan[self.first_step :][place::num_workers]:
             local = step[self.rank]
             rows_B = np.where(local == PADDING, PADDING, self.rows[local])
             yield PlannedBatch(rows_B=rows_B, num_real=int((step != PADDING).sum()))
+
+    def describe_shuffle(self) -> str:
+        """Give what the order follows from, besides seed and epoch, such as ``blocks of 10 shards``."""
+        return f"blocks of {self.block_shards} shards" if self.shuffle is Shuffle.BLOCKS else str(self.shuffle)
+
+    def _draw_order(self) -> NDArray[np.int64]:
+        if self.shuffle is Shuffle.NONE:
+            return np.arange(len(self.rows))
+        if self.shuffle is Shuffle.GLOBAL:
+            return shuffle_order(len(self.rows), seed=self.seed, epoch=self.epoch)
+        if self.shards is None:
+            raise ValueError("to shuffle blocks, a plan must know where its rows lie")
+        return shuffle_blocks(*self.shards, block_shards=self.block_shards, seed=self.seed, epoch=self.epoch)
 
 
 class ReadClips:

@@ -2,6 +2,8 @@
 
 The global order depends on the seed and the epoch alone. Step s takes ``order[s * G : (s + 1) * G]`` for a global batch
 of G samples, and each rank a contiguous slice of that. So the global batches are the same on any number of ranks.
+
+Shapes: N samples of a set.
 """
 
 from __future__ import annotations
@@ -9,37 +11,34 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PADDING", "plan_epoch", "shuffle_order"]
+__all__ = ["MIN_BLOCK_SHARDS", "PADDING", "plan_epoch", "shuffle_blocks", "shuffle_order"]
 
 PADDING = -1
 """Stands in a plan where a rank has no sample; masked out of every loss and score."""
 
+MIN_BLOCK_SHARDS = 10
+"""Least number of shards whose samples are shuffled together: with fewer, neighbours in time meet in a batch."""
 
-def plan_epoch(
-    num_samples: int, *, global_batch: int, num_ranks: int, seed: int, epoch: int, shuffle: bool
-) -> NDArray[np.int64]:
-    """Deal the samples of a set to steps and ranks.
+
+def plan_epoch(order_N: NDArray[np.int64], *, global_batch: int, num_ranks: int) -> NDArray[np.int64]:
+    """Deal the samples of a set, in an order, to steps and ranks.
 
     Every sample comes exactly once. The last global batch may be short; each batch is dealt so that the ranks' shares
     differ by at most one sample, and every rank has every step, if need be with padding only.
 
     Parameters
     ----------
-    num_samples
-        Samples in the set.
+    order_N
+        The samples in the order of the epoch: a permutation of positions in the set.
     global_batch
         Samples in a step, over all ranks.
     num_ranks
         Processes that train together.
-    seed, epoch
-        What the order follows from; not used without ``shuffle``.
-    shuffle
-        Whether to shuffle; if not, samples come in their own order.
 
     Returns
     -------
     int64 array of shape (num_steps, num_ranks, local_batch)
-        Positions in the set, or `PADDING`; ``local_batch`` is ``global_batch / num_ranks``, rounded up.
+        Entries of ``order_N``, or `PADDING`; ``local_batch`` is ``global_batch / num_ranks``, rounded up.
 
     Raises
     ------
@@ -48,12 +47,12 @@ def plan_epoch(
 
     Examples
     --------
-    >>> plan_epoch(5, global_batch=3, num_ranks=2, seed=0, epoch=0, shuffle=False).tolist()
+    >>> plan_epoch(np.arange(5), global_batch=3, num_ranks=2).tolist()
     [[[0, -1], [1, 2]], [[3, -1], [4, -1]]]
     """
-    if num_samples < 0 or global_batch < 1 or num_ranks < 1:
-        raise ValueError(f"no plan of {num_samples} samples in batches of {global_batch} on {num_ranks} ranks")
-    order = shuffle_order(num_samples, seed=seed, epoch=epoch) if shuffle else np.arange(num_samples, dtype=np.int64)
+    if global_batch < 1 or num_ranks < 1:
+        raise ValueError(f"no plan in batches of {global_batch} on {num_ranks} ranks")
+    num_samples = len(order_N)
     num_steps = -(-num_samples // global_batch)
     local_batch = -(-global_batch // num_ranks)
     sizes = np.full(num_steps, global_batch, np.int64)
@@ -65,7 +64,7 @@ def plan_epoch(
     positions = starts[:, :, None] + np.arange(local_batch, dtype=np.int64)
     real = np.arange(local_batch) < np.diff(cuts, axis=1)[:, :, None]
     plan = np.full((num_steps, num_ranks, local_batch), PADDING, np.int64)
-    plan[real] = order[positions[real]]
+    plan[real] = order_N[positions[real]]
     return plan
 
 
@@ -75,5 +74,48 @@ def shuffle_order(num_samples: int, *, seed: int, epoch: int) -> NDArray[np.int6
     The samples are sorted by 64-bit keys drawn raw from PCG64. numpy keeps the streams of its bit generators for good
     (NEP 19), but not those of ``Generator.permutation``.
     """
-    keys = np.random.PCG64(np.random.SeedSequence([seed, epoch])).random_raw(num_samples)
-    return np.argsort(keys, kind="stable").astype(np.int64)
+    return np.argsort(_draw(num_samples, seed, epoch), kind="stable").astype(np.int64)
+
+
+def shuffle_blocks(
+    shards_N: NDArray[np.int64], groups_N: NDArray[np.int64], *, block_shards: int, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Give a permutation that needs few shards at a time: shards are drawn into blocks, samples shuffled in each.
+
+    Every epoch draws other blocks. The shards of each group are dealt to the blocks in turn, so that every block holds
+    its share of each part and of the oversampled views.
+
+    Parameters
+    ----------
+    shards_N, groups_N
+        The shard of each sample, and that shard's group, as numbers.
+    block_shards
+        Shards a block, at least; fewer than twice as many come together. All, if there are no more.
+    seed, epoch
+        What the order follows from.
+
+    Returns
+    -------
+    int64 array of shape (N,)
+        Positions in the set.
+
+    Raises
+    ------
+    ValueError
+        If ``block_shards`` is not positive.
+    """
+    if block_shards < 1:
+        raise ValueError(f"no blocks of {block_shards} shards")
+    shards_S, first_S, shard_N = np.unique(shards_N, return_index=True, return_inverse=True)
+    num_blocks = max(1, len(shards_S) // block_shards)
+    shard_keys_S, block_keys, sample_keys_N = (
+        _draw(num, seed, epoch, stream) for stream, num in enumerate((len(shards_S), num_blocks, len(shards_N)), 1)
+    )
+    place_S = np.empty(len(shards_S), np.int64)
+    place_S[np.lexsort((shard_keys_S, groups_N[first_S]))] = np.arange(len(shards_S)) % num_blocks
+    turn_S = np.argsort(block_keys, kind="stable")[place_S]
+    return np.lexsort((sample_keys_N, turn_S[shard_N])).astype(np.int64)
+
+
+def _draw(num: int, *entropy: int) -> NDArray[np.uint64]:
+    return np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(num)

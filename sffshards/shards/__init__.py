@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from sffshards.shards.codec import CLIP_SHAPE
     from sffshards.shards.manifest import MANIFEST_NAME, Manifest, find_builds, read_manifest
     from sffshards.shards.prepare import BuildOptions, Estimate, estimate_build
-    from sffshards.shards.reader import Build, open_build
+    from sffshards.shards.reader import Build, RowShards, open_build
     from sffshards.shards.verify import verify_build, verify_build_deep
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "BuildReport",
     "Estimate",
     "Manifest",
+    "RowShards",
     "build_shards",
     "check_build",
     "estimate_build",
@@ -34,7 +35,7 @@ _MODULES = {
     "codec": ("CLIP_SHAPE",),
     "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
     "prepare": ("BuildOptions", "Estimate", "estimate_build"),
-    "reader": ("Build", "open_build"),
+    "reader": ("Build", "RowShards", "open_build"),
     "verify": ("verify_build", "verify_build_deep"),
 }
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,21 @@ from sffshards.shards.index import INDEX_NAME, VIEWS, Index, read_index
 from sffshards.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
 from sffshards.shards.meta import SampleMeta
 
-__all__ = ["Build", "open_build"]
+__all__ = ["Build", "RowShards", "open_build"]
 
 _CHECKING_THREADS = 4
 
 _MAX_OPEN = 256
 """Shards open at a time: most systems let a process open 1,024 files."""
+
+
+class RowShards(NamedTuple):
+    """Where N rows lie."""
+
+    shards_N: NDArray[np.int64]
+    """The shard of each, as the manifest counts them."""
+    groups_N: NDArray[np.int64]
+    """The group of that shard, as the manifest counts them."""
 
 
 class Build:
@@ -83,6 +92,13 @@ class Build:
             start += group.num_samples
         ranges = [np.arange(starts[g], starts[g] + self.manifest.groups[g].num_samples) for g in groups]
         return np.concatenate([np.empty(0, np.int64), *ranges]).astype(np.int64)
+
+    def row_shards(self, rows: NDArray[np.int64]) -> RowShards:
+        """Say where rows lie: in which shard, and in which group."""
+        numbers = {name: number for number, group in enumerate(self.manifest.groups.values()) for name in group.shards}
+        groups_S = np.array([numbers[shard.name] for shard in self.manifest.shards], np.int64)
+        shards_N = self._shard[rows].astype(np.int64)
+        return RowShards(shards_N=shards_N, groups_N=groups_S[shards_N])
 
     def plain_rows(self) -> NDArray[np.int64]:
         """Give, for every row, the row of the same sequence as it is (view ``nf``): int64 of shape (num_rows,)."""

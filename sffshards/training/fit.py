@@ -24,7 +24,7 @@ from sffshards.loading import ShardDataModule
 from sffshards.locks import folder_lock
 from sffshards.models import KINETICS400, NO_WEIGHTS, build_model
 from sffshards.progress import Progress
-from sffshards.records import Stage
+from sffshards.records import Shuffle, Stage
 from sffshards.training.folder import check_folder, clear_folder, remove_leftovers
 from sffshards.training.keeper import LAST_NAME, AtomicCheckpoints, FoldKeeper
 from sffshards.training.module import FlareClassifier
@@ -113,10 +113,12 @@ def _plan_fold(build: Path, out: Path, options: TrainingOptions, *, fold: int, f
         seed=options.seed,
         num_threads=options.num_threads,
         views=options.views,
+        shuffle=options.shuffle,
+        block_shards=options.block_shards,
         check=options.check,
     )
     for stage in (Stage.TRAIN, Stage.VAL):
-        data.stage_loader(stage, shuffle=False)  # fails early if there is nothing in it
+        data.stage_loader(stage, shuffle=Shuffle.NONE)  # fails early if there is nothing in it
     record = _start_record(data, options, fold=fold)
     return _FoldPlan(out=out, data=data, record=record, there=None if force else check_folder(out, record))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sffshards.errors import InputError
-from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Stage, Variant, ViewSource
+from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Shuffle, Stage, Variant, ViewSource
 from sffshards.shards import Manifest
 
 __all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
@@ -50,6 +50,10 @@ class TrainingOptions:
     """Threads a device that read ahead; has no part in the result."""
     views: ViewSource = ViewSource.STORED
     """Where the further views of positives come from."""
+    shuffle: Shuffle = Shuffle.GLOBAL
+    """How the training set is put in order."""
+    block_shards: int = 10
+    """Shards a block, at least, where it is shuffled in blocks."""
     check: CheckLevel = CheckLevel.FULL
     """How much of a sample is checked each time that it is read; has no part in the result."""
     save_every_steps: int = 500
@@ -61,6 +65,7 @@ class TrainingOptions:
             ("--epochs", self.max_epochs, 1),
             ("--batch-size", self.batch_size, 1),
             ("--devices", self.devices, 1),
+            ("--block-shards", self.block_shards, 1),
             ("--threads", self.num_threads, 0),
             ("--save-steps", self.save_every_steps, 0),
             ("--seed", self.seed, 0),
