@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.options import CheckOption, JsonOption, ShardsOption, choose_build
+from sffshards.cli.options import (
+    CACHE_SIZE,
+    CacheFolderOption,
+    CacheSizeOption,
+    CheckOption,
+    JsonOption,
+    ShardsOption,
+    choose_build,
+    place_of,
+)
 from sffshards.records import CheckLevel, Stage
 
 if TYPE_CHECKING:
@@ -24,12 +33,14 @@ EXAMPLES = (
 
 def evaluate(
     runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.", show_default=True)] = Path("runs"),
-    shards: ShardsOption = Path("shards"),
+    shards: ShardsOption = "shards",
     fold: Annotated[
         int | None, typer.Option(min=0, max=4, help="Only this fold.  [default: all]", show_default=False)
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 10,
     threads: Annotated[int, typer.Option(min=0, help="Threads that read and decode ahead.")] = 2,
+    cache_dir: CacheFolderOption = None,
+    cache_size: CacheSizeOption = CACHE_SIZE,
     check: CheckOption = CheckLevel.FULL,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Predict anew what was predicted before.")] = False,
@@ -45,11 +56,12 @@ def evaluate(
     from sffshards.evaluation import Inference, choose_device, describe_scores, evaluate_run, find_runs
 
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device), check=check)
+    place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     scored = []
     for run, horizon in find_runs(runs).items():
         scores = evaluate_run(
             run,
-            choose_build(shards, horizon),
+            choose_build(place, horizon)[0],
             folds=None if fold is None else [fold],
             inference=inference,
             force=force,

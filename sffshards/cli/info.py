@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sffshards.cli.options import HorizonOption, JsonOption, ProtocolOption, ShardsArgument, choose_build
+from sffshards.cli.options import HorizonOption, JsonOption, ProtocolOption, ShardsArgument, choose_build, place_of
 from sffshards.records import Kind, Part, Protocol, Stage, Variant
 
 if TYPE_CHECKING:
+    from sffshards.remote import Place
     from sffshards.shards import Manifest
 
 __all__ = ["EXAMPLES", "info"]
@@ -24,7 +24,7 @@ EXAMPLES = (
 
 
 def info(
-    shards: ShardsArgument = Path("shards"),
+    shards: ShardsArgument = "shards",
     horizon: HorizonOption = None,
     variant: Annotated[Variant | None, typer.Option(help="Show the sets of a variant.", show_default=False)] = None,
     fold: Annotated[int | None, typer.Option(min=0, max=4, help="Only of this fold.", show_default=False)] = None,
@@ -37,19 +37,19 @@ def info(
     """Show what builds hold: samples, classes, sizes, sources, and the sets that they make up."""
     from sffshards.cli.console import print_json
     from sffshards.errors import InputError
-    from sffshards.shards import MANIFEST_NAME, find_builds, read_manifest
+    from sffshards.shards import load_builds
 
     if variant is None and (urls or fold is not None or stage is not None):
         raise InputError("--variant", expected="a variant", found="none", fix="add --variant, such as --variant oTV")
     if urls or keys:
-        folder = choose_build(shards, horizon)
+        folder, _ = choose_build(place_of(shards), horizon)
         names = _list_names(folder, variant=variant, fold=fold, stage=stage, protocol=protocol, keys=keys)
         if as_json:
             print_json(names)
         else:
             print("\n".join(names))
         return
-    builds = {folder: read_manifest(folder / MANIFEST_NAME) for folder in find_builds(shards)}
+    builds = load_builds(place_of(shards))
     chosen = {folder: manifest for folder, manifest in builds.items() if horizon in (None, manifest.horizon)}
     if not chosen:
         raise InputError(
@@ -71,7 +71,7 @@ def info(
 
 
 def _list_names(
-    folder: Path, *, variant: Variant | None, fold: int | None, stage: Stage | None, protocol: Protocol, keys: bool
+    folder: Place, *, variant: Variant | None, fold: int | None, stage: Stage | None, protocol: Protocol, keys: bool
 ) -> list[str]:
     """Give paths of tars, or keys, of a set, or of the whole build."""
     from sffshards.errors import InputError
@@ -90,7 +90,7 @@ def _list_names(
         return [str(folder / name) for name in build.manifest.shard_names(groups)]
 
 
-def _describe_build(folder: Path, manifest: Manifest) -> dict[str, Any]:
+def _describe_build(folder: Place, manifest: Manifest) -> dict[str, Any]:
     inputs = manifest.inputs
     sizes = {shard.name: shard.size_bytes for shard in manifest.shards}
     return {
@@ -145,7 +145,7 @@ def _format_build(described: dict[str, Any]) -> str:
 
 
 def _describe_sets(
-    folder: Path, manifest: Manifest, variant: Variant, *, fold: int | None, stage: Stage | None, protocol: Protocol
+    folder: Place, manifest: Manifest, variant: Variant, *, fold: int | None, stage: Stage | None, protocol: Protocol
 ) -> dict[str, Any]:
     from sffshards.splits import NUM_FOLDS
 

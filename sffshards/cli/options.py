@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sffshards.errors import InputError
 from sffshards.records import CheckLevel, Horizon, Protocol, Variant
 
+if TYPE_CHECKING:
+    from sffshards.remote import Place
+    from sffshards.shards import Manifest
+
 __all__ = [
+    "CACHE_SIZE",
+    "CacheFolderOption",
+    "CacheSizeOption",
     "CheckOption",
     "DataArgument",
     "ForceOption",
@@ -26,7 +33,11 @@ __all__ = [
     "WorkersOption",
     "choose_build",
     "count_workers",
+    "place_of",
 ]
+
+CACHE_SIZE = 20.0
+"""GB of shards from elsewhere that are kept, if the user says nothing: a build of the published size takes 12."""
 
 DataArgument = Annotated[
     Path,
@@ -42,8 +53,24 @@ LabelsOption = Annotated[
     Path | None,
     typer.Option(help="Folder of the label lists, where it is not in the data's folder.", show_default=False),
 ]
-ShardsArgument = Annotated[Path, typer.Argument(help="A build, or a folder of builds.", show_default=True)]
-ShardsOption = Annotated[Path, typer.Option(help="A build, or a folder of builds.", show_default=True)]
+ShardsArgument = Annotated[
+    str, typer.Argument(help="A build, or a folder of builds: a path, or a URL (s3://..., https://...).")
+]
+ShardsOption = Annotated[
+    str, typer.Option(help="A build, or a folder of builds: a path, or a URL (s3://..., https://...).")
+]
+CacheFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache-dir",
+        help="Folder for shards from a URL, which several processes may share; on a local disk.  "
+        "[default: ~/.cache/sffshards/shards]",
+        show_default=False,
+    ),
+]
+CacheSizeOption = Annotated[
+    float, typer.Option("--cache-size", min=0.001, help="GB that it may hold; the least recently used leave first.")
+]
 HorizonOption = Annotated[
     Horizon | None, typer.Option(help="24h or 48h; may be left out where there is only one.", show_default=False)
 ]
@@ -81,17 +108,25 @@ def count_workers(workers: int | None) -> int:
     return default_workers() if workers is None else workers
 
 
-def choose_build(place: Path, horizon: Horizon | None) -> Path:
-    """Find the one build that is meant; raises `InputError` where there are several or none."""
-    from sffshards.shards import MANIFEST_NAME, find_builds, read_manifest
+def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = CACHE_SIZE) -> Place:
+    """Take what the user gave for a build's place for what it is."""
+    from sffshards.remote import CacheOptions, default_cache_folder, parse_place
 
-    builds = {folder: read_manifest(folder / MANIFEST_NAME).horizon for folder in find_builds(place)}
-    chosen = [folder for folder, of_folder in builds.items() if horizon in (None, of_folder)]
+    folder = default_cache_folder() if cache_dir is None else cache_dir
+    return parse_place(shards, cache=CacheOptions(folder=folder, limit_bytes=round(cache_size * 1e9)))
+
+
+def choose_build(place: Place, horizon: Horizon | None) -> tuple[Place, Manifest]:
+    """Find the one build that is meant; raises `InputError` where there are several or none."""
+    from sffshards.shards import load_builds
+
+    builds = load_builds(place)
+    chosen = [(folder, manifest) for folder, manifest in builds.items() if horizon in (None, manifest.horizon)]
     if len(chosen) == 1:
         return chosen[0]
     raise InputError(
         place,
         expected="one build" if horizon is None else f"one build of {horizon}",
-        found=", ".join(f"{folder} ({of_folder})" for folder, of_folder in builds.items()),
+        found=", ".join(f"{folder} ({manifest.horizon})" for folder, manifest in builds.items()),
         fix="say --horizon 24h or 48h, or name the build's own folder",
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import HorizonOption, ShardsOption, choose_build
+from sffshards.cli.options import HorizonOption, ShardsOption, choose_build, place_of
 
 __all__ = ["EXAMPLES", "show"]
 
@@ -23,7 +23,7 @@ def show(
         str | None,
         typer.Argument(help="Sequence name or sample key.  [default: the first positive of Test]", show_default=False),
     ] = None,
-    shards: ShardsOption = Path("shards"),
+    shards: ShardsOption = "shards",
     horizon: HorizonOption = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG file to write.  [default: <key>.png here]", show_default=False)
@@ -33,7 +33,7 @@ def show(
     from sffshards.shards import open_build
     from sffshards.sheet import write_sheet
 
-    folder = choose_build(shards, horizon)
+    folder, _ = choose_build(place_of(shards), horizon)
     with open_build(folder) as build:
         path = write_sheet(build, sequence=sequence, out=out)
     print(path)

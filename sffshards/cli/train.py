@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from sffshards.cli.options import (
+    CACHE_SIZE,
+    CacheFolderOption,
+    CacheSizeOption,
     CheckOption,
     ForceOption,
     HorizonOption,
@@ -17,6 +20,7 @@ from sffshards.cli.options import (
     ShardsOption,
     VariantOption,
     choose_build,
+    place_of,
 )
 from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Shuffle, Variant, ViewSource
 
@@ -26,12 +30,13 @@ EXAMPLES = (
     ("sffshards train --variant oTV", "the published recipe, all five folds, into runs/48h/oTV/"),
     ("sffshards train --variant oTV --fold 0 --epochs 5", "one fold, for a look"),
     ("sffshards train --model mvit_tiny --batch-size 8", "a small network, without a GPU"),
+    ("sffshards train --shards s3://bucket/shards/48h", "shards from elsewhere, through a cache"),
     ("sffshards train --devices 4 --precision bf16-mixed", "four GPUs; a step then takes four times --batch-size"),
 )
 
 
 def train(
-    shards: ShardsOption = Path("shards"),
+    shards: ShardsOption = "shards",
     horizon: HorizonOption = None,
     variant: VariantOption = Variant.BASE,
     fold: Annotated[str, typer.Option(help="0 to 4, or all, one after the other.", metavar="<all|0..4>")] = "all",
@@ -64,13 +69,17 @@ def train(
         ),
     ] = ViewSource.STORED,
     shuffle: Annotated[
-        Shuffle,
+        Shuffle | None,
         typer.Option(
             help="Order of the training set. global: all of it at random. blocks: at random within blocks of shards "
-            "drawn at random, so that few shards are needed at a time. none: as it lies."
+            "drawn at random, so that few shards are needed at a time. none: as it lies.  "
+            "[default: global, or blocks where the shards are elsewhere]",
+            show_default=False,
         ),
-    ] = Shuffle.GLOBAL,
+    ] = None,
     block_shards: Annotated[int, typer.Option(min=1, help="Shards a block, at least, for --shuffle blocks.")] = 10,
+    cache_dir: CacheFolderOption = None,
+    cache_size: CacheSizeOption = CACHE_SIZE,
     check: CheckOption = CheckLevel.FULL,
     save_steps: Annotated[
         int, typer.Option(min=0, help="Save within an epoch after so many steps; 0: at its end only.")
@@ -88,14 +97,16 @@ def train(
     from sffshards.cli.console import make_progress
     from sffshards.errors import InputError
     from sffshards.progress import SILENT
-    from sffshards.shards import MANIFEST_NAME, read_manifest
+    from sffshards.remote import RemoteFolder
     from sffshards.splits import NUM_FOLDS
 
     numbers = {str(k): [k] for k in range(NUM_FOLDS)} | {"all": list(range(NUM_FOLDS))}
     if fold not in numbers:
         raise InputError("--fold", expected="all, or 0 to 4", found=fold, fix="choose one")
-    build = choose_build(shards, horizon)
-    run = out / read_manifest(build / MANIFEST_NAME).horizon / variant
+    build, manifest = choose_build(place_of(shards, cache_dir=cache_dir, cache_size=cache_size), horizon)
+    run = out / manifest.horizon / variant
+    if shuffle is None:
+        shuffle = Shuffle.BLOCKS if isinstance(build, RemoteFolder) else Shuffle.GLOBAL
 
     from sffshards.training import TrainingOptions, train_folds
 

@@ -15,6 +15,7 @@ from sffshards.cli.options import (
     ShardsArgument,
     WorkersOption,
     count_workers,
+    place_of,
 )
 
 __all__ = ["EXAMPLES", "verify"]
@@ -26,7 +27,7 @@ EXAMPLES = (
 
 
 def verify(
-    shards: ShardsArgument = Path("shards"),
+    shards: ShardsArgument = "shards",
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode every sample, too, and compare it with its source images.")
     ] = False,
@@ -43,11 +44,13 @@ def verify(
     from sffshards.cli.console import make_progress, print_json
     from sffshards.errors import SffshardsError
     from sffshards.layout import find_data
-    from sffshards.shards import find_builds, verify_build, verify_build_deep
+    from sffshards.remote import RemoteFolder
+    from sffshards.shards import find_builds, load_builds, verify_build, verify_build_deep
 
     layout = find_data(data, images=images, labels=labels) if deep else None
     problems = {}
-    for folder in find_builds(shards):
+    place = place_of(shards)
+    for folder in load_builds(place) if isinstance(place, RemoteFolder) else find_builds(place):
         try:
             found = verify_build(folder, workers=count_workers(workers), progress=make_progress())
             if layout is not None and not found:

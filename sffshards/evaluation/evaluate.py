@@ -11,6 +11,7 @@ from sffshards.evaluation.records import RunScores, score_stage, summarise_score
 from sffshards.evaluation.scores import count_outcomes
 from sffshards.evaluation.tables import write_scores
 from sffshards.progress import Progress
+from sffshards.remote import Place
 from sffshards.shards import Build, open_build
 from sffshards.training import FoldRecord, find_folds, read_record
 
@@ -19,7 +20,7 @@ __all__ = ["evaluate_run"]
 
 def evaluate_run(
     run: Path,
-    build: Path,
+    build: Place,
     *,
     folds: Iterable[int] | None,
     inference: Inference,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytorch_lightning as pl
 
@@ -12,6 +10,7 @@ from sffshards.loading.loader import ClipLoader
 from sffshards.loading.pipeline import PlanSource
 from sffshards.loading.plan import MIN_BLOCK_SHARDS
 from sffshards.records import CheckLevel, Protocol, Shuffle, Stage, Variant, ViewSource
+from sffshards.remote import Place
 from sffshards.shards import open_build
 
 __all__ = ["ShardDataModule"]
@@ -49,7 +48,7 @@ class ShardDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        folder: Path,
+        folder: Place,
         *,
         variant: Variant,
         fold: int,

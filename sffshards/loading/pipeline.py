@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -21,6 +21,7 @@ from torch.utils.data import get_worker_info
 
 from sffshards.loading.buffers import BatchBuffers
 from sffshards.loading.plan import MIN_BLOCK_SHARDS, PADDING, plan_epoch, shuffle_blocks, shuffle_order
+from sffshards.loading.window import ShardWindow
 from sffshards.records import Shuffle, ViewSource
 from sffshards.shards import Build, RowShards
 
@@ -127,6 +128,7 @@ class ReadClips:
         self.build = build
         self.num_threads = num_threads
         self.pinned = pinned
+        self._num_ahead = num_threads + 1 if num_threads else 0
         self._labels = np.asarray(build.index["label"]).astype(np.int64)
         stored = views is ViewSource.STORED
         self._read_rows = np.arange(len(build)) if stored else build.plain_rows()
@@ -137,33 +139,39 @@ class ReadClips:
         first = next(planned, None)
         if first is None:
             return
-        num_ahead = self.num_threads + 1 if self.num_threads else 0
-        buffers = BatchBuffers(batch_size=len(first.rows_B), num_kept=num_ahead + 2, pinned=self.pinned)
-        steps = chain([first], planned)
-        if self.num_threads == 0:
-            for step in steps:
-                batch = self._allocate(step, buffers)
-                self._fill(batch, range(len(step.rows_B)))
-                yield batch
-            return
-        with ThreadPoolExecutor(self.num_threads, thread_name_prefix="clips") as pool:
-            waiting: deque[_Waiting] = deque()
-            try:
-                for step in steps:
-                    waiting.append(self._submit(pool, self._allocate(step, buffers)))
-                    if len(waiting) > num_ahead:
-                        yield waiting.popleft().finish()
+        buffers = BatchBuffers(batch_size=len(first.rows_B), num_kept=self._num_ahead + 2, pinned=self.pinned)
+        steps: Iterable[PlannedBatch] = chain([first], planned)
+        needed: list[NDArray[np.int64]] = []
+        if self.build.is_remote:
+            steps = list(steps)
+            needed = [self._read_rows[step.rows_B[step.rows_B != PADDING]] for step in steps]
+        window = ShardWindow(self.build, needed)
+        pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="clips") if self.num_threads else None
+        waiting: deque[_Waiting] = deque()
+        try:
+            for number, step in enumerate(steps):
+                window.begin(number)
+                waiting.append(_Waiting(number, *self._begin(self._allocate(step, buffers), pool)))
+                if len(waiting) > self._num_ahead:
+                    yield waiting.popleft().finish(window)
+            if pool is not None:
                 pool.shutdown(wait=False)  # a consumer that counts does not come back after the last batch
-                while waiting:
-                    yield waiting.popleft().finish()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            while waiting:
+                yield waiting.popleft().finish(window)
+        finally:
+            window.close()
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
 
-    def _submit(self, pool: ThreadPoolExecutor, batch: ClipBatch) -> _Waiting:
+    def _begin(self, batch: ClipBatch, pool: ThreadPoolExecutor | None) -> tuple[ClipBatch, list[Future[None]]]:
+        """Read a batch, or have threads do it."""
         num_clips = len(batch.mask_B)
+        if pool is None:
+            self._fill(batch, range(num_clips))
+            return batch, []
         num_tasks = math.ceil(num_clips / _CLIPS_PER_TASK)
         cuts = [num_clips * task // num_tasks for task in range(num_tasks + 1)]
-        return _Waiting(batch, [pool.submit(self._fill, batch, range(*cut)) for cut in pairwise(cuts)])
+        return batch, [pool.submit(self._fill, batch, range(*cut)) for cut in pairwise(cuts)]
 
     def _fill(self, batch: ClipBatch, positions: range) -> None:
         clips_BTHW = batch.clips_BTHW.numpy()
@@ -187,13 +195,15 @@ class ReadClips:
 
 
 class _Waiting(NamedTuple):
-    """A batch that threads are filling."""
+    """A batch that threads are filling, or have filled."""
 
+    step: int
     batch: ClipBatch
     reads: list[Future[None]]
 
-    def finish(self) -> ClipBatch:
+    def finish(self, window: ShardWindow) -> ClipBatch:
         """Wait for the batch; raises what a thread raised."""
         for read in self.reads:
             read.result()
+        window.end(self.step)
         return self.batch

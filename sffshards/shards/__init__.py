@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sffshards.shards.manifest import MANIFEST_NAME, Manifest, find_builds, read_manifest
     from sffshards.shards.prepare import BuildOptions, Estimate, estimate_build
     from sffshards.shards.reader import Build, RowShards, open_build
+    from sffshards.shards.sources import load_builds, load_manifest
     from sffshards.shards.verify import verify_build, verify_build_deep
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "check_build",
     "estimate_build",
     "find_builds",
+    "load_builds",
+    "load_manifest",
     "open_build",
     "read_manifest",
     "verify_build",
@@ -36,6 +39,7 @@ _MODULES = {
     "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
     "prepare": ("BuildOptions", "Estimate", "estimate_build"),
     "reader": ("Build", "RowShards", "open_build"),
+    "sources": ("load_builds", "load_manifest"),
     "verify": ("verify_build", "verify_build_deep"),
 }
 

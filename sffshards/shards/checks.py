@@ -12,7 +12,7 @@ from sffshards.errors import DamageError, StorageError
 from sffshards.hashing import hash_file
 from sffshards.shards.manifest import Shard
 
-__all__ = ["CHECKED_NAME", "ShardChecks", "check_shard"]
+__all__ = ["CHECKED_NAME", "ShardChecks", "check_shard", "other_bytes"]
 
 CHECKED_NAME = ".checked.json"
 """The file, in a build's folder, that remembers."""
@@ -94,13 +94,19 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, int]:
     before = _stat(folder, shard)
     found = hash_file(path) if before[0] == shard.size_bytes else None
     if found != shard.sha256:
-        raise DamageError(
-            path,
-            expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
-            found=f"{before[0]} bytes" + (f" with SHA-256 {found[:16]}..." if found else ""),
-            fix="run `sffshards build` again: it writes damaged shards anew",
-        )
+        raise other_bytes(path, shard, found, size_bytes=before[0])
     return before
+
+
+def other_bytes(where: object, shard: Shard, found: str | None, *, size_bytes: int | None = None) -> DamageError:
+    """Say that a shard is not the one that was written: by its SHA-256, if it was read, and its size, if known."""
+    size = shard.size_bytes if size_bytes is None else size_bytes
+    return DamageError(
+        where,
+        expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
+        found=f"{size} bytes" + (f" with SHA-256 {found[:16]}..." if found else ""),
+        fix="run `sffshards build` again: it writes damaged shards anew",
+    )
 
 
 def _stat(folder: Path, shard: Shard) -> tuple[int, int]:

@@ -29,15 +29,42 @@ class ShardFiles:
         self._opening: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._descriptors: OrderedDict[int, int] = OrderedDict()
         self._num_readers: defaultdict[int, int] = defaultdict(int)
+        self._expected: set[int] = set()
 
     def reading(self, number: int) -> _Reading:
         """Give a context whose value is the descriptor of a shard; it stays open while the block runs."""
         return _Reading(self, number)
 
+    def expect(self, number: int) -> None:
+        """Keep a shard open, from when it is opened until `release`."""
+        with self._lock:
+            self._expected.add(number)
+
+    def open(self, number: int) -> None:
+        """Open a shard now rather than when it is first read."""
+        with self.reading(number):
+            pass
+
+    def release(self, number: int) -> None:
+        """Close a shard that is not needed any more, unless it is being read at this moment."""
+        with self._lock:
+            self._expected.discard(number)
+            if number in self._descriptors and not self._num_readers[number]:
+                os.close(self._descriptors.pop(number))
+
+    def close_idle(self) -> bool:
+        """Close all shards that are neither expected nor being read; say whether there were any."""
+        with self._lock:
+            idle = [n for n in self._descriptors if not self._num_readers[n] and n not in self._expected]
+            for number in idle:
+                os.close(self._descriptors.pop(number))
+        return bool(idle)
+
     def close(self) -> None:
         """Close everything; a later read opens again."""
         with self._lock:
             descriptors, self._descriptors = self._descriptors, OrderedDict()
+            self._expected.clear()
         for descriptor in descriptors.values():
             os.close(descriptor)
 
@@ -74,7 +101,7 @@ class ShardFiles:
 
     def _close_oldest(self) -> None:
         excess = len(self._descriptors) - self._max_open
-        idle = [number for number in self._descriptors if not self._num_readers[number]]
+        idle = [n for n in self._descriptors if not self._num_readers[n] and n not in self._expected]
         for number in idle[: max(0, excess)]:
             os.close(self._descriptors.pop(number))
 

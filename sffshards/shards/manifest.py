@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sffshards.atomic import read_text
+from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, FormatError, InputError
 from sffshards.records import CodecName, Horizon, Kind, Part, Protocol, Stage, Variant
 from sffshards.splits import NUM_FOLDS, format_group, stage_groups
@@ -151,29 +151,34 @@ def read_manifest(path: Path) -> Manifest:
             found="no such file; an unfinished build has none" if path.parent.is_dir() else "no such folder",
             fix="run `sffshards build`, or name the folder of a build",
         )
+    with storage_errors(path, expected="a file that can be read"):
+        data = path.read_bytes()
+    return parse_manifest(data, where=path)
+
+
+def parse_manifest(data: bytes, *, where: object) -> Manifest:
+    """Take the bytes of a manifest for what they say; raises `FormatError` and `DamageError` as `read_manifest`."""
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(data)
         version = content["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise _damage(path, "JSON that is not one") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise _damage(where, "JSON that is not one") from None
     if version != FORMAT_VERSION:
         raise FormatError(
-            path,
+            where,
             expected=f"format version {FORMAT_VERSION}",
             found=str(version)[:40],
             fix="update sffshards, or build again with --force",
         )
     stated = content.pop("sha256", None)
     if stated != hashlib.sha256(_canonical(content)).hexdigest():
-        raise _damage(path, "content that does not match the manifest's own checksum")
+        raise _damage(where, "content that does not match the manifest's own checksum")
     try:
         manifest = _from_json(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damage(path, f"a field that is missing or wrong ({error})") from None
-    if path.read_bytes() != manifest.to_bytes():
-        raise _damage(path, "the same content in other bytes")
+        raise _damage(where, f"a field that is missing or wrong ({error})") from None
+    if data != manifest.to_bytes():
+        raise _damage(where, "the same content in other bytes")
     return manifest
 
 
@@ -264,5 +269,7 @@ def _canonical(content: dict[str, Any]) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
-def _damage(path: Path, found: str) -> DamageError:
-    return DamageError(path, expected="a manifest as it was written", found=found[:200], fix="build again with --force")
+def _damage(where: object, found: str) -> DamageError:
+    return DamageError(
+        where, expected="a manifest as it was written", found=found[:200], fix="build again with --force"
+    )

@@ -5,11 +5,8 @@ An npy payload goes from the file straight into the caller's array; nothing else
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -19,19 +16,18 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError
-from sffshards.hashing import hash_file
 from sffshards.progress import Progress
 from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant, View
-from sffshards.shards.checks import ShardChecks
+from sffshards.remote import Place
+from sffshards.remote.cache import cache_too_small
 from sffshards.shards.codec import CLIP_SHAPE, NPY_HEADER_BYTES, get_codec, npy_header
 from sffshards.shards.files import ShardFiles, read_exactly
-from sffshards.shards.index import INDEX_NAME, VIEWS, Index, read_index
-from sffshards.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
+from sffshards.shards.index import VIEWS, Index
+from sffshards.shards.manifest import Manifest
 from sffshards.shards.meta import SampleMeta
+from sffshards.shards.sources import ShardSource, load_manifest, open_source
 
 __all__ = ["Build", "RowShards", "open_build"]
-
-_CHECKING_THREADS = 4
 
 _MAX_OPEN = 256
 """Shards open at a time: most systems let a process open 1,024 files."""
@@ -49,10 +45,14 @@ class RowShards(NamedTuple):
 class Build:
     """A build on disk. Reading is safe from several threads; a build survives being sent to another process.
 
-    A shard's SHA-256 is checked before its first sample is read, unless it is known from before; see `ShardChecks`.
+    A shard's SHA-256 is checked before its first sample is read, unless it is known from before. Of a build that lies
+    elsewhere, a shard is fetched when it is first read and kept open; who goes through many tells which are needed,
+    with `expect` and `release`.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, index: Index, *, check: CheckLevel) -> None:
+    def __init__(
+        self, folder: Place, manifest: Manifest, index: Index, *, source: ShardSource, check: CheckLevel
+    ) -> None:
         self.folder = folder
         self.check = check
         self.manifest = manifest
@@ -62,7 +62,7 @@ class Build:
         self._shard, self._offset, self._size, self._checksum = (
             np.ascontiguousarray(index[name]) for name in ("shard", "offset", "size", "checksum")
         )
-        self._checks = ShardChecks(folder)
+        self._source = source
         self._files = ShardFiles(self._open_shard, max_open=_MAX_OPEN)
 
     def __enter__(self) -> Self:
@@ -166,19 +166,38 @@ class Build:
         DamageError
             If one is not as it was written.
         """
-        numbers = np.unique(self.index["shard"][rows]).tolist()
-        unknown = [shard for n in numbers if not self._checks.is_known(shard := self.manifest.shards[n])]
-        if not unknown:
-            return
-        with (
-            progress.task("Check shards, once", len(unknown)) as advance,
-            ThreadPoolExecutor(_CHECKING_THREADS, thread_name_prefix="check") as pool,
-        ):
-            try:
-                for _ in pool.map(self._checks.require, unknown):
-                    advance(1)
-            finally:
-                self._checks.save()
+        numbers = np.unique(self._shard[rows]).tolist()
+        self._source.check([self.manifest.shards[number] for number in numbers], progress=progress)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether shards have to be fetched before they can be read."""
+        return self._source.is_remote
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Say whether so many bytes of shards can be at hand at one time."""
+        return size_bytes <= self._source.limit_bytes
+
+    def require_room(self, size_bytes: int) -> None:
+        """Raise `InputError` where they cannot."""
+        if not self.has_room(size_bytes):
+            raise cache_too_small(size_bytes, self._source.limit_bytes)
+
+    def expect(self, shard: int) -> None:
+        """Keep a shard at hand, from when it is first opened until it is released."""
+        self._files.expect(shard)
+
+    def fetch(self, shard: int) -> None:
+        """Open a shard now, rather than when it is first read; raises as `read_into`."""
+        self._files.open(shard)
+
+    def release(self, shard: int) -> None:
+        """Let go of a shard that was expected."""
+        self._files.release(shard)
+
+    def abandon(self) -> None:
+        """Stop what is being fetched at this moment; who waits for it gets a `StorageError`."""
+        self._source.abandon()
 
     def close(self) -> None:
         """Let go of all files."""
@@ -209,13 +228,9 @@ class Build:
             raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
 
     def _open_shard(self, number: int) -> int:
-        shard = self.manifest.shards[number]
-        if not self._checks.is_known(shard):
-            self._checks.require(shard)
-            self._checks.save()
-        return os.open(self._path(number), os.O_RDONLY)
+        return self._source.open_shard(self.manifest.shards[number], let_go=self._files.close_idle)
 
-    def _path(self, number: int) -> Path:
+    def _path(self, number: int) -> Place:
         return self.folder / self.manifest.shards[number].name
 
     def _damage(self, row: int, found: str) -> DamageError:
@@ -227,13 +242,13 @@ class Build:
         )
 
 
-def open_build(folder: Path, *, check: CheckLevel = CheckLevel.FULL) -> Build:
+def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
     """Open a build: its manifest and its index, each checked.
 
     Parameters
     ----------
     folder
-        Of the build.
+        Of the build, here or elsewhere; see `sffshards.remote.parse_place`.
     check
         How much of a sample is checked each time that it is read.
 
@@ -245,23 +260,15 @@ def open_build(folder: Path, *, check: CheckLevel = CheckLevel.FULL) -> Build:
         If it is of a version that this program does not know.
     DamageError
         If manifest or index are not as they were written.
+    StorageError
+        If the system, or a server, refuses.
     """
-    manifest = read_manifest(folder / MANIFEST_NAME)
-    path = folder / INDEX_NAME
-    index = read_index(path)
-    found = hash_file(path)
-    num_samples = sum(group.num_samples for group in manifest.groups.values())
-    if found != manifest.index_sha256 or len(index) != num_samples:
-        raise DamageError(
-            path,
-            expected=f"{num_samples} rows with SHA-256 {manifest.index_sha256[:16]}...",
-            found=f"{len(index)} rows with SHA-256 {found[:16]}...",
-            fix="run `sffshards build` again",
-        )
-    return Build(folder, manifest, index, check=check)
+    manifest = load_manifest(folder)
+    source = open_source(folder)
+    return Build(folder, manifest, source.load_index(manifest), source=source, check=check)
 
 
-def _reopen(folder: Path, check: CheckLevel) -> Build:
+def _reopen(folder: Place, check: CheckLevel) -> Build:
     return open_build(folder, check=check)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from sffshards.parallel import chunked, run_tasks
 from sffshards.progress import Progress
 from sffshards.records import Kind, Part, View
 from sffshards.records import Sequence as FrameSequence
+from sffshards.remote import Place, RemoteFolder
+from sffshards.remote.store import RemoteStore
 from sffshards.shards.card import CARD_NAME, format_card
-from sffshards.shards.checks import check_shard
+from sffshards.shards.checks import check_shard, other_bytes
 from sffshards.shards.codec import Codec, get_codec
 from sffshards.shards.index import VIEWS
-from sffshards.shards.manifest import Shard
+from sffshards.shards.manifest import Manifest, Shard
 from sffshards.shards.meta import SampleMeta
 from sffshards.shards.plan import Sample
 from sffshards.shards.prepare import read_sequences
@@ -33,6 +36,8 @@ __all__ = ["verify_build", "verify_build_deep"]
 
 _MAX_MEAN_DIFFERENCE = 0.5
 """Grey levels by which two versions of a codec's library may differ on average; two frames differ by more."""
+
+_REMOTE_THREADS = 4
 
 _DEEP_CHUNK = 64
 """Sequences a task of the deep check."""
@@ -46,14 +51,14 @@ class _ShardCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _DeepCheck:
-    folder: Path
+    folder: Place
     images: Path
     rows: tuple[int, ...]
     samples: tuple[Sample, ...]
 
 
-def verify_build(folder: Path, *, workers: int, progress: Progress) -> list[SffshardsError]:
-    """Re-read every byte of a build and compare it with the manifest.
+def verify_build(folder: Place, *, workers: int, progress: Progress) -> list[SffshardsError]:
+    """Re-read every byte of a build, where it lies, and compare it with the manifest.
 
     Returns
     -------
@@ -66,8 +71,11 @@ def verify_build(folder: Path, *, workers: int, progress: Progress) -> list[Sffs
         If manifest or index cannot be used at all.
     """
     with open_build(folder) as build:
-        checks = [_ShardCheck(folder=folder, shard=shard) for shard in build.manifest.shards]
-        problems = [*_find_strays(build), *_check_card(build)]
+        manifest = build.manifest
+    if isinstance(folder, RemoteFolder):
+        return _verify_remote(folder, manifest, progress=progress)
+    checks = [_ShardCheck(folder=folder, shard=shard) for shard in manifest.shards]
+    problems = [*_find_strays(folder, manifest), *_check_card(folder, manifest)]
     with progress.task("Verify shards", len(checks)) as advance:
         for problem in run_tasks(_check_shard, checks, workers=workers):
             problems += [problem] if problem else []
@@ -75,7 +83,7 @@ def verify_build(folder: Path, *, workers: int, progress: Progress) -> list[Sffs
     return problems
 
 
-def verify_build_deep(folder: Path, layout: DataLayout, *, workers: int, progress: Progress) -> list[SffshardsError]:
+def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progress: Progress) -> list[SffshardsError]:
     """Decode every sample and compare it with its source images, and the set of samples with the label lists.
 
     A payload that lossy coding changed is compared with what the codec makes of the source now.
@@ -112,28 +120,56 @@ def _check_shard(check: _ShardCheck) -> SffshardsError | None:
     return None
 
 
-def _find_strays(build: Build) -> Iterator[SffshardsError]:
+def _verify_remote(folder: RemoteFolder, manifest: Manifest, *, progress: Progress) -> list[SffshardsError]:
+    """Hash what a server gives, a few shards at a time; none is kept."""
+    store = RemoteStore(folder)
+
+    def check(shard: Shard) -> SffshardsError | None:
+        try:
+            found = store.hash(shard.name, size_bytes=shard.size_bytes)
+        except SffshardsError as error:
+            return error
+        return None if found == shard.sha256 else other_bytes(folder / shard.name, shard, found)
+
+    problems: list[SffshardsError] = []
+    if store.read(CARD_NAME) != format_card(manifest):
+        problems.append(_other_card(folder / CARD_NAME, "none, or other bytes"))
+    with (
+        progress.task("Verify shards", len(manifest.shards)) as advance,
+        ThreadPoolExecutor(_REMOTE_THREADS, thread_name_prefix="verify") as pool,
+    ):
+        for problem in pool.map(check, manifest.shards):
+            problems += [problem] if problem else []
+            advance(1)
+    return problems
+
+
+def _find_strays(folder: Path, manifest: Manifest) -> Iterator[SffshardsError]:
     """Name tars that a pattern such as ``base-*.tar`` would read though the manifest does not know them."""
-    known = {shard.name for shard in build.manifest.shards}
-    for folder in (build.folder, *(build.folder / part for part in Part)):
-        for path in sorted(folder.glob("*.tar")):
-            if path.relative_to(build.folder).as_posix() not in known:
+    known = {shard.name for shard in manifest.shards}
+    for part in (folder, *(folder / part for part in Part)):
+        for path in sorted(part.glob("*.tar")):
+            if path.relative_to(folder).as_posix() not in known:
                 yield DamageError(
                     path, expected="only shards that the manifest names", found="another tar", fix="move it away"
                 )
 
 
-def _check_card(build: Build) -> Iterator[SffshardsError]:
-    path = build.folder / CARD_NAME
+def _check_card(folder: Path, manifest: Manifest) -> Iterator[SffshardsError]:
+    path = folder / CARD_NAME
     with storage_errors(path):
         found = path.read_bytes() if path.is_file() else None
-    if found != format_card(build.manifest):
-        yield DamageError(
-            path,
-            expected="the dataset card as it was written",
-            found="none" if found is None else "other bytes",
-            fix="remove it and run `sffshards build` again",
-        )
+    if found != format_card(manifest):
+        yield _other_card(path, "none" if found is None else "other bytes")
+
+
+def _other_card(where: object, found: str) -> DamageError:
+    return DamageError(
+        where,
+        expected="the dataset card as it was written",
+        found=found,
+        fix="remove it and run `sffshards build` again",
+    )
 
 
 def _match_samples(

@@ -25,6 +25,7 @@ from sffshards.locks import folder_lock
 from sffshards.models import KINETICS400, NO_WEIGHTS, build_model
 from sffshards.progress import Progress
 from sffshards.records import Shuffle, Stage
+from sffshards.remote import Place
 from sffshards.training.folder import check_folder, clear_folder, remove_leftovers
 from sffshards.training.keeper import LAST_NAME, AtomicCheckpoints, FoldKeeper
 from sffshards.training.module import FlareClassifier
@@ -39,7 +40,7 @@ _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "webdataset",
 
 
 def train_folds(
-    build: Path, run: Path, options: TrainingOptions, *, folds: Iterable[int], force: bool, progress: Progress
+    build: Place, run: Path, options: TrainingOptions, *, folds: Iterable[int], force: bool, progress: Progress
 ) -> list[FoldRecord]:
     """Train folds one after the other, each in its folder of the run; see `train_fold`.
 
@@ -50,7 +51,7 @@ def train_folds(
 
 
 def train_fold(
-    build: Path, out: Path, options: TrainingOptions, *, fold: int, force: bool, progress: Progress
+    build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool, progress: Progress
 ) -> FoldRecord:
     """Train a fold by the published recipe.
 
@@ -102,7 +103,7 @@ class _FoldPlan:
     """What an earlier run of the same training left."""
 
 
-def _plan_fold(build: Path, out: Path, options: TrainingOptions, *, fold: int, force: bool) -> _FoldPlan:
+def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool) -> _FoldPlan:
     _check_devices(options)
     data = ShardDataModule(
         build,
