@@ -6,6 +6,7 @@ import random
 import re
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,29 @@ class FolderServer:
                     return fault
         return None
 
+    def _answer(self, path: Path, asked: re.Match[str] | None) -> tuple[int, bytes, str | None]:
+        """Give the status, the bytes and the fault of an answer."""
+        if not path.is_file():
+            return 404, b"", None
+        time.sleep(self.delay_s)
+        data, status = path.read_bytes(), 200
+        if asked and self.with_ranges:
+            data, status = data[int(asked[1]) : int(asked[2]) + 1], 206
+        fault = self._draw_fault() if path.suffix == ".tar" else None
+        if fault == "503":
+            return 503, b"", fault
+        if fault == "stall":
+            time.sleep(self.stall_s)
+        if fault == "short":
+            data = data[: len(data) // 3]
+        if fault == "flip":
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        return status, data, fault
+
+    def _count(self, name: str, num_bytes: int) -> None:
+        with self._lock:
+            self.sent[name] += num_bytes
+
     def _make_handler(self) -> type[BaseHTTPRequestHandler]:
         owner = self
 
@@ -74,39 +98,19 @@ class FolderServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                path = owner.folder / self.path.lstrip("/")
-                if not path.is_file():
-                    self.send_error(404)
-                    return
-                time.sleep(owner.delay_s)
-                data, status = path.read_bytes(), 200
+                name = self.path.lstrip("/")
                 asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-                if asked and owner.with_ranges:
-                    data, status = data[int(asked[1]) : int(asked[2]) + 1], 206
-                fault = owner._draw_fault() if path.suffix == ".tar" else None
-                if fault == "503":
-                    self.send_error(503)
-                    return
-                if fault == "stall":
-                    time.sleep(owner.stall_s)
-                if fault == "short":
-                    data = data[: len(data) // 3]
-                if fault == "flip":
-                    data = data[:-1] + bytes([data[-1] ^ 1])
+                status, data, fault = owner._answer(owner.folder / name, asked)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 body = data[: len(data) // 2] if fault == "drop" else data
+                self.close_connection = fault == "drop"
                 try:
                     self.wfile.write(body)
-                    self.wfile.flush()
                 except OSError:  # whoever asked has given up
                     self.close_connection = True
-                    return
-                with owner._lock:
-                    owner.sent[self.path.lstrip("/")] += len(body)
-                if fault == "drop":
-                    self.close_connection = True
+                owner._count(name, len(body))
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
@@ -141,6 +145,7 @@ def serve_s3(monkeypatch: Any) -> Iterator[str]:
             "AWS_DEFAULT_REGION": "us-east-1",
         }.items():
             monkeypatch.setenv(name, value)
+        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
         boto3.client("s3").create_bucket(Bucket="flares")
         yield "s3://flares"
     finally:

@@ -16,11 +16,13 @@ from sffshards.cli.options import (
     LabelsOption,
     WorkersOption,
     count_workers,
+    place_of,
 )
 from sffshards.records import CodecName, Horizon, Kind
 
 if TYPE_CHECKING:
     from sffshards.layout import DataLayout
+    from sffshards.remote import RemoteFolder
     from sffshards.shards import BuildOptions
 
 __all__ = ["EXAMPLES", "OnBadImage", "build"]
@@ -28,6 +30,7 @@ __all__ = ["EXAMPLES", "OnBadImage", "build"]
 EXAMPLES = (
     ("sffshards build", "data/ to shards/24h/ and shards/48h/"),
     ("sffshards build --horizon 48h --dry-run", "what it would take: samples, bytes, free space"),
+    ("sffshards build --out s3://bucket/shards", "made in shards/, then copied to s3://bucket/shards/48h"),
     ("sffshards build /archive/flares --codec npy --out /scratch/shards", "lossless, for the fastest reading"),
 )
 
@@ -44,9 +47,13 @@ def build(
     horizon: Annotated[
         Horizon | None, typer.Option(help="24h or 48h.  [default: all that have lists]", show_default=False)
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder that gets a build a horizon, and the frames they share.")] = Path(
-        "shards"
-    ),
+    out: Annotated[
+        str,
+        typer.Option(help="Folder that gets a build a horizon, and the frames they share; or a URL to copy builds to."),
+    ] = "shards",
+    stage: Annotated[
+        Path, typer.Option(help="Where --out is a URL: the folder where builds are made first, and stay.")
+    ] = Path("shards"),
     codec: Annotated[
         CodecName,
         typer.Option(
@@ -75,8 +82,11 @@ def build(
     where it was when run again. OUT/48h/manifest.json, written last, names every shard of every variant and fold.
     """
     from sffshards.layout import find_data
+    from sffshards.remote import RemoteFolder
     from sffshards.shards import BuildOptions, check_build
 
+    place = place_of(out)
+    folder = stage if isinstance(place, RemoteFolder) else place
     layout = find_data(data, images=images, labels=labels)
     builds = [
         BuildOptions(
@@ -91,17 +101,31 @@ def build(
     ]
     if dry_run:
         for options in builds:
-            _estimate(layout, options, out=out, force=force, as_json=as_json)
+            _estimate(layout, options, out=folder, force=force, as_json=as_json)
         return
-    for options in builds[1:]:  # the first looks for itself before it begins
-        check_build(layout, options, out=out / options.horizon, force=force)
+    copies: dict[Horizon, RemoteFolder] = {}
+    if isinstance(place, RemoteFolder):
+        copies = {options.horizon: place / options.horizon for options in builds}
+    for options in builds if copies else builds[1:]:  # the first looks at its folder itself
+        target = copies.get(options.horizon)
+        check_build(layout, options, out=folder / options.horizon, target=target, force=force)
     for options in builds:
-        _build(layout, options, out=out, workers=count_workers(workers), force=force, as_json=as_json)
+        target = copies.get(options.horizon)
+        _build(layout, options, out=folder, copy=target, workers=count_workers(workers), force=force, as_json=as_json)
 
 
-def _build(layout: DataLayout, options: BuildOptions, *, out: Path, workers: int, force: bool, as_json: bool) -> None:
+def _build(
+    layout: DataLayout,
+    options: BuildOptions,
+    *,
+    out: Path,
+    copy: RemoteFolder | None,
+    workers: int,
+    force: bool,
+    as_json: bool,
+) -> None:
     from sffshards.cli.console import format_bytes, make_progress, print_json
-    from sffshards.shards import build_shards
+    from sffshards.shards import build_shards, publish_build
 
     folder = out / options.horizon
     report = build_shards(
@@ -114,6 +138,9 @@ def _build(layout: DataLayout, options: BuildOptions, *, out: Path, workers: int
         progress=make_progress(),
     )
     manifest = report.manifest
+    num_copied = 0
+    if copy is not None:
+        num_copied = publish_build(folder, copy, force=force, progress=make_progress())
     counts = {kind: sum(g.num_samples for name, g in manifest.groups.items() if name.endswith(kind)) for kind in Kind}
     if as_json:
         print_json(
@@ -127,6 +154,7 @@ def _build(layout: DataLayout, options: BuildOptions, *, out: Path, workers: int
                 "num_shards_kept": report.num_kept,
                 "num_skipped_sequences": manifest.num_skipped_sequences,
             }
+            | ({"copy": str(copy), "num_shards_copied": num_copied} if copy is not None else {})
         )
         return
     print(
@@ -134,6 +162,8 @@ def _build(layout: DataLayout, options: BuildOptions, *, out: Path, workers: int
         f"{len(manifest.shards)} shards, {format_bytes(manifest.size_bytes)} "
         f"({report.num_decoded:,} images decoded, {report.num_written} shards written, {report.num_kept} kept)"
     )
+    if copy is not None:
+        print(f"{copy}: the same, {num_copied} shards copied")
     if manifest.num_skipped_sequences:
         print(
             f"{manifest.num_skipped_sequences:,} sequences left out for {len(manifest.inputs.skipped_frames):,} images "

@@ -116,7 +116,7 @@ class ShardDataModule(pl.LightningDataModule):
             rank=rank,
             seed=self.seed,
             shuffle=shuffle,
-            shards=self.build.row_shards(rows),
+            shards=self.build.row_shards(rows if self.views is ViewSource.STORED else self.build.plain_rows()[rows]),
             block_shards=self.block_shards,
         )
         pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

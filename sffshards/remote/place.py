@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from sffshards.errors import InputError
 
-__all__ = ["SCHEMES", "CacheOptions", "Place", "RemoteFolder", "default_cache_folder", "parse_place"]
+__all__ = ["READ_ONLY", "SCHEMES", "CacheOptions", "Place", "RemoteFolder", "default_cache_folder", "parse_place"]
 
 SCHEMES = {
     "http": "aiohttp",
@@ -23,6 +23,9 @@ SCHEMES = {
     "sftp": "paramiko",
 }
 """Kinds of URL that are read, and the package that fsspec needs for each. Others, which may run code, are refused."""
+
+READ_ONLY = frozenset({"http", "https"})
+"""Kinds of URL that nothing can be written to."""
 
 _LOOKS_LIKE_URL = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://|.*::")
 

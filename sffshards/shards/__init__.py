@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sffshards.shards.codec import CLIP_SHAPE
     from sffshards.shards.manifest import MANIFEST_NAME, Manifest, find_builds, read_manifest
     from sffshards.shards.prepare import BuildOptions, Estimate, estimate_build
+    from sffshards.shards.publish import check_target, publish_build
     from sffshards.shards.reader import Build, RowShards, open_build
     from sffshards.shards.sources import load_builds, load_manifest
     from sffshards.shards.verify import verify_build, verify_build_deep
@@ -23,11 +24,13 @@ __all__ = [
     "RowShards",
     "build_shards",
     "check_build",
+    "check_target",
     "estimate_build",
     "find_builds",
     "load_builds",
     "load_manifest",
     "open_build",
+    "publish_build",
     "read_manifest",
     "verify_build",
     "verify_build_deep",
@@ -38,6 +41,7 @@ _MODULES = {
     "codec": ("CLIP_SHAPE",),
     "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
     "prepare": ("BuildOptions", "Estimate", "estimate_build"),
+    "publish": ("check_target", "publish_build"),
     "reader": ("Build", "RowShards", "open_build"),
     "sources": ("load_builds", "load_manifest"),
     "verify": ("verify_build", "verify_build_deep"),

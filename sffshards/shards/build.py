@@ -20,6 +20,7 @@ from sffshards.locks import folder_lock
 from sffshards.parallel import WorkerPool
 from sffshards.progress import Progress
 from sffshards.records import Part
+from sffshards.remote import RemoteFolder
 from sffshards.shards.card import CARD_NAME, format_card
 from sffshards.shards.folder import (
     check_folder,
@@ -41,6 +42,7 @@ from sffshards.shards.prepare import (
     prepare_build,
     read_sequences,
 )
+from sffshards.shards.publish import check_target
 from sffshards.shards.room import check_room, tars_bytes
 from sffshards.shards.writer import ShardTask, read_shard_record, verify_written, write_shard, write_shard_record
 
@@ -123,10 +125,18 @@ def build_shards(
                 remove_state(out)
 
 
-def check_build(layout: DataLayout, options: BuildOptions, *, out: Path, force: bool) -> None:
-    """Refuse, before any work, a build whose lists or folder cannot be used; raises as `build_shards`."""
+def check_build(
+    layout: DataLayout, options: BuildOptions, *, out: Path, target: RemoteFolder | None = None, force: bool
+) -> None:
+    """Refuse, before any work, a build whose lists or folder cannot be used; raises as `build_shards`.
+
+    With a ``target``, to which it is to be copied, that is looked at too; raises as `check_target`.
+    """
     _, lists = read_sequences(layout, options.horizon)
-    check_folder(out, format_inputs(options, lists), force=force, early=True)
+    inputs = format_inputs(options, lists)
+    check_folder(out, inputs, force=force, early=True)
+    if target is not None:
+        check_target(target, inputs, force=force, early=True)
 
 
 def _build_prepared(

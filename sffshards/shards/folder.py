@@ -25,10 +25,13 @@ from sffshards.shards.index import INDEX_NAME
 from sffshards.shards.manifest import MANIFEST_NAME, BuildInputs, read_manifest
 
 __all__ = [
+    "PUBLISHED_NAME",
     "check_folder",
     "clear_folder",
     "own_tars",
+    "plain_inputs",
     "records_folder",
+    "refuse_other",
     "remove_leftovers",
     "remove_state",
     "remove_strays",
@@ -36,11 +39,14 @@ __all__ = [
     "write_inputs",
 ]
 
+PUBLISHED_NAME = ".published.json"
+"""The file, in a build's folder, that remembers which shards were copied where."""
+
 _STATE = ".build"
 _INPUTS = "inputs.json"
 _RECORDS = "records"
 _TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
-_OTHER = re.compile("|".join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME))))
+_OTHER = re.compile("|".join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME))))
 
 
 def state_folder(out: Path) -> Path:
@@ -74,15 +80,20 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
     theirs = None if force else _read_inputs(out)
     if theirs is None:
         return
-    mine = _plain(inputs)
+    refuse_other(out, theirs, inputs, early=early)
+
+
+def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, early: bool) -> None:
+    """Raise `ConflictError` where a place holds a build of other inputs; ``early``: as far as these are known yet."""
+    mine = plain_inputs(inputs)
     skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
     different = [name for name in mine if name not in skip and theirs.get(name) != mine[name]]
     if different:
         raise ConflictError(
-            out,
+            place,
             expected="no build, or one of the same inputs",
             found=f"another build: {', '.join(_describe_difference(name, theirs, mine) for name in different)}",
-            fix="name another folder with --out, or replace it with --force",
+            fix="name another place with --out, or replace it with --force",
         )
 
 
@@ -117,7 +128,7 @@ def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]
 def _read_inputs(out: Path) -> dict[str, Any] | None:
     """Read the inputs of the build that a folder holds, whole or begun; None where none can be told."""
     if (out / MANIFEST_NAME).is_file():
-        return _plain(read_manifest(out / MANIFEST_NAME).inputs)
+        return plain_inputs(read_manifest(out / MANIFEST_NAME).inputs)
     return _read_state(out)
 
 
@@ -130,7 +141,7 @@ def _read_state(out: Path) -> dict[str, Any] | None:
     return inputs if isinstance(inputs, dict) and {"program_version", "horizon", "codec"} <= set(inputs) else None
 
 
-def _plain(inputs: BuildInputs) -> dict[str, Any]:
+def plain_inputs(inputs: BuildInputs) -> dict[str, Any]:
     """Give inputs as they come back from JSON."""
     plain: dict[str, Any] = json.loads(_format_inputs(inputs))
     return plain
@@ -143,7 +154,7 @@ def _format_inputs(inputs: BuildInputs) -> bytes:
 def clear_folder(out: Path) -> None:
     """Remove a build, its manifest first, and nothing that is not of one."""
     with storage_errors(out):
-        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, f"{_STATE}/{_INPUTS}"):
+        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME, f"{_STATE}/{_INPUTS}"):
             (out / name).unlink(missing_ok=True)
         for path in own_tars(out):
             path.unlink()

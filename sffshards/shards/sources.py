@@ -21,7 +21,7 @@ from sffshards.shards.manifest import MANIFEST_NAME, Manifest, Shard, find_build
 if TYPE_CHECKING:
     from sffshards.shards.index import Index
 
-__all__ = ["LocalShards", "RemoteShards", "ShardSource", "load_builds", "load_manifest", "open_source"]
+__all__ = ["LocalShards", "RemoteShards", "ShardSource", "find_manifest", "load_builds", "load_manifest", "open_source"]
 
 _CHECKING_THREADS = 4
 
@@ -155,7 +155,7 @@ def load_manifest(place: Place) -> Manifest:
     """Read the manifest of a build, here or elsewhere; raises as `read_manifest`, and `StorageError`."""
     if not isinstance(place, RemoteFolder):
         return read_manifest(place / MANIFEST_NAME)
-    manifest = _fetch_manifest(place)
+    manifest = find_manifest(place)
     if manifest is None:
         raise InputError(
             place,
@@ -179,7 +179,7 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
     places = (place, *(place / horizon for horizon in Horizon))
     found: dict[Place, Manifest] = {}
     for folder in places:
-        manifest = _fetch_manifest(folder)
+        manifest = find_manifest(folder)
         if manifest is not None:
             found[folder] = manifest
             if folder is place:
@@ -194,7 +194,8 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
     return found
 
 
-def _fetch_manifest(folder: RemoteFolder) -> Manifest | None:
+def find_manifest(folder: RemoteFolder) -> Manifest | None:
+    """Read the manifest of a build elsewhere; None if there is none."""
     from sffshards.remote.store import RemoteStore
 
     data = RemoteStore(folder).read(MANIFEST_NAME)

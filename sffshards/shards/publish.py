@@ -1,0 +1,173 @@
+"""Copy a finished build to a place behind a URL, its manifest last."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sffshards.atomic import write_atomic
+from sffshards.errors import InputError, StorageError
+from sffshards.progress import Progress
+from sffshards.remote import RemoteFolder
+from sffshards.remote.place import READ_ONLY
+from sffshards.remote.store import RemoteStore
+from sffshards.shards.card import CARD_NAME
+from sffshards.shards.checks import check_shard
+from sffshards.shards.folder import PUBLISHED_NAME, plain_inputs, refuse_other
+from sffshards.shards.index import INDEX_NAME
+from sffshards.shards.manifest import MANIFEST_NAME, BuildInputs, Manifest, Shard, read_manifest
+from sffshards.shards.sources import find_manifest
+
+__all__ = ["check_target", "publish_build"]
+
+_NUM_THREADS = 4
+
+
+def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, early: bool) -> Manifest | None:
+    """Look at what lies where a build is to go.
+
+    Parameters
+    ----------
+    target
+        Where to.
+    inputs
+        Of the build.
+    force
+        Whether another build may be replaced.
+    early
+        Whether the build is not made yet, so that not all of its inputs are known.
+
+    Returns
+    -------
+    the manifest of the build that is there, if any
+
+    Raises
+    ------
+    InputError
+        If nothing can be written to such a URL.
+    ConflictError
+        If another build is there, and not ``force``.
+    """
+    scheme = target.url.partition("://")[0]
+    if scheme in READ_ONLY:
+        raise InputError(
+            target,
+            expected="a place that can be written to, such as s3://bucket/folder",
+            found=f"{scheme}://, which can only be read",
+            fix="build into a folder, and copy it to where the server finds it",
+        )
+    there = find_manifest(target)
+    if there is not None and not force:
+        refuse_other(target, plain_inputs(there.inputs), inputs, early=early)
+    return there
+
+
+def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: Progress) -> int:
+    """Copy a build; where that was begun before, go on.
+
+    Parameters
+    ----------
+    folder
+        Of the build.
+    target
+        Where to. Until all of it is there it has no manifest, so that nobody reads from it.
+    force
+        Whether another build there is replaced.
+    progress
+        Told of every shard.
+
+    Returns
+    -------
+    int
+        Number of shards copied.
+
+    Raises
+    ------
+    InputError, ConflictError
+        As `check_target`.
+    DamageError
+        If a shard here is not as it was written.
+    StorageError
+        If the place cannot be written to.
+    """
+    manifest = read_manifest(folder / MANIFEST_NAME)
+    store = RemoteStore(target)
+    there = check_target(target, manifest.inputs, force=force, early=False)
+    copied = _Copied(folder / PUBLISHED_NAME, target)
+    missing = [
+        shard for shard in manifest.shards if not copied.has(shard) or store.size(shard.name) != shard.size_bytes
+    ]
+    if there is not None and (missing or there.sha256 != manifest.sha256):
+        store.remove(MANIFEST_NAME)
+
+    def copy(shard: Shard) -> None:
+        check_shard(folder, shard)
+        store.upload(shard.name, str(folder / shard.name))
+        _require_size(store, shard.name, shard.size_bytes)
+        copied.add(shard)
+
+    with (
+        progress.task(f"Copy shards to {target}", len(missing)) as advance,
+        ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="copy") as pool,
+    ):
+        futures = [pool.submit(copy, shard) for shard in missing]
+        try:
+            for future in futures:
+                future.result()
+                advance(1)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for name in (INDEX_NAME, CARD_NAME):
+        store.write(name, (folder / name).read_bytes())
+    _remove_strays(store, there, {shard.name for shard in manifest.shards})
+    _require_size(store, INDEX_NAME, manifest.index_size_bytes)
+    store.write(MANIFEST_NAME, manifest.to_bytes())
+    return len(missing)
+
+
+class _Copied:
+    """Which shards were copied to a place, by their checksums; safe from several threads."""
+
+    def __init__(self, path: Path, target: RemoteFolder) -> None:
+        self._path = path
+        self._url = target.url
+        self._lock = threading.Lock()
+        self._places = self._read()
+
+    def has(self, shard: Shard) -> bool:
+        return self._places.get(self._url, {}).get(shard.name) == shard.sha256
+
+    def add(self, shard: Shard) -> None:
+        with self._lock:
+            self._places.setdefault(self._url, {})[shard.name] = shard.sha256
+            write_atomic(self._path, (json.dumps(self._places, indent=1) + "\n").encode("ascii"))
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        try:
+            content = json.loads(self._path.read_bytes())
+            return {str(url): {str(name): str(sha) for name, sha in of.items()} for url, of in content.items()}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            return {}
+
+
+def _require_size(store: RemoteStore, name: str, size_bytes: int) -> None:
+    found = store.size(name)
+    if found != size_bytes:
+        raise StorageError(
+            store.folder / name,
+            expected=f"{size_bytes} bytes, as they were sent",
+            found="no such file" if found is None else f"{found} bytes",
+            fix="run the same command again without --force: it goes on from here",
+        )
+
+
+def _remove_strays(store: RemoteStore, before: Manifest | None, names: Iterable[str]) -> None:
+    """Remove shards of the build that was there before."""
+    known = set(names)
+    for shard in before.shards if before is not None else ():
+        if shard.name not in known:
+            store.remove(shard.name)

@@ -1,0 +1,463 @@
+"""Builds behind URLs: places, the cache, HTTP and S3, servers that fail."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sffshards.errors import ConflictError, DamageError, InputError, StorageError
+from sffshards.loading import ClipLoader, PlanSource, ShardDataModule
+from sffshards.progress import SILENT
+from sffshards.records import Protocol, Shuffle, Stage, Variant
+from sffshards.remote import CacheOptions, Place, RemoteFolder, parse_place
+from sffshards.remote import cache as cache_module
+from sffshards.remote import store as store_module
+from sffshards.remote.cache import ShardCache
+from sffshards.remote.store import RemoteStore
+from sffshards.shards import MANIFEST_NAME, load_builds, open_build, publish_build, verify_build
+from tests.servers import FolderServer, serve_folder, serve_s3
+from tests.training_data import make_build
+
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_build(tmp_path_factory.mktemp("remote"))
+
+
+@pytest.fixture
+def server(build: Path) -> Iterator[FolderServer]:
+    with serve_folder(build.parent) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(store_module, "LONGEST_PAUSE_S", 0.05)
+
+
+def remote(server: FolderServer, tmp_path: Path, *, megabytes: float = 400) -> RemoteFolder:
+    place = parse_place(
+        f"{server.url}/48h", cache=CacheOptions(folder=tmp_path / "cache", limit_bytes=round(megabytes * MB))
+    )
+    assert isinstance(place, RemoteFolder)
+    return place
+
+
+def hash_epoch(place: Place, *, shuffle: Shuffle = Shuffle.BLOCKS, num_threads: int = 2, epochs: int = 1) -> str:
+    """Give a hash over all batches of a training set: pixels, labels and rows, in their order."""
+    digest = hashlib.sha256()
+    with open_build(place) as opened:
+        rows = opened.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        source = PlanSource(
+            rows=rows,
+            global_batch=7,
+            num_ranks=1,
+            rank=0,
+            seed=1,
+            shuffle=shuffle,
+            shards=opened.row_shards(rows),
+            block_shards=3,
+        )
+        loader = ClipLoader(opened, source, num_threads=num_threads)
+        for _ in range(epochs):
+            for batch in loader:
+                for tensor in (batch.clips_BTHW, batch.labels_B, batch.rows_B):
+                    digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def shard_names(build: Path) -> list[str]:
+    """Give the paths, as the server counts them, of the training set's tars."""
+    with open_build(build) as opened:
+        groups = opened.manifest.stage_groups(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        return [f"48h/{name}" for name in opened.manifest.shard_names(groups)]
+
+
+class TestPlaces:
+    CACHE = CacheOptions(folder=Path("cache"), limit_bytes=1)
+
+    @pytest.mark.parametrize("text", ["shards", "./a b/48h", "/scratch/x", "C:shards", "a:b", "http:/no"])
+    def test_paths_are_paths(self, text: str) -> None:
+        assert parse_place(text, cache=self.CACHE) == Path(text)
+
+    @pytest.mark.parametrize("text", ["s3://b", "s3://b/x/48h/", "https://host:8443/x", "hf://datasets/me/flares"])
+    def test_urls_are_elsewhere(self, text: str) -> None:
+        place = parse_place(text, cache=self.CACHE)
+        assert isinstance(place, RemoteFolder)
+        assert str(place / "manifest.json") == text.rstrip("/") + "/manifest.json"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "pipe:cat /etc/passwd",
+            "reference://x",
+            "simplecache::s3://b/x",
+            "s3://b/x::zip://y",
+            "python://x",
+            "github://o:r@main/x",
+            "PIPE://x",
+            "memory://x",
+            "s3:///x",
+            "https://me:secret@host/x",
+            "https://host/x?token=secret",
+            "https://host/a/../b",
+        ],
+    )
+    def test_other_urls_are_refused_and_secrets_not_repeated(self, text: str) -> None:
+        with pytest.raises(InputError) as caught:
+            parse_place(text, cache=self.CACHE)
+        assert "me:secret" not in str(caught.value)
+
+    def test_a_package_that_is_not_there_is_named(self) -> None:
+        place = parse_place("gs://bucket/48h", cache=self.CACHE)
+        with pytest.raises(InputError, match="pip install gcsfs"):
+            open_build(place)
+
+
+class TestReading:
+    @pytest.mark.parametrize("num_threads", [0, 2])
+    @pytest.mark.parametrize("shuffle", list(Shuffle))
+    def test_the_batches_are_those_of_a_local_build(
+        self, build: Path, server: FolderServer, tmp_path: Path, shuffle: Shuffle, num_threads: int
+    ) -> None:
+        place = remote(server, tmp_path)
+        assert hash_epoch(place, shuffle=shuffle, num_threads=num_threads) == hash_epoch(build, shuffle=shuffle)
+        sizes = {name: (build.parent / name).stat().st_size for name in shard_names(build)}
+        assert {name: server.sent[name] for name in sizes} == sizes  # each once
+        server.sent.clear()
+        hash_epoch(place, shuffle=shuffle)
+        assert set(server.sent) == {"48h/manifest.json"}
+
+    def test_a_cache_smaller_than_the_set_fetches_each_shard_once_an_epoch(
+        self, build: Path, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sffshards.loading.window._MARGIN", 0)
+        place = remote(server, tmp_path, megabytes=85)  # of 113
+        with Watch(tmp_path / "cache") as watch:
+            assert hash_epoch(place, epochs=2) == hash_epoch(build, epochs=2)
+        assert 60 * MB < watch.most_bytes <= 85 * MB
+        for name in shard_names(build):
+            assert server.sent[name] <= 2 * (build.parent / name).stat().st_size
+
+    def test_a_cache_too_small_for_a_step_is_refused_before_anything_is_fetched(
+        self, server: FolderServer, tmp_path: Path
+    ) -> None:
+        with pytest.raises(InputError, match="--cache-size: expected at least 0.113 GB.*found 0.050 GB"):
+            hash_epoch(remote(server, tmp_path, megabytes=50), shuffle=Shuffle.GLOBAL)
+        assert not any(name.endswith(".tar") for name in server.sent)
+
+    def test_a_training_run_reads_from_elsewhere(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
+        def rows_of(place: Place) -> list[int]:
+            data = ShardDataModule(
+                place,
+                variant=Variant.OTV,
+                fold=1,
+                protocol=Protocol.PAPER,
+                batch_size=8,
+                seed=3,
+                num_threads=1,
+                shuffle=Shuffle.BLOCKS,
+                block_shards=2,
+            )
+            rows = [r for loader in (data.train_dataloader(), data.val_dataloader()) for b in loader for r in b.rows_B]
+            data.build.close()
+            return [int(row) for row in rows]
+
+        assert rows_of(remote(server, tmp_path)) == rows_of(build)
+
+    def test_leaving_an_epoch_early_lets_go_of_the_cache(
+        self, build: Path, server: FolderServer, tmp_path: Path
+    ) -> None:
+        place = remote(server, tmp_path)
+        server.delay_s = 0.2
+        with open_build(place) as opened:
+            rows = opened.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+            source = PlanSource(rows=rows, global_batch=4, num_ranks=1, rank=0, seed=1, shuffle=Shuffle.GLOBAL)
+            batches = iter(ClipLoader(opened, source, num_threads=2))
+            next(batches)
+            batches.close()  # type: ignore[attr-defined]
+            assert opened.read_clip(0).shape == (16, 224, 224)  # what was given up is fetched when it is asked for
+        cache = ShardCache(CacheOptions(folder=tmp_path / "cache", limit_bytes=20 * MB))
+        os.close(cache.open("0" * 64, 15 * MB, fetch=lambda _: None, let_go=lambda: False))  # nobody holds the others
+
+
+class TestFailingServers:
+    def test_an_epoch_arrives_whole(
+        self, build: Path, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store_module, "CHUNK_BYTES", 1 << 20)
+        monkeypatch.setattr(store_module, "TIMEOUT_S", 1.0)
+        server.faults = {"503": 0.1, "drop": 0.1, "short": 0.1, "stall": 0.03, "flip": 0.01}
+        assert hash_epoch(remote(server, tmp_path)) == hash_epoch(build)
+        assert all(server.num_faults[fault] for fault in ("503", "drop", "short", "stall"))
+
+    def test_a_server_without_ranges_will_do(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
+        server.with_ranges = False
+        assert hash_epoch(remote(server, tmp_path)) == hash_epoch(build)
+
+    def test_other_bytes_each_time_are_damage(self, server: FolderServer, tmp_path: Path) -> None:
+        server.faults = {"flip": 1.0}
+        with open_build(remote(server, tmp_path)) as opened, pytest.raises(DamageError, match=r"48h/.*\.tar: expected"):
+            opened.read_clip(0)
+        assert server.num_faults["flip"] >= store_module.MAX_FETCHES
+        assert not [name for name in os.listdir(tmp_path / "cache") if name.endswith(".part")]
+
+    def test_what_is_not_there_is_said(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
+        place = remote(server, tmp_path)
+        with pytest.raises(InputError, match=r"nothing/: expected|nothing: expected a build"):
+            load_builds(parse_place(f"{server.url}/nothing", cache=place.cache))
+        server.folder = build.parent / "48h"  # the addresses are now others
+        with pytest.raises(InputError, match="expected a build"):
+            open_build(place)
+
+    def test_a_shard_that_is_missing_is_damage(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
+        with open_build(remote(server, tmp_path)) as opened:
+            server.folder = tmp_path
+            with pytest.raises(DamageError, match="found none"):
+                opened.read_clip(0)
+
+    def test_a_server_that_is_down_is_given_up(
+        self, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with serve_folder(build.parent) as server:
+            place = remote(server, tmp_path)
+        monkeypatch.setattr(store_module, "NUM_TRIES", 3)
+        with pytest.raises(StorageError, match="in each of 3 tries"):
+            open_build(place)
+
+
+def read_in_a_process(place: RemoteFolder, seen: Any) -> None:
+    seen.put(hash_epoch(place))
+
+
+class Watch:
+    """Looks at a cache all the time, and remembers the most bytes that it held."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.most_bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.001):
+            sizes = []
+            for path in self.folder.glob("*"):
+                try:
+                    sizes.append(path.stat().st_size)
+                except FileNotFoundError:
+                    sizes = []
+                    break
+            self.most_bytes = max(self.most_bytes, sum(sizes))
+
+
+@pytest.mark.slow
+def test_four_processes_share_a_small_cache(build: Path, server: FolderServer, tmp_path: Path) -> None:
+    limit = 120 * MB
+    place = remote(server, tmp_path, megabytes=120)
+    server.faults = {"503": 0.1, "drop": 0.1, "short": 0.1}
+    context = multiprocessing.get_context("spawn")
+    seen = context.Queue()
+    processes = [context.Process(target=read_in_a_process, args=(place, seen)) for _ in range(4)]
+    with Watch(tmp_path / "cache") as watch:
+        for process in processes:
+            process.start()
+        hashes = {seen.get(timeout=300) for _ in processes}
+        for process in processes:
+            process.join()
+    assert hashes == {hash_epoch(build)}
+    assert 0 < watch.most_bytes <= limit
+    names = shard_names(build)
+    sent = sum(server.sent[name] for name in names)
+    assert sent <= 1.2 * sum((build.parent / name).stat().st_size for name in names)
+
+
+class TestCache:
+    def open(self, cache: ShardCache, data: bytes, fetched: list[bytes] | None = None) -> int:
+        def fetch(descriptor: int) -> None:
+            os.pwrite(descriptor, data, 0)
+            if fetched is not None:
+                fetched.append(data)
+
+        return cache.open(hashlib.sha256(data).hexdigest(), len(data), fetch=fetch, let_go=lambda: False)
+
+    def make(self, tmp_path: Path, limit: int = 100) -> ShardCache:
+        return ShardCache(CacheOptions(folder=tmp_path / "cache", limit_bytes=limit))
+
+    def test_the_least_recently_used_leaves_first(self, tmp_path: Path) -> None:
+        cache, files = self.make(tmp_path), [bytes([n]) * 40 for n in range(3)]
+        for data in (files[0], files[1], files[0], files[2]):
+            os.close(self.open(cache, data))
+            time.sleep(0.01)
+        here = {path.read_bytes() for path in (tmp_path / "cache").glob("[0-9a-f]*")}
+        assert here == {files[0], files[2]}
+
+    def test_what_is_in_use_stays_and_who_needs_room_waits_for_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cache_module, "PATIENCE_S", 0.2)
+        cache = self.make(tmp_path)
+        held = self.open(cache, b"a" * 60)
+        with pytest.raises(StorageError, match="other processes that hold all of it"):
+            self.open(cache, b"b" * 60)
+        assert os.pread(held, 60, 0) == b"a" * 60
+        os.close(held)
+        os.close(self.open(cache, b"b" * 60))
+
+    def test_what_is_let_go_makes_room(self, tmp_path: Path) -> None:
+        cache = self.make(tmp_path)
+        held = [self.open(cache, b"a" * 60)]
+
+        def let_go() -> bool:
+            if held:
+                os.close(held.pop())
+                return True
+            return False
+
+        data = b"b" * 60
+        sha256 = hashlib.sha256(data).hexdigest()
+        os.close(cache.open(sha256, 60, fetch=lambda fd: os.pwrite(fd, data, 0), let_go=let_go))  # type: ignore[arg-type]
+        assert not held
+
+    def test_a_file_is_fetched_once_by_many_threads(self, tmp_path: Path) -> None:
+        fetched: list[bytes] = []
+
+        def slow(descriptor: int) -> None:
+            time.sleep(0.2)
+            os.pwrite(descriptor, b"c" * 50, 0)
+            fetched.append(b"c")
+
+        sha256 = hashlib.sha256(b"c" * 50).hexdigest()
+
+        def ask() -> None:
+            os.close(self.make(tmp_path).open(sha256, 50, fetch=slow, let_go=lambda: False))
+
+        threads = [threading.Thread(target=ask) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(fetched) == 1
+
+    @pytest.mark.parametrize("how", ["changed", "cut", "dated"])
+    def test_a_file_that_was_changed_is_fetched_anew_unless_its_bytes_are_right(self, tmp_path: Path, how: str) -> None:
+        cache, data = self.make(tmp_path), b"d" * 50
+        fetched: list[bytes] = []
+        os.close(self.open(cache, data, fetched))
+        (path,) = (tmp_path / "cache").glob("[0-9a-f]*")
+        if how == "changed":
+            path.write_bytes(b"D" + data[1:])
+        elif how == "cut":
+            path.write_bytes(data[:-1])
+        else:
+            os.utime(path)
+        descriptor = self.open(cache, data, fetched)
+        assert os.pread(descriptor, 50, 0) == data
+        os.close(descriptor)
+        assert len(fetched) == (1 if how == "dated" else 2)
+
+    def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
+        cache = self.make(tmp_path)
+        os.close(self.open(cache, b"e"))
+        left = tmp_path / "cache" / f"{'f' * 64}.part"
+        left.write_bytes(b"x" * 90)
+        theirs = tmp_path / "cache" / "notes.txt"
+        theirs.write_bytes(b"y" * 500)
+        os.close(self.open(cache, b"g" * 95))
+        assert not left.exists()
+        assert theirs.exists()
+
+    def test_a_fetch_that_fails_leaves_nothing(self, tmp_path: Path) -> None:
+        def fail(_: int) -> None:
+            raise DamageError("a shard", expected="x", found="y", fix="z")
+
+        with pytest.raises(DamageError):
+            self.make(tmp_path).open("0" * 64, 50, fetch=fail, let_go=lambda: False)
+        assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+    def test_a_file_larger_than_the_cache_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="--cache-size"):
+            self.open(self.make(tmp_path), b"h" * 101)
+
+
+class TestPublishing:
+    @pytest.fixture
+    def bucket(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+        with serve_s3(monkeypatch) as url:
+            yield url
+
+    def place(self, bucket: str, tmp_path: Path) -> RemoteFolder:
+        place = parse_place(f"{bucket}/flares/48h", cache=CacheOptions(folder=tmp_path / "cache", limit_bytes=400 * MB))
+        assert isinstance(place, RemoteFolder)
+        return place
+
+    def test_a_build_is_copied_to_s3_and_read_from_there(self, build: Path, bucket: str, tmp_path: Path) -> None:
+        place = self.place(bucket, tmp_path)
+        num_shards = len(list(build.glob("*/*.tar")))
+        assert publish_build(build, place, force=False, progress=SILENT) == num_shards
+        assert verify_build(place, workers=0, progress=SILENT) == []
+        assert hash_epoch(place) == hash_epoch(build)
+        assert publish_build(build, place, force=False, progress=SILENT) == 0
+
+    def test_a_copy_that_was_stopped_goes_on_and_has_no_manifest_before_its_end(
+        self, build: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (build / ".published.json").unlink(missing_ok=True)
+        place, upload = self.place(bucket, tmp_path), RemoteStore.upload
+        done: list[str] = []
+
+        def stop_at_the_fifth(self: RemoteStore, name: str, source: str) -> None:
+            if len(done) == 5:
+                raise StorageError(name, expected="a network", found="none", fix="wait")
+            done.append(name)
+            upload(self, name, source)
+
+        monkeypatch.setattr(RemoteStore, "upload", stop_at_the_fifth)
+        with pytest.raises(StorageError, match="found none"):
+            publish_build(build, place, force=False, progress=SILENT)
+        assert RemoteStore(place).size(MANIFEST_NAME) is None
+        monkeypatch.setattr(RemoteStore, "upload", upload)
+        assert publish_build(build, place, force=False, progress=SILENT) == len(list(build.glob("*/*.tar"))) - 5
+        assert verify_build(place, workers=0, progress=SILENT) == []
+
+    def test_another_build_there_is_kept_unless_forced(self, build: Path, bucket: str, tmp_path: Path) -> None:
+        place, other = self.place(bucket, tmp_path), make_build(tmp_path / "other", seed=4)
+        publish_build(other, place, force=False, progress=SILENT)
+        with pytest.raises(ConflictError, match="another build: other"):
+            publish_build(build, place, force=False, progress=SILENT)
+        assert hash_epoch(place) == hash_epoch(other)
+        publish_build(build, place, force=True, progress=SILENT)
+        assert hash_epoch(place) == hash_epoch(build)
+
+    def test_damage_there_is_found_by_verify(self, build: Path, bucket: str, tmp_path: Path) -> None:
+        place = self.place(bucket, tmp_path)
+        publish_build(build, place, force=False, progress=SILENT)
+        name = shard_names(build)[0].removeprefix("48h/")
+        data = bytearray((build / name).read_bytes())
+        data[3000] ^= 1
+        RemoteStore(place).write(name, bytes(data))
+        (problem,) = verify_build(place, workers=0, progress=SILENT)
+        assert str(problem).startswith(f"{place}/{name}: expected")
+
+    def test_http_cannot_be_written_to(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="which can only be read"):
+            publish_build(build, remote(server, tmp_path), force=False, progress=SILENT)
