@@ -1,0 +1,225 @@
+"""How well orders mix: which samples meet in a batch, and how alike the orders of two epochs are; no speed, no pixels.
+
+``python benchmarks/shuffle.py DATA`` (half a minute) takes the published 48h label lists from a folder with ``M48/`` in
+it; without one, about as many rows are made, a fifth of them positive. The real planner deals the samples to shards of
+128 MB, 0.16 MB a sample as film strips take, and the training set of a variant and a fold is put in order by:
+
+random
+    a permutation by numpy, many times: the ideal.
+global
+    `sffshards.loading.shuffle_order`, ``--shuffle global``.
+blocks
+    `sffshards.loading.shuffle_blocks`, ``--shuffle blocks``.
+buffer
+    stock WebDataset's own stages, over the same shards: the list of shards shuffled with a seed as
+    ``WebDataset(shardshuffle=..., seed=...)`` does, which is the same in every epoch, then ``shuffle(size)``.
+    ``detshuffle`` is that option of ``WebDataset``: it shuffles the shards anew in each epoch.
+
+Columns: percent of the pairs in a batch that share a frame, mean and deviation over the epochs; that over the percent
+of all pairs of the set, to which random orders tend; distinct HARPs in a batch; correlation of the samples' places in
+one epoch and the next, mean and largest magnitude; deviation over the batches of the percent of positives. Two views of
+one sequence show the same frames, and count as a pair that shares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import webdataset as wds
+from numpy.typing import NDArray
+
+from sffshards.labels import read_parts
+from sffshards.layout import find_label_lists
+from sffshards.loading import shuffle_blocks, shuffle_order
+from sffshards.names import format_frame_name
+from sffshards.records import Horizon, Kind, LabelledFrame, Part, Protocol, Stage, Variant
+from sffshards.records import Sequence as FrameSequence
+from sffshards.sequences import build_sequences
+from sffshards.shards.plan import plan_shards
+from sffshards.splits import stage_groups
+from sffshards.synth import plan_parts
+
+SEED = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Samples:
+    """The N samples of a training set, in the order of the index."""
+
+    shard_names: list[str]
+    shards_N: NDArray[np.int64]
+    groups_N: NDArray[np.int64]
+    harps_N: NDArray[np.int64]
+    labels_N: NDArray[np.int64]
+    first_N: NDArray[np.int64]
+    """Number of the first frame that a sample shows; two samples share a frame if their ranges meet."""
+    last_N: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.shards_N)
+
+
+def made_parts() -> dict[Part, list[LabelledFrame]]:
+    """Make lists of about as many rows, of as many regions, as the published ones."""
+    return {
+        part: [
+            LabelledFrame(frame=frame, label=label, row=row)
+            for row, (frame, label) in enumerate(
+                (frame, label)
+                for region in regions
+                for frame, label in zip(region.frames, region.labels(Horizon.H48), strict=True)
+            )
+        ]
+        for part, regions in plan_parts(SEED, num_harps=167, frames_per_harp=59).items()
+    }
+
+
+def number_frames(sequences: Sequence[FrameSequence]) -> dict[str, int]:
+    """Number all frames by name, so that each sequence shows a range of numbers without a gap."""
+    ends = sorted(sequences, key=lambda s: (list(Part).index(s.part), s.harp, s.row))
+    return {format_frame_name(sequence.frames[-1]): number for number, sequence in enumerate(ends)}
+
+
+def read_samples(
+    parts: dict[Part, list[LabelledFrame]], *, variant: Variant, fold: int, sample_mb: float, shard_mb: float
+) -> Samples:
+    sequences = [s for part, rows in parts.items() for s in build_sequences(rows, part=part)]
+    numbers = number_frames(sequences)
+    plans = plan_shards(
+        sequences, sample_bytes=dict.fromkeys(Kind, sample_mb * 1e6), shard_bytes=round(shard_mb * 1e6), seed=SEED
+    )
+    groups = stage_groups(variant, Stage.TRAIN, fold=fold, horizon=Horizon.H48, protocol=Protocol.PAPER)
+    chosen = [plan for plan in plans if plan.group in groups]
+    samples = [(shard, plan.group, sample.sequence) for shard, plan in enumerate(chosen) for sample in plan.samples]
+    ranges = [[numbers[format_frame_name(frame)] for frame in s.frames] for _, _, s in samples]
+    if any(max(of) - min(of) + 1 != len(set(of)) for of in ranges):
+        raise ValueError("a sequence leaves out rows of its HARP: frames cannot be compared as ranges")
+
+    def column(values: Iterator[int]) -> NDArray[np.int64]:
+        return np.fromiter(values, np.int64, len(samples))
+
+    return Samples(
+        shard_names=[plan.name for plan in chosen],
+        shards_N=column(shard for shard, _, _ in samples),
+        groups_N=column(groups.index(group) for _, group, _ in samples),
+        harps_N=column(s.harp for _, _, s in samples),
+        labels_N=column(s.label for _, _, s in samples),
+        first_N=column(min(of) for of in ranges),
+        last_N=column(max(of) for of in ranges),
+    )
+
+
+def stock_epochs(samples: Samples, size: int, num_epochs: int, *, detshuffle: bool) -> Iterator[NDArray[np.int64]]:
+    """Give the orders of stock WebDataset: its stages, but that shards hold positions in place of samples."""
+    num_shards = len(samples.shard_names)
+    rows = dict(
+        zip(
+            samples.shard_names, (np.flatnonzero(samples.shards_N == shard) for shard in range(num_shards)), strict=True
+        )
+    )
+
+    def open_shards(source: Iterator[dict[str, Any]]) -> Iterator[int]:
+        for shard in source:
+            yield from rows[shard["url"]].tolist()
+
+    shuffle_shards = wds.detshuffle if detshuffle else wds.shuffle
+    pipeline = wds.DataPipeline(
+        wds.SimpleShardList(samples.shard_names),
+        wds.single_node_only,
+        wds.split_by_worker,
+        shuffle_shards(len(rows), seed=SEED),
+        open_shards,
+        wds.shuffle(size, rng=random.Random(SEED)),
+    )
+    for _ in range(num_epochs):
+        yield np.fromiter(pipeline, np.int64, len(samples))
+
+
+def sharing_of_all_pairs(samples: Samples) -> float:
+    """Give the percentage of all pairs of samples that share a frame."""
+    num = len(samples)
+    num_before = np.searchsorted(np.sort(samples.last_N), samples.first_N, side="left")  # end before this begins
+    num_pairs = num * (num - 1) / 2
+    return float(100 * (1 - num_before.sum() / num_pairs))
+
+
+def score_epoch(samples: Samples, order_N: NDArray[np.int64], batch: int) -> tuple[float, float, float]:
+    """Give what the full batches of an epoch show: sharing pairs in percent, HARPs, deviation of the positives."""
+    batches = order_N[: len(order_N) // batch * batch].reshape(-1, batch)
+    first, last = samples.first_N[batches], samples.last_N[batches]
+    left, right = np.triu_indices(batch, k=1)
+    share = np.maximum(first[:, left], first[:, right]) <= np.minimum(last[:, left], last[:, right])
+    num_harps = 1 + (np.diff(np.sort(samples.harps_N[batches], axis=1), axis=1) != 0).sum(axis=1)
+    positives = samples.labels_N[batches].mean(axis=1)
+    return float(100 * share.mean()), float(num_harps.mean()), float(100 * positives.std())
+
+
+def correlations(orders: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """Give the correlation of the places that samples have in one epoch and in the next, for all consecutive ones."""
+    places = [np.argsort(order) for order in orders]
+    return np.array([np.corrcoef(a, b)[0, 1] for a, b in pairwise(places)])
+
+
+def report(name: str, samples: Samples, orders: Sequence[NDArray[np.int64]], batches: Sequence[int]) -> None:
+    if any(not np.array_equal(np.sort(order_N), np.arange(len(samples))) for order_N in orders):
+        raise ValueError(f"{name}: an epoch does not hold every sample once")
+    of_next, of_all = correlations(orders), sharing_of_all_pairs(samples)
+    for batch in batches:
+        scores = np.array([score_epoch(samples, order_N, batch) for order_N in orders])
+        sharing, num_harps, positives = scores.mean(axis=0)
+        print(
+            f"{name:<24} {batch:5d} {sharing:6.3f} ± {scores[:, 0].std():5.3f} {sharing / of_all:7.2f}"
+            f" {num_harps:7.2f} {of_next.mean():+12.3f} {np.abs(of_next).max():6.3f} {positives:9.2f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="?", help="folder of the label lists; made ones without")
+    parser.add_argument("--variant", type=Variant, default=Variant.OTV)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--batches", type=int, nargs="*", default=[10, 32])
+    parser.add_argument("--epochs", type=int, default=20, help="of ours and of stock WebDataset")
+    parser.add_argument("--draws", type=int, default=100, help="random orders")
+    parser.add_argument("--buffers", type=int, nargs="*", default=[100, 1_000, 5_000])
+    parser.add_argument("--block-shards", type=int, default=10)
+    parser.add_argument("--sample-mb", type=float, default=0.16, help="size of a sample in a tar")
+    parser.add_argument("--shard-mb", type=float, default=128.0)
+    options = parser.parse_args()
+    parts = read_parts(find_label_lists(options.data)[Horizon.H48]) if options.data else made_parts()
+    samples = read_samples(
+        parts,
+        variant=options.variant,
+        fold=options.fold,
+        sample_mb=options.sample_mb,
+        shard_mb=options.shard_mb,
+    )
+    num_harps, positives = len(np.unique(samples.harps_N)), 100 * samples.labels_N.mean()
+    num_shards = len(samples.shard_names)
+    print(f"{len(samples):,} samples of {num_harps} HARPs in {num_shards} shards, {positives:.1f} % positive")
+    print(f"{sharing_of_all_pairs(samples):.4f} % of all pairs share a frame")
+    print(f"{'':<24} batch   sharing in %  to all   HARPs  correlation, max   positives")
+    rng = np.random.default_rng(SEED)
+    num, epochs = len(samples), range(options.epochs)
+    report("random", samples, [rng.permutation(num) for _ in range(options.draws)], options.batches)
+    report("global", samples, [shuffle_order(num, seed=SEED, epoch=e) for e in epochs], options.batches)
+    in_blocks = [
+        shuffle_blocks(samples.shards_N, samples.groups_N, block_shards=options.block_shards, seed=SEED, epoch=e)
+        for e in epochs
+    ]
+    report(f"blocks of {options.block_shards} shards", samples, in_blocks, options.batches)
+    for size in options.buffers:
+        for detshuffle in (False, True):
+            orders = list(stock_epochs(samples, size, options.epochs, detshuffle=detshuffle))
+            report(f"buffer {size:,}{', detshuffle' * detshuffle}", samples, orders, options.batches)
+
+
+if __name__ == "__main__":
+    main()
