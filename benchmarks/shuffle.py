@@ -97,6 +97,7 @@ def read_samples(
     )
     groups = stage_groups(variant, Stage.TRAIN, fold=fold, horizon=Horizon.H48, protocol=Protocol.PAPER)
     chosen = [plan for plan in plans if plan.group in groups]
+    group_numbers = {name: number for number, name in enumerate(dict.fromkeys(plan.group for plan in plans))}
     samples = [(shard, plan.group, sample.sequence) for shard, plan in enumerate(chosen) for sample in plan.samples]
     ranges = [[numbers[format_frame_name(frame)] for frame in s.frames] for _, _, s in samples]
     if any(max(of) - min(of) + 1 != len(set(of)) for of in ranges):
@@ -108,7 +109,7 @@ def read_samples(
     return Samples(
         shard_names=[plan.name for plan in chosen],
         shards_N=column(shard for shard, _, _ in samples),
-        groups_N=column(groups.index(group) for _, group, _ in samples),
+        groups_N=column(group_numbers[group] for _, group, _ in samples),
         harps_N=column(s.harp for _, _, s in samples),
         labels_N=column(s.label for _, _, s in samples),
         first_N=column(min(of) for of in ranges),
