@@ -138,7 +138,7 @@ def realdata(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def bench(session: nox.Session) -> None:
-    """The claims of speed, each beside its rival; wants an idle machine. Name a script to run that one only."""
+    """The claims of speed and shuffling, beside their rivals; wants an idle machine. Name a script to run it alone."""
     session.install("--group=bench", "--editable", ".")
     for script in session.posargs or sorted(str(path) for path in Path("benchmarks").glob("*.py")):
         session.run("python", script)
