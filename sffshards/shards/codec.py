@@ -7,6 +7,7 @@ codec can run code from data.
 from __future__ import annotations
 
 import io
+import struct
 from abc import ABC, abstractmethod
 from functools import cache
 from importlib import import_module
@@ -157,17 +158,21 @@ class _Mp4(Codec):
         decord = _import_decord()
         if payload[4:8] != b"ftyp":  # decord would hand other bytes to FFmpeg's guesses
             raise _damage(where, "bytes that are no mp4")
+        if _movie_size(payload) != CLIP_SHAPE[1:]:
+            raise _damage(where, "a movie of another size")
         decord.logging.set_level(decord.logging.QUIET)
         try:
             reader = decord.VideoReader(io.BytesIO(payload), ctx=decord.cpu(0), num_threads=1)
             if len(reader) != NUM_FRAMES:
                 raise _damage(where, f"a movie of {len(reader)} frames")
-            frames = reader.get_batch(range(NUM_FRAMES)).asnumpy()
-        except (decord.DECORDError, RuntimeError, IndexError) as error:
-            raise _damage(where, f"an mp4 that does not decode ({str(error).splitlines()[-1][:80]})") from None
-        if frames.shape != (*CLIP_SHAPE, 3):
-            raise _damage(where, f"a movie of shape {frames.shape}")
-        clip[:] = frames[..., 0]
+            for picture in clip:
+                frame = reader.next()  # one at a time: their size is what the stream says, whatever its header did
+                if frame.shape != (*picture.shape, 3):
+                    raise _damage(where, f"a frame of shape {frame.shape}")
+                picture[:] = frame.asnumpy()[..., 0]
+        except (decord.DECORDError, RuntimeError, IndexError, StopIteration) as error:
+            found = (str(error).splitlines() or ["too few frames"])[-1][:80]
+            raise _damage(where, f"an mp4 that does not decode ({found})") from None
 
     @property
     def provenance(self) -> str:
@@ -189,6 +194,15 @@ def get_codec(name: CodecName) -> Codec:
 def npy_header() -> bytes:
     """Give the header that every npy payload begins with."""
     return _CODECS[CodecName.NPY].encode(np.zeros(CLIP_SHAPE, np.uint8))[:NPY_HEADER_BYTES]
+
+
+def _movie_size(payload: Payload) -> tuple[int, int] | None:
+    """Give height and width as an mp4 states them for its H.264 stream; None where it has none."""
+    start = bytes(payload).rfind(b"avc1")  # the sample entry; the end of the file holds it, or nothing does
+    if start < 0 or start + 32 > len(payload):
+        return None
+    width, height = struct.unpack_from(">HH", payload, start + 28)
+    return height, width
 
 
 def _import_decord() -> ModuleType:
