@@ -158,7 +158,7 @@ def _find_kept(folder: Path, seal: _Seal) -> dict[Stage, str]:
     try:
         content = json.loads((folder / _SEAL_NAME).read_bytes())
         stages = dict(content.pop("stages"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     if content | {"stages": {}} != asdict(seal):
         return {}

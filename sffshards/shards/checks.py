@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -65,15 +66,16 @@ class ShardChecks:
             write_atomic(self._folder / CHECKED_NAME, json.dumps(content).encode("ascii"))
 
     def _read(self) -> dict[str, _Seen]:
+        path = self._folder / CHECKED_NAME
         try:
-            content = json.loads((self._folder / CHECKED_NAME).read_bytes())
+            content = json.loads(path.read_bytes()) if path.is_file() else {}
             if content["format_version"] != _FORMAT_VERSION:
                 return {}
             return {
                 str(name): (int(size), int(date), str(sha)) for name, (size, date, sha) in content["shards"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return {}  # whoever wrote it: every shard is checked anew
 
 
 def check_shard(folder: Path, shard: Shard) -> tuple[int, int]:
@@ -113,11 +115,15 @@ def _stat(folder: Path, shard: Shard) -> tuple[int, int]:
     path = folder / shard.name
     try:
         with storage_errors(path, expected="a shard that can be read"):
-            stat = path.stat()
+            status = path.stat()
     except StorageError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise DamageError(
             path, expected="a shard", found="no such file", fix="run `sffshards build` again: it writes it anew"
         ) from None
-    return stat.st_size, stat.st_mtime_ns
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
+        raise DamageError(
+            path, expected="a shard", found="no plain file", fix="remove it and run `sffshards build` again"
+        )
+    return status.st_size, status.st_mtime_ns

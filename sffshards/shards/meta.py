@@ -59,7 +59,7 @@ class SampleMeta:
             content = json.loads(data)
             lists = {name: tuple(map(str, content[name])) for name in ("frames", "t_rec_tai")}
             return cls(**content | lists | {"part": Part(content["part"]), "view": View(content["view"])})
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"no sample's JSON: {error}") from None
 
     def to_bytes(self) -> bytes:

@@ -82,7 +82,7 @@ def verify_written(task: ShardTask) -> bool:
         record = json.loads(record_path.read_bytes())
         shard = Shard(**record["shard"])
         rows = read_index(record_path.with_suffix(".npy"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     with storage_errors(path):
         return (

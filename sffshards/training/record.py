@@ -115,7 +115,7 @@ def read_record(folder: Path) -> FoldRecord:
         return _from_json(content)
     except FormatError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         found = " ".join(str(error).split())[:120]
         raise DamageError(
             path, expected="the record of a fold", found=f"something else ({found})", fix="train again with --force"
