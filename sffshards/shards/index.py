@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError
 from sffshards.names import key_to_sequence_name
-from sffshards.records import View
+from sffshards.records import FRAME_SIDE, NUM_FRAMES, View
+from sffshards.shards.manifest import Manifest
 
-__all__ = ["INDEX_DTYPE", "INDEX_NAME", "VIEWS", "Index", "format_index", "read_index", "sequence_names"]
+__all__ = ["INDEX_DTYPE", "INDEX_NAME", "VIEWS", "Index", "check_index", "format_index", "read_index", "sequence_names"]
 
 INDEX_NAME = "index.npy"
 """The index's file name in a build."""
@@ -48,6 +49,18 @@ last frame in its label list; ``label``: 0 or 1; ``view``: position in `View`; `
 frames.
 """
 
+_MAX_HEADER_BYTES = 4096
+"""More than the header of an index takes: a damaged one may claim gigabytes."""
+
+_MAX_PAYLOAD_BYTES = 4 * NUM_FRAMES * FRAME_SIDE**2
+"""More than any codec makes of a clip, so that no reader takes memory for a size that cannot be."""
+
+_MAX_META_BYTES = 1 << 16
+"""Likewise of a sample's JSON, which takes two kilobytes."""
+
+_KEY_BYTES = b"\0-0123456789Tabcdefghijklmnopqrstuvwxyz"
+"""What keys are made of, and filled up with."""
+
 Index = NDArray[np.void]
 """A structured array of `INDEX_DTYPE`."""
 
@@ -75,17 +88,55 @@ def read_index(path: Path) -> Index:
     if not path.is_file():
         raise _damage(path, "no such file")
     with storage_errors(path):
+        with path.open("rb") as file:
+            head = io.BytesIO(file.read(_MAX_HEADER_BYTES))
         try:
-            rows: Index = np.load(path, mmap_mode="r", allow_pickle=False)
+            version = np.lib.format.read_magic(head)
+            if version != (1, 0):
+                raise ValueError(f"version {version}")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(head)
+            if dtype != INDEX_DTYPE or len(shape) != 1:
+                raise ValueError(f"{len(shape)} dimensions of {dtype}")
+            rows: Index = np.memmap(path, INDEX_DTYPE, "r", offset=head.tell(), shape=shape)
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001  what numpy raises on a damaged header is not documented
-            raise _damage(path, f"a file that numpy does not read ({error})") from None
-    if not isinstance(rows, np.ndarray):
-        raise _damage(path, "an archive")
-    if rows.dtype != INDEX_DTYPE or rows.ndim != 1:
-        raise _damage(path, f"an array of {rows.ndim} dimensions and {rows.dtype}")
+            raise _damage(path, f"a file that numpy does not read as one ({error})") from None
     return rows
+
+
+def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
+    """Check that an index's rows can be those of a manifest, so that a read stays in its shard and takes little memory.
+
+    Raises
+    ------
+    DamageError
+        If they cannot; the first row that is wrong is named.
+    """
+    sizes_S = np.array([shard.size_bytes for shard in manifest.shards], np.uint64)
+    shards_N = np.repeat(np.arange(len(sizes_S)), [shard.num_samples for shard in manifest.shards])
+    if len(shards_N) != len(rows):
+        raise _damage(path, f"{len(rows)} rows for {len(shards_N)} samples")
+    ends_N = sizes_S[shards_N]
+    right = {"shard": rows["shard"] == shards_N}
+    for offset, size, most in (("offset", "size", _MAX_PAYLOAD_BYTES), ("meta_offset", "meta_size", _MAX_META_BYTES)):
+        right[size] = (rows[size] <= most) & (rows[size] <= ends_N)
+        right[offset] = rows[offset] <= ends_N - np.minimum(rows[size], ends_N)
+    right["label"] = rows["label"] <= 1
+    right["view"] = rows["view"] < len(VIEWS)
+    right["num_distinct"] = (rows["num_distinct"] >= 1) & (rows["num_distinct"] <= NUM_FRAMES)
+    right["t_end_tai"] = ~np.isnat(rows["t_end_tai"])
+    for name, is_right in right.items():
+        if not is_right.all():
+            raise _damage(path, f"a {name} that cannot be in row {int(np.argmin(is_right))}")
+    if others := rows["key"].tobytes().translate(None, _KEY_BYTES):
+        raise _damage(path, f"a key with byte 0x{others[0]:02x}")
+    starts = np.cumsum([0, *(group.num_samples for group in manifest.groups.values())])
+    positives = np.concatenate([[0], np.cumsum(rows["label"], dtype=np.int64)])
+    for number, (name, group) in enumerate(manifest.groups.items()):
+        found = int(positives[starts[number + 1]] - positives[starts[number]])
+        if found != group.num_positive:
+            raise _damage(path, f"{found} positives in {name}, of {group.num_positive}")
 
 
 def sequence_names(rows: Index) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, FormatError, InputError
 from sffshards.records import CodecName, Horizon, Kind, Part, Protocol, Stage, Variant
+from sffshards.shards.limits import check_manifest
 from sffshards.splits import NUM_FOLDS, format_group, stage_groups
 
 __all__ = [
@@ -142,7 +143,7 @@ def read_manifest(path: Path) -> Manifest:
     FormatError
         If its format version is not known to this program.
     DamageError
-        If it was altered.
+        If it was altered, or says what no build's manifest can.
     """
     if not path.is_file():
         raise InputError(
@@ -171,11 +172,12 @@ def parse_manifest(data: bytes, *, where: object) -> Manifest:
             fix="update sffshards, or build again with --force",
         )
     stated = content.pop("sha256", None)
-    if stated != hashlib.sha256(_canonical(content)).hexdigest():
-        raise _damage(where, "content that does not match the manifest's own checksum")
     try:
+        if stated != hashlib.sha256(_canonical(content)).hexdigest():
+            raise _damage(where, "content that does not match the manifest's own checksum")
         manifest = _from_json(content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        check_manifest(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damage(where, f"a field that is missing or wrong ({error})") from None
     if data != manifest.to_bytes():
         raise _damage(where, "the same content in other bytes")
@@ -257,11 +259,11 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         raise ValueError("groups")
     return Manifest(
         inputs=inputs,
-        num_skipped_sequences=int(content["num_skipped_sequences"]),
+        num_skipped_sequences=content["num_skipped_sequences"],
         shards=tuple(Shard(**fields) for fields in content["shards"]),
         groups=groups,
-        index_size_bytes=int(content["index_size_bytes"]),
-        index_sha256=str(content["index_sha256"]),
+        index_size_bytes=content["index_size_bytes"],
+        index_sha256=content["index_sha256"],
     )
 
 

@@ -9,6 +9,7 @@ from xxhash import xxh3_64_intdigest
 
 from sffshards.names import format_key
 from sffshards.records import Kind, Part, Sequence, View
+from sffshards.shards.limits import format_shard_name
 from sffshards.splits import format_group
 
 __all__ = ["Sample", "ShardPlan", "plan_shards"]
@@ -74,7 +75,9 @@ def plan_shards(
             group = format_group(part, kind)
             for number in range(num_shards):
                 dealt = sorted(samples[number::num_shards], key=lambda s: _shuffle_key(s, seed))
-                plans.append(ShardPlan(name=f"{group}-{number:05d}.tar", group=group, kind=kind, samples=tuple(dealt)))
+                plans.append(
+                    ShardPlan(name=format_shard_name(group, number), group=group, kind=kind, samples=tuple(dealt))
+                )
     return plans
 
 

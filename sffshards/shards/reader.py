@@ -22,7 +22,7 @@ from sffshards.remote import Place
 from sffshards.remote.cache import cache_too_small
 from sffshards.shards.codec import CLIP_SHAPE, NPY_HEADER_BYTES, get_codec, npy_header
 from sffshards.shards.files import ShardFiles, read_exactly
-from sffshards.shards.index import VIEWS, Index
+from sffshards.shards.index import INDEX_NAME, VIEWS, Index, check_index
 from sffshards.shards.manifest import Manifest
 from sffshards.shards.meta import SampleMeta
 from sffshards.shards.sources import ShardSource, load_manifest, open_source
@@ -150,7 +150,10 @@ class Build:
         self._fill(row, [data], int(entry["meta_offset"]))
         if xxh3_64_intdigest(data) != int(entry["meta_checksum"]):
             raise self._damage(row, "other bytes in its JSON member")
-        return SampleMeta.parse(data)
+        try:
+            return SampleMeta.parse(data)
+        except ValueError as error:
+            raise self._damage(row, f"another JSON member ({str(error)[:80]})") from None
 
     def locate(self, row: int) -> str:
         """Say where a sample lies: shard, key and offset."""
@@ -265,7 +268,9 @@ def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
     """
     manifest = load_manifest(folder)
     source = open_source(folder)
-    return Build(folder, manifest, source.load_index(manifest), source=source, check=check)
+    index = source.load_index(manifest)
+    check_index(index, manifest, path=folder / INDEX_NAME)
+    return Build(folder, manifest, index, source=source, check=check)
 
 
 def _reopen(folder: Place, check: CheckLevel) -> Build:

@@ -69,7 +69,8 @@ class LocalShards:
         from sffshards.shards.index import INDEX_NAME, read_index
 
         path = self._folder / INDEX_NAME
-        index, found = read_index(path), hash_file(path)
+        index = read_index(path)
+        found = hash_file(path) if path.stat().st_size == manifest.index_size_bytes else "of another size"
         num_samples = sum(group.num_samples for group in manifest.groups.values())
         if found != manifest.index_sha256 or len(index) != num_samples:
             raise DamageError(
