@@ -144,5 +144,5 @@ def sequence_names(rows: Index) -> list[str]:
     return [key_to_sequence_name(key.decode("ascii")) for key in rows["key"]]
 
 
-def _damage(path: Path, found: str) -> DamageError:
+def _damage(path: object, found: str) -> DamageError:
     return DamageError(path, expected="the index of a build", found=found[:200], fix="run `sffshards build` again")

@@ -17,15 +17,16 @@ from sffshards.layout import DataLayout
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import chunked, run_tasks
 from sffshards.progress import Progress
-from sffshards.records import Kind, Part, View
+from sffshards.records import CodecName, Kind, Part, View
 from sffshards.records import Sequence as FrameSequence
 from sffshards.remote import Place, RemoteFolder
 from sffshards.remote.store import RemoteStore
 from sffshards.shards.card import CARD_NAME, format_card
 from sffshards.shards.checks import check_shard, other_bytes
 from sffshards.shards.codec import Codec, get_codec
-from sffshards.shards.index import VIEWS
+from sffshards.shards.index import VIEWS, Index
 from sffshards.shards.manifest import Manifest, Shard
+from sffshards.shards.members import check_members
 from sffshards.shards.meta import SampleMeta
 from sffshards.shards.plan import Sample
 from sffshards.shards.prepare import read_sequences
@@ -47,6 +48,9 @@ _DEEP_CHUNK = 64
 class _ShardCheck:
     folder: Path
     shard: Shard
+    rows: Index
+    """Of the index, those of the shard."""
+    codec: CodecName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +62,9 @@ class _DeepCheck:
 
 
 def verify_build(folder: Place, *, workers: int, progress: Progress) -> list[SffshardsError]:
-    """Re-read every byte of a build, where it lies, and compare it with the manifest.
+    """Re-read every byte of a build and compare it with the manifest, and the members of its tars with the index.
+
+    Of a build that lies elsewhere only the bytes are compared.
 
     Returns
     -------
@@ -72,9 +78,17 @@ def verify_build(folder: Place, *, workers: int, progress: Progress) -> list[Sff
     """
     with open_build(folder) as build:
         manifest = build.manifest
+        ends = np.cumsum([shard.num_samples for shard in manifest.shards])
+        rows = [
+            np.array(build.index[end - shard.num_samples : end])
+            for shard, end in zip(manifest.shards, ends, strict=True)
+        ]
     if isinstance(folder, RemoteFolder):
         return _verify_remote(folder, manifest, progress=progress)
-    checks = [_ShardCheck(folder=folder, shard=shard) for shard in manifest.shards]
+    checks = [
+        _ShardCheck(folder=folder, shard=shard, rows=of_shard, codec=manifest.inputs.codec)
+        for shard, of_shard in zip(manifest.shards, rows, strict=True)
+    ]
     problems = [*_find_strays(folder, manifest), *_check_card(folder, manifest)]
     with progress.task("Verify shards", len(checks)) as advance:
         for problem in run_tasks(_check_shard, checks, workers=workers):
@@ -115,6 +129,7 @@ def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progre
 def _check_shard(check: _ShardCheck) -> SffshardsError | None:
     try:
         check_shard(check.folder, check.shard)
+        check_members(check.folder, check.shard, check.rows, codec=check.codec)
     except SffshardsError as error:
         return error
     return None
