@@ -44,8 +44,9 @@ def check_members(folder: Path, shard: Shard, rows: Index, *, codec: CodecName) 
             if not _has_member(file, member):
                 raise _damage(f"{path}, member {member.name}, offset {start}", "another header, label or padding")
         start = file.tell()
-        rest = file.read(tarfile.RECORDSIZE + 1)
-        if not 2 * tarfile.BLOCKSIZE <= len(rest) <= tarfile.RECORDSIZE or rest.strip(b"\0"):
+        end = 2 * tarfile.BLOCKSIZE  # and then up to a whole record
+        end += -(start + end) % tarfile.RECORDSIZE
+        if file.read(end + 1) != bytes(end):
             raise _damage(f"{path}, offset {start}", "another end")
 
 
