@@ -11,30 +11,10 @@ import sys
 import pytest
 from PIL import Image
 
+from tests.commands import error_of, run
 from tests.tiny import PARTS, frame_name, make_data
 
 COMMANDS = ["demo", "synth", "sequences", "build", "info", "verify", "show", "train", "evaluate"]
-
-
-def run(*args, cwd=None, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "sffshards", *map(str, args)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def error_of(*args, cwd=None):
-    """Run a command that must fail with one line on standard error, and give that line."""
-    done = run(*args, cwd=cwd, code=2)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return lines[0]
 
 
 @pytest.fixture(scope="module")

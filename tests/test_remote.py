@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import threading
@@ -23,7 +24,9 @@ from sffshards.remote import store as store_module
 from sffshards.remote.cache import ShardCache
 from sffshards.remote.store import RemoteStore
 from sffshards.shards import MANIFEST_NAME, load_builds, open_build, publish_build, verify_build
+from tests.commands import error_of, run
 from tests.servers import FolderServer, serve_folder, serve_s3
+from tests.tiny import make_data
 from tests.training_data import make_build
 
 MB = 1_000_000
@@ -457,6 +460,27 @@ class TestPublishing:
         RemoteStore(place).write(name, bytes(data))
         (problem,) = verify_build(place, workers=0, progress=SILENT)
         assert str(problem).startswith(f"{place}/{name}: expected")
+
+    def test_commands_take_urls(self, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        make_data(tmp_path / "data")
+        command = ("build", "--horizon", "48h", "--workers", "1", "--out", f"{bucket}/x")
+        assert f"{bucket}/x/48h: the same, 12 shards copied" in run(*command, cwd=tmp_path).stdout
+        assert f"{bucket}/x/48h: the same, 0 shards copied" in run(*command, cwd=tmp_path).stdout
+        assert run("verify", f"{bucket}/x").stdout == f"{bucket}/x/48h: whole\n"
+        there, here = (
+            json.loads(run("info", place, "--json", cwd=tmp_path).stdout)[0] for place in (f"{bucket}/x", "shards")
+        )
+        assert there.pop("build") == f"{bucket}/x/48h"
+        assert here.pop("build") == "shards/48h"
+        assert there == here
+        urls = run("info", f"{bucket}/x", "--urls", "--variant", "base", "--fold", "0", "--stage", "test").stdout
+        assert urls == f"{bucket}/x/48h/Test/base-00000.tar\n"
+        run("show", "--shards", f"{bucket}/x", "--out", "sheet.png", cwd=tmp_path)
+        assert (tmp_path / "sheet.png").is_file()
+        said = error_of(*command, "--codec", "npy", "--stage", "else", cwd=tmp_path)
+        assert "codec jpg there, npy now" in said
+        assert not (tmp_path / "else").exists()  # known before anything was made
 
     def test_http_cannot_be_written_to(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="which can only be read"):
