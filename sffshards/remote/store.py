@@ -7,13 +7,13 @@ import os
 import random
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, InputError, StorageError
 from sffshards.remote.place import SCHEMES, RemoteFolder
 
-__all__ = ["RemoteStore"]
+__all__ = ["RemoteFile", "RemoteStore"]
 
 T = TypeVar("T")
 Request = Callable[[Any, str, dict[str, float]], T]
@@ -33,6 +33,14 @@ MAX_FETCHES = 3
 
 _TEMPORARY_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses after which it is worth asking again."""
+
+
+class RemoteFile(NamedTuple):
+    """A file behind a URL, as its server describes it."""
+
+    size_bytes: int
+    version: str
+    """Changes when the file is written anew, such as S3's ETag does."""
 
 
 class RemoteStore:
@@ -127,12 +135,12 @@ class RemoteStore:
 
         self._retry(name, remove)
 
-    def size(self, name: str) -> int | None:
-        """Give the size of a file in bytes; None if there is none."""
+    def look(self, name: str) -> RemoteFile | None:
+        """Say of a file how large it is and what tells it from others; None if there is none."""
 
-        def ask(fs: Any, path: str, _: dict[str, float]) -> int:
+        def ask(fs: Any, path: str, _: dict[str, float]) -> RemoteFile:
             fs.invalidate_cache()
-            return int(fs.size(path))
+            return RemoteFile(int(fs.info(path)["size"]), str(fs.checksum(path)))
 
         try:
             return self._retry(name, ask)

@@ -13,7 +13,7 @@ from sffshards.errors import InputError, StorageError
 from sffshards.progress import Progress
 from sffshards.remote import RemoteFolder
 from sffshards.remote.place import READ_ONLY
-from sffshards.remote.store import RemoteStore
+from sffshards.remote.store import RemoteFile, RemoteStore
 from sffshards.shards.card import CARD_NAME
 from sffshards.shards.checks import check_shard
 from sffshards.shards.folder import PUBLISHED_NAME, plain_inputs, refuse_other
@@ -97,17 +97,14 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
     store = RemoteStore(target)
     there = check_target(target, manifest.inputs, force=force, early=False)
     copied = _Copied(folder / PUBLISHED_NAME, target)
-    missing = [
-        shard for shard in manifest.shards if not copied.has(shard) or store.size(shard.name) != shard.size_bytes
-    ]
+    missing = [shard for shard in manifest.shards if not copied.has(shard, store.look(shard.name))]
     if there is not None and (missing or there.sha256 != manifest.sha256):
         store.remove(MANIFEST_NAME)
 
     def copy(shard: Shard) -> None:
         check_shard(folder, shard)
         store.upload(shard.name, str(folder / shard.name))
-        _require_size(store, shard.name, shard.size_bytes)
-        copied.add(shard)
+        copied.add(shard, _require(store, shard.name, shard.size_bytes))
 
     with (
         progress.task(f"Copy shards to {target}", len(missing)) as advance,
@@ -124,13 +121,13 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
     for name in (INDEX_NAME, CARD_NAME):
         store.write(name, (folder / name).read_bytes())
     _remove_strays(store, there, {shard.name for shard in manifest.shards})
-    _require_size(store, INDEX_NAME, manifest.index_size_bytes)
+    _require(store, INDEX_NAME, manifest.index_size_bytes)
     store.write(MANIFEST_NAME, manifest.to_bytes())
     return len(missing)
 
 
 class _Copied:
-    """Which shards were copied to a place, by their checksums; safe from several threads."""
+    """Which shards were copied to a place, and what they became there; safe from several threads."""
 
     def __init__(self, path: Path, target: RemoteFolder) -> None:
         self._path = path
@@ -138,31 +135,37 @@ class _Copied:
         self._lock = threading.Lock()
         self._places = self._read()
 
-    def has(self, shard: Shard) -> bool:
-        return self._places.get(self._url, {}).get(shard.name) == shard.sha256
+    def has(self, shard: Shard, found: RemoteFile | None) -> bool:
+        """Say whether the file that is there now is the one that a shard was copied to."""
+        if found is None or found.size_bytes != shard.size_bytes:
+            return False
+        return self._places.get(self._url, {}).get(shard.name) == [shard.sha256, found.version]
 
-    def add(self, shard: Shard) -> None:
+    def add(self, shard: Shard, written: RemoteFile) -> None:
+        """Remember a shard that was copied."""
         with self._lock:
-            self._places.setdefault(self._url, {})[shard.name] = shard.sha256
+            self._places.setdefault(self._url, {})[shard.name] = [shard.sha256, written.version]
             write_atomic(self._path, (json.dumps(self._places, indent=1) + "\n").encode("ascii"))
 
-    def _read(self) -> dict[str, dict[str, str]]:
+    def _read(self) -> dict[str, dict[str, list[str]]]:
         try:
             content = json.loads(self._path.read_bytes())
-            return {str(url): {str(name): str(sha) for name, sha in of.items()} for url, of in content.items()}
-        except (OSError, ValueError, AttributeError, RecursionError):
+            return {str(url): {str(name): list(of) for name, of in shards.items()} for url, shards in content.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return {}
 
 
-def _require_size(store: RemoteStore, name: str, size_bytes: int) -> None:
-    found = store.size(name)
-    if found != size_bytes:
+def _require(store: RemoteStore, name: str, size_bytes: int) -> RemoteFile:
+    """Give what the server says of a file that was sent; raises `StorageError` if it is not as large."""
+    found = store.look(name)
+    if found is None or found.size_bytes != size_bytes:
         raise StorageError(
             store.folder / name,
             expected=f"{size_bytes} bytes, as they were sent",
-            found="no such file" if found is None else f"{found} bytes",
+            found="no such file" if found is None else f"{found.size_bytes} bytes",
             fix="run the same command again without --force: it goes on from here",
         )
+    return found
 
 
 def _remove_strays(store: RemoteStore, before: Manifest | None, names: Iterable[str]) -> None:
