@@ -34,7 +34,7 @@ from sffshards.training.folder import check_folder
 from sffshards.training.keeper import format_checkpoint_name
 from sffshards.training.module import FlareClassifier
 from sffshards.training.recipe import weighted_losses
-from tests.training_data import FastNetwork, Listener, fast_options, make_build
+from tests.training_data import FastNetwork, Listener, SpreadNetwork, fast_options, make_build
 
 # Positives of the published parts, TrainVal0 to 4 and Test; all have 10,000 rows but Test, and begin with a negative.
 POSITIVES = {Horizon.H24: (227, 247, 95, 498, 258, 195), Horizon.H48: (396, 429, 267, 809, 523, 413)}
@@ -292,6 +292,19 @@ def test_valid_loss_is_the_mean_over_all_samples_for_any_batch_size(
         rows.append(read_metrics(out)[0])
     assert float(rows[0]["valid_loss"]) == pytest.approx(float(rows[1]["valid_loss"]), rel=1e-6)
     assert rows[0]["valid_accuracy"] == rows[1]["valid_accuracy"]
+
+
+def test_validation_is_the_same_to_the_last_bit_for_any_batch_size(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 35 samples, in batches of which the last is short; a rate too small for float32 leaves the weights as they are.
+    monkeypatch.setattr("sffshards.training.fit.build_model", lambda *_, **__: SpreadNetwork())
+    figures = set()
+    for batch_size in (4, 9, 64):
+        out = tmp_path / str(batch_size)
+        fit(build, out, fast_options(variant=Variant.OTV, max_epochs=1, batch_size=batch_size, learning_rate=1e-30))
+        figures.add((read_metrics(out)[0]["valid_loss"], read_metrics(out)[0]["valid_accuracy"]))
+    assert len(figures) == 1
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
@@ -582,6 +595,39 @@ def test_two_processes_train_as_one_with_the_same_global_batch(build: Path, tmp_
     for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
         values = np.array([[float(row[name]) for row in rows] for rows in (one, two)])
         np.testing.assert_allclose(values[1], values[0], rtol=1e-6)
+
+
+_EXACT_RANKS = """
+import sys
+from pathlib import Path
+from sffshards.progress import SILENT
+from sffshards.records import Variant
+from sffshards.training import fit
+from tests.training_data import SpreadNetwork, fast_options
+
+if __name__ == "__main__":
+    build, out, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    fit.build_model = lambda *_, **__: SpreadNetwork()
+    options = fast_options(
+        devices=devices, batch_size=24 // devices, variant=Variant.OTV, max_epochs=1, learning_rate=1e-30
+    )
+    fit.train_fold(build, out, options, fold=0, force=False, progress=SILENT)
+"""
+
+
+@pytest.mark.slow
+def test_validation_is_the_same_to_the_last_bit_on_any_number_of_ranks(build: Path, tmp_path: Path) -> None:
+    # 35 samples, which none of these divides. See `SpreadNetwork` for why the order of a sum would show.
+    (tmp_path / "train.py").write_text(_EXACT_RANKS)
+    figures = {}
+    for devices in (1, 2, 3, 4, 8):
+        out = tmp_path / str(devices)
+        command = [sys.executable, str(tmp_path / "train.py"), str(build), str(out), str(devices)]
+        subprocess.run(
+            command, check=True, timeout=300, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        )
+        figures[devices] = read_metrics(out)[0]["valid_loss"], read_metrics(out)[0]["valid_accuracy"]
+    assert len(set(figures.values())) == 1, figures
 
 
 _KILLED_RANKS = """

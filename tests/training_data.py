@@ -92,6 +92,19 @@ class FastNetwork(nn.Module):
         return logits_BK
 
 
+class SpreadNetwork(nn.Module):
+    """Losses from 1e-7 to 1e4, so that the order of a sum shows, each from its sample's pixels alone and exactly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.ones(2))
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        pixels_BN = (255 * x_BCTHW[:, 0, :, ::8, ::8]).round().long().flatten(1)
+        gap_B = (pixels_BN.sum(1) % 33 - 16).float()
+        return torch.stack([torch.zeros_like(gap_B), torch.where(gap_B < 0, 1000 * gap_B, gap_B)], dim=1) + self.shift
+
+
 class Listener:
     """A progress that remembers what it was told."""
 

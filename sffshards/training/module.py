@@ -5,6 +5,7 @@ Shapes: B batch, K 2 classes, T 16 frames, H and W 224 pixels.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,9 @@ class FlareClassifier(pl.LightningModule):
     Attributes
     ----------
     epoch_metrics
-        ``train_loss``, ``train_accuracy``, ``valid_loss`` and ``valid_accuracy`` of the last epoch, exact over all
-        samples of all ranks; what is logged of them is rounded to float32.
+        ``train_loss``, ``train_accuracy``, ``valid_loss`` and ``valid_accuracy`` of the last epoch, over all samples of
+        all ranks; what is logged of them is rounded to float32. Those of validation are the same to the last bit on any
+        number of ranks, as far as each sample's loss is.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class FlareClassifier(pl.LightningModule):
         self.register_buffer("val_weights_K", torch.tensor(val_weights), persistent=False)
         self.epoch_metrics: dict[str, float] = {}
         self._sums: dict[Stage, Tensor] = {}
+        self._validated: list[Tensor] = []
 
     def forward(self, clips_BTHW: Tensor) -> Tensor:
         """Give logits of shape (B, 2) for uint8 clips."""
@@ -92,15 +95,21 @@ class FlareClassifier(pl.LightningModule):
         TrainingError
             If it is not finite.
         """
-        losses_B = self._step(batch, Stage.TRAIN)
+        losses_B, correct_B = self._step(batch, Stage.TRAIN)
+        self._add_sums(losses_B, correct_B, batch.mask_B)
         loss = losses_B.sum() * (self.trainer.world_size / batch.num_real)
         self._require_finite(float(loss.detach()), f"training step {batch_idx + 1}")
         self.log("train_loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=batch.num_real)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget what a pass that was left early kept."""
+        self._validated.clear()
+
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Add a batch to the epoch's sums."""
-        self._step(batch, Stage.VAL)
+        """Keep each sample's loss, and whether it was called right, until the end of the pass."""
+        losses_B, correct_B = self._step(batch, Stage.VAL)
+        self._validated.append(torch.stack([losses_B, correct_B.to(losses_B), batch.mask_B.to(losses_B)]))
 
     def on_validation_epoch_end(self) -> None:
         """Log ``valid_loss`` and ``valid_accuracy``, and cut the learning rate where the loss has not fallen.
@@ -108,7 +117,7 @@ class FlareClassifier(pl.LightningModule):
         Lightning would step the schedule after checkpoints are written, and a run that goes on from one would lose
         the step.
         """
-        loss = self._log_epoch(Stage.VAL, "valid")
+        loss = self._log_means("valid", *self._sum_validated())
         self._require_finite(loss, "validation")
         scheduler = self.lr_schedulers()
         if self.trainer.state.fn == "fit" and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -116,7 +125,8 @@ class FlareClassifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log ``train_loss`` and ``train_accuracy``, over the epoch as it went."""
-        self._log_epoch(Stage.TRAIN, "train")
+        sums: Tensor = self.trainer.strategy.reduce(self._sums.pop(Stage.TRAIN), reduce_op="sum")
+        self._log_means("train", *sums.tolist())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the epoch's means are made of so far; every rank takes part, though one writes."""
@@ -143,26 +153,39 @@ class FlareClassifier(pl.LightningModule):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Do nothing: `on_validation_epoch_end` has stepped the schedule."""
 
-    def _step(self, batch: ClipBatch, stage: Stage) -> Tensor:
+    def _step(self, batch: ClipBatch, stage: Stage) -> tuple[Tensor, Tensor]:
+        """Give each sample's loss, and whether it was called right; zero and false where padded."""
         logits_BK = self(apply_views(batch.clips_BTHW, batch.views_B))
         weights_K = self.get_buffer(f"{stage}_weights_K")
         losses_B = weighted_losses(logits_BK, batch.labels_B, batch.mask_B, weights_K=weights_K)
         called_B = (logits_BK[:, 1] >= logits_BK[:, 0]).long()  # as a probability of 0.5 and more is called
-        correct_B = (called_B == batch.labels_B) & batch.mask_B
+        return losses_B, (called_B == batch.labels_B) & batch.mask_B
+
+    def _add_sums(self, losses_B: Tensor, correct_B: Tensor, mask_B: Tensor) -> None:
         # Sums, not means of means: the last batch is short. Metal has no float64.
         dtype = torch.float32 if losses_B.device.type == "mps" else torch.float64
-        sums = torch.stack([x.detach().to(dtype).sum() for x in (losses_B, correct_B, batch.mask_B)])
-        self._sums[stage] = self._sums[stage].to(sums) + sums if stage in self._sums else sums
-        return losses_B
+        sums = torch.stack([x.detach().to(dtype).sum() for x in (losses_B, correct_B, mask_B)])
+        so_far = self._sums.get(Stage.TRAIN)
+        self._sums[Stage.TRAIN] = sums if so_far is None else so_far.to(sums) + sums
 
-    def _log_epoch(self, stage: Stage, name: str) -> float:
-        """Log the mean loss and the accuracy over all samples of all ranks."""
-        sums: Tensor = self.trainer.strategy.reduce(self._sums.pop(stage), reduce_op="sum")
-        loss, correct, count = sums.tolist()
+    def _sum_validated(self) -> tuple[float, int, int]:
+        """Give the sum of losses, the samples called right and the samples, over all ranks.
+
+        Ranks cut the set in other places. So each sample's loss is gathered, and summed to the nearest float64: the
+        same in any order, which a sum of the ranks' sums is not.
+        """
+        of_rank_3N = torch.cat(self._validated, dim=1)
+        self._validated.clear()
+        gathered: Any = self.all_gather(of_rank_3N)  # every rank has as many, padding included
+        losses, correct, real = gathered.reshape(-1, *of_rank_3N.shape).transpose(0, 1).flatten(1).cpu()
+        return math.fsum(losses.tolist()), int(correct.count_nonzero()), int(real.count_nonzero())
+
+    def _log_means(self, name: str, loss: float, correct: float, count: float) -> float:
+        """Log the mean loss, which is given back, and the accuracy."""
         metrics = {f"{name}_loss": loss / count, f"{name}_accuracy": correct / count}
         self.epoch_metrics |= metrics
         self.log_dict(metrics, batch_size=1)
-        return float(metrics[f"{name}_loss"])
+        return metrics[f"{name}_loss"]
 
     def _require_finite(self, loss: float, where: str) -> None:
         if not np.isfinite(loss):
