@@ -12,6 +12,7 @@ __all__ = [
     "NUM_FRAMES",
     "CheckLevel",
     "CodecName",
+    "Engine",
     "FrameId",
     "Horizon",
     "Kind",
@@ -140,6 +141,15 @@ class ViewSource(StrEnum):
     """From their own samples in the ``over`` shards."""
     DEVICE = "device"
     """Made from the plain sample where the network runs; the same pixels under a lossless codec."""
+
+
+class Engine(StrEnum):
+    """What reads the training set."""
+
+    PLAN = "plan"
+    """Ours: by a plan of every epoch, through the index."""
+    CLASSIC = "classic"
+    """Stock WebDataset: whole shards in turn, through a shuffle buffer."""
 
 
 class Shuffle(StrEnum):

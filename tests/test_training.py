@@ -25,7 +25,7 @@ from torch.nn import functional
 from sffshards.errors import ConflictError, DamageError, FormatError, InputError, TrainingError
 from sffshards.loading import ClipBatch
 from sffshards.progress import SILENT, Progress
-from sffshards.records import CodecName, Horizon, Kind, ModelName, Part, Precision, Protocol, Stage, Variant
+from sffshards.records import CodecName, Engine, Horizon, Kind, ModelName, Part, Precision, Protocol, Stage, Variant
 from sffshards.shards import Manifest
 from sffshards.shards.manifest import BuildInputs, Group
 from sffshards.splits import format_group
@@ -360,6 +360,30 @@ def test_a_run_that_was_broken_off_in_an_epoch_goes_on_with_the_next_batch(
     assert fit(build, tmp_path / "broken", options).finished
     assert before + seen == unbroken  # no batch twice, none left out, and the very same losses
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_with_the_stock_reader_goes_on_from_its_last_whole_epoch(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    options = fast_options(max_epochs=3, save_every_steps=2, engine=Engine.CLASSIC)
+    fit(build, tmp_path / "whole", options)
+    assert read_record(tmp_path / "whole").options.engine is Engine.CLASSIC
+    network(fail_at=1 * (5 + 2) + 4)  # in the second epoch, after two of its steps
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, tmp_path / "broken", options)
+    with pytest.raises(ConflictError, match=r"engine classic \(now plan\)"):
+        fit(build, tmp_path / "broken", replace(options, engine=Engine.PLAN))
+    network()
+    assert fit(build, tmp_path / "broken", options).finished
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_more_devices_than_the_stock_reader_has_shards_are_refused_before_any_work(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    with pytest.raises(InputError, match="--engine classic: expected at most"):
+        fit(build, tmp_path / "fold0", fast_options(engine=Engine.CLASSIC, devices=1_000))
+    assert not (tmp_path / "fold0").exists()
 
 
 def test_a_run_goes_on_with_another_batch_size_only_if_the_global_batch_stays(

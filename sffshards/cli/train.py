@@ -22,7 +22,7 @@ from sffshards.cli.options import (
     choose_build,
     place_of,
 )
-from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Shuffle, Variant, ViewSource
+from sffshards.records import CheckLevel, Engine, ModelName, Precision, Protocol, Shuffle, Variant, ViewSource
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -80,9 +80,21 @@ def train(
     block_shards: Annotated[int, typer.Option(min=1, help="Shards a block, at least, for --shuffle blocks.")] = 10,
     cache_dir: CacheFolderOption = None,
     cache_size: CacheSizeOption = CACHE_SIZE,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="What reads the training set. plan: every sample once an epoch, on any number of devices. classic: "
+            "the stock WebDataset reader, as a baseline: shards in turn, through a buffer of 1,000 samples, without "
+            "--threads. On several devices some samples then come twice in an epoch, and others not at all; and a run "
+            "that was stopped does its last epoch again from the start."
+        ),
+    ] = Engine.PLAN,
     check: CheckOption = CheckLevel.FULL,
     save_steps: Annotated[
-        int, typer.Option(min=0, help="Save within an epoch after so many steps; 0: at its end only.")
+        int,
+        typer.Option(
+            min=0, help="Save within an epoch after so many steps; 0, and under --engine classic: at its end only."
+        ),
     ] = 500,
     protocol: ProtocolOption = Protocol.PAPER,
     seed: SeedOption = 123,
@@ -125,6 +137,7 @@ def train(
         views=views,
         shuffle=shuffle,
         block_shards=block_shards,
+        engine=engine,
         check=check,
         save_every_steps=save_steps,
         seed=seed,

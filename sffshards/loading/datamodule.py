@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from sffshards.errors import InputError
+from sffshards.loading.classic import ClassicLoader, require_shards
 from sffshards.loading.loader import ClipLoader
 from sffshards.loading.pipeline import PlanSource
 from sffshards.loading.plan import MIN_BLOCK_SHARDS
-from sffshards.records import CheckLevel, Protocol, Shuffle, Stage, Variant, ViewSource
+from sffshards.records import CheckLevel, Engine, Protocol, Shuffle, Stage, Variant, ViewSource
 from sffshards.remote import Place
 from sffshards.shards import open_build
 
@@ -39,6 +41,8 @@ class ShardDataModule(pl.LightningDataModule):
         How the training set is put in order, and shards a block, at least, where that is in blocks.
     check
         How much of a sample is checked each time that it is read.
+    engine
+        What reads the training set; of the stock reader, ``num_threads``, ``views`` and ``shuffle`` say nothing.
 
     Raises
     ------
@@ -60,6 +64,7 @@ class ShardDataModule(pl.LightningDataModule):
         shuffle: Shuffle = Shuffle.GLOBAL,
         block_shards: int = MIN_BLOCK_SHARDS,
         check: CheckLevel = CheckLevel.FULL,
+        engine: Engine = Engine.PLAN,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -74,9 +79,12 @@ class ShardDataModule(pl.LightningDataModule):
         self.views = views
         self.shuffle = shuffle
         self.block_shards = block_shards
+        self.engine = engine
 
-    def train_dataloader(self) -> ClipLoader:
+    def train_dataloader(self) -> ClipLoader | ClassicLoader:
         """Give the training set, in an order of the seed and the trainer's epoch."""
+        if self.engine is Engine.CLASSIC:
+            return self._classic_loader()
         return self.stage_loader(Stage.TRAIN, shuffle=self.shuffle)
 
     def val_dataloader(self) -> ClipLoader:
@@ -99,16 +107,8 @@ class ShardDataModule(pl.LightningDataModule):
         InputError
             If the set is empty.
         """
-        rows = self.build.stage_rows(self.variant, stage, fold=self.fold, protocol=self.protocol)
-        if not len(rows):
-            raise InputError(
-                f"{self.build.folder}, {self.variant} fold {self.fold}",
-                expected=f"samples in the {stage} set",
-                found="none",
-                fix="build shards from lists that have some",
-            )
+        rows = self._stage_rows(stage)
         num_ranks, rank = self._place()
-        rows = np.sort(rows)
         source = PlanSource(
             rows=rows,
             global_batch=self.batch_size * num_ranks,
@@ -119,10 +119,52 @@ class ShardDataModule(pl.LightningDataModule):
             shards=self.build.row_shards(rows if self.views is ViewSource.STORED else self.build.plain_rows()[rows]),
             block_shards=self.block_shards,
         )
-        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return ClipLoader(
-            self.build, source, num_threads=self.num_threads, pinned=pinned, views=self.views, epoch=self._epoch
+            self.build,
+            source,
+            num_threads=self.num_threads,
+            pinned=self._pinned(),
+            views=self.views,
+            epoch=self._epoch,
         )
+
+    def check_ranks(self, num_ranks: int) -> None:
+        """Refuse a number of ranks on which the training set cannot be read.
+
+        Raises
+        ------
+        InputError
+            If the stock reader has fewer shards than that.
+        """
+        if self.engine is Engine.CLASSIC:
+            require_shards(self.build, self._stage_rows(Stage.TRAIN), num_ranks=num_ranks)
+
+    def _classic_loader(self) -> ClassicLoader:
+        num_ranks, rank = self._place()
+        return ClassicLoader(
+            self.build,
+            rows=self._stage_rows(Stage.TRAIN),
+            batch_size=self.batch_size,
+            num_ranks=num_ranks,
+            rank=rank,
+            seed=self.seed,
+            epoch=self._epoch,
+            pinned=self._pinned(),
+        )
+
+    def _stage_rows(self, stage: Stage) -> NDArray[np.int64]:
+        rows = self.build.stage_rows(self.variant, stage, fold=self.fold, protocol=self.protocol)
+        if not len(rows):
+            raise InputError(
+                f"{self.build.folder}, {self.variant} fold {self.fold}",
+                expected=f"samples in the {stage} set",
+                found="none",
+                fix="build shards from lists that have some",
+            )
+        return np.sort(rows)
+
+    def _pinned(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _place(self) -> tuple[int, int]:
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)

@@ -117,9 +117,11 @@ def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, 
         shuffle=options.shuffle,
         block_shards=options.block_shards,
         check=options.check,
+        engine=options.engine,
     )
     for stage in (Stage.TRAIN, Stage.VAL):
         data.stage_loader(stage, shuffle=Shuffle.NONE)  # fails early if there is nothing in it
+    data.check_ranks(options.devices)
     record = _start_record(data, options, fold=fold)
     return _FoldPlan(out=out, data=data, record=record, there=None if force else check_folder(out, record))
 

@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from sffshards.atomic import replacing, write_atomic
 from sffshards.models.weights import read_checkpoint
+from sffshards.records import Engine
 from sffshards.training.module import FlareClassifier
 from sffshards.training.recipe import NUM_BEST, TrainingOptions
 from sffshards.training.record import FoldRecord, SavedCheckpoint, write_record
@@ -112,7 +113,10 @@ class FoldKeeper(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save now and then within an epoch; its last step is left to the end of the epoch."""
-        done, every = batch_idx + 1, self.record.options.save_every_steps
+        options = self.record.options
+        done, every = batch_idx + 1, options.save_every_steps
+        if options.engine is Engine.CLASSIC:
+            return  # it could not go on from there
         if every and done % every == 0 and done < trainer.num_training_batches:
             trainer.save_checkpoint(self.folder / LAST_NAME)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sffshards.errors import InputError
-from sffshards.records import CheckLevel, ModelName, Precision, Protocol, Shuffle, Stage, Variant, ViewSource
+from sffshards.records import CheckLevel, Engine, ModelName, Precision, Protocol, Shuffle, Stage, Variant, ViewSource
 from sffshards.shards import Manifest
 
 __all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
@@ -54,6 +54,8 @@ class TrainingOptions:
     """How the training set is put in order."""
     block_shards: int = 10
     """Shards a block, at least, where it is shuffled in blocks."""
+    engine: Engine = Engine.PLAN
+    """What reads the training set."""
     check: CheckLevel = CheckLevel.FULL
     """How much of a sample is checked each time that it is read; has no part in the result."""
     save_every_steps: int = 500
@@ -74,6 +76,13 @@ class TrainingOptions:
                 raise InputError(option, expected=f"at least {least}", found=str(value), fix="choose another")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError("--lr", expected="a positive number", found=str(self.learning_rate), fix="choose another")
+        if self.engine is Engine.CLASSIC and (self.shuffle, self.views) != (Shuffle.GLOBAL, ViewSource.STORED):
+            raise InputError(
+                "--engine classic",
+                expected="neither --shuffle nor --views: it shuffles in its own way, and reads what is stored",
+                found=f"--shuffle {self.shuffle}, --views {self.views}",
+                fix="leave them out, or take --engine plan",
+            )
 
     @property
     def global_batch(self) -> int:
@@ -83,14 +92,11 @@ class TrainingOptions:
     def differences(self, other: TrainingOptions) -> dict[str, tuple[object, object]]:
         """Give what has a part in the result and differs, by name: this run's value and the other's.
 
-        Of batch size and devices only the product matters, the global batch.
+        Of batch size and devices only the product matters, the global batch; but to the stock reader both.
         """
+        ignored = _OF_NO_CONSEQUENCE - ({"devices", "batch_size"} if self.engine is Engine.CLASSIC else set())
         mine, theirs = (asdict(options) | {"global_batch": options.global_batch} for options in (self, other))
-        return {
-            name: (mine[name], theirs[name])
-            for name in mine
-            if name not in _OF_NO_CONSEQUENCE and mine[name] != theirs[name]
-        }
+        return {name: (mine[name], theirs[name]) for name in mine if name not in ignored and mine[name] != theirs[name]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

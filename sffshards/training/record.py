@@ -9,7 +9,18 @@ from typing import Any
 
 from sffshards.atomic import read_text, write_atomic
 from sffshards.errors import DamageError, FormatError, InputError
-from sffshards.records import CheckLevel, Horizon, ModelName, Precision, Protocol, Stage, Variant, ViewSource
+from sffshards.records import (
+    CheckLevel,
+    Engine,
+    Horizon,
+    ModelName,
+    Precision,
+    Protocol,
+    Shuffle,
+    Stage,
+    Variant,
+    ViewSource,
+)
 from sffshards.splits import NUM_FOLDS
 from sffshards.training.recipe import StageWeights, TrainingOptions
 
@@ -137,6 +148,8 @@ def _from_json(content: dict[str, Any]) -> FoldRecord:
                     "precision": Precision(options["precision"]),
                     "views": ViewSource(options["views"]),
                     "check": CheckLevel(options["check"]),
+                    "shuffle": Shuffle(options["shuffle"]),
+                    "engine": Engine(options.get("engine", Engine.PLAN)),
                 }
             ),
             "class_counts": {
