@@ -17,7 +17,7 @@ import pytest
 from sffshards.errors import ConflictError, DamageError, InputError, StorageError
 from sffshards.loading import ClipLoader, PlanSource, ShardDataModule
 from sffshards.progress import SILENT
-from sffshards.records import Protocol, Shuffle, Stage, Variant
+from sffshards.records import Engine, Protocol, Shuffle, Stage, Variant
 from sffshards.remote import CacheOptions, Place, RemoteFolder, parse_place
 from sffshards.remote import cache as cache_module
 from sffshards.remote import store as store_module
@@ -178,6 +178,20 @@ class TestReading:
             return [int(row) for row in rows]
 
         assert rows_of(remote(server, tmp_path)) == rows_of(build)
+
+    def test_the_stock_reader_is_for_local_builds(self, server: FolderServer, tmp_path: Path) -> None:
+        data = ShardDataModule(
+            remote(server, tmp_path),
+            variant=Variant.BASE,
+            fold=0,
+            protocol=Protocol.PAPER,
+            batch_size=8,
+            seed=3,
+            num_threads=1,
+            engine=Engine.CLASSIC,
+        )
+        with pytest.raises(InputError, match="expected a build in a folder of this machine"):
+            data.train_dataloader()
 
     def test_leaving_an_epoch_early_lets_go_of_the_cache(
         self, build: Path, server: FolderServer, tmp_path: Path

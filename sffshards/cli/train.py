@@ -118,7 +118,8 @@ def train(
     build, manifest = choose_build(place_of(shards, cache_dir=cache_dir, cache_size=cache_size), horizon)
     run = out / manifest.horizon / variant
     if shuffle is None:
-        shuffle = Shuffle.BLOCKS if isinstance(build, RemoteFolder) else Shuffle.GLOBAL
+        in_blocks = isinstance(build, RemoteFolder) and engine is Engine.PLAN
+        shuffle = Shuffle.BLOCKS if in_blocks else Shuffle.GLOBAL
 
     from sffshards.training import TrainingOptions, train_folds
 

@@ -26,6 +26,7 @@ from sffshards.loading.pipeline import ClipBatch
 from sffshards.loading.plan import PADDING
 from sffshards.progress import SILENT
 from sffshards.records import CheckLevel
+from sffshards.remote import Place
 from sffshards.shards import Build
 from sffshards.shards.codec import get_codec
 
@@ -95,7 +96,7 @@ class ClassicLoader:
         self.seed = seed
         self._ask_epoch = epoch
         self._codec = get_codec(build.manifest.inputs.codec)
-        self._paths = [_local_path(build.folder / name) for name in _shard_names(build, rows)]
+        self._paths = [_check_path(build.folder / name) for name in _shard_names(build, rows)]
         self._num_samples = math.ceil(len(rows) / num_ranks)
         self._row_of_key = {bytes(build.index["key"][row]): int(row) for row in rows}
         self._buffers = BatchBuffers(batch_size=batch_size, num_kept=2, pinned=pinned)
@@ -169,13 +170,20 @@ class ClassicLoader:
 
 
 def require_shards(build: Build, rows: NDArray[np.int64], *, num_ranks: int) -> None:
-    """Refuse more ranks than there are shards to deal to them.
+    """Refuse what the stock reader cannot do: shards elsewhere, through our cache; more ranks than shards.
 
     Raises
     ------
     InputError
-        If there are.
+        If that is asked.
     """
+    if build.is_remote:
+        raise InputError(
+            "--engine classic",
+            expected="a build in a folder of this machine",
+            found=str(build.folder),
+            fix="take --engine plan, or copy the build here",
+        )
     num_shards = len(_shard_names(build, rows))
     if num_shards < num_ranks:
         raise InputError(
@@ -190,9 +198,9 @@ def _shard_names(build: Build, rows: NDArray[np.int64]) -> list[str]:
     return [build.manifest.shards[number].name for number in np.unique(build.row_shards(rows).shards_N)]
 
 
-def _local_path(path: Path) -> str:
+def _check_path(place: Place) -> str:
     """Give an absolute path that WebDataset opens as that file: no scheme, and nothing that it would cut off."""
-    text = str(path.absolute())
+    text = str(place.absolute()) if isinstance(place, Path) else ""
     if urlparse(text).path != text:
         raise InputError(
             text,
