@@ -56,7 +56,7 @@ def read_frame(path: Path) -> NDArray[np.uint8]:
     return resize_frame(decode_image(read_bytes(path), where=path))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """Read an image's bytes, or raise `ImageError` where there is no such file."""
     with _opened(path) as descriptor:
         return os.read(descriptor, os.fstat(descriptor).st_size)
@@ -91,7 +91,7 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
     return pixels[..., 0]
 
 
-def check_image(path: Path) -> None:
+def check_image(path: Path | str) -> None:
     """Check what an image file's first and last bytes tell: format, mode, size, and an end marker.
 
     A file of which these do not tell enough is read: its header may be a long one, or it may be whole and carry more
@@ -134,7 +134,7 @@ def resize_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Path | str) -> Iterator[int]:
     """Give a descriptor of an image file; without the layers above it, which take longer than a small file."""
     try:
         with storage_errors(path, expected="an image that can be read"):
