@@ -20,6 +20,7 @@ REPORTS = ROOT / ".nox" / "reports"
 CACHES = ROOT / ".nox" / "caches"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(CACHES / "huggingface"), "TORCH_HOME": str(CACHES / "torch")}
 """Keeps tests from asking any server, and from what the user has downloaded."""
+TEST_ENV = OFFLINE | {"OMP_NUM_THREADS": "1"}  # a process of tests a core, not all of them on all cores
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -53,12 +54,13 @@ def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
     session.install("--constraint", "constraints.txt", *args, *(["--editable", "."] if package else []))
 
 
-def _pytest(session: nox.Session, *args: str) -> None:
-    """Run pytest, leaving a JUnit file under the session's name."""
+def _pytest(session: nox.Session, *args: str, spread: str = "loadfile") -> None:
+    """Run pytest on a few processes, leaving a JUnit file under the session's name."""
+    processes = ["--numprocesses=auto", "--maxprocesses=4", f"--dist={spread}"]
     report = REPORTS / f"{session.name.replace('.', '_')}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    session.run("python", "-m", "pytest", f"--junit-xml={report}", *args, *session.posargs, env=OFFLINE)
+    session.run("python", "-m", "pytest", f"--junit-xml={report}", *processes, *args, *session.posargs, env=TEST_ENV)
 
 
 @nox.session(python=MAIN)
@@ -89,7 +91,7 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The tests that take long: builds that are killed, training until it has learnt."""
     _install(session, "test")
-    _pytest(session, "-m", "slow")
+    _pytest(session, "-m", "slow", spread="worksteal")
 
 
 @nox.session(python=PYTHONS[0])
