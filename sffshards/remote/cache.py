@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from sffshards.atomic import storage_errors
 from sffshards.errors import InputError, StorageError
 from sffshards.hashing import hash_file
 from sffshards.remote.place import CacheOptions
 
-__all__ = ["ShardCache", "cache_too_small"]
+__all__ = ["LetGo", "ShardCache", "cache_too_small"]
 
 _LOCK_NAME = ".lock"
 _NAME = re.compile(r"[0-9a-f]{64}(\.part)?")
@@ -34,8 +35,19 @@ _PAUSE_S = 0.05
 PATIENCE_S = 600.0
 """How long to wait for room that other processes hold before it is called an error."""
 
+NEED_S = 3.0
+"""How long to wait for room before what this process expects to need again is let go, too."""
+
 Fetch = Callable[[int], None]
 """Fills the file of a descriptor with the bytes that its name stands for, or raises."""
+
+
+class LetGo(Protocol):
+    """Closes files of the cache that this process holds open and can do without; says whether there were any."""
+
+    def __call__(self, *, in_need: bool) -> bool:
+        """Close; ``in_need``: also those that it will want again."""
+        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,7 @@ class ShardCache:
         self._folder = options.folder
         self._limit_bytes = options.limit_bytes
 
-    def open(self, sha256: str, size_bytes: int, *, fetch: Fetch, let_go: Callable[[], bool]) -> int:
+    def open(self, sha256: str, size_bytes: int, *, fetch: Fetch, let_go: LetGo) -> int:
         """Open a file for reading; fetch it first if it is not here.
 
         It is not removed from the cache while the descriptor, or one inherited from it, is open.
@@ -72,8 +84,8 @@ class ShardCache:
         fetch
             Called, by one process at a time, if it is not here; must make sure that the bytes are the right ones.
         let_go
-            Called when there is no room; closes what this process holds open and can do without, and says whether
-            there was any.
+            Called when there is no room, and again, ``in_need``, when there is none for long. So processes that hold
+            what the others wait for end up fetching more often, but never wait for ever.
 
         Returns
         -------
@@ -89,7 +101,7 @@ class ShardCache:
         """
         if size_bytes > self._limit_bytes:
             raise cache_too_small(size_bytes, self._limit_bytes)
-        deadline = time.monotonic() + PATIENCE_S
+        begun = time.monotonic()
         while True:
             with self._locked():
                 held = self._take(sha256, size_bytes)
@@ -98,9 +110,10 @@ class ShardCache:
                 part, is_full = self._reserve(sha256, size_bytes)
             if part is not None:
                 return self._fill(part, sha256, fetch)
-            if is_full and let_go():
+            waited = time.monotonic() - begun
+            if is_full and let_go(in_need=waited > NEED_S):
                 continue
-            if time.monotonic() > deadline:
+            if waited > PATIENCE_S:
                 raise StorageError(
                     self._folder,
                     expected=f"room for {size_bytes / 1e6:,.1f} MB in a cache of {self._limit_bytes / 1e6:,.1f} MB",

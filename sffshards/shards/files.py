@@ -52,10 +52,17 @@ class ShardFiles:
             if number in self._descriptors and not self._num_readers[number]:
                 os.close(self._descriptors.pop(number))
 
-    def close_idle(self) -> bool:
-        """Close all shards that are neither expected nor being read; say whether there were any."""
+    def close_idle(self, *, in_need: bool) -> bool:
+        """Close all shards that are neither expected nor being read; ``in_need``, the expected too.
+
+        Returns
+        -------
+        bool
+            Whether there were any.
+        """
         with self._lock:
-            idle = [n for n in self._descriptors if not self._num_readers[n] and n not in self._expected]
+            kept = set() if in_need else self._expected
+            idle = [n for n in self._descriptors if not self._num_readers[n] and n not in kept]
             for number in idle:
                 os.close(self._descriptors.pop(number))
         return bool(idle)

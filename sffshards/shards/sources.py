@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,12 @@ from sffshards.shards.checks import ShardChecks
 from sffshards.shards.manifest import MANIFEST_NAME, Manifest, Shard, find_builds, parse_manifest, read_manifest
 
 if TYPE_CHECKING:
+    from sffshards.remote.cache import LetGo
     from sffshards.shards.index import Index
 
 __all__ = ["LocalShards", "RemoteShards", "ShardSource", "find_manifest", "load_builds", "load_manifest", "open_source"]
 
 _CHECKING_THREADS = 4
-
-LetGo = Callable[[], bool]
-"""Closes shards that are open and can be done without; says whether there were any."""
 
 
 class ShardSource(Protocol):
@@ -129,7 +127,7 @@ class RemoteShards:
         from sffshards.shards.index import INDEX_NAME, read_index
 
         sha256 = manifest.index_sha256
-        descriptor = self._open(INDEX_NAME, size_bytes=manifest.index_size_bytes, sha256=sha256, let_go=lambda: False)
+        descriptor = self._open(INDEX_NAME, size_bytes=manifest.index_size_bytes, sha256=sha256, let_go=_hold_on)
         try:
             return read_index(self._cache.path(sha256))  # once mapped, it may be removed from the cache
         finally:
@@ -145,6 +143,11 @@ class RemoteShards:
     def _open(self, name: str, *, size_bytes: int, sha256: str, let_go: LetGo) -> int:
         fetch = partial(self._store.fetch, name, size_bytes=size_bytes, sha256=sha256)
         return self._cache.open(sha256, size_bytes, fetch=fetch, let_go=let_go)
+
+
+def _hold_on(*, in_need: bool) -> bool:  # noqa: ARG001
+    """Let go of nothing, as nothing else is open yet."""
+    return False
 
 
 def open_source(place: Place) -> ShardSource:
