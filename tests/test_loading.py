@@ -35,6 +35,7 @@ from sffshards.loading import (
 from sffshards.loading.buffers import BatchBuffers
 from sffshards.records import CheckLevel, CodecName, Protocol, Shuffle, Stage, Variant, ViewSource
 from sffshards.shards import Build, open_build
+from sffshards.shards.checks import CHECKED_NAME
 from tests.training_data import Listener, make_build
 
 SIZES = {
@@ -255,6 +256,16 @@ def test_memory_of_batches_that_nobody_holds_is_used_again() -> None:
     assert len(addresses) == 5
     del many
     assert len(buffers._free) == 2
+
+
+def test_what_one_process_has_checked_another_need_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / CHECKED_NAME).unlink(missing_ok=True)
+    rows = np.arange(6)
+    with open_build(folder) as first, open_build(folder) as second:  # opened before anything was checked
+        first.check_shards(rows, progress=Listener())
+        monkeypatch.setattr("sffshards.shards.checks.hash_file", None)
+        second.check_shards(rows, progress=Listener())
+        assert second.read_clip(0).any()
 
 
 def test_a_stage_can_be_inserted(folder: Path) -> None:

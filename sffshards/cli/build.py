@@ -57,7 +57,7 @@ def build(
     codec: Annotated[
         CodecName,
         typer.Option(
-            help="jpg: film strips, a seventh of raw. npy: lossless, read at the speed of memory. "
+            help="jpg: film strips, about a sixth of raw. npy: lossless, read at the speed of memory. "
             "mp4: H.264, smallest, for slow links."
         ),
     ] = CodecName.JPG,

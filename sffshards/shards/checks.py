@@ -40,10 +40,12 @@ class ShardChecks:
         self._seen = self._read()
 
     def is_known(self, shard: Shard) -> bool:
-        """Say whether a shard was found whole, and its file has not changed since."""
+        """Say whether a shard was found whole, by this process or another, and its file has not changed since."""
+        now = (*_stat(self._folder, shard), shard.sha256)
         with self._lock:
-            seen = self._seen.get(shard.name)
-        return seen is not None and seen == (*_stat(self._folder, shard), shard.sha256)
+            if self._seen.get(shard.name) != now and self._read().get(shard.name) == now:
+                self._seen[shard.name] = now  # another rank of the same run has checked it meanwhile
+            return self._seen.get(shard.name) == now
 
     def require(self, shard: Shard) -> None:
         """Make sure that a shard is whole; safe from several threads.

@@ -69,7 +69,7 @@ class Codec(ABC):
 
 
 class _Jpg(Codec):
-    """One grey film strip, 224 wide and 16 x 224 high, of quality 95: a seventh of the raw size."""
+    """One grey film strip, 224 wide and 16 x 224 high, of quality 95: about a sixth of the raw size."""
 
     name = CodecName.JPG
     lossless = False
