@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -85,11 +86,11 @@ class WorkerPool:
         pending: deque[Future[R]] = deque()
         try:
             for task in islice(remaining, self.workers * _IN_FLIGHT_PER_WORKER):
-                pending.append(self._start().submit(function, task))
+                pending.append(self._submit(function, task))
             while pending:
                 yield pending.popleft().result()
                 for task in islice(remaining, 1):
-                    pending.append(self._start().submit(function, task))
+                    pending.append(self._submit(function, task))
         except BrokenProcessPool:
             raise StorageError(
                 "a worker process",
@@ -100,6 +101,15 @@ class WorkerPool:
         finally:
             for future in pending:
                 future.cancel()
+
+    def _submit(self, function: Callable[[T], R], task: T) -> Future[R]:
+        """Hand out a task, and start the workers if there are none, Ctrl-C held back meanwhile.
+
+        A worker that it reached before `_start_worker` leaves it to the parent would end with a traceback.
+        """
+        resource_tracker.ensure_running()  # where it has to be started, it lets Ctrl-C through afterwards
+        with _ctrl_c_later():
+            return self._start().submit(function, task)
 
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:
@@ -114,12 +124,32 @@ def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int) -
         yield from pool.run(function, tasks)
 
 
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Hold Ctrl-C back while the block runs, in this process and from those that it starts."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(came[0], None)
+
+
 def _start_worker() -> None:
     """Prepare a worker: it ends with its parent, leaves Ctrl-C to it, and never loads torch.
 
     webdataset imports torch where it finds it, for the sake of loaders that a worker does not use: seconds and 300 MB.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     parent = multiprocessing.parent_process()
     if parent is not None:

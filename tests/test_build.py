@@ -492,3 +492,26 @@ def test_errors_survive_the_way_from_a_worker(data, tmp_path):
         build(data, tmp_path / "out" / "48h", workers=2)
     assert isinstance(caught.value, ImageError)
     assert caught.value.where == str(path)
+
+
+def is_starting(process):
+    """Say whether a process has begun to start workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children]
+    return any(b"spawn_main" in command for command in commands)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at a process in /proc")
+@pytest.mark.parametrize("delay", [0, 0.05, 0.2])
+def test_ctrl_c_ends_a_build_in_a_line_even_while_workers_start(tmp_path, delay):
+    make_data(tmp_path / "data", frames_per_harp=30)
+    command = [sys.executable, "-m", "sffshards", "build", "--horizon", "48h", "--workers", "2", "--codec", "mp4"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not is_starting(process):
+        time.sleep(0.001)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert not list(tmp_path.glob("shards/48h/**/.*.tmp"))
