@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +212,41 @@ class TestReading:
         cache = ShardCache(CacheOptions(folder=tmp_path / "cache", limit_bytes=20 * MB))
         os.close(cache.open("0" * 64, 15 * MB, fetch=lambda _: None, let_go=hold_on))  # nobody holds the others
 
+    def test_an_epoch_that_is_interrupted_while_the_server_stalls_asks_for_nothing_more(
+        self, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store_module, "TIMEOUT_S", 2.0)
+        server.stall_s, server.faults = 30.0, {"stall": 1.0}
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with open_build(remote(server, tmp_path)) as opened:
+                rows = opened.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+                source = PlanSource(rows=rows, global_batch=4, num_ranks=1, rank=0, seed=1, shuffle=Shuffle.NONE)
+                signal.setitimer(signal.ITIMER_REAL, 0.5)
+                with pytest.raises(KeyboardInterrupt):
+                    next(iter(ClipLoader(opened, source, num_threads=2)))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert server.num_faults["stall"] <= 6  # four threads that fetch and two that read, each once
+
+    def test_a_shard_that_arrives_when_nobody_wants_it_any_more_is_not_held(
+        self, server: FolderServer, tmp_path: Path
+    ) -> None:
+        server.delay_s = 0.2
+        with open_build(remote(server, tmp_path)) as opened:
+            opened.expect(0)
+            fetching = threading.Thread(target=opened.fetch, args=(0,))
+            fetching.start()
+            opened.release(0)
+            fetching.join()
+            path = tmp_path / "cache" / opened.manifest.shards[0].sha256
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 class TestFailingServers:
     def test_an_epoch_arrives_whole(
@@ -244,6 +282,23 @@ class TestFailingServers:
             server.folder = tmp_path
             with pytest.raises(DamageError, match="found none"):
                 opened.read_clip(0)
+
+    def test_a_fetch_that_fails_is_not_made_again_for_everyone_who_waits(
+        self, server: FolderServer, tmp_path: Path
+    ) -> None:
+        server.delay_s, server.faults = 0.1, {"503": 1.0}
+        with open_build(remote(server, tmp_path)) as opened:
+            barrier = threading.Barrier(5)
+
+            def read(_: int) -> str:
+                barrier.wait()
+                with pytest.raises(StorageError) as caught:
+                    opened.read_clip(0)
+                return str(caught.value)
+
+            with ThreadPoolExecutor(5) as pool:
+                assert len(set(pool.map(read, range(5)))) == 1
+        assert server.num_faults["503"] == store_module.NUM_TRIES
 
     def test_a_server_that_is_down_is_given_up(
         self, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -148,10 +149,11 @@ class ReadClips:
         window = ShardWindow(self.build, needed)
         pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="clips") if self.num_threads else None
         waiting: deque[_Waiting] = deque()
+        stop = Event()
         try:
             for number, step in enumerate(steps):
                 window.begin(number)
-                waiting.append(_Waiting(number, *self._begin(self._allocate(step, buffers), pool)))
+                waiting.append(_Waiting(number, *self._begin(self._allocate(step, buffers), pool, stop)))
                 if len(waiting) > self._num_ahead:
                     yield waiting.popleft().finish(window)
             if pool is not None:
@@ -159,24 +161,29 @@ class ReadClips:
             while waiting:
                 yield waiting.popleft().finish(window)
         finally:
+            stop.set()  # before shards that are being fetched are given up: nobody is to ask for further ones
             window.close()
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
 
-    def _begin(self, batch: ClipBatch, pool: ThreadPoolExecutor | None) -> tuple[ClipBatch, list[Future[None]]]:
+    def _begin(
+        self, batch: ClipBatch, pool: ThreadPoolExecutor | None, stop: Event
+    ) -> tuple[ClipBatch, list[Future[None]]]:
         """Read a batch, or have threads do it."""
         num_clips = len(batch.mask_B)
         if pool is None:
-            self._fill(batch, range(num_clips))
+            self._fill(batch, range(num_clips), stop)
             return batch, []
         num_tasks = math.ceil(num_clips / _CLIPS_PER_TASK)
         cuts = [num_clips * task // num_tasks for task in range(num_tasks + 1)]
-        return batch, [pool.submit(self._fill, batch, range(*cut)) for cut in pairwise(cuts)]
+        return batch, [pool.submit(self._fill, batch, range(*cut), stop) for cut in pairwise(cuts)]
 
-    def _fill(self, batch: ClipBatch, positions: range) -> None:
+    def _fill(self, batch: ClipBatch, positions: range, stop: Event) -> None:
         clips_BTHW = batch.clips_BTHW.numpy()
         rows = batch.rows_B[positions.start : positions.stop].tolist()
         for position, row in zip(positions, rows, strict=True):
+            if stop.is_set():
+                return
             if row == PADDING:
                 clips_BTHW[position] = 0
             else:

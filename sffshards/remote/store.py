@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
 from typing import Any, NamedTuple, TypeVar
 
 from sffshards.atomic import storage_errors
@@ -28,6 +31,8 @@ FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 15.0
 TIMEOUT_S = 60.0
 """Within which a request must be answered in full."""
+_LOOK_S = 0.2
+"""How often a request under way looks whether anybody still waits for it."""
 MAX_FETCHES = 3
 """Times that a file is fetched whole before other bytes than were written count as damage."""
 
@@ -162,7 +167,7 @@ class RemoteStore:
         """Give bytes from ``start`` on, one at least: a connection that breaks leaves fewer than were asked for."""
 
         def read(fs: Any, path: str, options: dict[str, float]) -> bytes:
-            data: bytes = fs.cat_file(path, start=start, end=end, **options)
+            data = _cat_range(fs, path, start, end, abandoned=abandoned, **options)
             if len(data) == size_bytes > end - start:  # a server that knows no ranges gives all
                 data = data[start:]
             if not data or len(data) > size_bytes - start:
@@ -179,7 +184,7 @@ class RemoteStore:
         while True:
             try:
                 if wait.is_set():
-                    raise _AbandonedError("nobody waits for it any more")
+                    raise _AbandonedError
                 fs, options = self._filesystem()
                 return request(fs, where.url, options)
             except (FileNotFoundError, InputError):
@@ -222,6 +227,26 @@ def _make_filesystem(folder: RemoteFolder) -> Any:
 
 class _AbandonedError(PermissionError):
     """A fetch that was stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody waits for it any more")
+
+
+def _cat_range(
+    fs: Any, path: str, start: int, end: int, *, abandoned: threading.Event, timeout: float | None = None
+) -> bytes:
+    """Give a range of a file as ``fs.cat_file`` does; but a request that is abandoned is cancelled, not waited for."""
+    if timeout is None:  # a file system that knows no time limits
+        return bytes(fs.cat_file(path, start=start, end=end))
+    request = asyncio.wait_for(fs._cat_file(path, start=start, end=end), timeout)
+    answer: Future[bytes] = asyncio.run_coroutine_threadsafe(request, fs.loop)
+    try:
+        while not wait_for_futures([answer], timeout=_LOOK_S).done:
+            if abandoned.is_set():
+                raise _AbandonedError
+        return answer.result()
+    finally:
+        answer.cancel()
 
 
 def _is_temporary(error: Exception) -> bool:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 __all__ = ["ShardFiles", "read_exactly"]
 
@@ -17,7 +18,8 @@ class ShardFiles:
     ----------
     open_shard
         Opens the shard of a number for reading and gives its descriptor; it may take long, fetch and check. It is
-        called in one thread at a time for a shard, but for several shards at once.
+        called in one thread at a time for a shard, but for several shards at once. If it fails, so does everyone who
+        waits for that shard: to try again for each of them would only take longer to say the same.
     max_open
         Shards to keep open. More are open only while more are being read at the same moment.
     """
@@ -26,7 +28,7 @@ class ShardFiles:
         self._open_shard = open_shard
         self._max_open = max_open
         self._lock = threading.Lock()
-        self._opening: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._opening: dict[int, Future[None]] = {}
         self._descriptors: OrderedDict[int, int] = OrderedDict()
         self._num_readers: defaultdict[int, int] = defaultdict(int)
         self._expected: set[int] = set()
@@ -41,9 +43,13 @@ class ShardFiles:
             self._expected.add(number)
 
     def open(self, number: int) -> None:
-        """Open a shard now rather than when it is first read."""
+        """Open a shard that is expected now rather than when it is first read; released meanwhile, it is closed."""
         with self.reading(number):
             pass
+        with self._lock:
+            is_expected = number in self._expected
+        if not is_expected:
+            self.release(number)
 
     def release(self, number: int) -> None:
         """Close a shard that is not needed any more, unless it is being read at this moment."""
@@ -82,21 +88,29 @@ class ShardFiles:
 
     def enter(self, number: int) -> int:
         """Give the descriptor of a shard, which stays open until `leave`."""
-        with self._lock:
-            descriptor = self._find(number)
-            opening = self._opening[number]
-        if descriptor is not None:
-            return descriptor
-        with opening:
+        while True:
             with self._lock:
-                descriptor = self._find(number)  # another thread may have been first
-            if descriptor is not None:
-                return descriptor
+                descriptor = self._find(number)
+                if descriptor is not None:
+                    return descriptor
+                opening = self._opening.get(number)
+                if opening is None:
+                    mine = self._opening[number] = Future()
+                    break
+            opening.result()  # of another thread; raises what that raised
+        try:
             descriptor = self._open_shard(number)
+        except BaseException as error:
             with self._lock:
-                self._descriptors[number] = descriptor
-                self._num_readers[number] += 1
-                self._close_oldest()
+                del self._opening[number]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._opening[number]
+            self._descriptors[number] = descriptor
+            self._num_readers[number] += 1
+            self._close_oldest()
+        mine.set_result(None)
         return descriptor
 
     def _find(self, number: int) -> int | None:
