@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -383,6 +383,34 @@ def test_four_processes_get_on_in_a_cache_that_is_too_small_for_all(
     assert 60 * MB < watch.most_bytes <= 85 * MB
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork in a process with threads
+def test_a_process_forked_during_a_fetch_can_read_the_same_shard(server: FolderServer, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    seen = context.Queue()
+    with open_build(remote(server, tmp_path)) as opened:
+        server.delay_s = 1.0
+        fetching = threading.Thread(target=opened.read_clip, args=(0,))
+        fetching.start()
+        assert wait_until(lambda: any((tmp_path / "cache").glob("*.part")))
+        child = context.Process(target=lambda: seen.put(int(opened.read_clip(0).sum())), daemon=True)
+        child.start()
+        try:
+            assert seen.get(timeout=60) == int(opened.read_clip(0).sum())
+        finally:
+            child.kill()
+            child.join()
+            fetching.join()
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition; say whether it came."""
+    for _ in range(1000):
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
 class TestCache:
     def open(self, cache: ShardCache, data: bytes, fetched: list[bytes] | None = None) -> int:
         def fetch(descriptor: int) -> None:
@@ -466,6 +494,19 @@ class TestCache:
         assert os.pread(descriptor, 50, 0) == data
         os.close(descriptor)
         assert len(fetched) == (1 if how == "dated" else 2)
+
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork in a process with threads
+    def test_a_process_forked_by_another_thread_does_not_keep_the_lock(self, tmp_path: Path) -> None:
+        cache = self.make(tmp_path)
+        with cache._locked():
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+            child.start()
+        try:
+            with (tmp_path / "cache" / ".lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            child.kill()
+            child.join()
 
     def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
         cache = self.make(tmp_path)

@@ -133,7 +133,10 @@ class ShardCache:
             descriptor = os.open(self._folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                yield
+                try:
+                    yield
+                finally:  # closing does not suffice: a process forked by another thread meanwhile has it open too
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
             finally:
                 os.close(descriptor)
 

@@ -59,8 +59,7 @@ class RemoteStore:
 
     def __init__(self, folder: RemoteFolder) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
-        self._made: tuple[int, Any] | None = None
+        self._made: dict[int, Any] = {}
         self._abandoned = threading.Event()
 
     def abandon(self) -> None:
@@ -199,10 +198,8 @@ class RemoteStore:
         """Give fsspec's file system, made anew in every process, and the options that its requests take."""
         from fsspec.asyn import AsyncFileSystem
 
-        with self._lock:
-            if self._made is None or self._made[0] != os.getpid():
-                self._made = os.getpid(), _make_filesystem(self.folder)
-            fs = self._made[1]
+        # No lock: a fork while another thread holds it would stop the child. Made twice, the first one stays.
+        fs = self._made.get(os.getpid()) or self._made.setdefault(os.getpid(), _make_filesystem(self.folder))
         return fs, {"timeout": TIMEOUT_S} if isinstance(fs, AsyncFileSystem) else {}
 
     def _damage(self, where: object, expected: str, found: str) -> DamageError:
@@ -238,7 +235,7 @@ def _cat_range(
     """Give a range of a file as ``fs.cat_file`` does; but a request that is abandoned is cancelled, not waited for."""
     if timeout is None:  # a file system that knows no time limits
         return bytes(fs.cat_file(path, start=start, end=end))
-    request = asyncio.wait_for(fs._cat_file(path, start=start, end=end), timeout)
+    request = asyncio.wait_for(fs._cat_file(path, start=start, end=end), timeout)  # noqa: SLF001  its name in fsspec
     answer: Future[bytes] = asyncio.run_coroutine_threadsafe(request, fs.loop)
     try:
         while not wait_for_futures([answer], timeout=_LOOK_S).done:

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from weakref import WeakSet
 
 __all__ = ["ShardFiles", "read_exactly"]
 
@@ -32,6 +33,7 @@ class ShardFiles:
         self._descriptors: OrderedDict[int, int] = OrderedDict()
         self._num_readers: defaultdict[int, int] = defaultdict(int)
         self._expected: set[int] = set()
+        _ALL_FILES.add(self)
 
     def reading(self, number: int) -> _Reading:
         """Give a context whose value is the descriptor of a shard; it stays open while the block runs."""
@@ -113,6 +115,12 @@ class ShardFiles:
         mine.set_result(None)
         return descriptor
 
+    def forget_threads(self) -> None:
+        """Forget what other threads were about; for a process that was forked, in which there are none."""
+        self._lock = threading.Lock()
+        self._opening.clear()
+        self._num_readers.clear()
+
     def _find(self, number: int) -> int | None:
         descriptor = self._descriptors.get(number)
         if descriptor is not None:
@@ -125,6 +133,17 @@ class ShardFiles:
         idle = [n for n in self._descriptors if not self._num_readers[n] and n not in self._expected]
         for number in idle[: max(0, excess)]:
             os.close(self._descriptors.pop(number))
+
+
+_ALL_FILES: WeakSet[ShardFiles] = WeakSet()
+
+
+def _after_fork() -> None:
+    for files in list(_ALL_FILES):
+        files.forget_threads()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Reading:
