@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sffshards.atomic import write_atomic
-from sffshards.errors import InputError, StorageError
+from sffshards.errors import DamageError, FormatError, InputError, StorageError
 from sffshards.progress import Progress
 from sffshards.remote import RemoteFolder
 from sffshards.remote.place import READ_ONLY
@@ -59,7 +59,12 @@ def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, earl
             found=f"{scheme}://, which can only be read",
             fix="build into a folder, and copy it to where the server finds it",
         )
-    there = find_manifest(target)
+    try:
+        there = find_manifest(target)
+    except (DamageError, FormatError):
+        if not force:
+            raise
+        return None
     if there is not None and not force:
         refuse_other(target, plain_inputs(there.inputs), inputs, early=early)
     return there
@@ -98,7 +103,7 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
     there = check_target(target, manifest.inputs, force=force, early=False)
     copied = _Copied(folder / PUBLISHED_NAME, target)
     missing = [shard for shard in manifest.shards if not copied.has(shard, store.look(shard.name))]
-    if there is not None and (missing or there.sha256 != manifest.sha256):
+    if missing or there is None or there.sha256 != manifest.sha256:
         store.remove(MANIFEST_NAME)
 
     def copy(shard: Shard) -> None:
