@@ -69,7 +69,8 @@ CacheFolderOption = Annotated[
     ),
 ]
 CacheSizeOption = Annotated[
-    float, typer.Option("--cache-size", min=0.001, help="GB that it may hold; the least recently used leave first.")
+    float,
+    typer.Option("--cache-size", min=0.001, max=1e6, help="GB that it may hold; the least recently used leave first."),
 ]
 HorizonOption = Annotated[
     Horizon | None, typer.Option(help="24h or 48h; may be left out where there is only one.", show_default=False)

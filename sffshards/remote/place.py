@@ -92,10 +92,13 @@ def parse_place(text: str, *, cache: CacheOptions) -> Place:
             found="another kind of URL",
             fix="name one of these, or copy the build to a folder here",
         )
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as a bracket that is not closed
+        parts = urlsplit("")
     if not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc or ".." in parts.path.split("/"):
         raise InputError(
-            re.sub(r"//[^/]*@", "//...@", text),
+            re.sub(r"([?#]).*", r"\1...", re.sub(r"//[^/]*@", "//...@", text)),
             expected=f"{scheme}://HOST-OR-BUCKET/FOLDER",
             found="a URL without a host, or with a user's name, '..', '?' or '#' in it",
             fix="leave these out; credentials belong into the environment or the service's own file",

@@ -40,6 +40,10 @@ _TEMPORARY_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses after which it is worth asking again."""
 
 
+_LASTING = frozenset({"NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ProfileNotFound"})
+"""Names of botocore's errors, which may not be installed, that stay the same when it is asked again."""
+
+
 class RemoteFile(NamedTuple):
     """A file behind a URL, as its server describes it."""
 
@@ -251,6 +255,8 @@ def _is_temporary(error: Exception) -> bool:
     status = getattr(error, "status", None)  # aiohttp's
     if isinstance(status, int):
         return status in _TEMPORARY_STATUS
+    if type(error).__name__ in _LASTING:
+        return False
     return not isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | ValueError | TypeError)
 
 
