@@ -7,6 +7,8 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pickle
+import shutil
 import signal
 import threading
 import time
@@ -15,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sffshards.errors import ConflictError, DamageError, InputError, StorageError
@@ -248,6 +251,27 @@ class TestReading:
             path = tmp_path / "cache" / opened.manifest.shards[0].sha256
             with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def test_a_build_that_was_replaced_does_not_open_in_another_process(
+        self, build: Path, server: FolderServer, tmp_path: Path
+    ) -> None:
+        with open_build(remote(server, tmp_path)) as opened:
+            sent = pickle.dumps(opened)
+            with pickle.loads(sent) as again:
+                assert again.read_clip(3).sum() == opened.read_clip(3).sum()
+            server.folder = make_build(tmp_path / "other", seed=4).parent
+            with pytest.raises(ConflictError, match="the build that was there before"):
+                pickle.loads(sent)
+
+    def test_builds_in_a_process_make_room_for_each_other(
+        self, build: Path, server: FolderServer, tmp_path: Path
+    ) -> None:
+        place = remote(server, tmp_path, megabytes=20)  # two shards
+        with open_build(place) as one, open_build(place) as other:
+            rows = [int(np.flatnonzero(one.index["shard"] == number)[0]) for number in range(4)]
+            read = [opened.read_clip(row) for opened, row in zip((one, other, one, other), rows, strict=True)]
+        with open_build(build) as local:
+            assert all(np.array_equal(clip, local.read_clip(row)) for clip, row in zip(read, rows, strict=True))
 
 
 class TestFailingServers:
@@ -636,6 +660,22 @@ class TestPublishing:
         said = error_of(*command, "--codec", "npy", "--stage", "else", cwd=tmp_path)
         assert "codec jpg there, npy now" in said
         assert not (tmp_path / "else").exists()  # known before anything was made
+
+    def test_a_bucket_that_is_not_there_is_known_before_anything_is_built(self, bucket: str, tmp_path: Path) -> None:
+        make_data(tmp_path / "data")
+        said = error_of("build", "--horizon", "48h", "--out", f"{bucket}-misspelt/x", cwd=tmp_path)
+        assert said.startswith(f"error: {bucket}-misspelt/x/48h/")
+        assert "expected a bucket or folder that can be written to" in said
+        assert not (tmp_path / "shards").exists()
+
+    def test_an_index_that_was_replaced_is_not_copied(self, build: Path, bucket: str, tmp_path: Path) -> None:
+        copy = shutil.copytree(build, tmp_path / "copy")
+        index = copy / "index.npy"
+        index.write_bytes(index.read_bytes()[:-1] + b"?")
+        place = self.place(bucket, tmp_path)
+        with pytest.raises(DamageError, match=r"index.npy: expected the index of manifest.json"):
+            publish_build(copy, place, force=False, progress=SILENT)
+        assert RemoteStore(place).look(MANIFEST_NAME) is None
 
     def test_http_cannot_be_written_to(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="which can only be read"):

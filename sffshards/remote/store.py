@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, InputError, StorageError
-from sffshards.remote.place import SCHEMES, RemoteFolder
+from sffshards.remote.place import READ_ONLY, SCHEMES, RemoteFolder
 
 __all__ = ["RemoteFile", "RemoteStore"]
 
@@ -123,16 +123,16 @@ class RemoteStore:
             raise self._damage(self.folder / name, "a file", "none") from None
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a whole small file."""
-        self._retry(name, lambda fs, path, options: fs.pipe_file(path, data, **options))
+        """Write a whole small file; raises `StorageError` if that cannot be."""
+        self._send(name, lambda fs, path, options: fs.pipe_file(path, data, **options))
 
     def upload(self, name: str, source: str) -> None:
-        """Copy a file of this machine there."""
+        """Copy a file of this machine there; raises `StorageError` if that cannot be."""
 
         def put(fs: Any, path: str, _: dict[str, float]) -> None:
             fs.put_file(source, path)
 
-        self._retry(name, put)
+        self._send(name, put)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -154,6 +154,17 @@ class RemoteStore:
             return self._retry(name, ask)
         except FileNotFoundError:
             return None
+
+    def _send(self, name: str, request: Request[object]) -> None:
+        try:
+            self._retry(name, request)
+        except FileNotFoundError as error:
+            raise StorageError(
+                self.folder / name,
+                expected="a bucket or folder that can be written to",
+                found=str(error).splitlines()[0][:200] or "no such place",
+                fix="check the address, or make the bucket first",
+            ) from error
 
     def _fetch_once(self, name: str, descriptor: int | None, *, size_bytes: int) -> str:
         digest, start, abandoned = hashlib.sha256(), 0, self._abandoned
@@ -215,8 +226,11 @@ def _make_filesystem(folder: RemoteFolder) -> Any:
     import fsspec
 
     scheme = folder.url.partition("://")[0].lower()
+    options: dict[str, Any] = {}
+    if scheme in READ_ONLY:  # bytes as they are, and through the proxy that the environment names
+        options = {"headers": {"Accept-Encoding": "identity"}, "client_kwargs": {"trust_env": True}}
     try:
-        return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
+        return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **options)
     except ImportError as error:
         raise InputError(
             folder,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from weakref import WeakSet
 
-__all__ = ["ShardFiles", "read_exactly"]
+__all__ = ["ShardFiles", "close_idle_shards", "read_exactly"]
 
 
 class ShardFiles:
@@ -136,6 +136,11 @@ class ShardFiles:
 
 
 _ALL_FILES: WeakSet[ShardFiles] = WeakSet()
+
+
+def close_idle_shards(*, in_need: bool) -> bool:
+    """Close idle shards of one build of this process that has any, of whichever: they may share a cache."""
+    return any(files.close_idle(in_need=in_need) for files in list(_ALL_FILES))
 
 
 def _after_fork() -> None:

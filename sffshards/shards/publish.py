@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sffshards.atomic import write_atomic
+from sffshards.atomic import storage_errors, write_atomic
 from sffshards.errors import DamageError, FormatError, InputError, StorageError
 from sffshards.progress import Progress
 from sffshards.remote import RemoteFolder
 from sffshards.remote.place import READ_ONLY
 from sffshards.remote.store import RemoteFile, RemoteStore
-from sffshards.shards.card import CARD_NAME
+from sffshards.shards.card import CARD_NAME, format_card
 from sffshards.shards.checks import check_shard
 from sffshards.shards.folder import PUBLISHED_NAME, plain_inputs, refuse_other
 from sffshards.shards.index import INDEX_NAME
@@ -24,6 +25,7 @@ from sffshards.shards.sources import find_manifest
 __all__ = ["check_target", "publish_build"]
 
 _NUM_THREADS = 4
+_PROBE_NAME = ".write-test"
 
 
 def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, early: bool) -> Manifest | None:
@@ -50,6 +52,8 @@ def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, earl
         If nothing can be written to such a URL.
     ConflictError
         If another build is there, and not ``force``.
+    StorageError
+        If ``early`` and nothing can be written there.
     """
     scheme = target.url.partition("://")[0]
     if scheme in READ_ONLY:
@@ -67,6 +71,10 @@ def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, earl
         return None
     if there is not None and not force:
         refuse_other(target, plain_inputs(there.inputs), inputs, early=early)
+    if early:  # hours later would be late to find that nothing can be written
+        store = RemoteStore(target)
+        store.write(_PROBE_NAME, b"")
+        store.remove(_PROBE_NAME)
     return there
 
 
@@ -123,12 +131,27 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    for name in (INDEX_NAME, CARD_NAME):
-        store.write(name, (folder / name).read_bytes())
+    store.write(INDEX_NAME, _read_index(folder, manifest))
+    store.write(CARD_NAME, format_card(manifest))
     _remove_strays(store, there, {shard.name for shard in manifest.shards})
     _require(store, INDEX_NAME, manifest.index_size_bytes)
     store.write(MANIFEST_NAME, manifest.to_bytes())
     return len(missing)
+
+
+def _read_index(folder: Path, manifest: Manifest) -> bytes:
+    path = folder / INDEX_NAME
+    with storage_errors(path):
+        data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != manifest.index_sha256:
+        raise DamageError(
+            path,
+            expected=f"the index of {MANIFEST_NAME}, with SHA-256 {manifest.index_sha256[:16]}...",
+            found=f"SHA-256 {found[:16]}...",
+            fix="leave the build as it is while it is copied, or build it again",
+        )
+    return data
 
 
 class _Copied:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from sffshards.atomic import storage_errors
-from sffshards.errors import DamageError
+from sffshards.errors import ConflictError, DamageError
 from sffshards.progress import Progress
 from sffshards.records import CheckLevel, CodecName, Protocol, Stage, Variant, View
 from sffshards.remote import Place
 from sffshards.remote.cache import cache_too_small
 from sffshards.shards.codec import CLIP_SHAPE, NPY_HEADER_BYTES, get_codec, npy_header
-from sffshards.shards.files import ShardFiles, read_exactly
+from sffshards.shards.files import ShardFiles, close_idle_shards, read_exactly
 from sffshards.shards.index import INDEX_NAME, VIEWS, Index, check_index
 from sffshards.shards.manifest import Manifest
 from sffshards.shards.meta import SampleMeta
@@ -74,7 +74,7 @@ class Build:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.folder, self.check)
+        return _reopen, (self.folder, self.check, self.manifest.sha256)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -231,7 +231,7 @@ class Build:
             raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
 
     def _open_shard(self, number: int) -> int:
-        return self._source.open_shard(self.manifest.shards[number], let_go=self._files.close_idle)
+        return self._source.open_shard(self.manifest.shards[number], let_go=close_idle_shards)
 
     def _path(self, number: int) -> Place:
         return self.folder / self.manifest.shards[number].name
@@ -273,8 +273,17 @@ def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
     return Build(folder, manifest, index, source=source, check=check)
 
 
-def _reopen(folder: Place, check: CheckLevel) -> Build:
-    return open_build(folder, check=check)
+def _reopen(folder: Place, check: CheckLevel, sha256: str) -> Build:
+    """Open a build in another process: rows are those of the build that it was there."""
+    build = open_build(folder, check=check)
+    if build.manifest.sha256 != sha256:
+        raise ConflictError(
+            folder,
+            expected=f"the build that was there before ({sha256[:12]})",
+            found=f"another one ({build.manifest.sha256[:12]})",
+            fix="leave a build as it is while it is read, and run the command again",
+        )
+    return build
 
 
 @dataclass(frozen=True, slots=True)
