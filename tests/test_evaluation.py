@@ -20,6 +20,7 @@ from sklearn import metrics
 
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import (
+    PUBLISHED_SCORES,
     ContingencyTable,
     Inference,
     Predictions,
@@ -122,15 +123,15 @@ def test_scores_equal_scikit_learns(rows: list[tuple[int, float]]) -> None:
             | dict.fromkeys(("POD", "TSS"), "no flare came")
             | dict.fromkeys(("PRE", "FAR"), "no flare was forecast"),
         ),
-        ((0, 0, 0, 0), dict.fromkeys(ScoreName, "there are no samples")),
+        ((0, 0, 0, 0), dict.fromkeys(PUBLISHED_SCORES, "there are no samples")),
     ],
 )
 def test_an_undefined_score_is_nan_and_has_a_reason(
     counts: tuple[int, int, int, int], undefined: dict[str, str]
 ) -> None:
-    found = {name: reason for name in ScoreName if (reason := explain_undefined(name, table(*counts)))}
+    found = {name: reason for name in PUBLISHED_SCORES if (reason := explain_undefined(name, table(*counts)))}
     assert found == undefined
-    for name in ScoreName:
+    for name in PUBLISHED_SCORES:
         assert math.isnan(compute_score(name, table(*counts))) == (name in undefined)
 
 

@@ -77,16 +77,16 @@ def evaluate(
 def format_scores(scores: RunScores) -> str:
     """Lay out a run's scores: a line a stage, mean and deviation over the folds, and why some are undefined."""
     from sffshards.cli.console import format_table
-    from sffshards.evaluation import ScoreName, explain_undefined, format_summary
+    from sffshards.evaluation import PUBLISHED_SCORES, explain_undefined, format_summary
 
     of = {(s.stage, s.score): s for s in scores.summary}
-    rows = [[str(stage), *(format_summary(of[stage, name]) for name in ScoreName)] for stage in Stage]
+    rows = [[str(stage), *(format_summary(of[stage, name]) for name in PUBLISHED_SCORES)] for stage in Stage]
     num_folds = len(scores.records)
     title = f"{scores.run}: {num_folds} fold{'s' if num_folds > 1 else ''}, probability 0.5 and above is a forecast"
-    table = format_table(["set", *ScoreName], rows)
+    table = format_table(["set", *PUBLISHED_SCORES], rows)
     reasons: dict[tuple[int, Stage, str], list[str]] = {}
     for stage in scores.stages:
-        for name in ScoreName:
+        for name in PUBLISHED_SCORES:
             reason = explain_undefined(name, stage.table)
             if reason is not None:
                 reasons.setdefault((stage.fold, stage.stage, reason), []).append(str(name))

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sffshards.errors import ConflictError, InputError
+from sffshards.evaluation.contingency import count_outcomes
 from sffshards.evaluation.predict import Inference, predict_fold
 from sffshards.evaluation.records import RunScores, score_stage, summarise_scores
-from sffshards.evaluation.scores import count_outcomes
 from sffshards.evaluation.tables import write_scores
 from sffshards.progress import Progress
 from sffshards.remote import Place

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.evaluation.scores import ContingencyTable, ScoreName, compute_score, format_score
+from sffshards.evaluation.contingency import ContingencyTable
+from sffshards.evaluation.scores import PUBLISHED_SCORES, ScoreName, compute_score, format_score
 from sffshards.records import Stage
 from sffshards.training import FoldRecord
 
@@ -53,9 +54,9 @@ class RunScores:
 
 
 def score_stage(fold: int, stage: Stage, table: ContingencyTable) -> StageScores:
-    """Compute all scores of a table."""
+    """Compute the published scores of a table."""
     return StageScores(
-        fold=fold, stage=stage, table=table, scores={name: compute_score(name, table) for name in ScoreName}
+        fold=fold, stage=stage, table=table, scores={name: compute_score(name, table) for name in PUBLISHED_SCORES}
     )
 
 
@@ -64,7 +65,7 @@ def summarise_scores(stages: Iterable[StageScores]) -> tuple[Summary, ...]:
     every = list(stages)
     summaries = []
     for stage in Stage:
-        for name in ScoreName:
+        for name in PUBLISHED_SCORES:
             values = [s.scores[name] for s in every if s.stage is stage and not math.isnan(s.scores[name])]
             summaries.append(
                 Summary(

@@ -10,8 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 from sffshards.atomic import write_atomic
+from sffshards.evaluation.contingency import THRESHOLD, ContingencyTable
 from sffshards.evaluation.records import RunScores
-from sffshards.evaluation.scores import THRESHOLD, ScoreName, explain_undefined
+from sffshards.evaluation.scores import PUBLISHED_SCORES, explain_undefined
 
 __all__ = ["JSON_NAME", "TABLE_NAME", "describe_scores", "write_scores"]
 
@@ -45,9 +46,7 @@ def describe_scores(scores: RunScores) -> dict[str, Any]:
                 "stage": s.stage,
                 "counts": asdict(s.table),
                 "scores": {name: _nullable(value) for name, value in s.scores.items()},
-                "undefined": {
-                    name: reason for name in ScoreName if (reason := explain_undefined(name, s.table)) is not None
-                },
+                "undefined": _reasons(s.table),
             }
             for s in scores.stages
         ],
@@ -60,16 +59,22 @@ def describe_scores(scores: RunScores) -> dict[str, Any]:
 def _to_csv(scores: RunScores) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fold", "stage", "tp", "fp", "fn", "tn", *ScoreName])
+    writer.writerow(["fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES])
     for s in scores.stages:
-        values = [_cell(s.scores[name]) for name in ScoreName]
+        values = [_cell(s.scores[name]) for name in PUBLISHED_SCORES]
         writer.writerow([s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn, *values])
     for stage in dict.fromkeys(s.stage for s in scores.summary):
-        of_stage = {s.score: s for s in scores.summary if s.stage is stage}
-        writer.writerow(["mean", stage, *[""] * 4, *(_cell(of_stage[name].mean) for name in ScoreName)])
-        writer.writerow(["deviation", stage, *[""] * 4, *(_cell(of_stage[name].deviation) for name in ScoreName)])
-        writer.writerow(["folds defined", stage, *[""] * 4, *(of_stage[name].num_defined for name in ScoreName)])
+        summary = {s.score: s for s in scores.summary if s.stage is stage}
+        of_stage = [summary[name] for name in PUBLISHED_SCORES]
+        writer.writerow(["mean", stage, *[""] * 4, *(_cell(s.mean) for s in of_stage)])
+        writer.writerow(["deviation", stage, *[""] * 4, *(_cell(s.deviation) for s in of_stage)])
+        writer.writerow(["folds defined", stage, *[""] * 4, *(s.num_defined for s in of_stage)])
     return text.getvalue()
+
+
+def _reasons(table: ContingencyTable) -> dict[str, str]:
+    reasons = {name: explain_undefined(name, table) for name in PUBLISHED_SCORES}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _nullable(value: float) -> float | None:

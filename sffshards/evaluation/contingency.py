@@ -1,0 +1,89 @@
+"""Contingency tables: how often which forecast met which outcome, one at a time or many side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "count_outcomes"]
+
+THRESHOLD = 0.5
+"""A flare is forecast where its probability is this or more.
+
+With two classes this is the larger of the two logits, as published; of equal logits the published ``argmax`` takes no
+flare, this takes a flare, as a threshold that is reached does everywhere else.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContingencyTable:
+    """How often which forecast met which outcome."""
+
+    tp: int
+    """Hits: a flare forecast, and one came."""
+    fp: int
+    """False alarms: forecast, none came."""
+    fn: int
+    """Misses: not forecast, one came."""
+    tn: int
+    """Correct rejections: not forecast, none came."""
+
+    def __post_init__(self) -> None:
+        if min(self.tp, self.fp, self.fn, self.tn) < 0:
+            raise ValueError(f"counts must not be negative, got {self}")
+
+    @property
+    def num_samples(self) -> int:
+        """All forecasts."""
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def num_positive(self) -> int:
+        """Flares that came."""
+        return self.tp + self.fn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """The counts of many contingency tables as whole float64 numbers, which hold them exactly up to 2^53."""
+
+    tp: NDArray[np.float64]
+    fp: NDArray[np.float64]
+    fn: NDArray[np.float64]
+    tn: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        shapes = {np.shape(count) for count in (self.tp, self.fp, self.fn, self.tn)}
+        if len(shapes) > 1:
+            raise ValueError(f"counts must be of one shape, got {sorted(shapes)}")
+
+    @property
+    def num_samples(self) -> NDArray[np.float64]:
+        """All forecasts of each table."""
+        return self.tp + self.fp + self.fn + self.tn
+
+
+def count_outcomes(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, threshold: float = THRESHOLD
+) -> ContingencyTable:
+    """Count the outcomes of forecasts at a threshold.
+
+    Parameters
+    ----------
+    labels
+        0 or 1, of shape (n,).
+    probabilities
+        Of a flare, of shape (n,); one that equals the threshold is a forecast of a flare.
+    threshold
+        From 0 to 1.
+    """
+    called = probabilities >= threshold
+    came = labels == 1
+    return ContingencyTable(
+        tp=int((called & came).sum()),
+        fp=int((called & ~came).sum()),
+        fn=int((~called & came).sum()),
+        tn=int((~called & ~came).sum()),
+    )

@@ -1,0 +1,200 @@
+"""The formulas of the scores of yes-or-no forecasts, over any number of contingency tables at once.
+
+Where a formula divides by zero, its score is undefined: nan, and never taken for 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.evaluation.contingency import Counts
+
+__all__ = [
+    "accuracy",
+    "appleman_skill_score",
+    "critical_success_index",
+    "equitable_threat_score",
+    "f1_score",
+    "false_alarm_rate",
+    "false_alarm_ratio",
+    "frequency_bias",
+    "heidke_skill_score",
+    "matthews_correlation",
+    "precision",
+    "probability_of_detection",
+    "true_skill_statistic",
+]
+
+
+def accuracy(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the forecasts was right.
+
+    ``(TP + TN) / N``; from 0 to 1, perfect 1. Where flares are rare, "never" scores high (Finley's case: 0.98).
+
+    References
+    ----------
+    Wilks, Statistical Methods in the Atmospheric Sciences (2011), section 8.2.
+    """
+    return _divide(counts.tp + counts.tn, counts.num_samples)
+
+
+def probability_of_detection(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the flares was forecast: recall, hit rate.
+
+    ``TP / (TP + FN)``; from 0 to 1, perfect 1; undefined without flares.
+
+    References
+    ----------
+    Wilks (2011), section 8.2.
+    """
+    return _divide(counts.tp, counts.tp + counts.fn)
+
+
+def precision(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the forecast flares came: success ratio.
+
+    ``TP / (TP + FP)``; from 0 to 1, perfect 1; undefined where no flare was forecast.
+
+    References
+    ----------
+    Wilks (2011), section 8.2.
+    """
+    return _divide(counts.tp, counts.tp + counts.fp)
+
+
+def false_alarm_ratio(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the forecast flares did not come.
+
+    ``FP / (TP + FP)``; from 0 to 1, perfect 0; undefined where no flare was forecast. A ratio to forecasts, not the
+    false alarm rate ``FP / (FP + TN)``.
+
+    References
+    ----------
+    Barnes et al., Weather and Forecasting 24 (2009), 1452, on the two names.
+    """
+    return _divide(counts.fp, counts.tp + counts.fp)
+
+
+def critical_success_index(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the flares that were forecast or came were both: threat score.
+
+    ``TP / (TP + FP + FN)``; from 0 to 1, perfect 1; undefined where there were none of either.
+
+    References
+    ----------
+    Gilbert, American Meteorological Journal 1 (1884), 166.
+    """
+    return _divide(counts.tp, counts.tp + counts.fp + counts.fn)
+
+
+def f1_score(counts: Counts) -> NDArray[np.float64]:
+    """Give the harmonic mean of precision and probability of detection.
+
+    ``2 TP / (2 TP + FP + FN)``; from 0 to 1, perfect 1; undefined where no flare was forecast and none came.
+
+    References
+    ----------
+    van Rijsbergen, Information Retrieval (1979), chapter 7.
+    """
+    return _divide(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+def heidke_skill_score(counts: Counts) -> NDArray[np.float64]:
+    """Say how much better than chance the fraction of right forecasts is.
+
+    ``2 (TP TN - FP FN) / ((TP + FN)(FN + TN) + (TP + FP)(FP + TN))``; from -1 to 1, perfect 1, no skill 0; undefined
+    where all forecasts and all outcomes are of one class.
+
+    References
+    ----------
+    Heidke, Geografiska Annaler 8 (1926), 301; the HSS2 of Bobra and Couvidat, ApJ 798 (2015), 135.
+    """
+    c = counts
+    return _divide(2 * (c.tp * c.tn - c.fp * c.fn), (c.tp + c.fn) * (c.fn + c.tn) + (c.tp + c.fp) * (c.fp + c.tn))
+
+
+def true_skill_statistic(counts: Counts) -> NDArray[np.float64]:
+    """Say how much more often a flare is forecast before a flare than before none: Peirce's score.
+
+    ``TP / (TP + FN) - FP / (FP + TN)``; from -1 to 1, perfect 1, no skill 0; undefined without flares, or with nothing
+    else. It does not depend on how rare flares are.
+
+    References
+    ----------
+    Peirce, Science 4 (1884), 453; Bloomfield et al., ApJ Letters 747 (2012), L41.
+    """
+    return _divide(counts.tp, counts.tp + counts.fn) - _divide(counts.fp, counts.fp + counts.tn)
+
+
+def false_alarm_rate(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the times without a flare had one forecast: probability of false detection, POFD.
+
+    ``FP / (FP + TN)``; from 0 to 1, perfect 0; undefined where a flare came every time.
+
+    References
+    ----------
+    Barnes et al., Weather and Forecasting 24 (2009), 1452.
+    """
+    return _divide(counts.fp, counts.fp + counts.tn)
+
+
+def frequency_bias(counts: Counts) -> NDArray[np.float64]:
+    """Say how many flares were forecast for each that came.
+
+    ``(TP + FP) / (TP + FN)``; from 0, perfect 1, above 1 too many; undefined without flares.
+
+    References
+    ----------
+    Wilks (2011), section 8.2; the FB of Leka et al., ApJ Supplement 243 (2019), 36.
+    """
+    return _divide(counts.tp + counts.fp, counts.tp + counts.fn)
+
+
+def equitable_threat_score(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the flares forecast or come were both, beyond chance: Gilbert's skill score.
+
+    ``(TP - C) / (TP + FP + FN - C)`` with the hits by chance ``C = (TP + FP)(TP + FN) / N``; from -1/3 to 1, perfect 1,
+    no skill 0; undefined where all forecasts and all outcomes are of one class.
+
+    References
+    ----------
+    Gilbert, American Meteorological Journal 1 (1884), 166; Schaefer, Weather and Forecasting 5 (1990), 570.
+    """
+    c, num_samples = counts, counts.num_samples
+    chance = (c.tp + c.fp) * (c.tp + c.fn)
+    return _divide(c.tp * num_samples - chance, (num_samples - c.tn) * num_samples - chance)
+
+
+def appleman_skill_score(counts: Counts) -> NDArray[np.float64]:
+    """Say what fraction of the errors is avoided that are made by always forecasting what comes more often.
+
+    ``1 - (FP + FN) / min(TP + FN, FP + TN)``; from below, perfect 1, "never a flare" 0 where flares are rare; undefined
+    where a flare came always or never.
+
+    References
+    ----------
+    Barnes et al., ApJ 829 (2016), 89, section 3.2; Leka et al., ApJ Supplement 243 (2019), 36.
+    """
+    return 1 - _divide(counts.fp + counts.fn, np.minimum(counts.tp + counts.fn, counts.fp + counts.tn))
+
+
+def matthews_correlation(counts: Counts) -> NDArray[np.float64]:
+    """Give the correlation of forecasts and outcomes, each 0 or 1: the phi coefficient.
+
+    ``(TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN))``; from -1 to 1, perfect 1, no skill 0; undefined
+    where the forecasts, or the outcomes, are all of one class.
+
+    References
+    ----------
+    Matthews, Biochimica et Biophysica Acta 405 (1975), 442.
+    """
+    c = counts
+    forecasts, outcomes = (c.tp + c.fp) * (c.tn + c.fn), (c.tp + c.fn) * (c.tn + c.fp)
+    return _divide(c.tp * c.tn - c.fp * c.fn, np.sqrt(forecasts) * np.sqrt(outcomes))
+
+
+def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    quotient = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=np.not_equal(denominator, 0))
+    return quotient
