@@ -7,9 +7,35 @@ import math
 import numpy as np
 import pytest
 import sklearn
+from numpy.typing import NDArray
 from sklearn import metrics
+from sklearn.calibration import calibration_curve
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 
-from sffshards.evaluation import ContingencyTable, ScoreName, compute_score, count_outcomes, explain_undefined
+from sffshards.errors import FormatError, InputError
+from sffshards.evaluation import (
+    BrierParts,
+    ContingencyTable,
+    IsotonicCalibration,
+    PlattCalibration,
+    ScoreName,
+    average_precision,
+    brier_score,
+    brier_skill_score,
+    choose_threshold,
+    compute_score,
+    count_outcomes,
+    decompose_brier,
+    explain_undefined,
+    fit_isotonic,
+    fit_platt,
+    format_calibration,
+    parse_calibration,
+    roc_auc,
+    trace_reliability,
+    trace_thresholds,
+)
 
 
 def table(tp: int, fp: int, fn: int, tn: int) -> ContingencyTable:
@@ -97,3 +123,225 @@ def test_an_undefined_further_score_is_nan_and_has_a_reason(
     assert [name for name in names if math.isnan(compute_score(name, table(*counts)))] == [
         name for name in names if name in undefined
     ]
+
+
+# Probabilities ------------------------------------------------------------------------------------------------------
+
+
+def draw_forecasts(seed: int, num_samples: int, *, decimals: int = 16) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Probabilities, with ties where they are rounded, and outcomes of twice their odds."""
+    random = np.random.default_rng(seed)
+    probabilities = np.round(random.beta(0.5, 2, num_samples), decimals)
+    odds = 2 * probabilities / np.maximum(1 - probabilities, 1e-9)
+    labels = (random.random(num_samples) < odds / (1 + odds)).astype(np.int64)
+    labels[:2] = 0, 1
+    return labels, probabilities
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 16])
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_and_curves_of_probabilities_equal_scikit_learns(seed: int, decimals: int) -> None:
+    labels, probabilities = draw_forecasts(seed, 200, decimals=decimals)
+    assert brier_score(labels, probabilities) == pytest.approx(
+        metrics.brier_score_loss(labels, probabilities), abs=1e-12
+    )
+    assert roc_auc(labels, probabilities) == pytest.approx(metrics.roc_auc_score(labels, probabilities), abs=1e-12)
+    expected = metrics.average_precision_score(labels, probabilities)
+    assert average_precision(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+
+    curve = trace_thresholds(labels, probabilities)
+    false_alarms, hits, thresholds = metrics.roc_curve(labels, probabilities, drop_intermediate=False)
+    assert np.array_equal(curve.threshold, thresholds)
+    np.testing.assert_allclose(curve.score(ScoreName.POFD), false_alarms, atol=1e-12)
+    np.testing.assert_allclose(curve.score(ScoreName.POD), hits, atol=1e-12)
+    precision, recall, thresholds = metrics.precision_recall_curve(labels, probabilities)
+    assert np.array_equal(curve.threshold[1:], thresholds[::-1])
+    np.testing.assert_allclose(curve.score(ScoreName.PRE)[1:], precision[-2::-1], atol=1e-12)
+    np.testing.assert_allclose(curve.score(ScoreName.POD)[1:], recall[-2::-1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        (ScoreName.TSS, lambda y, called: metrics.balanced_accuracy_score(y, called, adjusted=True)),
+        (ScoreName.HSS, metrics.cohen_kappa_score),
+    ],
+)
+def test_the_best_threshold_is_that_of_a_search_by_scikit_learn(name: ScoreName, reference) -> None:
+    labels, probabilities = draw_forecasts(5, 150, decimals=2)
+    searched = {float(p): reference(labels, (probabilities >= p).astype(int)) for p in np.unique(probabilities)}
+    best = choose_threshold(labels, probabilities, score=name)
+    assert best.value == pytest.approx(max(searched.values()), abs=1e-12)
+    assert best.threshold == max(p for p, value in searched.items() if value > best.value - 1e-12)
+    curve = trace_thresholds(labels, probabilities)
+    assert curve.score(name)[1:] == pytest.approx([searched[p] for p in curve.threshold[1:].tolist()], abs=1e-12)
+
+
+def test_a_threshold_is_not_chosen_by_what_is_best_when_low_nor_without_flares() -> None:
+    labels, probabilities = np.array([0, 1]), np.array([0.1, 0.2])
+    with pytest.raises(InputError, match="highest when perfect, found FAR"):
+        choose_threshold(labels, probabilities, score=ScoreName.FAR)
+    with pytest.raises(InputError, match="expected flares and times without"):
+        choose_threshold(np.array([0, 0]), probabilities, score=ScoreName.TSS)
+
+
+def test_the_reliability_curve_equals_scikit_learns_and_counts() -> None:
+    labels, probabilities = draw_forecasts(1, 60)
+    curve = trace_reliability(labels, probabilities, num_bins=20)
+    frequency, mean = calibration_curve(labels, probabilities, n_bins=20)
+    filled = curve.num_samples > 0
+    assert not filled.all()
+    np.testing.assert_allclose(curve.flare_frequency[filled], frequency, atol=1e-12)
+    np.testing.assert_allclose(curve.mean_probability[filled], mean, atol=1e-12)
+    assert np.isnan(curve.flare_frequency[~filled]).all()
+    assert curve.num_samples.tolist() == np.histogram(probabilities, curve.edges)[0].tolist()
+
+
+def test_a_bin_of_the_reliability_curve_holds_its_lower_edge() -> None:
+    curve = trace_reliability(np.array([0, 0, 1, 1]), np.array([0.0, 0.5, 0.5, 1.0]), num_bins=2)
+    assert curve.num_samples.tolist() == [1, 3]
+    assert curve.flare_frequency.tolist() == [0, 2 / 3]
+
+
+def test_the_brier_score_of_murphys_kind_of_case_is_taken_apart_by_hand() -> None:
+    # Four forecasts of 0.25 with one flare, four of 0.75 with two: rate 3/8.
+    labels = np.array([1, 0, 0, 0, 1, 1, 0, 0])
+    parts = decompose_brier(labels, np.array([0.25] * 4 + [0.75] * 4), num_bins=None)
+    assert parts.reliability == pytest.approx((0 + (0.75 - 0.5) ** 2) / 2)
+    assert parts.resolution == pytest.approx((0.25 - 0.375) ** 2 / 2 + (0.5 - 0.375) ** 2 / 2)
+    assert parts.uncertainty == pytest.approx(3 / 8 * 5 / 8)
+    assert parts.within_bins == pytest.approx(0, abs=1e-15)
+    assert parts.brier_score == pytest.approx((0.75**2 + 3 * 0.25**2 + 2 * 0.25**2 + 2 * 0.75**2) / 8)
+
+
+@pytest.mark.parametrize("num_bins", [None, 1, 10])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_parts_of_the_brier_score_add_up(seed: int, num_bins: int | None) -> None:
+    labels, probabilities = draw_forecasts(seed, 300, decimals=2)
+    parts = decompose_brier(labels, probabilities, num_bins=num_bins)
+    total = parts.reliability - parts.resolution + parts.uncertainty + parts.within_bins
+    assert total == pytest.approx(metrics.brier_score_loss(labels, probabilities), abs=1e-12)
+    if num_bins is None:
+        assert parts.within_bins == pytest.approx(0, abs=1e-12)
+
+
+def test_parts_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ValueError, match="add up"):
+        BrierParts(brier_score=0.2, reliability=0.1, resolution=0.1, uncertainty=0.1, within_bins=0)
+
+
+def test_skill_against_climatology() -> None:
+    labels = np.array([0, 0, 0, 1])
+    assert brier_skill_score(labels, np.full(4, 0.25), climatology=0.25) == 0
+    assert brier_skill_score(labels, labels.astype(float), climatology=0.25) == 1
+    # 0.0625 against 0.25.
+    assert brier_skill_score(labels, np.array([0, 0, 0, 0.5]), climatology=0.5) == 0.75
+    assert math.isnan(brier_skill_score(np.zeros(3, int), np.full(3, 0.1), climatology=0))
+
+
+def test_scores_that_need_flares_are_nan_without() -> None:
+    labels, probabilities = np.array([0, 0]), np.array([0.1, 0.9])
+    assert math.isnan(roc_auc(labels, probabilities))
+    assert math.isnan(roc_auc(1 - labels, probabilities))
+    assert math.isnan(average_precision(labels, probabilities))
+    assert math.isnan(brier_score(labels[:0], probabilities[:0]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "message"),
+    [
+        ([0, 1], [0.1], "shapes"),
+        ([0, 2], [0.1, 0.2], r"labels\[1\]: expected 0 or 1, found 2"),
+        ([0, 1, 0], [0.1, 0.2, math.nan], r"probabilities\[2\]: expected from 0 to 1, found nan"),
+        ([0, 1], [0.1, 1.5], "found 1.5"),
+    ],
+)
+def test_what_are_no_forecasts_is_refused(labels: list[int], probabilities: list[float], message: str) -> None:
+    for function in (brier_score, trace_thresholds, fit_platt, fit_isotonic):
+        with pytest.raises(InputError, match=message):
+            function(np.array(labels), np.array(probabilities))
+
+
+# Calibration --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_platts_line_is_scikit_learns_unpenalised_logistic_regression(seed: int) -> None:
+    labels, probabilities = draw_forecasts(seed, 400)
+    found = fit_platt(labels, probabilities)
+    num_flares = labels.sum()
+    target = np.where(labels == 1, (num_flares + 1) / (num_flares + 2), 1 / (400 - num_flares + 2))
+    logits = np.log(probabilities / (1 - probabilities))
+    # A soft target is a sample of each class, by weight.
+    reference = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
+        np.tile(logits, 2)[:, None], np.repeat([1, 0], 400), np.concatenate([target, 1 - target])
+    )
+    assert found.slope == pytest.approx(reference.coef_[0, 0], rel=1e-6)
+    assert found.intercept == pytest.approx(reference.intercept_[0], rel=1e-6)
+    expected = reference.predict_proba(logits[:, None])[:, 1]
+    np.testing.assert_allclose(found.apply(probabilities), expected, atol=1e-7)
+
+
+def test_platts_line_finds_the_bias_that_was_drawn() -> None:
+    found = fit_platt(*draw_forecasts(3, 100_000))  # twice the odds: intercept log 2
+    assert found.slope == pytest.approx(1, abs=0.03)
+    assert found.intercept == pytest.approx(math.log(2), abs=0.05)
+
+
+def test_platts_line_is_finite_where_flares_are_parted_cleanly_or_all_probabilities_are_one() -> None:
+    clean = fit_platt(np.array([0] * 50 + [1] * 50), np.array([0.0] * 50 + [1.0] * 50))
+    # With two values the smoothed targets are met.
+    np.testing.assert_allclose(clean.apply(np.array([0.0, 1.0])), [1 / 52, 51 / 52], atol=1e-9)
+    level = fit_platt(np.array([0, 0, 0, 1]), np.full(4, 0.9))
+    # (3 targets of 1/5 and one of 2/3) / 4.
+    assert level.apply(np.array([0.9]))[0] == pytest.approx((3 / 5 + 2 / 3) / 4, abs=1e-9)
+
+
+@pytest.mark.parametrize("decimals", [1, 16])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_isotonic_map_is_scikit_learns(seed: int, decimals: int) -> None:
+    labels, probabilities = draw_forecasts(seed, 300, decimals=decimals)
+    reference = IsotonicRegression(out_of_bounds="clip").fit(probabilities, labels)
+    anywhere = np.concatenate([probabilities, np.linspace(0, 1, 1001)])
+    np.testing.assert_allclose(
+        fit_isotonic(labels, probabilities).apply(anywhere), reference.predict(anywhere), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("fit", [fit_platt, fit_isotonic])
+def test_a_calibration_reads_back_exactly_and_needs_both_outcomes(fit) -> None:
+    labels, probabilities = draw_forecasts(8, 100)
+    calibration = fit(labels, probabilities)
+    assert parse_calibration(format_calibration(calibration), where="here") == calibration
+    for label in (0, 1):
+        with pytest.raises(InputError, match="flares and times without"):
+            fit(np.full(100, label), probabilities)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{",
+        '{"format_version": 2, "kind": "platt", "slope": 1, "intercept": 0}',
+        '{"format_version": 1, "kind": "beta", "slope": 1, "intercept": 0}',
+        '{"format_version": 1, "kind": "platt", "slope": 1}',
+        '{"format_version": 1, "kind": "platt", "slope": NaN, "intercept": 0}',
+        '{"format_version": 1, "kind": "isotonic", "probabilities": [0.2, 0.1], "calibrated": [0, 1]}',
+        '{"format_version": 1, "kind": "isotonic", "probabilities": [0.1, 0.2], "calibrated": [0, 2]}',
+        '{"format_version": 1, "kind": "isotonic", "probabilities": [0.1, 0.2], "calibrated": [1, 0]}',
+        '{"format_version": 1, "kind": "isotonic", "probabilities": [], "calibrated": []}',
+    ],
+)
+def test_what_is_no_calibration_is_refused(text: str) -> None:
+    with pytest.raises(FormatError, match="^fold0/calibration.json: expected a calibration of format version 1"):
+        parse_calibration(text, where="fold0/calibration.json")
+
+
+def test_calibrations_are_maps_of_probabilities_by_their_parameters() -> None:
+    assert PlattCalibration(slope=1, intercept=0).apply(np.array([0.0, 0.3, 1.0])) == pytest.approx(
+        [0, 0.3, 1], abs=1e-9
+    )
+    assert PlattCalibration(slope=1, intercept=math.log(2)).apply(np.array([0.5])) == pytest.approx([2 / 3])
+    knots = IsotonicCalibration(probabilities=(0.2, 0.4), calibrated=(0.1, 0.3))
+    assert knots.apply(np.array([0.0, 0.3, 1.0])) == pytest.approx([0.1, 0.2, 0.3])

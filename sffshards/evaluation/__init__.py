@@ -1,15 +1,40 @@
 """Evaluation: the table of predictions, the scores, and both for every fold of a run."""
 
-from sffshards.evaluation.contingency import THRESHOLD, ContingencyTable, count_outcomes
+from sffshards.evaluation.calibration import (
+    IsotonicCalibration,
+    PlattCalibration,
+    fit_isotonic,
+    fit_platt,
+    format_calibration,
+    parse_calibration,
+)
+from sffshards.evaluation.contingency import THRESHOLD, ContingencyTable, Counts, count_outcomes
+from sffshards.evaluation.curves import (
+    BestThreshold,
+    ThresholdCurve,
+    average_precision,
+    choose_threshold,
+    roc_auc,
+    trace_thresholds,
+)
 from sffshards.evaluation.evaluate import evaluate_run
 from sffshards.evaluation.predict import Inference
 from sffshards.evaluation.predictions import Predictions, read_predictions, write_predictions
+from sffshards.evaluation.probability import (
+    BrierParts,
+    ReliabilityCurve,
+    brier_score,
+    brier_skill_score,
+    decompose_brier,
+    trace_reliability,
+)
 from sffshards.evaluation.records import RunScores, StageScores, Summary, format_summary
 from sffshards.evaluation.runs import choose_device, find_runs
 from sffshards.evaluation.scores import (
     PUBLISHED_SCORES,
     ScoreName,
     compute_score,
+    compute_scores,
     explain_undefined,
     format_score,
 )
@@ -18,22 +43,42 @@ from sffshards.evaluation.tables import describe_scores
 __all__ = [
     "PUBLISHED_SCORES",
     "THRESHOLD",
+    "BestThreshold",
+    "BrierParts",
     "ContingencyTable",
+    "Counts",
     "Inference",
+    "IsotonicCalibration",
+    "PlattCalibration",
     "Predictions",
+    "ReliabilityCurve",
     "RunScores",
     "ScoreName",
     "StageScores",
     "Summary",
+    "ThresholdCurve",
+    "average_precision",
+    "brier_score",
+    "brier_skill_score",
     "choose_device",
+    "choose_threshold",
     "compute_score",
+    "compute_scores",
     "count_outcomes",
+    "decompose_brier",
     "describe_scores",
     "evaluate_run",
     "explain_undefined",
     "find_runs",
+    "fit_isotonic",
+    "fit_platt",
+    "format_calibration",
     "format_score",
     "format_summary",
+    "parse_calibration",
     "read_predictions",
+    "roc_auc",
+    "trace_reliability",
+    "trace_thresholds",
     "write_predictions",
 ]

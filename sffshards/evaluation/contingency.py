@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "count_outcomes"]
+from sffshards.errors import InputError
+
+__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "check_forecasts", "count_outcomes"]
 
 THRESHOLD = 0.5
 """A flare is forecast where its probability is this or more.
@@ -87,3 +89,31 @@ def count_outcomes(
         fn=int((~called & came).sum()),
         tn=int((~called & ~came).sum()),
     )
+
+
+def check_forecasts(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
+    """Refuse what are no forecasts.
+
+    Parameters
+    ----------
+    labels
+        0 or 1, of shape (n,).
+    probabilities
+        From 0 to 1, of shape (n,).
+
+    Raises
+    ------
+    InputError
+        If the two are not of one such shape, or a value is not in its range; nan is not.
+    """
+    if np.ndim(labels) != 1 or np.shape(labels) != np.shape(probabilities):
+        found = f"shapes {np.shape(labels)} and {np.shape(probabilities)}"
+        raise InputError("forecasts", expected="a label for each probability", found=found, fix="give both by sample")
+    for name, values, valid in (
+        ("labels", labels, (labels == 0) | (labels == 1)),
+        ("probabilities", probabilities, (probabilities >= 0) & (probabilities <= 1)),
+    ):
+        if not valid.all():
+            row = int(np.argmin(valid))
+            expected = "0 or 1" if name == "labels" else "from 0 to 1"
+            raise InputError(f"{name}[{row}]", expected=expected, found=str(values[row]), fix="correct or leave it out")
