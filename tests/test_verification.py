@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,20 @@ from sffshards.errors import FormatError, InputError
 from sffshards.evaluation import (
     BrierParts,
     ContingencyTable,
+    HarpStatistic,
+    Interval,
+    IntervalMethod,
     IsotonicCalibration,
     PlattCalibration,
     ScoreName,
+    auc_by_harp,
     average_precision,
+    average_precision_by_harp,
+    bootstrap_difference,
+    bootstrap_interval,
+    brier_by_harp,
     brier_score,
+    brier_skill_by_harp,
     brier_skill_score,
     choose_threshold,
     compute_score,
@@ -33,6 +44,7 @@ from sffshards.evaluation import (
     format_calibration,
     parse_calibration,
     roc_auc,
+    score_by_harp,
     trace_reliability,
     trace_thresholds,
 )
@@ -345,3 +357,216 @@ def test_calibrations_are_maps_of_probabilities_by_their_parameters() -> None:
     assert PlattCalibration(slope=1, intercept=math.log(2)).apply(np.array([0.5])) == pytest.approx([2 / 3])
     knots = IsotonicCalibration(probabilities=(0.2, 0.4), calibrated=(0.1, 0.3))
     assert knots.apply(np.array([0.0, 0.3, 1.0])) == pytest.approx([0.1, 0.2, 0.3])
+
+
+# Intervals ----------------------------------------------------------------------------------------------------------
+
+
+def draw_regions(seed: int, num_harps: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Labels, probabilities with ties and HARP numbers; the samples of a HARP are alike."""
+    random = np.random.default_rng(seed)
+    harps = np.repeat(random.permutation(7000)[:num_harps], random.integers(1, 20, num_harps))
+    shift = dict(zip(np.unique(harps).tolist(), random.normal(0, 1, num_harps), strict=True))
+    logits = np.array([shift[harp] for harp in harps.tolist()])
+    labels = (logits + random.normal(0, 1, len(harps)) > 0.8).astype(np.int64)
+    return labels, np.round(1 / (1 + np.exp(-logits + random.normal(0, 0.5, len(harps)))), 2), harps
+
+
+STATISTICS = [
+    (
+        lambda y, p, h: score_by_harp(ScoreName.TSS, y, p, h, threshold=0.4),
+        lambda y, p: metrics.balanced_accuracy_score(y, p >= 0.4, adjusted=True),
+    ),
+    (
+        lambda y, p, h: score_by_harp(ScoreName.HSS, y, p, h, threshold=0.6),
+        lambda y, p: metrics.cohen_kappa_score(y, p >= 0.6),
+    ),
+    (brier_by_harp, metrics.brier_score_loss),
+    (
+        lambda y, p, h: brier_skill_by_harp(y, p, h, climatology=0.3),
+        lambda y, p: 1 - metrics.brier_score_loss(y, p) / np.mean((0.3 - y) ** 2),
+    ),
+    (auc_by_harp, metrics.roc_auc_score),
+    (average_precision_by_harp, metrics.average_precision_score),
+]
+
+
+@pytest.mark.parametrize("number", range(len(STATISTICS)))
+def test_a_score_of_a_resample_is_that_of_its_samples_repeated(number: int) -> None:
+    prepare, reference = STATISTICS[number]
+    labels, probabilities, harps = draw_regions(number, 30)
+    statistic = prepare(labels, probabilities, harps)
+    weights_RH = np.random.default_rng(number).multinomial(30, np.full(30, 1 / 30), 20)
+    assert statistic.harps.tolist() == sorted(set(harps.tolist()))
+    for weights_H, value in zip(weights_RH, statistic.compute(weights_RH.astype(float)), strict=True):
+        rows = np.repeat(np.arange(len(harps)), weights_H[np.searchsorted(statistic.harps, harps)])
+        assert value == pytest.approx(reference(labels[rows], probabilities[rows]), abs=1e-12)
+
+
+def mean_of(values: NDArray[np.float64]) -> HarpStatistic:
+    """The mean of a number a HARP: a statistic whose intervals are known."""
+    once = np.ones(len(values), np.int64)
+    return HarpStatistic(
+        harps=np.arange(len(values)),
+        num_samples=once,
+        num_flares=once,
+        compute=lambda weights_RH: weights_RH @ values / weights_RH.sum(axis=1),
+    )
+
+
+def interval(
+    statistic: HarpStatistic, method: IntervalMethod = IntervalMethod.PERCENTILE, *, seed: int = 1
+) -> Interval:
+    return bootstrap_interval(statistic, level=0.9, num_resamples=4000, seed=seed, method=method)
+
+
+def test_the_interval_of_a_mean_is_the_textbooks() -> None:
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    found = interval(mean_of(values))
+    error = 1.645 * values.std() / 20
+    assert found.estimate == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((values.mean() - error, values.mean() + error), abs=error / 10)
+    assert (found.level, found.num_resamples, found.num_undefined) == (0.9, 4000, 0)
+
+
+@pytest.mark.parametrize(
+    ("num_flares", "quantile"),
+    [
+        # Student's t at 95 %, from the tables, times sqrt(n / (n - 1)); n = (sum m)^2 / sum m^2.
+        ([5] * 6 + [0] * 94, 2.015 * math.sqrt(6 / 5)),  # 6 alike that flare
+        ([10, 4, 4] + [0] * 97, None),  # 324 / 132: fewer than three
+        ([10] * 94 + [5] * 6, 2.015 * math.sqrt(6 / 5)),  # times without a flare are the rare ones
+        ([1] * 100, 1.660 * math.sqrt(100 / 99)),
+    ],
+)
+def test_intervals_of_few_flaring_regions_are_expanded(num_flares: list[int], quantile: float | None) -> None:
+    values = np.random.default_rng(0).normal(0, 1, 100)
+    mean = mean_of(values)
+    statistic = HarpStatistic(
+        harps=mean.harps, num_samples=np.full(100, 10), num_flares=np.array(num_flares), compute=mean.compute
+    )
+    found = interval(statistic, IntervalMethod.EXPANDED)
+    if quantile is None:
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+    else:
+        error = values.std() / 10
+        expected = (values.mean() - quantile * error, values.mean() + quantile * error)
+        assert (found.low, found.high) == pytest.approx(expected, abs=error / 10)
+
+
+def test_the_draws_follow_from_the_seed_and_not_from_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistic = auc_by_harp(*draw_regions(3, 40))
+    whole = interval(statistic)
+    assert interval(statistic, seed=2) != whole
+    monkeypatch.setattr("sffshards.evaluation.resampling._BLOCK_NUMBERS", 130)
+    parts = interval(statistic)
+    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=1e-12)
+
+
+def test_the_draws_are_those_of_the_raw_stream() -> None:
+    seen: list[list[float]] = []
+
+    def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
+        seen.extend(weights_RH.tolist())
+        return weights_RH[:, 0]
+
+    once = np.ones(3, np.int64)
+    statistic = HarpStatistic(harps=np.arange(3), num_samples=once, num_flares=once, compute=compute)
+    bootstrap_interval(statistic, level=0.9, num_resamples=2, seed=7, method=IntervalMethod.PERCENTILE)
+    raw = np.random.PCG64(np.random.SeedSequence(7)).random_raw(6).tolist()
+    drawn = [(number >> 32) * 3 >> 32 for number in raw]
+    assert seen[1:] == [[float(draw.count(harp)) for harp in range(3)] for draw in (drawn[:3], drawn[3:])]
+
+
+def test_samples_of_one_region_do_not_narrow_the_interval() -> None:
+    labels, probabilities, harps = draw_regions(5, 100)
+    once = interval(score_by_harp(ScoreName.TSS, labels, probabilities, harps, threshold=0.5))
+    tenfold = score_by_harp(
+        ScoreName.TSS, np.tile(labels, 10), np.tile(probabilities, 10), np.tile(harps, 10), threshold=0.5
+    )
+    assert interval(tenfold) == once
+
+
+def test_what_is_hard_for_both_cancels_in_their_difference() -> None:
+    labels, probabilities, harps = draw_regions(6, 100)
+    worse = np.where(np.arange(len(labels)) % 7 == 0, 1 - probabilities, probabilities)
+    first, second = (auc_by_harp(labels, p, harps) for p in (probabilities, worse))
+    options: dict[str, Any] = {"level": 0.95, "num_resamples": 2000, "seed": 3, "method": IntervalMethod.PERCENTILE}
+    difference = bootstrap_difference(first, second, **options)
+    assert difference.estimate == pytest.approx(roc_auc(labels, probabilities) - roc_auc(labels, worse))
+    assert difference.low > 0
+    apart = [bootstrap_interval(one, **options) for one in (first, second)]
+    assert difference.high - difference.low < min(one.high - one.low for one in apart)
+    same = bootstrap_difference(first, first, **options)
+    assert (same.low, same.estimate, same.high) == (0, 0, 0)
+
+
+def test_a_difference_is_of_the_same_samples_only() -> None:
+    labels, probabilities, harps = draw_regions(6, 30)
+    first = brier_by_harp(labels, probabilities, harps)
+    options: dict[str, Any] = {"level": 0.95, "num_resamples": 10, "seed": 3, "method": IntervalMethod.PERCENTILE}
+    for other, field in (
+        (brier_by_harp(labels, probabilities, harps + 1), "harps"),
+        (brier_by_harp(labels[1:], probabilities[1:], harps[1:]), "num_samples"),
+        (brier_by_harp(1 - labels, probabilities, harps), "num_flares"),
+    ):
+        with pytest.raises(InputError, match=f"expected the {field} of the first"):
+            bootstrap_difference(first, other, **options)
+
+
+def test_resamples_without_flares_are_counted_and_left_out() -> None:
+    labels, probabilities, harps = np.array([1, 0, 0]), np.array([0.9, 0.1, 0.6]), np.array([1, 2, 3])
+    statistic = score_by_harp(ScoreName.POD, labels, probabilities, harps, threshold=0.5)
+    found = interval(statistic)
+    assert (found.low, found.estimate, found.high) == (1, 1, 1)
+    assert found.num_undefined == pytest.approx(4000 * (2 / 3) ** 3, rel=0.1)
+    assert math.isnan(interval(statistic, IntervalMethod.EXPANDED).low)  # one flaring HARP tells nothing of others
+    never = interval(score_by_harp(ScoreName.POD, 0 * labels, probabilities, harps, threshold=0.5))
+    assert math.isnan(never.estimate)
+    assert math.isnan(never.low)
+    assert never.num_undefined == 4000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"level": 1.0}, "level: expected above 0 and below 1"),
+        ({"num_resamples": 0}, "num_resamples: expected at least 1"),
+        ({"seed": -1}, "seed: expected 0 or more"),
+    ],
+)
+def test_an_interval_that_cannot_be_drawn_is_refused(change: dict[str, Any], message: str) -> None:
+    options: dict[str, Any] = {
+        "level": 0.95,
+        "num_resamples": 10,
+        "seed": 3,
+        "method": IntervalMethod.PERCENTILE,
+    } | change
+    with pytest.raises(InputError, match=message):
+        bootstrap_interval(mean_of(np.ones(3)), **options)
+    with pytest.raises(InputError, match="harps: expected at least one"):
+        bootstrap_interval(mean_of(np.ones(0)), **(options | {"level": 0.5, "num_resamples": 1, "seed": 1}))
+    with pytest.raises(InputError, match="a HARP for each sample"):
+        auc_by_harp(np.array([0, 1]), np.array([0.1, 0.2]), np.array([1]))
+
+
+@pytest.mark.slow
+def test_95_percent_intervals_of_many_flaring_regions_hold_the_truth_about_that_often() -> None:
+    random = np.random.default_rng(12)
+    num_harps, num_sets, held = 350, 600, 0
+    # A region's logits share a shift of spread 0.8 beside a spread of 0.6 of their own: 1 altogether. In every fifth
+    # region a third of the samples is followed by a flare: 0.2 / 3 of all samples; 0.4 / 3 of all are its others.
+    above = NormalDist().cdf
+    truth = above(1.5) - (0.4 / 3 * above(0.5) + 0.8 * above(-1)) / (0.4 / 3 + 0.8)
+    for seed in range(num_sets):
+        flaring = random.random(num_harps) < 0.2
+        assert flaring.sum() >= 45
+        harps = np.repeat(np.arange(num_harps), random.integers(20, 61, num_harps))
+        labels = (flaring[harps] & (random.random(len(harps)) < random.beta(3, 6, num_harps)[harps])).astype(np.int64)
+        shift = np.where(flaring, 0.5, -1) + random.normal(0, 0.8, num_harps)
+        logits = shift[harps] + labels + random.normal(0, 0.6, len(harps))
+        statistic = score_by_harp(ScoreName.TSS, labels, 1 / (1 + np.exp(-logits)), harps, threshold=0.5)
+        found = bootstrap_interval(statistic, level=0.95, num_resamples=1000, seed=seed, method=IntervalMethod.EXPANDED)
+        held += found.low <= truth <= found.high
+    assert 0.92 <= held / num_sets <= 0.97, held

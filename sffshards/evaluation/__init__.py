@@ -1,5 +1,13 @@
 """Evaluation: the table of predictions, the scores, and both for every fold of a run."""
 
+from sffshards.evaluation.by_harp import (
+    HarpStatistic,
+    auc_by_harp,
+    average_precision_by_harp,
+    brier_by_harp,
+    brier_skill_by_harp,
+    score_by_harp,
+)
 from sffshards.evaluation.calibration import (
     IsotonicCalibration,
     PlattCalibration,
@@ -29,6 +37,7 @@ from sffshards.evaluation.probability import (
     trace_reliability,
 )
 from sffshards.evaluation.records import RunScores, StageScores, Summary, format_summary
+from sffshards.evaluation.resampling import Interval, IntervalMethod, bootstrap_difference, bootstrap_interval
 from sffshards.evaluation.runs import choose_device, find_runs
 from sffshards.evaluation.scores import (
     PUBLISHED_SCORES,
@@ -47,7 +56,10 @@ __all__ = [
     "BrierParts",
     "ContingencyTable",
     "Counts",
+    "HarpStatistic",
     "Inference",
+    "Interval",
+    "IntervalMethod",
     "IsotonicCalibration",
     "PlattCalibration",
     "Predictions",
@@ -57,8 +69,14 @@ __all__ = [
     "StageScores",
     "Summary",
     "ThresholdCurve",
+    "auc_by_harp",
     "average_precision",
+    "average_precision_by_harp",
+    "bootstrap_difference",
+    "bootstrap_interval",
+    "brier_by_harp",
     "brier_score",
+    "brier_skill_by_harp",
     "brier_skill_score",
     "choose_device",
     "choose_threshold",
@@ -78,6 +96,7 @@ __all__ = [
     "parse_calibration",
     "read_predictions",
     "roc_auc",
+    "score_by_harp",
     "trace_reliability",
     "trace_thresholds",
     "write_predictions",

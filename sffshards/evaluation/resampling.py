@@ -1,0 +1,194 @@
+"""Confidence intervals by drawing whole HARPs again: samples of one region are not independent of each other.
+
+Shapes: H HARPs, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.errors import InputError
+from sffshards.evaluation.by_harp import HarpStatistic
+
+__all__ = ["Interval", "IntervalMethod", "bootstrap_difference", "bootstrap_interval"]
+
+_BLOCK_NUMBERS = 1 << 22
+"""How many draws are held at once: 32 MB each time that they are copied."""
+_NORMAL = NormalDist()
+
+
+class IntervalMethod(StrEnum):
+    """How the ends of an interval are taken from the resamples."""
+
+    PERCENTILE = "percentile"
+    """Their quantiles."""
+    EXPANDED = "expanded"
+    """Quantiles further out, for few regions: see `bootstrap_interval`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A score, or a difference of two, with its confidence interval."""
+
+    estimate: float
+    """Of the samples themselves; nan where undefined."""
+    low: float
+    """nan where the estimate, or the score of every resample, is undefined, or there are too few HARPs."""
+    high: float
+    level: float
+    """The probability with which such intervals hold the truth, such as 0.95."""
+    num_resamples: int
+    num_undefined: int
+    """Resamples in which it is undefined, as where no flaring HARP was drawn; they are left out."""
+
+
+def bootstrap_interval(
+    statistic: HarpStatistic, *, level: float, num_resamples: int, seed: int, method: IntervalMethod
+) -> Interval:
+    """Give the confidence interval of a score, by drawing as many HARPs as there are, with replacement.
+
+    A few HARPs with most of the flares make the quantiles too narrow. Expanded ones stand as far out as Student's t
+    with n - 1 degrees of freedom has them, times ``sqrt(n / (n - 1))``. Here n is the number of HARPs of one size that
+    would tell as much, ``(sum m)^2 / sum m^2`` over the HARPs' numbers m of flares, or of times without if that is
+    less; below 3 there is no interval. The draws are the same under any version of numpy.
+
+    Parameters
+    ----------
+    statistic
+        From `sffshards.evaluation.score_by_harp` or the like.
+    level
+        Above 0 and below 1; 0.95 is usual.
+    num_resamples
+        At least 1; 1,000 and more for the tails of a level of 0.95.
+    seed
+        What the draws follow from, 0 or more.
+    method
+        How the ends are taken.
+
+    Raises
+    ------
+    InputError
+        If there are no HARPs, or a number is out of its range.
+
+    References
+    ----------
+    Field and Welsh, Journal of the Royal Statistical Society B 69 (2007), 369, on clusters; Hesterberg, American
+    Statistician 69 (2015), 371, section 4.3, on expanded quantiles; Kish, Survey Sampling (1965), on n.
+    """
+    num_harps = len(statistic.harps)
+    for name, number, valid, expected in (
+        ("harps", num_harps, num_harps > 0, "at least one"),
+        ("level", level, 0 < level < 1, "above 0 and below 1"),
+        ("num_resamples", num_resamples, num_resamples > 0, "at least 1"),
+        ("seed", seed, seed >= 0, "0 or more"),
+    ):
+        if not valid:
+            raise InputError(name, expected=expected, found=str(number), fix="choose another")
+    estimate = float(statistic.compute(np.ones((1, num_harps)))[0])
+    draws = np.concatenate([statistic.compute(block) for block in _draw_weights(num_harps, num_resamples, seed)])
+    defined = draws[~np.isnan(draws)]
+    low = high = math.nan
+    if len(defined) and not math.isnan(estimate):
+        tail = (1 - level) / 2
+        if method is IntervalMethod.EXPANDED:
+            tail = _expand_tail(tail, _count_effective_harps(statistic))
+        if not math.isnan(tail):
+            low, high = (float(end) for end in np.quantile(defined, [tail, 1 - tail]))
+    return Interval(
+        estimate=estimate,
+        low=low,
+        high=high,
+        level=level,
+        num_resamples=num_resamples,
+        num_undefined=num_resamples - len(defined),
+    )
+
+
+def bootstrap_difference(
+    first: HarpStatistic,
+    second: HarpStatistic,
+    *,
+    level: float,
+    num_resamples: int,
+    seed: int,
+    method: IntervalMethod,
+) -> Interval:
+    """Give the confidence interval of the first score less the second, of two forecasts of the same samples.
+
+    Both are computed from the same draws, so that what makes a region hard for both cancels.
+
+    Parameters
+    ----------
+    first, second
+        Of the same HARPs, samples and labels.
+    level, num_resamples, seed, method
+        As of `bootstrap_interval`.
+
+    Raises
+    ------
+    InputError
+        As `bootstrap_interval`, and if the two are not of the same samples.
+    """
+    for name in ("harps", "num_samples", "num_flares"):
+        if not np.array_equal(getattr(first, name), getattr(second, name)):
+            raise InputError(
+                "second",
+                expected=f"the {name} of the first",
+                found="others",
+                fix="compare forecasts of the same samples",
+            )
+    difference = HarpStatistic(
+        harps=first.harps,
+        num_samples=first.num_samples,
+        num_flares=first.num_flares,
+        compute=lambda weights_RH: first.compute(weights_RH) - second.compute(weights_RH),
+    )
+    return bootstrap_interval(difference, level=level, num_resamples=num_resamples, seed=seed, method=method)
+
+
+def _draw_weights(num_harps: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Give how often each HARP is drawn in each resample, in blocks of shape (R, H).
+
+    Numbers below ``num_harps`` come from the upper half of raw 64-bit draws, by multiplication: numpy keeps the streams
+    of its bit generators for good (NEP 19), but not those of ``Generator.integers``.
+    """
+    bits = np.random.PCG64(np.random.SeedSequence(seed))
+    num_block = max(1, _BLOCK_NUMBERS // num_harps)
+    for start in range(0, num_resamples, num_block):
+        num = min(num_block, num_resamples - start)
+        drawn = (bits.random_raw(num * num_harps) >> np.uint64(32)) * np.uint64(num_harps) >> np.uint64(32)
+        cells = drawn.astype(np.int64).reshape(num, num_harps) + np.arange(num)[:, None] * num_harps
+        counts = np.bincount(cells.ravel(), minlength=num * num_harps)
+        yield counts.reshape(num, num_harps).astype(np.float64)
+
+
+def _count_effective_harps(statistic: HarpStatistic) -> float:
+    """Give how many HARPs of equal size would tell as much of flares, or of times without, whichever is less."""
+    sides = statistic.num_flares, statistic.num_samples - statistic.num_flares
+    return min(float(np.sum(side)) ** 2 / max(float(np.sum(np.square(side))), 1.0) for side in sides)
+
+
+def _expand_tail(tail: float, num_harps: float) -> float:
+    """Give the tail of the normal that starts where Student's t has this one; nan below three HARPs."""
+    if num_harps < 3:
+        return math.nan
+    return _NORMAL.cdf(_student_quantile(tail, num_harps - 1) * math.sqrt(num_harps / (num_harps - 1)))
+
+
+def _student_quantile(probability: float, freedom: float) -> float:
+    """Give a quantile of Student's t, to 1 % from 2 degrees of freedom at 0.95 (Abramowitz and Stegun, 26.7.5)."""
+    z = _NORMAL.inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
