@@ -41,6 +41,9 @@ from sffshards.evaluation import (
     explain_undefined,
     fit_isotonic,
     fit_platt,
+    forecast_climatology,
+    forecast_ever_flared,
+    forecast_persistence,
     format_calibration,
     parse_calibration,
     roc_auc,
@@ -570,3 +573,40 @@ def test_95_percent_intervals_of_many_flaring_regions_hold_the_truth_about_that_
         found = bootstrap_interval(statistic, level=0.95, num_resamples=1000, seed=seed, method=IntervalMethod.EXPANDED)
         held += found.low <= truth <= found.high
     assert 0.92 <= held / num_sets <= 0.97, held
+
+
+# References ---------------------------------------------------------------------------------------------------------
+
+
+def test_references_use_what_is_known_by_then_and_no_more() -> None:
+    # Hours, HARP, label; and by hand for 24 hours: persistence, ever flared.
+    rows = [
+        (0, 1, 0, 0.5, 0),  # nothing is known yet
+        (12, 1, 1, 0.5, 0),
+        (24, 1, 0, 0, 0),  # of hour 0
+        (36, 1, 0, 1, 1),  # of hour 12
+        (47, 1, 1, 1, 1),  # of hour 12 still: of hour 24 it is known at 48
+        (60, 1, 0, 0, 1),  # of hour 36
+        (36, 2, 0, 0.5, 0),  # another region
+        (100, 2, 1, 0, 0),
+    ]
+    shuffled = [rows[i] for i in (5, 2, 7, 0, 4, 6, 1, 3)]
+    hours, harps, labels, persistence, flared = (np.array(column) for column in zip(*shuffled, strict=True))
+    times = np.datetime64("2012-03-06T00:00:00", "s") + hours * np.timedelta64(1, "h")
+    found = forecast_persistence(labels, times, harps, horizon_hours=24, unknown=0.5)
+    assert found.tolist() == persistence.tolist()
+    assert forecast_ever_flared(labels, times, harps, horizon_hours=24).tolist() == flared.tolist()
+
+
+def test_climatology_is_the_training_sets() -> None:
+    assert forecast_climatology(np.array([0, 0, 0, 1]), num_samples=2).tolist() == [0.25, 0.25]
+    with pytest.raises(InputError, match="at least one"):
+        forecast_climatology(np.array([], int), num_samples=2)
+
+
+def test_references_of_what_does_not_fit_are_refused() -> None:
+    labels, times, harps = np.array([0]), np.array(["2012-03-06"], "datetime64[s]"), np.array([1, 2])
+    with pytest.raises(InputError, match="one length"):
+        forecast_ever_flared(labels, times, harps, horizon_hours=24)
+    with pytest.raises(InputError, match="horizon_hours: expected at least 1"):
+        forecast_persistence(labels, times, harps[:1], horizon_hours=0, unknown=0)

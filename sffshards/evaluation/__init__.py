@@ -1,4 +1,4 @@
-"""Evaluation: the table of predictions, the scores, and both for every fold of a run."""
+"""Evaluation: the table of predictions, the scores of a run, and the verification of any forecasts."""
 
 from sffshards.evaluation.by_harp import (
     HarpStatistic,
@@ -37,6 +37,7 @@ from sffshards.evaluation.probability import (
     trace_reliability,
 )
 from sffshards.evaluation.records import RunScores, StageScores, Summary, format_summary
+from sffshards.evaluation.references import forecast_climatology, forecast_ever_flared, forecast_persistence
 from sffshards.evaluation.resampling import Interval, IntervalMethod, bootstrap_difference, bootstrap_interval
 from sffshards.evaluation.runs import choose_device, find_runs
 from sffshards.evaluation.scores import (
@@ -90,6 +91,9 @@ __all__ = [
     "find_runs",
     "fit_isotonic",
     "fit_platt",
+    "forecast_climatology",
+    "forecast_ever_flared",
+    "forecast_persistence",
     "format_calibration",
     "format_score",
     "format_summary",
