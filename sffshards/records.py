@@ -10,6 +10,7 @@ from itertools import pairwise
 __all__ = [
     "FRAME_SIDE",
     "NUM_FRAMES",
+    "Attention",
     "CheckLevel",
     "CodecName",
     "Engine",
@@ -132,6 +133,15 @@ class ModelName(StrEnum):
     def default_learning_rate(self) -> float:
         """Adam's learning rate: the published 1e-7 fine-tunes MViTv2-S; the small one starts from nothing."""
         return 1e-7 if self is ModelName.MVIT_V2_S else 3e-4
+
+
+class Attention(StrEnum):
+    """How the networks compute the same function; weights and checkpoints do not depend on it."""
+
+    FUSED = "fused"
+    """Ours: no matrix of scores in memory, and one grey channel instead of three equal ones."""
+    TORCHVISION = "torchvision"
+    """As torchvision has it."""
 
 
 class ViewSource(StrEnum):

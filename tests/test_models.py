@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
+from torchvision.models.video.mvit import MultiscaleAttention
 
 from sffshards.errors import DamageError, InputError
-from sffshards.models import build_model, read_state_dict, scale_clips
+from sffshards.models import build_model, load_checkpoint, read_state_dict, scale_clips
+from sffshards.models.attention import FusedAttention
 from sffshards.models.weights import KINETICS400_FILE, read_kinetics400
-from sffshards.records import ModelName
+from sffshards.records import Attention, ModelName
 
 TINY = ModelName.MVIT_TINY
 
@@ -88,11 +90,11 @@ def test_the_small_network_gives_two_logits_a_clip() -> None:
     assert sum(p.numel() for p in model.parameters()) < 500_000
 
 
-def test_clips_are_scaled_by_255_and_their_channel_is_tiled() -> None:
+def test_clips_are_scaled_by_255() -> None:
     x = scale_clips(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3))
-    assert x.shape == (1, 3, 1, 1, 3)
+    assert x.shape == (1, 1, 1, 1, 3)
     assert x.dtype == torch.float32
-    assert torch.equal(x[0, :, 0, 0], torch.tensor([[0.0, 0.2, 1.0]] * 3))
+    assert torch.equal(x[0, 0, 0, 0], torch.tensor([0.0, 0.2, 1.0]))
 
 
 @pytest.mark.parametrize("layout", ["state dict", "lightning", "published"])
@@ -190,3 +192,203 @@ def test_a_cached_file_of_other_bytes_is_not_used(hub: Path) -> None:
     hub.write_bytes(b"other")
     with pytest.raises(DamageError, match="remove it"):
         build_model(ModelName.MVIT_V2_S, weights="kinetics400")
+
+
+# The same function, computed in two ways ----------------------------------------------------------------------------
+
+
+def draw_weights(net: nn.Module) -> nn.Module:
+    """Draw relative positions, norms and biases so large that an error in any of them shows."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            if "rel_pos" in name or value.ndim == 1:
+                value.add_(torch.randn(value.shape, generator=generator, dtype=value.dtype), alpha=0.3)
+    return net
+
+
+def build_pair(name: ModelName) -> tuple[nn.Module, nn.Module]:
+    """Build a network twice from one seed, as torchvision computes it and as we do."""
+    pair = []
+    for attention in (Attention.TORCHVISION, Attention.FUSED):
+        torch.manual_seed(3)
+        pair.append(draw_weights(build_model(name, weights="none", attention=attention)))
+    return pair[0], pair[1]
+
+
+def run_step(net: nn.Module, inputs: Sequence[object], weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Give the output, and the gradient of each weight for a loss of all of it."""
+    torch.manual_seed(7)  # of dropout and stochastic depth
+    net.zero_grad()
+    out = net(*inputs)
+    out = out[0] if isinstance(out, tuple) else out
+    (out * weights).sum().backward()
+    return out.detach(), {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def worst_gradient(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """Give the largest error of a gradient, relative to the largest number in it.
+
+    A bias of all keys moves all scores of a query alike, so its gradient is zero: it is measured by its norm's weights.
+    """
+    assert found.keys() == expected.keys()
+    errors = []
+    for name, gradient in expected.items():
+        of_keys = name.endswith("pool_k.norm_act.0.bias")
+        scale = expected[name.replace("bias", "weight")] if of_keys else gradient
+        error = float((found[name] - gradient).abs().max())
+        errors.append(error / float(scale.abs().max()) if error else 0.0)  # 0 where nothing depends on a weight
+    return max(errors)
+
+
+def clip(batch: int, dtype: torch.dtype) -> Tensor:
+    return torch.rand(batch, 1, 16, 224, 224, generator=torch.Generator().manual_seed(9), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("with_class", [True, False])
+@pytest.mark.parametrize(
+    ("thw", "stride_q", "stride_kv", "made_for"),
+    [
+        ((4, 8, 8), [1, 2, 2], [1, 4, 4], [4, 8, 8]),
+        ((4, 8, 8), [1, 1, 1], [2, 2, 2], [4, 8, 8]),
+        ((5, 9, 7), [1, 2, 2], [2, 4, 4], [5, 9, 7]),  # odd sizes, height and width unlike, tables stretched
+        ((3, 7, 11), [1, 2, 3], [1, 1, 1], [3, 11, 11]),  # more keys than queries
+        ((6, 10, 6), [], [2, 3, 3], [4, 7, 7]),  # queries are not pooled; a network for other clips
+        ((1, 5, 5), [], [], [1, 5, 5]),  # nothing is pooled
+    ],
+)
+def test_fused_attention_is_torchvisions(
+    thw: tuple[int, int, int],
+    stride_q: list[int],
+    stride_kv: list[int],
+    made_for: list[int],
+    with_class: bool,
+    dtype: torch.dtype,
+) -> None:
+    torch.manual_seed(1)
+    stock = MultiscaleAttention(
+        made_for,
+        embed_dim=12,
+        output_dim=20,
+        num_heads=2,
+        kernel_q=[3, 3, 3] if stride_q else [],
+        kernel_kv=[3, 3, 3] if stride_kv else [],
+        stride_q=stride_q,
+        stride_kv=stride_kv,
+        residual_pool=True,
+        residual_with_cls_embed=with_class,
+        rel_pos_embed=True,
+    )
+    stock = draw_weights(stock).to(dtype)
+    x = torch.randn(2, 1 + thw[0] * thw[1] * thw[2], 12, dtype=dtype)
+    _, grid = stock(x, thw)
+    weights = torch.randn(2, 1 + grid[0] * grid[1] * grid[2], 20, dtype=dtype)
+    expected, expected_gradients = run_step(stock, (x, thw), weights)
+    fused = FusedAttention(stock)
+    assert fused(x, thw)[1] == grid
+    found, gradients = run_step(fused, (x, thw), weights)
+    exact = dtype is torch.float64
+    assert relative_error(found, expected) < (1e-14 if exact else 1e-6)
+    assert worst_gradient(gradients, expected_gradients) < (1e-13 if exact else 2e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_small_network_is_the_same_in_both_ways(training: bool) -> None:
+    # Without what is subtracted and multiplied behind it, which would magnify the rounding of either.
+    stock, ours = (model.get_submodule("net") for model in build_pair(TINY))
+    weights = torch.tensor([[1.0, -0.5], [0.3, 2.0]])
+    expected, expected_gradients = run_step(stock.train(training), (clip(2, torch.float32),), weights)
+    found, gradients = run_step(ours.train(training), (clip(2, torch.float32),), weights)
+    assert relative_error(found, expected) < 1e-6
+    assert worst_gradient(gradients, expected_gradients) < 2e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [True, False])
+def test_mvit_v2_s_is_the_same_in_both_ways(training: bool) -> None:
+    # Max pooling passes a gradient on to the largest of its inputs. In float32 rounding changes which that is for a
+    # few, in torchvision's own network too, so gradients are compared in float64.
+    stock, ours = build_pair(ModelName.MVIT_V2_S)
+    weights = torch.tensor([[1.0, -0.5]])
+    with torch.no_grad():
+        torch.manual_seed(7)
+        expected = stock.train(training)(clip(1, torch.float32))
+        torch.manual_seed(7)
+        assert relative_error(ours.train(training)(clip(1, torch.float32)), expected) < 2e-6
+    expected, expected_gradients = run_step(stock.double(), (clip(1, torch.float64),), weights)
+    found, gradients = run_step(ours.double(), (clip(1, torch.float64),), weights)
+    assert relative_error(found, expected) < 1e-13
+    assert worst_gradient(gradients, expected_gradients) < 1e-10
+
+
+@pytest.mark.parametrize("attention", list(Attention))
+def test_one_channel_counts_as_three_equal_ones(attention: Attention) -> None:
+    torch.manual_seed(3)
+    model = build_model(TINY, weights="none", attention=attention)
+    x, weights = clip(1, torch.float32), torch.tensor([[1.0, -1.0]])
+    one, of_one = run_step(model, (x,), weights)
+    three, of_three = run_step(model, (x.expand(-1, 3, -1, -1, -1),), weights)
+    torch.testing.assert_close(one, three, rtol=0, atol=1e-4)  # of logits that are thirty times a difference
+    gradient = of_one["net.conv_proj.weight"]
+    assert gradient.shape[1] == 3
+    assert relative_error(gradient, of_three["net.conv_proj.weight"]) < 2e-5
+
+
+def test_three_channels_that_differ_are_told_apart() -> None:
+    stock, ours = build_pair(TINY)
+    x = torch.rand(1, 3, 16, 224, 224, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        expected = stock(x)
+        assert relative_error(ours(x), expected) < 1e-5
+        assert relative_error(ours(x[:, :1]), expected) > 1e-2
+
+
+@pytest.mark.parametrize("name", list(ModelName))
+def test_weights_have_torchvisions_names_in_torchvisions_order(name: ModelName) -> None:
+    # The order is that of an optimiser's state in a checkpoint.
+    stock, ours = build_pair(name)
+    assert list(ours.state_dict()) == list(stock.state_dict())
+    assert [n for n, _ in ours.named_parameters()] == [n for n, _ in stock.named_parameters()]
+    for key, value in stock.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value)
+
+
+def test_a_file_as_torchvision_publishes_it_loads(tmp_path: Path) -> None:
+    torch.save(mvit_v2_s().state_dict(), tmp_path / "kinetics.pth")  # 400 classes
+    model = build_model(ModelName.MVIT_V2_S, weights=str(tmp_path / "kinetics.pth"))
+    given = torch.load(tmp_path / "kinetics.pth", weights_only=True)
+    assert torch.equal(model.state_dict()["blocks.15.attn.rel_pos_t"], given["blocks.15.attn.rel_pos_t"])
+    assert torch.equal(model.state_dict()["conv_proj.weight"], given["conv_proj.weight"])
+
+
+@pytest.mark.parametrize("trained_with", list(Attention))
+def test_a_checkpoint_gives_the_same_logits_with_either_attention(tmp_path: Path, trained_with: Attention) -> None:
+    torch.manual_seed(3)
+    trained = draw_weights(build_model(TINY, weights="none", attention=trained_with)).eval()
+    torch.save({"state_dict": {f"model.{k}": v for k, v in trained.state_dict().items()}}, tmp_path / "last.ckpt")
+    (other,) = set(Attention) - {trained_with}
+    model = build_model(TINY, weights="none", attention=other).eval()
+    load_checkpoint(model, tmp_path / "last.ckpt", model_name=TINY)
+    with torch.no_grad():
+        logits, expected = model(clip(2, torch.float32)), trained(clip(2, torch.float32))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)  # of logits that are thirty times a difference
+
+
+def test_bfloat16_is_as_near_to_float32_as_torchvisions() -> None:
+    stock, ours = build_pair(TINY)
+    x, weights = clip(1, torch.float32), torch.tensor([[1.0, -1.0]])
+    exact, exact_gradients = run_step(stock, (x,), weights)
+    errors = {}
+    for name, net in (("stock", stock), ("ours", ours)):
+        with torch.autocast("cpu", torch.bfloat16):
+            found, gradients = run_step(net, (x,), weights)
+        assert all(gradient.dtype is torch.float32 for gradient in gradients.values())
+        inner = "net.conv_proj.weight"
+        errors[name] = (relative_error(found, exact), relative_error(gradients[inner], exact_gradients[inner]))
+    for ours_of, stock_of in zip(errors["ours"], errors["stock"], strict=True):
+        assert ours_of < max(2 * stock_of, 0.05)

@@ -25,7 +25,19 @@ from torch.nn import functional
 from sffshards.errors import ConflictError, DamageError, FormatError, InputError, TrainingError
 from sffshards.loading import ClipBatch
 from sffshards.progress import SILENT, Progress
-from sffshards.records import CodecName, Engine, Horizon, Kind, ModelName, Part, Precision, Protocol, Stage, Variant
+from sffshards.records import (
+    Attention,
+    CodecName,
+    Engine,
+    Horizon,
+    Kind,
+    ModelName,
+    Part,
+    Precision,
+    Protocol,
+    Stage,
+    Variant,
+)
 from sffshards.shards import Manifest
 from sffshards.shards.manifest import BuildInputs, Group
 from sffshards.splits import format_group
@@ -707,3 +719,19 @@ def test_killed_on_four_ranks_and_gone_on_with_on_two_no_sample_is_lost_or_seen_
     for epoch in range(3):
         seen = Counter(row for of in steps.values() for (e, _), rows in of.items() if e == epoch for row in rows)
         assert seen == expected
+
+
+def test_the_attention_is_recorded_and_may_change_when_a_run_goes_on(
+    build: Path, tmp_path: Path, network: MakeNetwork
+) -> None:
+    options = fast_options(attention=Attention.TORCHVISION)
+    network(fail_at=9)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, tmp_path, options)
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["options"]["attention"] == "torchvision"
+    network()
+    assert fit(build, tmp_path, replace(options, attention=Attention.FUSED)).finished
+    del content["options"]["attention"]  # as runs have it that were trained before there was a choice
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    assert read_record(tmp_path).options.attention is Attention.TORCHVISION

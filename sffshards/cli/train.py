@@ -22,7 +22,17 @@ from sffshards.cli.options import (
     choose_build,
     place_of,
 )
-from sffshards.records import CheckLevel, Engine, ModelName, Precision, Protocol, Shuffle, Variant, ViewSource
+from sffshards.records import (
+    Attention,
+    CheckLevel,
+    Engine,
+    ModelName,
+    Precision,
+    Protocol,
+    Shuffle,
+    Variant,
+    ViewSource,
+)
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -58,6 +68,13 @@ def train(
         typer.Option(help="Adam's rate at first.  [default: 1e-7 for mvit_v2_s, 3e-4 else]", show_default=False),
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Numbers to compute in.")] = Precision.FLOAT32,
+    attention: Annotated[
+        Attention,
+        typer.Option(
+            help="How the network computes. fused: faster, in less memory. torchvision: as torchvision does. The same "
+            "weights, and results but for rounding."
+        ),
+    ] = Attention.FUSED,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ...")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices to train on.")] = 1,
     threads: Annotated[int, typer.Option(min=0, help="Threads a device that read and decode ahead.")] = 2,
@@ -132,6 +149,7 @@ def train(
         batch_size=batch_size,
         learning_rate=model.default_learning_rate if lr is None else lr,
         precision=precision,
+        attention=attention,
         accelerator=accelerator,
         devices=devices,
         num_threads=threads,

@@ -103,7 +103,7 @@ def predict_fold(
         if stage in kept:
             continue
         if model is None:
-            model = build_model(options.model, weights=NO_WEIGHTS)
+            model = build_model(options.model, weights=NO_WEIGHTS, attention=options.attention)
             load_checkpoint(model, path, model_name=options.model)
         rows = np.sort(build.stage_rows(options.variant, stage, fold=record.fold, protocol=options.protocol))
         build.check_shards(rows, progress=progress)

@@ -1,6 +1,6 @@
 """The networks by name, with a head of two classes.
 
-Shapes: B batch, C 3 channels, T 16 frames, H and W 224 pixels.
+Shapes: B batch, C channels (1, or 3 equal ones), T 16 frames, H and W 224 pixels.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from torchvision.models.video import MViT, mvit_v2_s
 from torchvision.models.video.mvit import MSBlockConfig
 
 from sffshards.errors import InputError
+from sffshards.models.attention import speed_up, tile_channel
 from sffshards.models.weights import KINETICS400, NO_WEIGHTS, read_kinetics400, read_weights_file
-from sffshards.records import FRAME_SIDE, NUM_FRAMES, ModelName
+from sffshards.records import FRAME_SIDE, NUM_FRAMES, Attention, ModelName
 
 __all__ = ["NUM_CLASSES", "build_model", "scale_clips"]
 
@@ -23,8 +24,10 @@ _GREY = 128 / 255
 """The level of no field, as `scale_clips` gives it."""
 
 
-def build_model(name: ModelName, *, weights: str) -> nn.Module:
-    """Make a network that turns clips of shape (B, 3, 16, 224, 224) into logits of shape (B, 2).
+def build_model(name: ModelName, *, weights: str, attention: Attention = Attention.FUSED) -> nn.Module:
+    """Make a network that turns clips of shape (B, 1, 16, 224, 224) into logits of shape (B, 2).
+
+    Clips may also have three channels, as torchvision's networks want them.
 
     Parameters
     ----------
@@ -34,13 +37,15 @@ def build_model(name: ModelName, *, weights: str) -> nn.Module:
         ``kinetics400``: torchvision's for MViTv2-S, from torch's cache or downloaded; ``none``: drawn with torch's
         current seed; else a file, with a state dict of this network (a head of other classes is dropped) or a
         Lightning checkpoint of this package or of the published programs.
+    attention
+        How to compute; the function and the names of the weights are the same.
 
     Raises
     ------
     InputError
         If the file is not there or does not fit, or the network has no such weights.
     """
-    model = _build_v2_s() if name is ModelName.MVIT_V2_S else _build_tiny()
+    model = _build_v2_s(attention) if name is ModelName.MVIT_V2_S else _build_tiny(attention)
     if weights == NO_WEIGHTS:
         return model
     if weights == KINETICS400:
@@ -58,9 +63,10 @@ def build_model(name: ModelName, *, weights: str) -> nn.Module:
 
 
 def scale_clips(clips_BTHW: Tensor) -> Tensor:
-    """Turn grey clips into what the networks take: float32 in [0, 1], the channel three times.
+    """Turn grey clips into what the networks take: float32 in [0, 1].
 
-    No mean is taken off and no deviation divided by: the published programs do neither.
+    The one channel stands for three equal ones. No mean is taken off and no deviation divided by: the published
+    programs do neither.
 
     Parameters
     ----------
@@ -69,18 +75,24 @@ def scale_clips(clips_BTHW: Tensor) -> Tensor:
 
     Returns
     -------
-    float32 of shape (B, 3, 16, 224, 224); the channels share memory
+    float32 of shape (B, 1, 16, 224, 224)
     """
-    x_BTHW = clips_BTHW.to(torch.float32) / 255
-    return x_BTHW[:, None].expand(-1, 3, -1, -1, -1)
+    return (clips_BTHW.to(torch.float32) / 255)[:, None]
 
 
-def _build_v2_s() -> nn.Module:
-    model: nn.Module = mvit_v2_s()
-    head = model.get_submodule("head")
-    assert isinstance(head, nn.Sequential)  # noqa: S101  dropout and Linear(768, 400)
-    head[1] = nn.Linear(768, NUM_CLASSES)
-    return model
+def _build_v2_s(attention: Attention) -> nn.Module:
+    model = mvit_v2_s()
+    model.head[1] = nn.Linear(768, NUM_CLASSES)
+    return _computed_by(attention, model)
+
+
+def _computed_by(attention: Attention, net: nn.Module) -> nn.Module:
+    """Make torchvision's network take one channel, and compute as asked."""
+    if attention is Attention.FUSED:
+        speed_up(net)
+    else:
+        net.register_forward_pre_hook(tile_channel)
+    return net
 
 
 class _AgainstBlank(nn.Module):
@@ -93,7 +105,7 @@ class _AgainstBlank(nn.Module):
 
     _SCALE = 30.0
 
-    def __init__(self, net: MViT) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
         self.bias = nn.Parameter(torch.zeros(NUM_CLASSES))
@@ -106,7 +118,7 @@ class _AgainstBlank(nn.Module):
         return self._SCALE * difference_BK + self.bias
 
 
-def _build_tiny() -> nn.Module:
+def _build_tiny(attention: Attention) -> nn.Module:
     """Five blocks of width 24 to 96, two orders of magnitude less work than MViTv2-S."""
     widths = [(24, 24), (24, 48), (48, 48), (48, 96), (96, 96)]
     heads = [1, 2, 2, 4, 4]
@@ -143,4 +155,4 @@ def _build_tiny() -> nn.Module:
         # Patches of quiet Sun, all grey, share one small vector; field stands out from it at any strength.
         stem.weight *= 6
         stem.bias.copy_(0.2 * torch.randn_like(stem.bias) - _GREY * stem.weight.sum((1, 2, 3, 4)))
-    return _AgainstBlank(net)
+    return _AgainstBlank(_computed_by(attention, net))

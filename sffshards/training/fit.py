@@ -200,7 +200,7 @@ def _describe_progress(record: FoldRecord) -> str:
 def _build_module(record: FoldRecord, *, weights: str) -> FlareClassifier:
     options = record.options
     return FlareClassifier(
-        build_model(options.model, weights=weights),
+        build_model(options.model, weights=weights, attention=options.attention),
         model=str(options.model),
         train_weights=record.class_counts[Stage.TRAIN].values,
         val_weights=record.class_counts[Stage.VAL].values,

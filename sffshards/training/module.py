@@ -31,7 +31,7 @@ class FlareClassifier(pl.LightningModule):
     Parameters
     ----------
     network
-        Turns float clips of shape (B, 3, 16, 224, 224) into logits of shape (B, 2).
+        Turns float clips of shape (B, 1, 16, 224, 224) into logits of shape (B, 2).
     model
         The network's name, for the record.
     train_weights, val_weights

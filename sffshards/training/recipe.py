@@ -11,12 +11,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from sffshards.errors import InputError
-from sffshards.records import CheckLevel, Engine, ModelName, Precision, Protocol, Shuffle, Stage, Variant, ViewSource
+from sffshards.records import (
+    Attention,
+    CheckLevel,
+    Engine,
+    ModelName,
+    Precision,
+    Protocol,
+    Shuffle,
+    Stage,
+    Variant,
+    ViewSource,
+)
 from sffshards.shards import Manifest
 
 __all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
 
-_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "accelerator", "devices", "batch_size"}
+_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "accelerator", "devices", "batch_size", "attention"}
 
 NUM_BEST = 3
 """Checkpoints of least validation loss that are kept."""
@@ -43,6 +54,8 @@ class TrainingOptions:
     decay_factor: float = 0.1
     min_learning_rate: float = 1e-10
     precision: Precision = Precision.FLOAT32
+    attention: Attention = Attention.FUSED
+    """How the network is computed; has no part in the result but for rounding."""
     accelerator: str = "auto"
     """``auto``, ``cpu``, ``gpu`` or another that Lightning knows."""
     devices: int = 1

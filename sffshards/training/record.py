@@ -10,6 +10,7 @@ from typing import Any
 from sffshards.atomic import read_text, write_atomic
 from sffshards.errors import DamageError, FormatError, InputError
 from sffshards.records import (
+    Attention,
     CheckLevel,
     Engine,
     Horizon,
@@ -146,6 +147,8 @@ def _from_json(content: dict[str, Any]) -> FoldRecord:
                     "protocol": Protocol(options["protocol"]),
                     "model": ModelName(options["model"]),
                     "precision": Precision(options["precision"]),
+                    # Runs from before there was a choice were computed so.
+                    "attention": Attention(options.get("attention", Attention.TORCHVISION)),
                     "views": ViewSource(options["views"]),
                     "check": CheckLevel(options["check"]),
                     "shuffle": Shuffle(options["shuffle"]),

@@ -1,0 +1,193 @@
+"""MViT's attention and first convolution, computed in another way: the same function, the same names of weights.
+
+`docs/design/attention.md` derives both. Shapes: B batch, H heads, N tokens (the class token first, then T*H*W
+positions, width fastest), D channels a head, Q and K positions of queries and keys along one axis.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.video import MViT
+from torchvision.models.video.mvit import MultiscaleAttention, Pool
+
+__all__ = ["FusedAttention", "GreyStem", "speed_up", "tile_channel"]
+
+_ALIGNMENT = 8
+"""Fused kernels for GPUs want rows of a multiple of so many numbers."""
+
+Grid = tuple[int, int, int]
+"""Positions along time, height and width."""
+
+
+def speed_up(net: MViT) -> None:
+    """Replace a network's attention and its first convolution by ours, around the weights that it has.
+
+    Afterwards it takes clips of one grey channel as well as of three; it computes the same, and its state dict has the
+    same names, shapes and order.
+
+    Parameters
+    ----------
+    net
+        With relative positions in every block, as MViTv2 has them.
+    """
+    net.conv_proj = GreyStem(net.conv_proj)
+    for block in net.blocks:
+        block.attn = FusedAttention(block.attn)
+
+
+def tile_channel(_net: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+    """Show a clip's one channel three times: a forward pre-hook for a network that takes three channels only."""
+    (x_BCTHW,) = arguments
+    return (x_BCTHW.expand(-1, 3, -1, -1, -1),)
+
+
+class GreyStem(nn.Module):
+    """A 3D convolution of three channels that also takes one, which stands for three equal ones.
+
+    Equal channels may be added up before or after the product with the weights, so one channel is convolved with the
+    sum of the weights over channels. The gradient of that sum is the gradient of each channel's weights.
+
+    Parameters
+    ----------
+    conv
+        The convolution whose weights are taken over.
+    """
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.weight = conv.weight
+        self.bias = conv.bias
+        self.stride = conv.stride
+        self.padding = conv.padding
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        """Convolve clips of one channel or three."""
+        weight = self.weight.sum(1, keepdim=True) if x_BCTHW.shape[1] == 1 else self.weight
+        return functional.conv3d(x_BCTHW, weight, self.bias, self.stride, self.padding)
+
+
+class FusedAttention(nn.Module):
+    """Attention over pooled tokens with decomposed relative positions, as one scaled dot product.
+
+    Parameters
+    ----------
+    attention
+        torchvision's, with relative positions; its weights and poolings are taken over.
+    """
+
+    def __init__(self, attention: MultiscaleAttention) -> None:
+        super().__init__()
+        self.num_heads: int = attention.num_heads
+        self.head_dim: int = attention.head_dim
+        self.scale: float = attention.scaler
+        self.residual_pool: bool = attention.residual_pool
+        self.residual_with_cls_embed: bool = attention.residual_with_cls_embed
+        # In torchvision's order, in which an optimiser's state is saved.
+        self.rel_pos_h: nn.Parameter = attention.rel_pos_h
+        self.rel_pos_w: nn.Parameter = attention.rel_pos_w
+        self.rel_pos_t: nn.Parameter = attention.rel_pos_t
+        self.qkv: nn.Linear = attention.qkv
+        self.project: nn.Sequential = attention.project
+        self.pool_q: Pool | None = attention.pool_q
+        self.pool_k: Pool | None = attention.pool_k
+        self.pool_v: Pool | None = attention.pool_v
+
+    def forward(self, x_BNC: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
+        """Give what the tokens attend to, and the grid that pooling leaves of theirs."""
+        qkv_3BHND = self.qkv(x_BNC).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
+        q_BHND, thw_q = _pool(self.pool_q, qkv_3BHND[0], thw)
+        k_BHND, thw_k = _pool(self.pool_k, qkv_3BHND[1], thw)
+        v_BHND, _ = _pool(self.pool_v, qkv_3BHND[2], thw)
+        out_BHND = self._attend(q_BHND, k_BHND, v_BHND, thw_q, thw_k)
+        if self.residual_pool:
+            out_BHND = self._add_query(out_BHND, q_BHND)
+        return self.project(out_BHND.transpose(1, 2).flatten(2)), thw_q
+
+    def _attend(self, q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor, thw_q: Grid, thw_k: Grid) -> Tensor:
+        """Take one dot product for both terms of a score: q.k * scale, and q's bias at the position of k."""
+        bias_BHNK = self._biases(q_BHND, thw_q, thw_k)
+        onehot_NK = _one_hot_positions(thw_k, like=bias_BHNK)
+        spare = -(self.head_dim + sum(thw_k)) % _ALIGNMENT
+        # The class token comes first: as a query it has no bias, as a key no position.
+        bias_BHNK = functional.pad(bias_BHNK, (0, spare, 1, 0))
+        onehot_NK = functional.pad(onehot_NK, (0, spare, 1, 0)).expand(*k_BHND.shape[:3], -1)
+        q_BHNE = torch.cat([q_BHND.to(bias_BHNK.dtype), bias_BHNK], dim=3)
+        k_BHNE = torch.cat([(self.scale * k_BHND).to(bias_BHNK.dtype), onehot_NK], dim=3)
+        v_BHND = v_BHND.to(bias_BHNK.dtype)
+        if q_BHNE.device.type == "cpu" and q_BHNE.dtype is torch.bfloat16:
+            # torch's fused kernel for CPUs takes twice the time of plain products in these numbers.
+            return (q_BHNE @ k_BHNE.transpose(2, 3)).softmax(dim=3) @ v_BHND
+        # Fused kernels want values as long as keys.
+        v_BHNE = functional.pad(v_BHND, (0, sum(thw_k) + spare))
+        out_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, scale=1.0)
+        return out_BHNE[..., : self.head_dim]
+
+    def _biases(self, q_BHND: Tensor, thw_q: Grid, thw_k: Grid) -> Tensor:
+        """Give each query's bias for a key's time, height and width, class token left out: (B, H, N-1, K+K+K)."""
+        tables = (self.rel_pos_t, self.rel_pos_h, self.rel_pos_w)
+        t_QKD, h_QKD, w_QKD = map(_relative_vectors, tables, thw_q, thw_k)
+        # Time and height share a product: a matrix of both for each pair of them, whose rows are the widths.
+        num_t, num_h, _ = thw_q
+        th_THKD = torch.cat([t_QKD[:, None].expand(-1, num_h, -1, -1), h_QKD.expand(num_t, -1, -1, -1)], dim=2)
+        grid_BHTHWD = q_BHND[:, :, 1:].reshape(*q_BHND.shape[:2], *thw_q, self.head_dim)
+        bias_th = grid_BHTHWD @ th_THKD.transpose(2, 3)
+        bias_w = (grid_BHTHWD.transpose(3, 4) @ w_QKD.transpose(1, 2)).transpose(3, 4)
+        return torch.cat([bias_th, bias_w], dim=5).flatten(2, 4)
+
+    def _add_query(self, out_BHND: Tensor, q_BHND: Tensor) -> Tensor:
+        if self.residual_with_cls_embed:
+            return out_BHND + q_BHND
+        shown_N1 = torch.ones(q_BHND.shape[2], 1, dtype=q_BHND.dtype, device=q_BHND.device)
+        shown_N1[0] = 0  # the class token's query is left out
+        return torch.addcmul(out_BHND, q_BHND, shown_N1)
+
+
+def _pool(pool: Pool | None, x_BHND: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
+    """Pool the positions and normalise; the class token is only normalised."""
+    if pool is None:
+        return x_BHND, thw
+    if x_BHND.device.type != "cpu":
+        pooled: tuple[Tensor, Grid] = pool(x_BHND, thw)
+        return pooled
+    # A CPU takes several times as long for a depthwise convolution and its gradient in bfloat16 as in float32, and
+    # twice as long with channels first. Tokens have them last already.
+    with torch.autocast("cpu", enabled=False):
+        dtype = pool.pool.weight.dtype
+        grid_MDTHW = x_BHND[:, :, 1:].to(dtype).reshape(-1, *thw, x_BHND.shape[3]).permute(0, 4, 1, 2, 3)
+        grid_MDTHW = _convolve_channels_last(pool.pool, grid_MDTHW)
+        num_t, num_h, num_w = grid_MDTHW.shape[2:]
+        positions_BHND = grid_MDTHW.permute(0, 2, 3, 4, 1).reshape(*x_BHND.shape[:2], -1, x_BHND.shape[3])
+        x_BHND = torch.cat([x_BHND[:, :, :1].to(dtype), positions_BHND], dim=2)
+        return pool.norm_act(x_BHND), (num_t, num_h, num_w)
+
+
+def _convolve_channels_last(conv: nn.Conv3d, x_MDTHW: Tensor) -> Tensor:
+    weight = conv.weight.contiguous(memory_format=torch.channels_last_3d)
+    return functional.conv3d(x_MDTHW, weight, None, conv.stride, conv.padding, groups=conv.groups)
+
+
+def _relative_vectors(table_RD: Tensor, num_q: int, num_k: int) -> Tensor:
+    """Give the table's vector for each pair of positions along one axis, of shape (Q, K, D).
+
+    A row of the table is a distance, from the most negative on. Where queries and keys are spaced differently, they
+    are in steps of the finer, as torchvision has it: in float32, rounded down.
+    """
+    num_distances = 2 * max(num_q, num_k) - 1
+    if len(table_RD) != num_distances:
+        columns_1DR = functional.interpolate(table_RD.T[None], size=num_distances, mode="linear")
+        table_RD = columns_1DR[0].T
+    steps_q = torch.arange(num_q, device=table_RD.device) * max(num_k / num_q, 1.0)
+    steps_k = torch.arange(num_k - 1, -1, -1, device=table_RD.device) * max(num_q / num_k, 1.0)
+    return table_RD[(steps_q[:, None] + steps_k).long()]
+
+
+def _one_hot_positions(thw: Grid, *, like: Tensor) -> Tensor:
+    """Give the time, height and width of each position of a grid, one-hot and side by side: (T*H*W, T+H+W)."""
+    axes = []
+    for axis, num in enumerate(thw):
+        shape = [1, 1, 1, num]
+        shape[axis] = num
+        axes.append(torch.eye(num, dtype=like.dtype, device=like.device).view(shape).expand(*thw, -1))
+    return torch.cat(axes, dim=3).flatten(0, 2)
