@@ -25,7 +25,7 @@ Request = Callable[[Any, str, dict[str, float]], T]
 CHUNK_BYTES = 8 << 20
 """Bytes asked for at a time: a connection that breaks costs no more."""
 NUM_TRIES = 8
-"""Times that a request is made before it is given up; with pauses, about a minute."""
+"""Times that a request is made before it is given up, with half a minute of pauses in all."""
 FIRST_PAUSE_S = 0.25
 """Before the second try; doubled before each further one, up to `LONGEST_PAUSE_S`."""
 LONGEST_PAUSE_S = 15.0
@@ -38,7 +38,6 @@ MAX_FETCHES = 3
 
 _TEMPORARY_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses after which it is worth asking again."""
-
 
 _LASTING = frozenset({"NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ProfileNotFound"})
 """Names of botocore's errors, which may not be installed, that stay the same when it is asked again."""

@@ -24,8 +24,8 @@ __all__ = ["ImageTask", "View", "image_name", "write_chunk", "write_images"]
 View = tuple[Region, tuple[FrameId, ...]]
 """A region and the frames of it that are wanted."""
 
-_JPEG_QUALITY = 92
 _IMAGE = re.compile(rf"hmi\..+{re.escape(IMAGE_SUFFIX)}")
+_JPEG_QUALITY = 92
 """That of the published images, by their quantisation tables."""
 _FRAMES_PER_TASK = 40
 """Enough that neighbours share their textures, few enough that bars move and workers end together."""
