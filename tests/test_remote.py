@@ -252,9 +252,7 @@ class TestReading:
             fetching.start()
             opened.release(0)
             fetching.join()
-            path = tmp_path / "cache" / opened.manifest.shards[0].sha256
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert can_lock(tmp_path / "cache" / opened.manifest.shards[0].sha256)
 
     def test_a_build_that_was_replaced_does_not_open_in_another_process(
         self, build: Path, server: FolderServer, tmp_path: Path
@@ -338,6 +336,16 @@ class TestFailingServers:
         monkeypatch.setattr(store_module, "NUM_TRIES", 3)
         with pytest.raises(StorageError, match="in each of 3 tries"):
             open_build(place)
+
+
+def can_lock(path: Path) -> bool:
+    """Say whether nobody holds a file's lock."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def hold_on(*, in_need: bool) -> bool:
@@ -532,8 +540,8 @@ class TestCache:
             child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
             child.start()
         try:
-            with (tmp_path / "cache" / ".lock").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert child.is_alive()
+            assert can_lock(tmp_path / "cache" / ".lock")
         finally:
             child.kill()
             child.join()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.errors import InputError
-from sffshards.evaluation.contingency import Counts, check_forecasts
+from sffshards.evaluation.contingency import Counts, check_forecasts, part_outcomes
 from sffshards.evaluation.scores import ScoreName, compute_scores
 
 __all__ = [
@@ -70,8 +70,7 @@ def score_by_harp(
         If they are no forecasts, or not each has a HARP.
     """
     numbers, where = _index_harps(labels, probabilities, harps)
-    called, came = probabilities >= threshold, labels == 1
-    outcomes = (called & came, called & ~came, ~called & came, ~called & ~came)
+    outcomes = part_outcomes(labels, probabilities, threshold=threshold)
     counts_H4 = np.stack([np.bincount(where, outcome, len(numbers)) for outcome in outcomes], axis=1)
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:

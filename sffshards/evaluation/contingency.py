@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sffshards.errors import InputError
 
-__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "check_forecasts", "count_outcomes"]
+__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "check_forecasts", "count_outcomes", "part_outcomes"]
 
 THRESHOLD = 0.5
 """A flare is forecast where its probability is this or more.
@@ -81,14 +81,16 @@ def count_outcomes(
     threshold
         From 0 to 1.
     """
-    called = probabilities >= threshold
-    came = labels == 1
-    return ContingencyTable(
-        tp=int((called & came).sum()),
-        fp=int((called & ~came).sum()),
-        fn=int((~called & came).sum()),
-        tn=int((~called & ~came).sum()),
-    )
+    tp, fp, fn, tn = (int(outcome.sum()) for outcome in part_outcomes(labels, probabilities, threshold=threshold))
+    return ContingencyTable(tp=tp, fp=fp, fn=fn, tn=tn)
+
+
+def part_outcomes(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, threshold: float
+) -> tuple[NDArray[np.bool_], ...]:
+    """Say of each sample whether it is a hit, a false alarm, a miss, a correct rejection: four arrays of shape (n,)."""
+    called, came = probabilities >= threshold, labels == 1
+    return called & came, called & ~came, ~called & came, ~called & ~came
 
 
 def check_forecasts(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
