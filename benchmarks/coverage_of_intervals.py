@@ -17,14 +17,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.evaluation import (
-    Counts,
-    IntervalMethod,
-    ScoreName,
-    bootstrap_interval,
-    compute_scores,
-    score_by_harp,
-)
+from sffshards.verification import ScoreName, bootstrap_interval
+from sffshards.verification.by_harp import score_by_harp
+from sffshards.verification.contingency import Counts
+from sffshards.verification.resampling import IntervalMethod
+from sffshards.verification.scores import compute_scores
 
 LEVEL = 0.95
 FLARING = 0.15

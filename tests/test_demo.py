@@ -8,10 +8,10 @@ import pytest
 
 from sffshards import demo
 from sffshards.demo import FOLD, run_demo
-from sffshards.evaluation import ScoreName
 from sffshards.progress import SILENT
 from sffshards.records import Protocol, Stage, Variant
 from sffshards.shards import open_build
+from sffshards.verification import ScoreName
 
 
 @pytest.mark.slow

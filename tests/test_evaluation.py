@@ -19,27 +19,15 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from sffshards.errors import ConflictError, InputError
-from sffshards.evaluation import (
-    PUBLISHED_SCORES,
-    ContingencyTable,
-    Inference,
-    Predictions,
-    RunScores,
-    ScoreName,
-    compute_score,
-    count_outcomes,
-    evaluate_run,
-    explain_undefined,
-    format_score,
-    read_predictions,
-    write_predictions,
-)
+from sffshards.evaluation import Inference, Predictions, RunScores, evaluate_run, read_predictions, write_predictions
 from sffshards.evaluation.records import score_stage, summarise_scores
 from sffshards.progress import SILENT, Progress
 from sffshards.records import Protocol, Stage, Variant, View
 from sffshards.shards import open_build
 from sffshards.training import read_record, train_folds
 from sffshards.training.record import write_record
+from sffshards.verification import ContingencyTable, ScoreName, compute_score, count_outcomes
+from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined, format_score
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))

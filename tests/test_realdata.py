@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sffshards.evaluation import Inference, RunScores, ScoreName, evaluate_run
+from sffshards.evaluation import Inference, RunScores, evaluate_run
 from sffshards.layout import DataLayout, find_data, find_label_lists
 from sffshards.progress import SILENT
 from sffshards.records import CodecName, Horizon, Kind, ModelName, Part, Stage
@@ -17,6 +17,7 @@ from sffshards.shards import BuildOptions, build_shards, verify_build, verify_bu
 from sffshards.shards.plan import plan_shards
 from sffshards.shards.prepare import read_sequences
 from sffshards.training import train_fold
+from sffshards.verification import ScoreName
 from tests.training_data import FastNetwork, fast_options
 
 pytestmark = pytest.mark.realdata

@@ -16,41 +16,41 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from sffshards.errors import FormatError, InputError
-from sffshards.evaluation import (
-    BrierParts,
+from sffshards.verification import (
     ContingencyTable,
-    HarpStatistic,
-    Interval,
-    IntervalMethod,
-    IsotonicCalibration,
-    PlattCalibration,
     ScoreName,
-    auc_by_harp,
     average_precision,
-    average_precision_by_harp,
     bootstrap_difference,
     bootstrap_interval,
-    brier_by_harp,
     brier_score,
-    brier_skill_by_harp,
     brier_skill_score,
     choose_threshold,
     compute_score,
     count_outcomes,
-    decompose_brier,
-    explain_undefined,
-    fit_isotonic,
-    fit_platt,
-    forecast_climatology,
-    forecast_ever_flared,
-    forecast_persistence,
-    format_calibration,
-    parse_calibration,
     roc_auc,
-    score_by_harp,
     trace_reliability,
     trace_thresholds,
 )
+from sffshards.verification.by_harp import (
+    HarpStatistic,
+    auc_by_harp,
+    average_precision_by_harp,
+    brier_by_harp,
+    brier_skill_by_harp,
+    score_by_harp,
+)
+from sffshards.verification.calibration import (
+    IsotonicCalibration,
+    PlattCalibration,
+    fit_isotonic,
+    fit_platt,
+    format_calibration,
+    parse_calibration,
+)
+from sffshards.verification.probability import BrierParts, decompose_brier
+from sffshards.verification.references import forecast_climatology, forecast_ever_flared, forecast_persistence
+from sffshards.verification.resampling import Interval, IntervalMethod
+from sffshards.verification.scores import explain_undefined
 
 
 def table(tp: int, fp: int, fn: int, tn: int) -> ContingencyTable:
@@ -462,7 +462,7 @@ def test_the_draws_follow_from_the_seed_and_not_from_how_many_are_held_at_once(m
     statistic = auc_by_harp(*draw_regions(3, 40))
     whole = interval(statistic)
     assert interval(statistic, seed=2) != whole
-    monkeypatch.setattr("sffshards.evaluation.resampling._BLOCK_NUMBERS", 130)
+    monkeypatch.setattr("sffshards.verification.resampling._BLOCK_NUMBERS", 130)
     parts = interval(statistic)
     assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=1e-12)
 

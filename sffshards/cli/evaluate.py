@@ -77,7 +77,8 @@ def evaluate(
 def format_scores(scores: RunScores) -> str:
     """Lay out a run's scores: a line a stage, mean and deviation over the folds, and why some are undefined."""
     from sffshards.cli.console import format_table
-    from sffshards.evaluation import PUBLISHED_SCORES, explain_undefined, format_summary
+    from sffshards.evaluation import format_summary
+    from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined
 
     of = {(s.stage, s.score): s for s in scores.summary}
     rows = [[str(stage), *(format_summary(of[stage, name]) for name in PUBLISHED_SCORES)] for stage in Stage]

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sffshards.errors import ConflictError, InputError
-from sffshards.evaluation.contingency import count_outcomes
 from sffshards.evaluation.predict import Inference, predict_fold
 from sffshards.evaluation.records import RunScores, score_stage, summarise_scores
 from sffshards.evaluation.tables import write_scores
@@ -14,6 +13,7 @@ from sffshards.progress import Progress
 from sffshards.remote import Place
 from sffshards.shards import Build, open_build
 from sffshards.training import FoldRecord, find_folds, read_record
+from sffshards.verification.contingency import count_outcomes
 
 __all__ = ["evaluate_run"]
 

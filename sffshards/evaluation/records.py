@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.evaluation.contingency import ContingencyTable
-from sffshards.evaluation.scores import PUBLISHED_SCORES, ScoreName, compute_score, format_score
 from sffshards.records import Stage
 from sffshards.training import FoldRecord
+from sffshards.verification.contingency import ContingencyTable
+from sffshards.verification.scores import PUBLISHED_SCORES, ScoreName, compute_score, format_score
 
 __all__ = ["RunScores", "StageScores", "Summary", "format_summary", "score_stage", "summarise_scores"]
 
@@ -43,7 +43,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunScores:
-    """The scores of a run, at the threshold `sffshards.evaluation.THRESHOLD`."""
+    """The scores of a run, at the threshold `sffshards.verification.contingency.THRESHOLD`."""
 
     run: Path
     records: tuple[FoldRecord, ...]

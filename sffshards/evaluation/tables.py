@@ -10,9 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 from sffshards.atomic import write_atomic
-from sffshards.evaluation.contingency import THRESHOLD, ContingencyTable
 from sffshards.evaluation.records import RunScores
-from sffshards.evaluation.scores import PUBLISHED_SCORES, explain_undefined
+from sffshards.verification.contingency import THRESHOLD, ContingencyTable
+from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined
 
 __all__ = ["JSON_NAME", "TABLE_NAME", "describe_scores", "write_scores"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.errors import InputError
-from sffshards.evaluation.contingency import Counts, check_forecasts, part_outcomes
-from sffshards.evaluation.scores import ScoreName, compute_scores
+from sffshards.verification.contingency import Counts, check_forecasts, part_outcomes
+from sffshards.verification.scores import ScoreName, compute_scores
 
 __all__ = [
     "HarpStatistic",

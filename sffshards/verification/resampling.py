@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.errors import InputError
-from sffshards.evaluation.by_harp import HarpStatistic
+from sffshards.verification.by_harp import HarpStatistic
 
 __all__ = ["Interval", "IntervalMethod", "bootstrap_difference", "bootstrap_interval"]
 
@@ -62,7 +62,7 @@ def bootstrap_interval(
     Parameters
     ----------
     statistic
-        From `sffshards.evaluation.score_by_harp` or the like.
+        From `sffshards.verification.by_harp.score_by_harp` or the like.
     level
         Above 0 and below 1; 0.95 is usual.
     num_resamples

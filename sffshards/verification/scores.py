@@ -9,14 +9,14 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.evaluation import formulas
-from sffshards.evaluation.contingency import ContingencyTable, Counts
+from sffshards.verification import formulas
+from sffshards.verification.contingency import ContingencyTable, Counts
 
 __all__ = ["PUBLISHED_SCORES", "ScoreName", "compute_score", "compute_scores", "explain_undefined", "format_score"]
 
 
 class ScoreName(StrEnum):
-    """The scores: first the eight of the published tables, in their order. `sffshards.evaluation.formulas` has each."""
+    """The scores: first the eight of the published tables, in their order; `formulas` has each."""
 
     F1 = "F1"
     ACC = "ACC"
