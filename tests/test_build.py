@@ -20,7 +20,8 @@ from sffshards.layout import find_data
 from sffshards.locks import folder_lock
 from sffshards.progress import SILENT
 from sffshards.records import CodecName, Horizon, Kind
-from sffshards.shards import estimate_build, open_build, read_manifest, verify_build, verify_build_deep
+from sffshards.shards import codec as codec_module
+from sffshards.shards import encoded, estimate_build, open_build, read_manifest, strip, verify_build, verify_build_deep
 from sffshards.shards import writer as writer_module
 from tests.test_shards import build, options
 from tests.tiny import digest_tree, draw_image, frame_name, make_data
@@ -74,6 +75,56 @@ def test_an_image_is_opened_for_decoding_once_in_a_build(data, tmp_path, monkeyp
     monkeypatch.setattr(fill, "decode_image", decode)
     build(data, tmp_path / "out" / "48h")
     assert len(seen) == len(set(seen)) == 48
+
+
+def test_a_frame_is_encoded_once_in_each_view_that_is_shown(data, tmp_path, monkeypatch):
+    seen = []
+
+    def encode(frames):
+        seen.extend(frames)
+        return strip.encode_frames(frames)
+
+    monkeypatch.setattr(codec_module, "encode_frames", encode)
+    build(data, tmp_path / "out" / "48h")
+    with open_build(tmp_path / "out" / "48h") as built:
+        samples = [built.read_meta(row) for row in range(len(built))]
+    shown = {(frame, sample.view) for sample in samples for frame in sample.frames}
+    assert len(samples) == 48 + 5 * 18
+    assert len(seen) == len(shown)
+    assert not (tmp_path / "out" / "48h" / ".build").exists()
+
+
+@pytest.mark.parametrize("num_shards", [0, 5])
+def test_encoded_frames_are_removed_when_a_build_breaks_off_and_made_anew(
+    data, tmp_path, reference, monkeypatch, num_shards
+):
+    folder, join = tmp_path / "out" / "48h", strip.join_frames
+
+    def fail_later(frames):
+        if len(list(folder.glob("*/*.tar"))) >= num_shards:
+            raise KeyboardInterrupt
+        return join(frames)
+
+    monkeypatch.setattr(codec_module, "join_frames", fail_later)
+    with pytest.raises(KeyboardInterrupt):
+        build(data, folder)
+    assert not (folder / ".build" / "encoded").exists()
+    monkeypatch.undo()
+    assert build(data, folder).num_kept == num_shards
+    assert digest_tree(folder) == reference
+
+
+def test_encoded_frames_that_changed_on_the_disk_are_not_written(data, tmp_path, monkeypatch):
+    def damage(snapshot):
+        path = snapshot.folder / "000.bin"
+        content = bytearray(path.read_bytes())
+        content[100] ^= 1
+        path.write_bytes(content)
+        return encoded.EncodedFrames(snapshot.folder)
+
+    monkeypatch.setattr(encoded.EncodedSnapshot, "open", damage)
+    with pytest.raises(DamageError, match=r"000\.bin: expected checksum [0-9a-f]{16} at byte 0, found other bytes"):
+        build(data, tmp_path / "out" / "48h")
 
 
 def test_running_again_checks_and_writes_nothing(data, reference, tmp_path):

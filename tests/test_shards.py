@@ -11,13 +11,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from xxhash import xxh3_64_intdigest
 
 from sffshards.errors import DamageError, FormatError, InputError
 from sffshards.layout import find_data
 from sffshards.progress import SILENT
 from sffshards.records import CodecName, Horizon, Kind, Part, Protocol, Sequence, Stage, Variant, View
-from sffshards.shards import BuildOptions, build_shards, open_build
+from sffshards.shards import BuildOptions, build_shards, open_build, strip
 from sffshards.shards.codec import CLIP_SHAPE, get_codec
 from sffshards.shards.plan import plan_shards
 from sffshards.views import apply_view
@@ -74,6 +77,39 @@ def test_a_codec_gives_the_clip_back(name, mean, most):
     assert difference.mean() <= mean
     assert difference.max() <= most
     assert codec.encode(clip) == payload
+
+
+def made_clips():
+    """Clips that try an encoder: noise, edges, blocks of one value each, frames of one value, and a likely one."""
+    rng = np.random.default_rng(5)
+    blocks = rng.integers(0, 256, (16, 28, 28), np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    levels = np.linspace(0, 255, 16).astype(np.uint8)
+    return {
+        "noise": rng.integers(0, 256, CLIP_SHAPE, np.uint8),
+        "edges": rng.integers(0, 2, CLIP_SHAPE, np.uint8) * np.uint8(255),
+        "blocks": blocks,
+        "levels": np.broadcast_to(levels[:, None, None], CLIP_SHAPE).copy(),
+        "black and white": np.broadcast_to((levels % 2 * 255).astype(np.uint8)[:, None, None], CLIP_SHAPE).copy(),
+        "smooth": smooth_clip(),
+    }
+
+
+@pytest.mark.parametrize("kind", made_clips())
+def test_a_strip_of_frames_encoded_alone_is_the_strip_encoded_whole(kind):
+    clip, whole = made_clips()[kind], io.BytesIO()
+    Image.fromarray(clip.reshape(-1, 224)).save(whole, "JPEG", quality=95)
+    alone = [strip.encode_frames(frame[None])[0] for frame in clip]
+    assert strip.encode_frames(np.concatenate([clip] * 5))[64:] == alone  # more than are encoded as one image
+    assert strip.join_frames(alone) == whole.getvalue()
+
+
+@given(st.permutations(range(16)), st.integers(0, 15))
+@settings(deadline=None, max_examples=20)
+def test_frames_join_in_any_order_and_more_than_once(order, again):
+    clip = smooth_clip()
+    order = [again, *order[1:]]
+    kept = strip.encode_frames(clip)
+    assert strip.join_frames([kept[k] for k in order]) == get_codec(CodecName.JPG).encode(clip[order])
 
 
 @pytest.mark.parametrize("name", CODECS)

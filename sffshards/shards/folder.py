@@ -28,6 +28,7 @@ __all__ = [
     "PUBLISHED_NAME",
     "check_folder",
     "clear_folder",
+    "encoded_folder",
     "own_tars",
     "plain_inputs",
     "records_folder",
@@ -45,6 +46,7 @@ PUBLISHED_NAME = ".published.json"
 _STATE = ".build"
 _INPUTS = "inputs.json"
 _RECORDS = "records"
+_ENCODED = "encoded"
 _TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
 _OTHER = re.compile("|".join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME))))
 
@@ -57,6 +59,11 @@ def state_folder(out: Path) -> Path:
 def records_folder(out: Path) -> Path:
     """Give the folder of the records of shards that were written."""
     return out / _STATE / _RECORDS
+
+
+def encoded_folder(out: Path) -> Path:
+    """Give the folder of frames that are encoded for the shards being written."""
+    return out / _STATE / _ENCODED
 
 
 def write_inputs(out: Path, inputs: BuildInputs) -> None:
@@ -171,7 +178,8 @@ def remove_leftovers(out: Path) -> None:
 
 def remove_state(out: Path) -> None:
     """Remove what an unfinished build kept, and nothing else; the folder's lock stays until it is let go."""
-    shutil.rmtree(records_folder(out), ignore_errors=True)
+    for folder in (records_folder(out), encoded_folder(out)):
+        shutil.rmtree(folder, ignore_errors=True)
     for name in (_INPUTS, LOCK_NAME):
         with suppress(OSError):
             (state_folder(out) / name).unlink()

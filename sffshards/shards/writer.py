@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,10 +13,12 @@ from xxhash import xxh3_64_intdigest
 
 from sffshards.atomic import replacing, storage_errors, write_atomic
 from sffshards.frames import FrameStore, StoreSnapshot
+from sffshards.frames.store import open_snapshot
 from sffshards.hashing import hash_file
 from sffshards.names import format_frame_name
 from sffshards.records import CodecName
-from sffshards.shards.codec import Codec, get_codec
+from sffshards.shards.codec import Codec, FrameCodec, get_codec
+from sffshards.shards.encoded import EncodedSnapshot, open_encoded
 from sffshards.shards.index import INDEX_DTYPE, VIEWS, Index, format_index, read_index
 from sffshards.shards.manifest import Shard
 from sffshards.shards.meta import SampleMeta
@@ -50,6 +50,8 @@ class ShardTask:
     codec: CodecName
     store: StoreSnapshot
     """The frames, as they were when the build's inputs were fixed."""
+    encoded: EncodedSnapshot | None = None
+    """The frames as encoded before, if they are."""
     out: Path
     """Folder of the build."""
     records: Path
@@ -116,16 +118,18 @@ class _HashingStream:
     """A binary stream that keeps the SHA-256 and the size of all that was written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self._file: IO[bytes] | None = file
         self.sha256 = hashlib.sha256()
         self.size_bytes = 0
 
     def discard(self) -> None:
         """Let nothing more through: tarfile ends a tar as if it were whole when it is garbage-collected."""
-        self._file = io.BytesIO()
+        self._file = None
 
     def write(self, data: bytes) -> int:
         """Write to the file."""
+        if self._file is None:
+            return len(data)
         self.sha256.update(data)
         self.size_bytes += len(data)
         return self._file.write(data)
@@ -136,14 +140,13 @@ def _write_samples(task: ShardTask, stream: _HashingStream) -> Index:
     from webdataset.writer import TarWriter
 
     codec = get_codec(task.codec)
-    store = _open_store(task.store)
     rows = np.zeros(len(task.plan.samples), INDEX_DTYPE)
     tar = TarWriter(stream, encoder=False, user="", group="", mode=0o644, mtime=0)
     tar.tarstream.copybufsize = _BUFFER_BYTES  # tarfile would write 16 kB at a time
     offset = 0
     try:
         for position, sample in enumerate(task.plan.samples):
-            payload = codec.encode(read_clip(store, sample))
+            payload = _make_payload(task, codec, sample)
             members = {"cls": _format_label(sample), str(task.codec): payload, "json": SampleMeta.of(sample).to_bytes()}
             tar.write({"__key__": sample.key, **members})
             starts, offset = _locate_members(members, offset)
@@ -196,10 +199,13 @@ def _record_path(task: ShardTask) -> Path:
     return (task.records / task.plan.name).with_suffix(".json")
 
 
-@lru_cache(maxsize=1)
-def _open_store(snapshot: StoreSnapshot) -> FrameStore:
-    """Open a store once a build and process; the journal of 60,000 frames takes a fifth of a second to read."""
-    return snapshot.open()
+def _make_payload(task: ShardTask, codec: Codec, sample: Sample) -> bytes:
+    store = open_snapshot(task.store)
+    if task.encoded is None or not isinstance(codec, FrameCodec):
+        return codec.encode(read_clip(store, sample))
+    encoded = open_encoded(task.encoded)
+    rows = [store.record(format_frame_name(frame)).row for frame in sample.sequence.frames]
+    return codec.join_frames([encoded.read(row, sample.view) for row in rows])
 
 
 def _format_label(sample: Sample) -> bytes:

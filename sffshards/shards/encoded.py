@@ -1,0 +1,222 @@
+"""Frames encoded once for all the samples that show them, on the disk for as long as a build writes shards.
+
+``.build/encoded/`` holds files of encoded frames and a table of where each lies, with its checksum. It is made from the
+frame store in seconds, so a build that is killed and run again makes it anew, of what is still needed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from sffshards.atomic import storage_errors
+from sffshards.errors import DamageError
+from sffshards.frames import StoreSnapshot
+from sffshards.frames.store import open_snapshot
+from sffshards.names import format_frame_name
+from sffshards.parallel import WorkerPool, chunked
+from sffshards.progress import Progress
+from sffshards.records import CodecName, FrameId, View
+from sffshards.shards.codec import FrameCodec, get_codec
+from sffshards.shards.index import VIEWS
+from sffshards.shards.plan import Sample
+from sffshards.views import apply_view
+
+__all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
+
+_TABLE = "table.npy"
+_TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), ("offset", "<u8"), ("size", "<u4"), ("xxh3", "<u8")])
+_MIN_PER_FILE = 256
+"""Frames a task, at least: some 30 ms of work, in 2 MB."""
+_MAX_FILES = 256
+"""Files, which every worker holds open."""
+_NUM_AT_ONCE = 64
+"""Frames read and encoded together, in 3 MB."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedSnapshot:
+    """Where encoded frames lie, for other processes to open."""
+
+    folder: Path
+    token: str
+    """Of this encoding only, so that no one takes one that was opened for another."""
+
+    def open(self) -> EncodedFrames:
+        """Open them."""
+        return EncodedFrames(self.folder)
+
+
+class EncodedFrames:
+    """Reads encoded frames of a store."""
+
+    def __init__(self, folder: Path) -> None:
+        with storage_errors(folder):
+            self._table = np.load(folder / _TABLE, allow_pickle=False)
+        self._folder = folder
+        self._descriptors: dict[int, int] = {}
+
+    def read(self, row: int, view: View) -> bytes:
+        """Give a row of the store in a view, as `FrameCodec.encode_frames` encoded it.
+
+        Raises
+        ------
+        DamageError
+            If the bytes are not those that were written.
+        """
+        entry = self._table[np.searchsorted(self._table["key"], _key(row, view))]
+        number = int(entry["file"])
+        with storage_errors(self._folder):
+            if number not in self._descriptors:
+                self._descriptors[number] = os.open(_file_path(self._folder, number), os.O_RDONLY)
+            data = os.pread(self._descriptors[number], int(entry["size"]), int(entry["offset"]))
+        if xxh3_64_intdigest(data) != entry["xxh3"]:
+            raise DamageError(
+                _file_path(self._folder, number),
+                expected=f"checksum {int(entry['xxh3']):016x} at byte {int(entry['offset'])}",
+                found="other bytes",
+                fix="build again: it goes on from here",
+            )
+        return data
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+
+@lru_cache(maxsize=1)
+def open_encoded(snapshot: EncodedSnapshot) -> EncodedFrames:
+    """Open encoded frames once a process, for all its shards."""
+    return snapshot.open()
+
+
+@contextmanager
+def frames_encoded(
+    samples: Iterable[Sample],
+    codec: CodecName,
+    store: StoreSnapshot,
+    folder: Path,
+    *,
+    pool: WorkerPool,
+    progress: Progress,
+) -> Iterator[EncodedSnapshot | None]:
+    """Encode every frame that samples show, once in each view, and keep that on the disk while the block runs.
+
+    Parameters
+    ----------
+    samples
+        What is going to be written.
+    codec
+        That of the build.
+    store
+        The frames.
+    folder
+        Gets the files; what lies there is removed, before and after.
+    pool
+        Runs the work.
+    progress
+        Told how far it is.
+
+    Yields
+    ------
+    where they lie, or None where the codec encodes clips only as a whole
+    """
+    snapshot = None
+    try:
+        if isinstance(get_codec(codec), FrameCodec):
+            snapshot = _encode(_list_shown(samples, store), codec, store, folder, pool=pool, progress=progress)
+        yield snapshot
+    finally:
+        if snapshot is not None and not pool.workers:  # other processes let go of their files when they end
+            open_encoded(snapshot).close()
+            open_encoded.cache_clear()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _encode(
+    shown: Sequence[tuple[int, str, View]],
+    codec: CodecName,
+    store: StoreSnapshot,
+    folder: Path,
+    *,
+    pool: WorkerPool,
+    progress: Progress,
+) -> EncodedSnapshot:
+    shutil.rmtree(folder, ignore_errors=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True)
+    size = max(_MIN_PER_FILE, -(-len(shown) // _MAX_FILES))
+    tasks = [
+        _Task(
+            codec=codec, store=store, path=_file_path(folder, number), frames=[(name, view) for _, name, view in some]
+        )
+        for number, some in enumerate(chunked(shown, size))
+    ]
+    table = np.zeros(len(shown), _TABLE_DTYPE)
+    table["key"] = [key for key, *_ in shown]
+    table["file"] = np.arange(len(shown)) // size
+    with progress.task("Encode frames", len(shown)) as advance:
+        done = 0
+        for sizes, checksums in pool.run(_encode_file, tasks):
+            rows = table[done : done + len(sizes)]
+            rows["offset"], rows["size"], rows["xxh3"] = np.cumsum(sizes) - sizes, sizes, checksums
+            done += len(sizes)
+            advance(len(sizes))
+    with storage_errors(folder):
+        np.save(folder / _TABLE, table)
+    return EncodedSnapshot(folder=folder, token=secrets.token_hex(8))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    codec: CodecName
+    store: StoreSnapshot
+    path: Path
+    frames: Sequence[tuple[str, View]]
+    """Names, and views to show them in."""
+
+
+def _key(row: int, view: View) -> int:
+    """Give a frame in a view a number: the frames of a view stand together, in the order of the store."""
+    return VIEWS.index(view) << 40 | row
+
+
+def _list_shown(samples: Iterable[Sample], snapshot: StoreSnapshot) -> list[tuple[int, str, View]]:
+    """Give every frame in every view that samples show, once: its key, its name and the view, by key."""
+    shown: dict[View, set[FrameId]] = {view: set() for view in View}
+    for sample in samples:
+        shown[sample.view].update(sample.sequence.frames)
+    store = snapshot.open()
+    names = {frame: format_frame_name(frame) for frames in shown.values() for frame in frames}
+    rows = {frame: store.record(name).row for frame, name in names.items()}
+    return sorted((_key(rows[frame], view), names[frame], view) for view, frames in shown.items() for frame in frames)
+
+
+def _encode_file(task: _Task) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Write a file of encoded frames; give the size and the checksum of each."""
+    codec = get_codec(task.codec)
+    assert isinstance(codec, FrameCodec)  # noqa: S101  `frames_encoded` has asked
+    store = open_snapshot(task.store)
+    encoded: list[bytes] = []
+    for some in chunked(task.frames, _NUM_AT_ONCE):
+        plain = store.read([name for name, _ in some])
+        encoded += codec.encode_frames(np.stack([apply_view(f, v) for f, (_, v) in zip(plain, some, strict=True)]))
+    with storage_errors(task.path):
+        task.path.write_bytes(b"".join(encoded))
+    return np.array([len(e) for e in encoded]), np.array([xxh3_64_intdigest(e) for e in encoded], np.uint64)
+
+
+def _file_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:03d}.bin"
