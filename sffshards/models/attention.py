@@ -6,9 +6,13 @@ positions, width fastest), D channels a head, Q and K positions of queries and k
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.nn.grad import conv3d_weight
 from torchvision.models.video import MViT
 from torchvision.models.video.mvit import MultiscaleAttention, Pool
 
@@ -148,24 +152,56 @@ def _pool(pool: Pool | None, x_BHND: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
     """Pool the positions and normalise; the class token is only normalised."""
     if pool is None:
         return x_BHND, thw
+    pooled: tuple[Tensor, Grid]
     if x_BHND.device.type != "cpu":
-        pooled: tuple[Tensor, Grid] = pool(x_BHND, thw)
+        pooled = pool(x_BHND, thw)
         return pooled
-    # A CPU takes several times as long for a depthwise convolution and its gradient in bfloat16 as in float32, and
-    # twice as long with channels first. Tokens have them last already.
+    # A CPU takes several times as long for the gradient of a depthwise convolution in bfloat16 as in float32.
     with torch.autocast("cpu", enabled=False):
-        dtype = pool.pool.weight.dtype
-        grid_MDTHW = x_BHND[:, :, 1:].to(dtype).reshape(-1, *thw, x_BHND.shape[3]).permute(0, 4, 1, 2, 3)
-        grid_MDTHW = _convolve_channels_last(pool.pool, grid_MDTHW)
-        num_t, num_h, num_w = grid_MDTHW.shape[2:]
+        x_BHND = x_BHND.to(pool.pool.weight.dtype)
+        conv = pool.pool
+        if any(stride > 1 for stride in conv.stride) or any(size % 2 == 0 for size in conv.kernel_size):
+            pooled = pool(x_BHND, thw)
+            return pooled
+        grid_MDTHW = x_BHND[:, :, 1:].reshape(-1, *thw, x_BHND.shape[3]).permute(0, 4, 1, 2, 3)
+        grid_MDTHW = _DepthwiseConv.apply(grid_MDTHW, conv.weight)
         positions_BHND = grid_MDTHW.permute(0, 2, 3, 4, 1).reshape(*x_BHND.shape[:2], -1, x_BHND.shape[3])
-        x_BHND = torch.cat([x_BHND[:, :, :1].to(dtype), positions_BHND], dim=2)
-        return pool.norm_act(x_BHND), (num_t, num_h, num_w)
+        return pool.norm_act(torch.cat([x_BHND[:, :, :1], positions_BHND], dim=2)), thw
 
 
-def _convolve_channels_last(conv: nn.Conv3d, x_MDTHW: Tensor) -> Tensor:
-    weight = conv.weight.contiguous(memory_format=torch.channels_last_3d)
-    return functional.conv3d(x_MDTHW, weight, None, conv.stride, conv.padding, groups=conv.groups)
+class _DepthwiseConv(torch.autograd.Function):
+    """A depthwise convolution that keeps the grid's size, with channels last, in which tokens have them.
+
+    Its gradient by the input is the same convolution with the kernel turned round, which torch computes on a CPU many
+    times as fast as what its own backward pass does instead.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_MDTHW: Tensor, weight: Tensor) -> Tensor:
+        x_MDTHW = x_MDTHW.contiguous(memory_format=torch.channels_last_3d)
+        ctx.save_for_backward(x_MDTHW, weight)
+        return _convolve_depthwise(x_MDTHW, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_MDTHW: Tensor) -> tuple[Tensor, Tensor]:
+        x_MDTHW, weight = ctx.saved_tensors
+        gradient_MDTHW = gradient_MDTHW.contiguous(memory_format=torch.channels_last_3d)
+        by_x = _convolve_depthwise(gradient_MDTHW, weight.flip(2, 3, 4))
+        by_weight: Tensor = conv3d_weight(  # type: ignore[no-untyped-call]  # torch left its return out
+            x_MDTHW, weight.shape, gradient_MDTHW, padding=_half(weight), groups=len(weight)
+        )
+        return by_x, by_weight
+
+
+def _convolve_depthwise(x_MDTHW: Tensor, weight: Tensor) -> Tensor:
+    weight = weight.contiguous(memory_format=torch.channels_last_3d)
+    return functional.conv3d(x_MDTHW, weight, padding=_half(weight), groups=len(weight))
+
+
+def _half(weight: Tensor) -> list[int]:
+    """Give the padding with which a convolution keeps the grid's size."""
+    return [size // 2 for size in weight.shape[2:]]
 
 
 def _relative_vectors(table_RD: Tensor, num_q: int, num_k: int) -> Tensor:
