@@ -13,7 +13,8 @@ torchvision, compiled and fused, compiled
 It prints the median over the repeats of clips a second, the ratio to torchvision's (the median of the ratios of steps
 that followed each other), and the peak of memory: on a CPU the resident set of a process that does two such steps and
 nothing else, Python and torch included; on a GPU what was allocated there. Without a GPU it takes float32 and bfloat16
-autocast; with one, bfloat16, and the largest batch of each way too.
+autocast; with one, bfloat16, and the largest batch of each way too. Where other work shares the machine,
+``OMP_NUM_THREADS=1 python benchmarks/train_step.py --processor-time`` is disturbed least.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +39,16 @@ from sffshards.records import FRAME_SIDE, NUM_FRAMES, Attention, ModelName, Prec
 class Trainer:
     """A network that is trained on random clips, in one way and precision."""
 
-    def __init__(self, way: str, precision: Precision, device: torch.device, model: ModelName) -> None:
+    def __init__(self, way: str, precision: Precision, device: torch.device, options: argparse.Namespace) -> None:
         attention, _, compiled = way.partition(", ")
         torch.manual_seed(0)
-        self.net: nn.Module = build_model(model, weights="none", attention=Attention(attention)).to(device).train()
+        self.net: nn.Module = (
+            build_model(options.model, weights="none", attention=Attention(attention)).to(device).train()
+        )
         self.forward: Callable[[Tensor], Tensor] = torch.compile(self.net) if compiled else self.net
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-7)
         self.precision, self.device = precision, device
+        self.clock = time.process_time if options.processor_time else time.perf_counter
 
     def step(self, batch: int) -> float:
         """Train a step; gives the seconds that it took."""
@@ -51,14 +56,14 @@ class Trainer:
         clips_BTHW = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
         labels_B = torch.arange(batch, device=self.device) % 2
         self._wait()
-        start = time.perf_counter()
+        start = self.clock()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is Precision.BFLOAT16):
             logits_BK = self.forward(scale_clips(clips_BTHW))
         functional.cross_entropy(logits_BK.float(), labels_B).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._wait()
-        return time.perf_counter() - start
+        return self.clock() - start
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -93,12 +98,16 @@ def measure_peak_bytes(trainer: Trainer, arguments: Sequence[str], *, batch: int
 def print_own_peak(trainer: Trainer, *, batch: int) -> None:
     for _ in range(2):
         trainer.step(batch)
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    status = Path("/proc/self/status")
+    if status.is_file():  # on Linux `ru_maxrss` is at least what it was of the process that started this one
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        print(int(line.split()[1]) * 1024)
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
 def compare(precision: Precision, ways: list[str], options: argparse.Namespace, device: torch.device) -> None:
-    trainers = {way: Trainer(way, precision, device, options.model) for way in ways}
+    trainers = {way: Trainer(way, precision, device, options) for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for repeat in range(options.repeats + 1):
         for way, trainer in trainers.items():
@@ -124,13 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", type=ModelName, default=ModelName.MVIT_V2_S)
     parser.add_argument("--precision", type=Precision, help="this one only")
+    parser.add_argument("--processor-time", action="store_true", help="count the time of processors, on a CPU")
     parser.add_argument("--device", help="cpu or cuda (a GPU, where there is one)")
     parser.add_argument("--peak", metavar="WAY", help="print this way's peak of memory on a CPU in bytes, and end")
     options = parser.parse_args(arguments)
     if options.peak:
-        print_own_peak(
-            Trainer(options.peak, options.precision, torch.device("cpu"), options.model), batch=options.batch
-        )
+        print_own_peak(Trainer(options.peak, options.precision, torch.device("cpu"), options), batch=options.batch)
         return
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     on_gpu = device.type == "cuda"

@@ -139,7 +139,7 @@ class Attention(StrEnum):
     """How the networks compute the same function; weights and checkpoints do not depend on it."""
 
     FUSED = "fused"
-    """Ours: no matrix of scores in memory, and one grey channel instead of three equal ones."""
+    """Ours: positions are part of the products, and one grey channel stands for three equal ones."""
     TORCHVISION = "torchvision"
     """As torchvision has it."""
 

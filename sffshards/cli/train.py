@@ -71,7 +71,7 @@ def train(
     attention: Annotated[
         Attention,
         typer.Option(
-            help="How the network computes. fused: faster, in less memory. torchvision: as torchvision does. The same "
+            help="How the network computes. fused: faster. torchvision: as torchvision does. The same "
             "weights, and results but for rounding."
         ),
     ] = Attention.FUSED,
