@@ -1,0 +1,326 @@
+"""Flare lists and the map of HARPs: what is read, what is set aside, and which flares lie around a frame."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+from astropy.time import Time
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sffshards.catalog import (
+    FlareTime,
+    FrameClock,
+    GoesClass,
+    assign_flares,
+    has_flare,
+    read_flare_list,
+    read_harp_map,
+    tai_to_utc,
+    utc_to_tai,
+)
+from sffshards.catalog.records import Flare, FlareList, HarpMap, UnusedReason
+from sffshards.errors import InputError
+
+M1 = GoesClass.parse("M1.0")
+HEADER = "start_time,peak_time,label,noaa_ar"
+X54 = "2012-03-07 00:02:00,2012-03-07 00:24:00,X5.4,11429"
+
+
+def write(tmp_path, *lines, name="flares.csv"):
+    path = tmp_path / name
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+# Classes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "watts"), [("A5.0", 5e-8), ("B9.9", 9.9e-7), ("C1", 1e-6), ("M1.0", 1e-5), ("X28", 2.8e-3)]
+)
+def test_a_class_is_its_peak_flux(text, watts):
+    assert GoesClass.parse(text).flux_pw_per_m2 * 1e-12 == pytest.approx(watts, rel=1e-12)
+
+
+def test_classes_are_ordered_by_flux_and_print_as_they_are_read():
+    names = ["A1.0", "B1.0", "B9.9", "C1.0", "C9.9", "M1.0", "M9.9", "X1.0", "X10.0", "X28.0"]
+    assert sorted(names, key=GoesClass.parse) == names
+    assert [str(GoesClass.parse(name)) for name in names] == names
+
+
+@pytest.mark.parametrize("text", ["M", "5.4", "Z1.0", "M0.0", "M1.0.0", "", "M-1"])
+def test_what_is_no_class_is_refused(text):
+    with pytest.raises(InputError, match=r"expected a class such as M1\.0"):
+        GoesClass.parse(text)
+
+
+# TAI and UTC --------------------------------------------------------------------------------------------------------
+
+
+@given(st.datetimes(datetime(1999, 1, 1, 0, 1), datetime(2025, 12, 31)))
+def test_tai_agrees_with_astropy_at_any_time(time):
+    utc = np.array([time.replace(microsecond=0)], "datetime64[s]")
+    tai = np.array([Time(str(utc[0]), scale="utc").tai.isot[:19]], "datetime64[s]")
+    assert utc_to_tai(utc) == tai
+    assert tai_to_utc(tai) == utc
+
+
+@pytest.mark.parametrize(
+    ("day", "before", "after"), [("2012-07-01", 34, 35), ("2015-07-01", 35, 36), ("2017-01-01", 36, 37)]
+)
+def test_the_offset_changes_with_the_leap_second(day, before, after):
+    midnight = np.datetime64(day, "s")
+    eve = midnight - np.timedelta64(1, "s")
+    assert (utc_to_tai(np.array([eve, midnight])) - np.array([eve, midnight])).astype(int).tolist() == [before, after]
+    # 23:59:60 and 00:00:00 of the next day are two seconds of TAI, and one of a clock without leap seconds.
+    tai = utc_to_tai(np.array([midnight]))
+    assert tai_to_utc(tai - np.timedelta64(1, "s")) == tai_to_utc(tai) == midnight
+
+
+@pytest.mark.parametrize("convert", [utc_to_tai, tai_to_utc])
+def test_times_before_the_table_are_refused(convert):
+    with pytest.raises(InputError, match="expected 1999 or later, found 1998-12-31"):
+        convert(np.array(["1998-12-31", "2012-01-01"], "datetime64[s]"))
+
+
+# Flare lists --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (HEADER, X54),
+        (f",{HEADER},obs", f"7,{X54},G15"),
+        (
+            "event_starttime,event_peaktime,event_endtime,fl_goescls,ar_noaanum,frm_name",
+            "2012-03-07T00:02:00.000,2012-03-07T00:24:00.000,2012-03-07T00:40:00.000,X5.4,1429,SWPC",
+        ),
+        ("begin_time,max_time,max_class,region", "2012-03-07T00:02:00Z,2012-03-07T00:24:00Z,X5.4,11429.0"),
+        ("Start_Time, peak_time,goes_class,noaa_active_region", "2012/03/07 00:02,2012/3/7 0:24,X5.4,11429"),
+    ],
+)
+def test_columns_in_use_are_known_by_their_names(tmp_path, header, row):
+    read = read_flare_list(write(tmp_path, "# a remark", header, row))
+    assert read.flares == (
+        Flare(
+            start_utc=datetime(2012, 3, 7, 0, 2),
+            peak_utc=datetime(2012, 3, 7, 0, 24),
+            goes_class=GoesClass.parse("X5.4"),
+            noaa_region=11429,
+            line=3,
+        ),
+    )
+    assert read.has_regions
+    assert not read.unused
+
+
+def test_json_of_swpc_is_read_and_has_no_regions(tmp_path):
+    flare = {
+        "time_tag": "2026-06-04T23:45:00Z",
+        "begin_time": "2026-06-04T23:37:00Z",
+        "begin_class": "C1.0",
+        "max_time": "2026-06-04T23:42:00Z",
+        "max_class": "M1.5",
+        "max_xrlong": 1.5e-5,
+        "end_time": "2026-06-04T23:45:00Z",
+        "satellite": 18,
+    }
+    running = {**flare, "max_time": "Unk", "max_class": "Unk", "end_time": None}
+    path = write(tmp_path, json.dumps([flare, running]), name="xray-flares-7-day.json")
+    read = read_flare_list(path)
+    assert [(str(f.goes_class), f.start_utc, f.noaa_region) for f in read.flares] == [
+        ("M1.5", datetime(2026, 6, 4, 23, 37), None)
+    ]
+    assert read.count_unused() == {UnusedReason.NO_CLASS: 1}
+    harp_map = read_harp_map(write(tmp_path, "1449 11429", name="map.txt"))
+    with pytest.raises(InputError, match=r"xray-flares-7-day\.json: expected a column of NOAA regions"):
+        assign_flares(read, harp_map, threshold=M1, flare_time=FlareTime.START, clock=FrameClock.TAI)
+
+
+def test_json_of_hek_is_read(tmp_path):
+    event = {"event_starttime": "2012-03-07T00:02:00", "fl_goescls": "X5.4", "ar_noaanum": 11429}
+    read = read_flare_list(write(tmp_path, json.dumps({"result": [event]}), name="hek.json"))
+    assert [flare.noaa_region for flare in read.flares] == [11429]
+
+
+def test_rows_that_cannot_be_used_are_listed_with_their_line_and_reason(tmp_path):
+    bad = [
+        "12-03-07 00:02,,M1.0,11429",
+        "07-Mar-12 00:02,,M1.0,11429",
+        "2012-13-07 00:02,,M1.0,11429",
+        "2012-03-07 00:02,late,M1.0,11429",
+        ",,M1.0,11429",
+        "2012-03-07 00:02,,,11429",
+        "2012-03-07 00:02,,M,11429",
+        "2012-03-07 00:02,,M1.0,AR11429",
+        "2012-03-07 00:02",
+    ]
+    read = read_flare_list(write(tmp_path, HEADER, *bad, *[X54] * 200))
+    assert len(read.flares) == 200
+    assert [(row.line, row.reason.name) for row in read.unused] == [
+        (2, "TWO_DIGIT_YEAR"),
+        (3, "TWO_DIGIT_YEAR"),
+        (4, "BAD_TIME"),
+        (5, "BAD_TIME"),
+        (6, "NO_START"),
+        (7, "NO_CLASS"),
+        (8, "BAD_CLASS"),
+        (9, "BAD_REGION"),
+        (10, "NO_CLASS"),
+    ]
+    assert sum(read.count_unused().values()) == 9
+    assert read.unused[0].text == "12-03-07 00:02"
+
+
+@pytest.mark.parametrize("region", ["0", "", "nan", "--", "0.0"])
+def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
+    read = read_flare_list(write(tmp_path, HEADER, X54, f"2012-03-08 00:00,,M2.0,{region}"))
+    assert [flare.noaa_region for flare in read.flares] == [11429, None]
+    assert read.count_without_region(M1) == 1
+    assert read.count_without_region(GoesClass.parse("X1.0")) == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([""], "expected a column of the start, .*, found no columns"),
+        (
+            ["time,label", "2012-03-07 00:02,M1.0"],
+            "expected a column of the start, one of start_time, .*found time, label",
+        ),
+        (["start_time,flux", "2012-03-07 00:02,1"], "expected a column of the class, .*found start_time, flux"),
+        ([HEADER], "found 0 flares and 0 such rows of 0"),
+        (
+            [HEADER, X54, "12-03-07 00:02,,M1.0,11429"],
+            r"found 1 flares and 1 such rows of 2, first on line 3: a year of two digits \('12-03-07 00:02'\)",
+        ),
+        ([HEADER, '2012-03-07,"'], "flares.csv:2: expected comma-separated values"),
+        (['[{"begin_time": 1}'], "expected JSON, found none"),
+        (["[1, 2]"], "expected a list of objects, found other JSON"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_refused_in_one_line(tmp_path, lines, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_flare_list(write(tmp_path, *lines))
+    assert "\n" not in str(caught.value)
+
+
+# HARPs to regions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_map_of_jsoc_is_read_and_repeated_harps_have_all_their_regions(tmp_path):
+    lines = ["HARPNUM NOAA_ARS", "", "1 11067", "45 11073,11077", "50 11070", "45 11078", "1 11067", "51 0", "52"]
+    harp_map = read_harp_map(write(tmp_path, *lines))
+    assert harp_map.regions == {1: (11067,), 45: (11073, 11077, 11078), 50: (11070,)}
+    assert harp_map.repeated == (45,)
+    assert harp_map.without_region == (51, 52)
+
+
+@pytest.mark.parametrize("line", ["45 11073;11077", "0 11073", "HARPNUM NOAA_ARS", "45,11073", "45 AR11073"])
+def test_a_malformed_map_is_refused_with_its_line(tmp_path, line):
+    with pytest.raises(InputError, match=r"map\.txt:2: expected <HARP> <NOAA>.*correct or remove the line"):
+        read_harp_map(write(tmp_path, "1 11067", line, name="map.txt"))
+
+
+def test_a_map_without_any_region_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected a HARP with its NOAA regions, found none"):
+        read_harp_map(write(tmp_path, "HARPNUM NOAA_ARS", "51 0"))
+
+
+# Flares of HARPs ----------------------------------------------------------------------------------------------------
+
+MINUTE = timedelta(minutes=1)
+NOON = datetime(2012, 3, 7, 12)
+
+
+def flares_of(*flares, regions=None, threshold=M1, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN):
+    """Flares at minutes from noon, each with its region and class, of HARP 1449 with two regions unless said."""
+    made = tuple(
+        Flare(
+            start_utc=NOON + minutes * MINUTE,
+            peak_utc=None if name == "C9.9" else NOON + (minutes + 10) * MINUTE,
+            goes_class=GoesClass.parse(name),
+            noaa_region=region,
+            line=number,
+        )
+        for number, (minutes, region, name) in enumerate(flares, 2)
+    )
+    read = FlareList(source="flares.csv", flares=made, unused=(), has_regions=True)
+    harp_map = HarpMap(source="map.txt", regions=regions or {1449: (11429, 11430)}, repeated=(), without_region=())
+    return assign_flares(read, harp_map, threshold=threshold, flare_time=flare_time, clock=clock)
+
+
+def flared(flares, *minutes, harp=1449, after_hours=0, until_hours=24):
+    times = np.array([NOON + m * MINUTE for m in minutes], "datetime64[s]")
+    harps = np.full(len(times), harp)
+    return has_flare(flares, harps, times, after_hours=after_hours, until_hours=until_hours).astype(int).tolist()
+
+
+def test_a_span_leaves_out_its_beginning_and_holds_its_end():
+    flares = flares_of((0, 11429, "M1.0"))
+    assert flared(flares, -24 * 60 - 1, -24 * 60, -1, 0, 1) == [0, 1, 1, 0, 0]
+    assert flared(flares, -1, 0, 24 * 60 - 1, 24 * 60, after_hours=-24, until_hours=0) == [0, 1, 1, 0]
+    assert flared(flares, -1, 0, 10**6, after_hours=None, until_hours=0) == [0, 1, 1]
+
+
+def test_the_clock_decides_at_the_edges_only():
+    flares = flares_of((0, 11429, "M1.0"), clock=FrameClock.TAI)
+    # The flare is 34 s later by the clock of the frames: ahead of the frame of the same digits, past the end of a day.
+    assert flared(flares, -24 * 60, -24 * 60 + 1, 0, 1) == [0, 1, 1, 0]
+
+
+def test_every_region_of_a_harp_counts_and_every_harp_of_a_region():
+    flares = flares_of(
+        (0, 11430, "M1.0"),
+        (0, 11431, "X1.0"),
+        (0, None, "X1.0"),
+        regions={1449: (11429, 11430), 1450: (11430,), 1451: (1,)},
+    )
+    assert [flared(flares, -1, harp=harp) for harp in (1449, 1450, 1451, 9)] == [[1], [1], [0], [0]]
+    assert (flares.num_flares, flares.num_without_region) == (3, 1)
+    assert flares.known_harps == {1449, 1450, 1451}
+
+
+def test_weaker_flares_do_not_count_and_peaks_count_where_asked():
+    strong = flares_of((0, 11429, "C9.9"), (5, 11429, "M1.0"))
+    assert flared(strong, -1, 4, 5) == [1, 1, 0]
+    weak = flares_of((0, 11429, "C9.9"), (5, 11429, "M1.0"), threshold=GoesClass.parse("C1"), flare_time=FlareTime.PEAK)
+    assert flared(weak, 4, 14, 15) == [1, 1, 0]
+    assert (weak.num_flares, weak.num_without_peak) == (2, 1)
+    assert strong.first == weak.first == np.datetime64(NOON)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-5000, 5000),
+            st.sampled_from([11428, 11429, 11430, None]),
+            st.sampled_from(["C9.9", "M1.0", "X2"]),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.lists(st.integers(-6000, 6000), min_size=1, max_size=20),
+    st.sampled_from([24, 48]),
+    st.sampled_from(FrameClock),
+)
+def test_a_label_is_whether_any_flare_of_any_region_lies_in_the_half_open_span(flares, minutes, hours, clock):
+    delay = timedelta(seconds=34 if clock is FrameClock.TAI else 0)
+    expected = [
+        int(
+            any(
+                region in (11429, 11430)
+                and name != "C9.9"
+                and t < NOON + start * MINUTE + delay <= t + timedelta(hours=hours)
+                for start, region, name in flares
+            )
+        )
+        for t in (NOON + m * MINUTE for m in minutes)
+    ]
+    assert flared(flares_of(*flares, clock=clock), *minutes, until_hours=hours) == expected
+    shorter = np.array(flared(flares_of(*flares, clock=clock), *minutes, until_hours=hours // 2))
+    assert not (shorter > expected).any()
