@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sffshards import __version__
-from sffshards.cli import build, demo, evaluate, info, sequences, show, synth, train, verify
+from sffshards.cli import baselines, build, demo, evaluate, info, sequences, show, synth, train, verify
 
 __all__ = ["register"]
 
@@ -23,6 +23,7 @@ _COMMANDS = (
     (info.info, info.EXAMPLES),
     (verify.verify, verify.EXAMPLES),
     (show.show, show.EXAMPLES),
+    (baselines.baselines, baselines.EXAMPLES),
     (train.train, train.EXAMPLES),
     (evaluate.evaluate, evaluate.EXAMPLES),
 )

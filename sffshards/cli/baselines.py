@@ -1,0 +1,216 @@
+"""`sffshards baselines`: what forecasts without images or a network achieve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sffshards.cli.catalogue import FlaresOption, HarpMapOption
+from sffshards.cli.options import DataArgument, HorizonOption, JsonOption, LabelsOption, ProtocolOption, SeedOption
+from sffshards.records import Horizon, Part, Protocol
+
+if TYPE_CHECKING:
+    from sffshards.baselines import Baseline, KeywordTable, Samples
+    from sffshards.catalog import HarpFlares
+    from sffshards.progress import Progress
+    from sffshards.verification.resampling import Interval
+    from sffshards.verification.summary import Resampling
+
+__all__ = ["EXAMPLES", "baselines"]
+
+EXAMPLES = (
+    ("sffshards baselines --horizon 48h", "from the labels alone"),
+    ("sffshards baselines --flares flares.csv --harp-map harps.txt", "persistence by the flares themselves"),
+    ("sffshards baselines --keywords sharp_keywords.csv.gz --folds", "logistic regression too, each fold shown"),
+)
+
+_FILE = "baselines.json"
+
+
+def baselines(
+    data: DataArgument = Path("data"),
+    horizon: HorizonOption = None,
+    labels: LabelsOption = None,
+    flares: FlaresOption = None,
+    harp_map: HarpMapOption = None,
+    keywords: Annotated[
+        Path | None,
+        typer.Option(help="Table of SHARP keywords, .csv or .csv.gz, for logistic regression.", show_default=False),
+    ] = None,
+    protocol: ProtocolOption = Protocol.PAPER,
+    show_folds: Annotated[bool, typer.Option("--folds", help="Show each fold of the regression, too.")] = False,
+    resamples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Draws of HARPs for the intervals.")] = 1000,
+    seed: SeedOption = 123,
+    out: Annotated[Path | None, typer.Option(help=f"Folder to write {_FILE} to.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score forecasts of Test that need neither images nor a network: what a network has to beat.
+
+    No skill, climatology, persistence (what a region did in the horizon before) and ever flared (any flare so far);
+    with a table of keywords, logistic regression, at 0.5 and at the thresholds that are best on validation. Intervals
+    are 95 %, by drawing HARPs again. The horizons that have lists are done, or the one named.
+    """
+    from sffshards.baselines import read_keyword_table
+    from sffshards.cli.catalogue import require_both
+    from sffshards.cli.console import make_progress, print_json
+    from sffshards.layout import find_label_lists
+    from sffshards.verification.summary import Resampling
+
+    catalogue, progress = require_both(flares, harp_map), make_progress()
+    lists = _choose_lists(find_label_lists(data if labels is None else labels), horizon, data)
+    harp_flares = None if catalogue is None else _read_catalogue(*catalogue, progress)
+    table = None if keywords is None else read_keyword_table(keywords)
+    resampling = Resampling(num_resamples=resamples, seed=seed)
+    described, shown = [], []
+    for of_horizon, paths in lists.items():
+        samples, made = _compute(of_horizon, paths, protocol, resampling, harp_flares, table, progress)
+        lacking = {} if table is None else table.count_lacking(samples)
+        described.append(_describe(of_horizon, protocol, samples, made, lacking))
+        shown.append(_format(of_horizon, samples, made, lacking, show_folds=show_folds))
+    document = {"format_version": 1, "level": resampling.level, "seed": seed, "horizons": described}
+    if out is not None:
+        _write(out / _FILE, document)
+    if as_json:
+        print_json(document)
+    else:
+        print("\n\n".join(shown))
+
+
+def _choose_lists(
+    found: dict[Horizon, dict[Part, Path]], horizon: Horizon | None, data: Path
+) -> dict[Horizon, dict[Part, Path]]:
+    from sffshards.errors import InputError
+
+    if horizon is None:
+        return found
+    if horizon not in found:
+        raise InputError(
+            data, expected=f"lists of {horizon}", found=f"only {', '.join(found)}", fix="name another --horizon"
+        )
+    return {horizon: found[horizon]}
+
+
+def _read_catalogue(flares: Path, harp_map: Path, progress: Progress) -> HarpFlares:
+    from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
+    from sffshards.cli.catalogue import describe_catalogue
+
+    # As the labels are made, whose forecast this is: see docs/labels.md.
+    threshold, read, regions = GoesClass.parse("M1.0"), read_flare_list(flares), read_harp_map(harp_map)
+    for line in describe_catalogue(read, regions, threshold):
+        progress.note(line)
+    return assign_flares(read, regions, threshold=threshold, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN)
+
+
+def _compute(
+    horizon: Horizon,
+    paths: dict[Part, Path],
+    protocol: Protocol,
+    resampling: Resampling,
+    flares: HarpFlares | None,
+    table: KeywordTable | None,
+    progress: Progress,
+) -> tuple[dict[Part, Samples], list[Baseline]]:
+    from sffshards.baselines import compute_baselines, read_samples
+
+    samples = read_samples(paths)
+    made = compute_baselines(
+        samples,
+        horizon=horizon,
+        protocol=protocol,
+        resampling=resampling,
+        flares=flares,
+        keywords=table,
+        progress=progress,
+    )
+    return samples, made
+
+
+def _describe(
+    horizon: Horizon,
+    protocol: Protocol,
+    samples: dict[Part, Samples],
+    made: list[Baseline],
+    lacking: dict[Part, int],
+) -> dict[str, Any]:
+    from sffshards.baselines import describe_baselines
+
+    return {
+        "horizon": str(horizon),
+        "protocol": str(protocol),
+        "num_samples": len(samples[Part.TEST].label),
+        "num_without_keywords": {str(part): count for part, count in lacking.items()},
+        "baselines": describe_baselines(made),
+    }
+
+
+def _format(
+    horizon: Horizon,
+    samples: dict[Part, Samples],
+    made: list[Baseline],
+    lacking: dict[Part, int],
+    *,
+    show_folds: bool,
+) -> str:
+    from sffshards.cli.console import format_table
+    from sffshards.verification import ScoreName
+    from sffshards.verification.summary import ProbabilityScore
+
+    wide = (ScoreName.TSS, ScoreName.HSS, ProbabilityScore.BRIER_SKILL)
+    narrow = (ScoreName.POD, ScoreName.FAR, ScoreName.F1, ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
+    rows = []
+    for baseline in made:
+        of = baseline.mean
+        means = [
+            *(_format_interval(of[name]) for name in wide),
+            *(_format_number(of[name].estimate) for name in narrow),
+        ]
+        rows.append([str(baseline.name), baseline.source, str(baseline.rule), *means])
+        for fold, scores in zip(baseline.folds, baseline.scores, strict=True) if show_folds and baseline.folds else ():
+            values = [
+                *(_format_interval(scores.interval(name)) for name in wide),
+                *(_format_number(scores.interval(name).estimate) for name in narrow),
+            ]
+            rows.append([f"  fold {fold}", "", f"{scores.threshold:.3f}", *values])
+    first = made[0].scores[0]
+    title = (
+        f"{horizon}: Test, {len(samples[Part.TEST].label):,} samples, {first.table.num_positive:,} positive, of "
+        f"{first.num_harps:,} HARPs, {first.num_flaring_harps:,} of which flare"
+    )
+    table = format_table(["forecast", "from", "threshold", *wide, *narrow], rows, left=(0, 1, 2))
+    return "\n".join([title, *(f"  {line}" for line in [*table.splitlines(), *_note(made, lacking)])])
+
+
+def _note(made: list[Baseline], lacking: dict[Part, int]) -> list[str]:
+    import math
+
+    from sffshards.verification import ScoreName
+
+    notes = []
+    if any(lacking.values()):
+        by_part = ", ".join(f"{part} {count:,}" for part, count in lacking.items() if count)
+        notes.append(f"no keywords of {sum(lacking.values()):,} frames ({by_part}): given the medians of training")
+    if any(baseline.folds for baseline in made):
+        notes.append("logistic regression: the mean over folds")
+    if any(math.isnan(baseline.mean[ScoreName.ACC].low) for baseline in made):
+        notes.append("[-, -]: too few HARPs flare for an interval")
+    return notes
+
+
+def _format_interval(interval: Interval) -> str:
+    return f"{_format_number(interval.estimate)} [{_format_number(interval.low)}, {_format_number(interval.high)}]"
+
+
+def _format_number(value: float) -> str:
+    import math
+
+    return "-" if math.isnan(value) else f"{value:z.2f}"
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    import json
+
+    from sffshards.atomic import write_atomic
+
+    write_atomic(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("ascii"))

@@ -1,0 +1,375 @@
+"""Baselines: what they forecast, what they may know, and the table of keywords."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sffshards.baselines import (
+    KEYWORDS,
+    BaselineName,
+    KeywordTable,
+    Samples,
+    ThresholdRule,
+    compute_baselines,
+    describe_baselines,
+    read_keyword_table,
+    read_samples,
+)
+from sffshards.baselines.keywords import EXTENSIVE
+from sffshards.baselines.regression import forecast_regression
+from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
+from sffshards.errors import InputError
+from sffshards.layout import find_label_lists
+from sffshards.records import Horizon, Part, Protocol
+from sffshards.verification import ScoreName, choose_threshold, compute_score, count_outcomes
+from sffshards.verification.summary import ProbabilityScore, Resampling
+from tests.commands import error_of, run
+from tests.tiny import frame_name, make_data
+
+RESAMPLING = Resampling(num_resamples=20)
+NUM_HARPS = 8
+
+
+def make_samples(seed=0, *, num_frames=15):
+    """Parts of eight HARPs, half of which flare, a day each; keywords that tell most of it."""
+    random = np.random.default_rng(seed)
+    samples: dict[Part, Samples] = {}
+    keys: dict[tuple[int, int], int] = {}
+    values = []
+    for position, part in enumerate(Part):
+        harp = np.repeat(np.arange(1, NUM_HARPS + 1) + 100 * position, num_frames)
+        start = np.datetime64("2012-03-07", "s") + np.timedelta64(30 * position, "D")
+        times = np.tile(start + np.arange(num_frames) * np.timedelta64(96, "m"), NUM_HARPS)
+        label = (harp % 2) * (random.random(len(harp)) < 0.6)
+        samples[part] = Samples(harp=harp, t_end_tai=times, label=label)
+        for of_harp, time, flares in zip(harp.tolist(), times.astype(int).tolist(), label.tolist(), strict=True):
+            keys[of_harp, time] = len(keys)
+            values.append(np.exp(random.normal(flares, 1, len(KEYWORDS))))
+    return samples, KeywordTable(source="keywords.csv", rows=keys, values=np.array(values))
+
+
+def compute(samples, **options):
+    options = {"horizon": Horizon.H24, "protocol": Protocol.PAPER, "resampling": RESAMPLING, **options}
+    return compute_baselines(samples, **options)
+
+
+# Forecasts ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_more_than_labels_there_are_four_baselines():
+    samples, _ = make_samples()
+    made = {baseline.name: baseline for baseline in compute(samples)}
+    assert list(made) == list(BaselineName)[:4]
+    rate = np.mean(np.concatenate([samples[part].label for part in Part if part is not Part.TEST]))
+    climatology = made[BaselineName.CLIMATOLOGY]
+    assert set(climatology.forecasts[0].probability) == {rate}
+    assert climatology.mean[ProbabilityScore.BRIER_SKILL].estimate == 0
+    assert made[BaselineName.NO_SKILL].forecasts[0].probability.mean() == pytest.approx(rate, abs=0.1)
+    assert abs(made[BaselineName.NO_SKILL].mean[ScoreName.TSS].estimate) < 0.15
+
+
+def test_history_is_that_of_all_parts_and_of_nothing_later():
+    # HARP 7 flares in the last part before Test and goes on into it; HARP 8 flares for the first time in Test.
+    day = np.timedelta64(24, "h")
+    start = np.datetime64("2012-03-07", "s")
+
+    def part(*rows):
+        harp, number, label = (np.array(column) for column in zip(*rows, strict=True))
+        return Samples(harp=harp, t_end_tai=start + number * day, label=label)
+
+    samples = {part_name: part((position, 0, 0), (50 + position, 0, 1)) for position, part_name in enumerate(Part)}
+    samples[Part.TRAIN_VAL_4] = part((7, 0, 1), (7, 1, 0))
+    samples[Part.TEST] = part((7, 2, 0), (7, 3, 1), (8, 0, 1), (8, 1, 0), (8, 2, 0))
+    made = {baseline.name: baseline.forecasts[0].probability.tolist() for baseline in compute(samples)}
+    assert made[BaselineName.PERSISTENCE] == [0, 0, 0, 1, 0]
+    assert made[BaselineName.EVER_FLARED] == [1, 1, 0, 1, 1]
+
+
+def test_history_by_a_flare_list_counts_what_came_up_to_now(tmp_path):
+    data = make_data(tmp_path / "data")
+    samples = read_samples(find_label_lists(data)[Horizon.H24])
+    harp = int(samples[Part.TEST].harp[0])
+    t_first = samples[Part.TEST].t_end_tai[0]
+    (tmp_path / "flares.csv").write_text(f"start_time,label,noaa_ar\n{t_first + np.timedelta64(96, 'm')},M1.0,11429\n")
+    (tmp_path / "map.txt").write_text(f"{harp} 11429\n")
+    flares = assign_flares(
+        read_flare_list(tmp_path / "flares.csv"),
+        read_harp_map(tmp_path / "map.txt"),
+        threshold=GoesClass.parse("M1.0"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    made = {baseline.name: baseline for baseline in compute(samples, flares=flares)}
+    for name in (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED):
+        # Five frames of a HARP: the flare is at the second, which knows of it. The other HARP has none.
+        assert made[name].forecasts[0].probability.tolist() == [0, 1, 1, 1, 1, 0, 0, 0, 0, 0]
+        assert made[name].source == "the flare list, M1.0 and above"
+
+
+def test_regression_is_that_of_a_scikit_learn_pipeline():
+    samples, table = make_samples()
+    training, test = (table.find(samples[part]) for part in (Part.TRAIN_VAL_0, Part.TEST))
+    labels = samples[Part.TRAIN_VAL_0].label
+    training[3, 2] = training[5, 0] = test[1, 4] = np.nan
+    test[2] = np.nan  # a frame that the table lacks
+    training[7, 0], test[3, 0] = 0, 0
+    (found,) = forecast_regression(training, labels, [test])
+
+    columns = [KEYWORDS.index(name) for name in EXTENSIVE]
+    least = np.array([training[training[:, c] > 0, c].min() for c in columns])
+
+    def widen(values):
+        return np.hstack([values, np.log10(np.maximum(values[:, columns], least))])
+
+    pipeline = make_pipeline(
+        SimpleImputer(strategy="median"),
+        StandardScaler(),
+        LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000),
+    )
+    pipeline.fit(widen(training), labels)
+    np.testing.assert_allclose(found, pipeline.predict_proba(widen(test))[:, 1], rtol=1e-6)
+
+
+def test_regression_is_fitted_by_fold_and_its_thresholds_are_chosen_on_validation():
+    samples, table = make_samples()
+    made = [baseline for baseline in compute(samples, keywords=table) if baseline.name is BaselineName.REGRESSION]
+    assert [baseline.rule for baseline in made] == list(ThresholdRule)
+    parts = list(Part)
+    for baseline in made:
+        assert baseline.folds == (0, 1, 2, 3, 4)
+    for fold in range(5):
+        training = [parts[(fold + i) % 5] for i in range(4)]
+        labels = np.concatenate([samples[part].label for part in training])
+        validation = samples[parts[(fold + 4) % 5]]
+        of_validation, of_test = forecast_regression(
+            np.concatenate([table.find(samples[part]) for part in training]),
+            labels,
+            [table.find(validation), table.find(samples[Part.TEST])],
+        )
+        thresholds = [
+            0.5,
+            *(
+                choose_threshold(validation.label, of_validation, score=s).threshold
+                for s in (ScoreName.TSS, ScoreName.HSS)
+            ),
+        ]
+        for baseline, threshold in zip(made, thresholds, strict=True):
+            forecast = baseline.forecasts[fold]
+            np.testing.assert_array_equal(forecast.probability, of_test)
+            assert (forecast.threshold, forecast.climatology) == (threshold, labels.mean())
+
+
+def test_the_mean_over_folds_and_its_interval_are_of_the_same_harps():
+    samples, table = make_samples()
+    made = compute(samples, keywords=table, resampling=Resampling(num_resamples=200))
+    regression = made[4]
+    each = [
+        compute_score(ScoreName.TSS, count_outcomes(samples[Part.TEST].label, f.probability, threshold=f.threshold))
+        for f in regression.forecasts
+    ]
+    mean = regression.mean[ScoreName.TSS]
+    assert mean.estimate == pytest.approx(np.mean(each), abs=1e-12)
+    assert regression.deviation[ScoreName.TSS] == pytest.approx(np.std(each, ddof=1), abs=1e-12)
+    assert mean.low <= mean.estimate <= mean.high
+    # Folds agree far better than HARPs do: an interval over folds alone would be many times narrower.
+    widths = [scores.interval(ScoreName.TSS).high - scores.interval(ScoreName.TSS).low for scores in regression.scores]
+    assert mean.high - mean.low == pytest.approx(np.mean(widths), rel=0.3)
+    (described,) = describe_baselines([regression])
+    assert described["mean"]["TSS"]["low"] == mean.low
+    assert len(described["forecasts"]) == 5
+    json.dumps(described, allow_nan=False)
+
+
+def test_the_published_protocol_trains_on_three_parts_at_24_hours():
+    samples, table = make_samples()
+    made = [compute(samples, keywords=table, folds=[0], protocol=protocol)[4] for protocol in Protocol]
+    assert (made[0].forecasts[0].probability != made[1].forecasts[0].probability).any()
+    three = np.concatenate([samples[part].label for part in list(Part)[:3]])
+    assert made[1].forecasts[0].climatology == three.mean()
+
+
+def test_what_cannot_be_fitted_is_refused():
+    samples, table = make_samples()
+    calm = {
+        **samples,
+        **{part: Samples(harp=s.harp, t_end_tai=s.t_end_tai, label=s.label * 0) for part, s in samples.items()},
+    }
+    with pytest.raises(
+        InputError, match="regression: expected flares and times without, found 480 samples, all of one"
+    ):
+        compute(calm, keywords=table)
+    other = KeywordTable(source="other.csv", rows={(1, 2): 0}, values=np.ones((1, len(KEYWORDS))))
+    with pytest.raises(InputError, match=r"other\.csv: expected frames of Test, found none of them"):
+        compute(samples, keywords=other)
+
+
+# Tables of keywords -------------------------------------------------------------------------------------------------
+
+NAMES = ",".join(KEYWORDS)
+NUMBERS = ",".join(str(number) for number in range(1, 18))
+
+
+def test_a_table_is_found_by_frame_whatever_its_form(tmp_path):
+    samples = Samples(
+        harp=np.array([500, 500, 501]),
+        t_end_tai=np.array(["2011-02-13T00:00:00", "2011-02-13T01:36:00", "2011-02-13T00:00:00"], "datetime64[s]"),
+        label=np.zeros(3, np.int64),
+    )
+    blank = NUMBERS.replace("1,2,", "nan,,", 1)
+    named = f"frame,{NAMES},more\n{frame_name(500, 0)},{NUMBERS},x\n{frame_name(500, 1)},{blank},x\n"
+    jsoc = f"T_REC,HARPNUM,{NAMES}\n2011.02.13_00:00:00_TAI,500,{NUMBERS}\n2011.02.13_01:36:00_TAI,500,{blank}\n"
+    (tmp_path / "named.csv.gz").write_bytes(gzip.compress(named.encode()))
+    (tmp_path / "jsoc.csv").write_text(jsoc)
+    for name in ("named.csv.gz", "jsoc.csv"):
+        table = read_keyword_table(tmp_path / name)
+        found = table.find(samples)
+        assert found[0].tolist() == list(range(1, 18))
+        assert np.isnan(found[1, :2]).all()
+        assert found[1, 2:].tolist() == list(range(3, 18))
+        assert np.isnan(found[2]).all()
+        assert table.count_lacking({Part.TEST: samples}) == {Part.TEST: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "",
+            r"k\.csv: expected columns of a frame and of 17 SHARP keywords, found no frame \(or HARPNUM and T_REC\)",
+        ),
+        (f"HARPNUM,{NAMES}\n", r"k\.csv: .*, found no T_REC;"),
+        ("frame,USFLUX\n", r"found no MEANGAM, MEANGBT, "),
+        (f"frame,{NAMES}\n", r"k\.csv: expected rows of keywords, found none"),
+        (f"frame,{NAMES}\n{frame_name(1, 0)},1\n", r"k\.csv:2: expected 18 fields, found 2"),
+        (f"frame,{NAMES}\nAR1,{NUMBERS}\n", r"k\.csv:2: expected a name of the form"),
+        (
+            f"HARPNUM,T_REC,{NAMES}\n1,2011-02-13,{NUMBERS}\n",
+            r"k\.csv:2: expected T_REC such as .*, found '2011-02-13'",
+        ),
+        (
+            f"frame,{NAMES}\n{frame_name(1, 0)},a{NUMBERS}\n",
+            r"k\.csv:2: expected a number in column USFLUX, found 'a1'",
+        ),
+        (f"frame,{NAMES}\n{frame_name(1, 0)},inf{NUMBERS[1:]}\n", r"expected a number in column USFLUX, found 'inf'"),
+        (
+            f"frame,{NAMES}\n" + f"{frame_name(1, 0)},{NUMBERS}\n" * 2,
+            r"k\.csv:3: expected every frame once, found HARP 1 at",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "k.csv").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_keyword_table(tmp_path / "k.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_compressed_table_is_refused(tmp_path):
+    (tmp_path / "k.csv.gz").write_bytes(gzip.compress(b"frame" * 1000)[:-9])
+    with pytest.raises(InputError, match=r"k\.csv\.gz: expected text, gzipped, found "):
+        read_keyword_table(tmp_path / "k.csv.gz")
+
+
+# The command --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Lists of four HARPs a part, keywords of all frames but one, a flare list and a map."""
+    home = tmp_path_factory.mktemp("home")
+    make_data(home / "data", harps_per_part=4)
+    random = np.random.default_rng(1)
+    names = [
+        line.split()[0]
+        for path in sorted((home / "data" / "M48").glob("*.txt"))
+        for line in path.read_text().splitlines()
+    ]
+    lines = [f"{name},{','.join(map(str, random.random(17)))}" for name in names if name != frame_name(600, 2)]
+    (home / "keywords.csv").write_text("\n".join([f"frame,{NAMES}", *lines]))
+    (home / "flares.csv").write_text("start_time,label,noaa_ar\n2011-02-14 05:00,M1.0,11429\n2011-02-15 05:00,X1.0,0\n")
+    (home / "map.txt").write_text("601 11429\n")
+    return home
+
+
+def test_the_command_shows_a_table_and_writes_the_same_as_json(home, tmp_path):
+    options = ["--horizon", "48h", "--keywords", "keywords.csv", "--folds", "--resamples", "50"]
+    options += ["--flares", "flares.csv", "--harp-map", "map.txt"]
+    done = run("baselines", *options, "--out", tmp_path / "new", cwd=home)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "48h: Test, 20 samples, 6 positive, of 4 HARPs, 2 of which flare"
+    assert [line.split("  ")[1] for line in lines[2:6]] == list(BaselineName)[:4]
+    assert sum(line.startswith("    fold ") for line in lines) == 15
+    assert "no keywords of 1 frames (Test 1): given the medians of training" in done.stdout
+    assert "flares.csv: 1 of these flares are of no known region" in done.stderr
+    written = json.loads((tmp_path / "new" / "baselines.json").read_text())
+    printed = json.loads(run("baselines", *options, "--json", cwd=home).stdout)
+    assert written == printed
+    (of_horizon,) = printed["horizons"]
+    assert of_horizon["num_without_keywords"]["Test"] == 1
+    assert [made["threshold_rule"] for made in of_horizon["baselines"]] == ["0.5"] * 5 + ["max TSS", "max HSS"]
+
+
+def test_without_a_horizon_the_command_does_all_that_have_lists(home):
+    text = run("baselines", "--resamples", "10", cwd=home).stdout
+    assert [line[:9] for line in text.splitlines() if "Test, " in line] == ["24h: Test", "48h: Test"]
+    assert "earlier labels" in text
+
+
+def test_bad_input_ends_in_one_line(home, tmp_path):
+    assert "expected both --flares and --harp-map, found no --harp-map" in error_of(
+        "baselines", "--flares", "flares.csv", cwd=home
+    )
+    assert "nowhere: expected lists such as" in error_of("baselines", "nowhere", cwd=home)
+    assert "expected a column of the start" in error_of(
+        "baselines", "--flares", "map.txt", "--harp-map", "map.txt", cwd=home
+    )
+    for path in (home / "data" / "M24").iterdir():
+        (tmp_path / path.name).write_text(path.read_text())
+    assert "expected lists of 48h, found only 24h" in error_of("baselines", tmp_path, "--horizon", "48h")
+
+
+# The published lists ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("horizon", "regression", "by_hss", "persistence"),
+    [
+        (Horizon.H24, (0.71, 0.20), 0.34, (0.42, 0.34)),
+        (Horizon.H48, (0.81, 0.44), 0.58, (0.50, 0.50)),
+    ],
+)
+def test_the_published_lists_give_the_figures_of_the_field(real_data, horizon, regression, by_hss, persistence):
+    """Found before by a program of its own, with scikit-learn's pipeline."""
+    samples = read_samples(find_label_lists(real_data / "labels")[horizon])
+    flares = assign_flares(
+        read_flare_list(real_data / "catalog" / "flares_2010_2025.csv"),
+        read_harp_map(real_data / "catalog" / "harp_to_noaa.txt"),
+        threshold=GoesClass.parse("M1.0"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    table = read_keyword_table(real_data / "keywords" / "sharp_keywords.csv.gz")
+    assert sum(table.count_lacking(samples).values()) == 59_384 - 57_860
+    made = {
+        (baseline.name, baseline.rule): baseline.mean
+        for baseline in compute(samples, horizon=horizon, flares=flares, keywords=table)
+    }
+    for key, (tss, hss), tolerance in (
+        ((BaselineName.REGRESSION, ThresholdRule.HALF), regression, 0.02),
+        ((BaselineName.PERSISTENCE, ThresholdRule.HALF), persistence, 0.006),
+    ):
+        assert made[key][ScoreName.TSS].estimate == pytest.approx(tss, abs=tolerance)
+        assert made[key][ScoreName.HSS].estimate == pytest.approx(hss, abs=tolerance)
+    best = made[BaselineName.REGRESSION, ThresholdRule.MAX_HSS][ScoreName.HSS]
+    assert best.estimate == pytest.approx(by_hss, abs=0.02)
+    for mean in made.values():
+        assert mean[ScoreName.TSS].low <= mean[ScoreName.TSS].estimate <= mean[ScoreName.TSS].high
