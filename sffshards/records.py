@@ -11,8 +11,11 @@ __all__ = [
     "FRAME_SIDE",
     "NUM_FRAMES",
     "Attention",
+    "BadQuality",
     "CheckLevel",
     "CodecName",
+    "Colours",
+    "Component",
     "Engine",
     "FrameId",
     "Horizon",
@@ -22,6 +25,7 @@ __all__ = [
     "Part",
     "Precision",
     "Protocol",
+    "Scale",
     "Sequence",
     "Shuffle",
     "Stage",
@@ -275,3 +279,38 @@ class Sequence:
         """Minutes from each slot to the next, 15 numbers; 0 where a frame repeats."""
         times = [frame.t_rec_tai for frame in self.frames]
         return tuple(int((b - a).total_seconds() // 60) for a, b in pairwise(times))
+
+
+class Component(StrEnum):
+    """Which component of the field an image shows: along the line of sight, or of the vector on the sphere.
+
+    The values are JSOC's names of the segments: Br radial, Bp westward, Bt southward.
+    """
+
+    MAGNETOGRAM = "magnetogram"
+    BR = "Br"
+    BP = "Bp"
+    BT = "Bt"
+
+
+class Scale(StrEnum):
+    """How field becomes grey; each is odd about zero and reaches black and white at the field where it is clipped."""
+
+    LINEAR = "linear"
+    ARCTAN = "arctan"
+    SYMLOG = "symlog"
+
+
+class BadQuality(StrEnum):
+    """What is done with frames whose QUALITY says that they are poor: 0x10000 or a higher bit is set."""
+
+    DROP = "drop"
+    KEEP = "keep"
+
+
+class Colours(StrEnum):
+    """Which colours a movie shows field in; the names are matplotlib's, both from blue over white to red."""
+
+    GREY = "grey"
+    BWR = "bwr"
+    SEISMIC = "seismic"

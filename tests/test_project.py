@@ -68,7 +68,19 @@ def test_importing_loads_no_heavy_library(module):
 def test_the_help_of_every_command_needs_no_heavy_library():
     """Torch and the like raise on import here; asking for help must not notice."""
     blocked = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); from sffshards.cli import main; main()"
-    for command in ["demo", "synth", "sequences", "build", "info", "verify", "show", "baselines", "train", "evaluate"]:
+    for command in [
+        "demo",
+        "synth",
+        "ingest",
+        "sequences",
+        "build",
+        "info",
+        "verify",
+        "show",
+        "baselines",
+        "train",
+        "evaluate",
+    ]:
         run = subprocess.run(
             [sys.executable, "-c", blocked, command, "--help"],
             capture_output=True,

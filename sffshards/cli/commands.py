@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from sffshards import __version__
-from sffshards.cli import baselines, build, demo, evaluate, info, sequences, show, synth, train, verify
+from sffshards.cli import baselines, build, demo, evaluate, info, ingest, sequences, show, synth, train, verify
 
 __all__ = ["register"]
 
 _COMMANDS = (
     (demo.demo, demo.EXAMPLES),
     (synth.synth, synth.EXAMPLES),
+    (ingest.ingest, ingest.EXAMPLES),
     (sequences.sequences, sequences.EXAMPLES),
     (build.build, build.EXAMPLES),
     (info.info, info.EXAMPLES),

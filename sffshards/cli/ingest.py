@@ -1,0 +1,171 @@
+"""`sffshards ingest`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sffshards.cli.options import ForceOption, JsonOption, WorkersOption, count_workers
+from sffshards.errors import InputError
+from sffshards.records import BadQuality, Colours, Component, Scale
+
+if TYPE_CHECKING:
+    from sffshards.ingest import IngestReport, MovieOptions
+
+__all__ = ["EXAMPLES", "ingest"]
+
+EXAMPLES = (
+    ("sffshards ingest fits --out data", "every 96 minutes, field from -800 to 800 G as black to white"),
+    ("sffshards ingest fits --out data --cadence all --skip-bad", "all frames, but those of files that are damaged"),
+    (
+        "sffshards ingest movie.mp4 --harp 7117 --start 2017-09-03 --cadence 6h --crop 62,468,365,157 --colours bwr",
+        "a movie's magnetogram panel",
+    ),
+)
+
+_DEFAULT_CADENCE = "96m"
+
+
+def ingest(
+    source: Annotated[Path, typer.Argument(help="Folder of FITS files, one such file, or a movie (mp4, mpg).")],
+    out: Annotated[Path, typer.Option(help="Data folder to make, or to add to.")] = Path("data"),
+    component: Annotated[
+        Component, typer.Option(help="Of the field: along the line of sight, or Br, Bp, Bt of the vector.")
+    ] = Component.MAGNETOGRAM,
+    series: Annotated[
+        str | None, typer.Option(help="Only files of this series, such as hmi.sharp_cea_720s.", show_default=False)
+    ] = None,
+    scale: Annotated[
+        Scale, typer.Option(help="How field becomes grey; arctan and symlog bend at 100 G.")
+    ] = Scale.LINEAR,
+    clip_gauss: Annotated[float, typer.Option(help="Field in gauss that is white; its negative is black.")] = 800.0,
+    cadence: Annotated[
+        str | None,
+        typer.Option(
+            help="Grid of times, of which each slot takes the nearest frame, or `all`; of a movie, the time from "
+            "picture to picture.  [default: 96m]",
+            show_default=False,
+        ),
+    ] = None,
+    tolerance: Annotated[str, typer.Option(help="By which a frame may miss its slot.")] = "12m",
+    bad_quality: Annotated[
+        BadQuality, typer.Option(help="Of frames whose QUALITY has bit 0x10000 or a higher one.")
+    ] = BadQuality.DROP,
+    jpeg_quality: Annotated[int, typer.Option(min=1, max=95, help="Of the images.")] = 92,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Name and count files that cannot be used, and go on.")
+    ] = False,
+    harp: Annotated[int | None, typer.Option(min=1, help="Movie: the region's HARP.", show_default=False)] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Movie: time of the first picture, in TAI.", show_default=False)
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(help="Movie: left,top,width,height of the magnetogram in pixels.", show_default=False),
+    ] = None,
+    colours: Annotated[Colours, typer.Option(help="Movie: which colours show field.")] = Colours.GREY,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Movie: as many pictures as it must have.", show_default=False)
+    ] = None,
+    workers: WorkersOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn FITS files of SHARPs, or a movie of one region, into images in the published layout.
+
+    FITS files of hmi.sharp_720s and hmi.sharp_cea_720s, compressed or not, become 8-bit grey JPEGs with north up and
+    west right; what was not observed is shown as zero field. ingest.json beside the images says how each was made.
+    """
+    from sffshards.cli.console import make_progress
+    from sffshards.ingest import FitsOptions, ingest_fits, ingest_movie
+    from sffshards.ingest.movie import MOVIE_SUFFIXES
+    from sffshards.times import parse_duration
+
+    progress = make_progress()
+    if source.suffix.lower() in MOVIE_SUFFIXES:
+        movie = _movie_options(harp, start, cadence, crop, colours=colours, jpeg_quality=jpeg_quality, frames=frames)
+        _print(ingest_movie(source, out, options=movie, force=force, progress=progress), out, as_json=as_json)
+        return
+    _refuse_movie_options(harp=harp, start=start, crop=crop, frames=frames)
+    grid = cadence or _DEFAULT_CADENCE
+    options = FitsOptions(
+        component=component,
+        scale=scale,
+        clip_gauss=clip_gauss,
+        jpeg_quality=jpeg_quality,
+        bad_quality=bad_quality,
+        cadence=None if grid == "all" else parse_duration(grid, where="--cadence"),
+        tolerance=timedelta(0) if grid == "all" else parse_duration(tolerance, where="--tolerance"),
+        series=series,
+    )
+    workers = count_workers(workers)
+    report = ingest_fits(
+        source, out, options=options, skip_bad=skip_bad, force=force, workers=workers, progress=progress
+    )
+    _print(report, out, as_json=as_json)
+
+
+def _movie_options(
+    harp: int | None,
+    start: str | None,
+    cadence: str | None,
+    crop: str | None,
+    *,
+    colours: Colours,
+    jpeg_quality: int,
+    frames: int | None,
+) -> MovieOptions:
+    """Make sure that what a movie does not say itself is said."""
+    from sffshards.ingest import MovieOptions
+    from sffshards.ingest.movie import parse_crop
+    from sffshards.times import parse_duration, parse_tai
+
+    if harp is None or start is None or cadence is None:
+        raise InputError(
+            "a movie",
+            expected="--harp, --start and --cadence, which it does not say itself",
+            found=" and ".join(
+                f"no {name}"
+                for name, value in (("--harp", harp), ("--start", start), ("--cadence", cadence))
+                if value is None
+            ),
+            fix="add them, as in --harp 7117 --start 2017-09-03T00:00:00 --cadence 6h",
+        )
+    return MovieOptions(
+        harp=harp,
+        start_tai=parse_tai(start, where="--start"),
+        cadence=parse_duration(cadence, where="--cadence"),
+        crop=None if crop is None else parse_crop(crop),
+        colours=colours,
+        jpeg_quality=jpeg_quality,
+        num_frames=frames,
+    )
+
+
+def _refuse_movie_options(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"--{name}", expected="a movie (mp4, mpg)", found="FITS files", fix=f"leave --{name} out")
+
+
+def _print(report: IngestReport, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        from sffshards.cli.console import print_json
+
+        print_json(
+            {
+                "num_images": report.num_images,
+                "num_written": report.num_written,
+                "num_kept": report.num_kept,
+                "left_out": dict(report.left_out),
+                "num_bad": report.num_bad,
+            }
+        )
+        return
+    left_out = "".join(f", {count:,} files left out: {reason}" for reason, count in sorted(report.left_out.items()))
+    bad = f", {report.num_bad:,} bad files skipped" if report.num_bad else ""
+    kept = f", {report.num_kept:,} kept" if report.num_kept else ""
+    print(f"{out}: {report.num_images:,} images; {report.num_written:,} written{kept}{left_out}{bad}")

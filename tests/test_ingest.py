@@ -1,0 +1,522 @@
+"""FITS files and movies to images: which way is up, how field becomes grey, which frames are taken, what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sffshards.errors import ConflictError, FormatError, ImageError, InputError
+from sffshards.ingest import FitsOptions, MovieOptions, ingest_fits, ingest_movie, read_ingested, scale_field
+from sffshards.ingest.grid import choose_on_grid
+from sffshards.ingest.movie import parse_crop
+from sffshards.ingest.scale import invert_colours
+from sffshards.records import BadQuality, Colours, Component, FrameId, Scale
+from sffshards.times import parse_duration, parse_tai
+from tests.commands import error_of, run
+from tests.fits_files import file_name, make_fits
+
+ALL = FitsOptions(
+    component=Component.MAGNETOGRAM,
+    scale=Scale.LINEAR,
+    clip_gauss=800.0,
+    jpeg_quality=95,
+    bad_quality=BadQuality.DROP,
+    cadence=None,
+    tolerance=timedelta(0),
+    series=None,
+)
+TIME = "20120306_142400"
+IMAGE = "hmi.sharp_720s.1449.20120306_142400_TAI.magnetogram.fits.jpg"
+
+
+def options(**changes):
+    return FitsOptions(**{name: getattr(ALL, name) for name in ALL.__dataclass_fields__} | changes)
+
+
+def put(folder, harp=1449, time=TIME, *, name=None, **kwargs):
+    folder.mkdir(exist_ok=True)
+    path = folder / (name or file_name(harp, time))
+    path.write_bytes(make_fits(harp, time, **kwargs))
+    return path
+
+
+def record_of(data):
+    record = read_ingested(data)
+    assert record is not None
+    return record
+
+
+def pixels(path):
+    """The levels of an image, which must be grey."""
+    with Image.open(path) as image:
+        assert image.mode == "L"
+        return np.asarray(image, int)
+
+
+def corners(path):
+    """Grey in the middle of the upper left, upper right, lower left and lower right quarter."""
+    grey = pixels(path)
+    height, width = grey.shape
+    return [grey[height * y // 4, width * x // 4] for y, x in ((1, 1), (1, 3), (3, 1), (3, 3))]
+
+
+# Which way is up
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("camera", [True, False])
+def test_north_is_up_and_west_right(tmp_path, camera, compressed):
+    series = "hmi.sharp_720s" if camera else "hmi.sharp_cea_720s"
+    put(tmp_path / "fits", name=file_name(1449, TIME, series=series), camera=camera, compressed=compressed)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    image = tmp_path / "data" / "magnetogram_jpg" / IMAGE
+    # North east 400 G, north west 800, south east -800, south west -400.
+    assert corners(image) == pytest.approx([191, 255, 0, 64], abs=2)
+
+
+def test_a_mirrored_axis_is_turned(tmp_path):
+    # East to the right and downwards rows in the file: CDELT1 and CDELT2 negative.
+    field = np.kron([[400.0, 800.0], [-800.0, -400.0]], np.ones((20, 30)))[:, ::-1]
+    put(tmp_path / "fits", field=field, CDELT1=-0.03, CDELT2=-0.03)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([191, 255, 0, 64], abs=2)
+
+
+def test_a_gzipped_file_is_read(tmp_path):
+    folder = tmp_path / "fits"
+    path = put(folder)
+    (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert ingest_fits(folder, tmp_path / "data", options=ALL).num_written == 1
+
+
+def test_another_angle_than_half_a_turn_is_refused(tmp_path):
+    put(tmp_path / "fits", CROTA2=45.0)
+    with pytest.raises(InputError, match="1 of 1 that cannot"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+
+
+# Grey
+
+
+@pytest.mark.parametrize(
+    ("scale", "grey"),
+    [
+        (Scale.LINEAR, [0, 0, 96, 128, 159, 255, 255, 128]),
+        # 127.5 (1 + arctan(2) / arctan(8)) = 225.09, and as much below.
+        (Scale.ARCTAN, [0, 0, 30, 128, 225, 255, 255, 128]),
+        # 127.5 (1 + ln(3) / ln(9)) = 191.25.
+        (Scale.SYMLOG, [0, 0, 64, 128, 191, 255, 255, 128]),
+    ],
+)
+def test_field_becomes_grey_as_the_scale_says(scale, grey):
+    field = np.array([-1e9, -800, -200, 0, 200, 800, 900, np.nan])
+    assert scale_field(field, scale=scale, clip_gauss=800.0).tolist() == grey
+
+
+@given(
+    field=st.lists(st.floats(-5000, 5000), min_size=2, max_size=30),
+    scale=st.sampled_from(Scale),
+    clip=st.floats(1, 5000),
+)
+def test_every_scale_rises_and_is_odd(field, scale, clip):
+    ordered = np.sort(np.array(field))
+    grey = scale_field(ordered, scale=scale, clip_gauss=clip).astype(int)
+    assert (np.diff(grey) >= 0).all()
+    mirrored = scale_field(-ordered, scale=scale, clip_gauss=clip).astype(int)
+    assert np.abs(grey + mirrored - 255).max() <= 1
+
+
+def test_pixels_without_a_value_are_zero_field_and_counted(tmp_path):
+    field = np.full((40, 60), 800.0)
+    field[:20] = np.nan
+    put(tmp_path / "fits", field=np.where(np.indices(field.shape)[1] < 3, -800.0, field), compressed=False)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([255, 255, 128, 128], abs=2)
+    record = record_of(tmp_path / "data")
+    assert record.frames[IMAGE.removesuffix(".fits.jpg")].num_missing == 20 * 57
+
+
+# Which frames
+
+
+def test_a_slot_takes_its_nearest_good_frame(tmp_path):
+    folder = tmp_path / "fits"
+    put(folder, time="20120306_142400", QUALITY=0x10400)
+    put(folder, time="20120306_141200")
+    put(folder, time="20120306_144800")
+    put(folder, time="20120306_160000", QUALITY=0x400)
+    put(folder, time="20120306_172400")
+    report = ingest_fits(
+        folder, tmp_path / "data", options=options(cadence=timedelta(minutes=96), tolerance=timedelta(minutes=12))
+    )
+    names = sorted(path.name for path in (tmp_path / "data" / "magnetogram_jpg").iterdir())
+    # 17:24 is 12 minutes from 17:36; 14:48 misses 14:24 by 24.
+    assert [name.split(".")[3] for name in names] == [
+        "20120306_141200_TAI",
+        "20120306_160000_TAI",
+        "20120306_172400_TAI",
+    ]
+    assert report.left_out == {"of poor quality": 1, "not nearest to a slot of the grid": 1}
+
+
+def test_poor_frames_are_kept_when_told_and_their_quality_recorded(tmp_path):
+    put(tmp_path / "fits", QUALITY=0x10400)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=options(bad_quality=BadQuality.KEEP))
+    assert record_of(tmp_path / "data").frames[IMAGE.removesuffix(".fits.jpg")].quality == 0x10400
+
+
+@given(
+    minutes=st.lists(st.integers(0, 4000), unique=True, min_size=1, max_size=40),
+    tolerance=st.integers(0, 48),
+)
+def test_the_grid_takes_one_frame_a_slot_and_none_farther_than_the_tolerance(minutes, tolerance):
+    frames = [FrameId(harp=7, t_rec_tai=datetime(2012, 3, 6) + timedelta(minutes=m)) for m in minutes]
+    chosen = choose_on_grid(frames, cadence=timedelta(minutes=96), tolerance=timedelta(minutes=tolerance))
+    reference = set()
+    for slot in range(0, 4100, 96):  # a day holds 15 slots of 96 minutes, so midnight is one
+        near = [m for m in minutes if abs(m - slot) <= tolerance and (m - slot + 48) // 96 == 0]
+        if near:
+            reference.add(min(near, key=lambda m: (abs(m - slot), m)))
+    assert {round((f.t_rec_tai - datetime(2012, 3, 6)).total_seconds() / 60) for f in chosen} == reference
+
+
+def test_other_components_are_passed_over_and_named_ones_taken(tmp_path):
+    folder = tmp_path / "fits"
+    put(folder)
+    put(folder, name=file_name(1449, TIME, segment="Br"), field=np.kron([[0, 0], [0, 800.0]], np.ones((20, 30))))
+    report = ingest_fits(folder, tmp_path / "data", options=options(component=Component.BR))
+    assert report.left_out == {"shows magnetogram": 1}
+    assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([128, 255, 128, 128], abs=2)
+
+
+def test_two_projections_are_not_mixed(tmp_path):
+    folder = tmp_path / "fits"
+    put(folder)
+    name = file_name(1449, "20120306_160000", series="hmi.sharp_720s")
+    put(folder, time="20120306_160000", name=name, camera=True)
+    with pytest.raises(InputError, match="--series"):
+        ingest_fits(folder, tmp_path / "data", options=ALL)
+    assert ingest_fits(folder, tmp_path / "data", options=options(series="hmi.sharp_720s")).num_images == 1
+
+
+# The record
+
+
+def test_the_record_says_how_each_image_was_made(tmp_path):
+    path = put(tmp_path / "fits")
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=options(scale=Scale.ARCTAN))
+    record = json.loads((tmp_path / "data" / "ingest.json").read_text())
+    assert record["format_version"] == 1
+    assert record["options"]["scale"] == "arctan"
+    assert record["options"]["knee_gauss"] == 100.0
+    assert record["frames"] == {
+        IMAGE.removesuffix(".fits.jpg"): {
+            "source": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "quality": 0,
+            "num_missing": 0,
+        }
+    }
+
+
+def test_what_is_there_is_kept_and_what_is_missing_made(tmp_path):
+    folder, data = tmp_path / "fits", tmp_path / "data"
+    put(folder)
+    put(folder, time="20120306_160000")
+    ingest_fits(folder, data, options=ALL)
+    image = data / "magnetogram_jpg" / IMAGE
+    before = image.read_bytes()
+    image.unlink()
+    put(folder, harp=1450)
+    report = ingest_fits(folder, data, options=ALL, workers=2)
+    assert (report.num_written, report.num_kept, report.num_images) == (2, 1, 3)
+    assert image.read_bytes() == before
+
+
+def test_other_options_need_force(tmp_path):
+    folder, data = tmp_path / "fits", tmp_path / "data"
+    put(folder)
+    put(folder, harp=1450)
+    ingest_fits(folder, data, options=ALL)
+    with pytest.raises(ConflictError, match="clip_gauss 300"):
+        ingest_fits(folder, data, options=options(clip_gauss=300.0))
+    (folder / file_name(1450, TIME)).unlink()
+    report = ingest_fits(folder, data, options=options(clip_gauss=300.0), force=True)
+    assert report.num_images == 1
+    # The other region's image had the old scale: it is gone.
+    assert [path.name for path in (data / "magnetogram_jpg").iterdir()] == [IMAGE]
+
+
+def test_another_source_for_a_frame_is_a_conflict(tmp_path):
+    put(tmp_path / "fits")
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    put(tmp_path / "fits", RECNUM=5)
+    with pytest.raises(ConflictError, match="SHA-256"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+
+
+def test_images_of_other_origin_are_not_written_over(tmp_path):
+    put(tmp_path / "fits")
+    image = tmp_path / "data" / "magnetogram_jpg" / IMAGE
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"mine")
+    with pytest.raises(ConflictError, match="did not make"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert image.read_bytes() == b"mine"
+
+
+def test_a_record_of_another_form_is_refused(tmp_path):
+    put(tmp_path / "fits")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ingest.json").write_text('{"format_version": 2}')
+    with pytest.raises(FormatError, match="format version 1"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+
+
+# Bad files
+
+
+def zero_data(data):
+    return make_fits(1449, TIME, field=np.zeros((40, 60)))
+
+
+BAD = {
+    "truncated": (lambda data: data[:-2880], "it is truncated"),
+    "empty": (lambda data: b"", "an empty file"),
+    "zero-filled": (lambda data: bytes(len(data)), "zero bytes where its header should be"),
+    "of zero field": (zero_data, "the same value 0 in every pixel"),
+    "a web page": (lambda data: b"<!DOCTYPE html><html>" + b" " * 5000, "cannot be read"),
+    "without T_REC": (lambda data: make_fits(1449, TIME, drop=("T_REC",)), "no T_REC"),
+    "without QUALITY": (lambda data: make_fits(1449, TIME, drop=("QUALITY", "HARPNUM")), "no HARPNUM, QUALITY"),
+    "of UTC": (lambda data: make_fits(1449, TIME, T_REC="2012-03-06T14:24:00Z"), "T_REC in TAI"),
+    "of another HARP": (lambda data: make_fits(1450, TIME), "HARP 1450"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_file_ends_it_or_is_skipped_and_named(tmp_path, kind):
+    spoil, found = BAD[kind]
+    folder, data = tmp_path / "fits", tmp_path / "data"
+    for harp in (1450, 1451):
+        put(folder, harp=harp)
+    bad = put(folder)
+    bad.write_bytes(spoil(bad.read_bytes()))
+    with pytest.raises(InputError, match=bad.name):
+        ingest_fits(folder, data, options=ALL)
+    assert not (data / "magnetogram_jpg" / IMAGE).exists()
+    report = ingest_fits(folder, data, options=ALL, skip_bad=True)
+    assert (report.num_images, report.num_bad) == (2, 1)
+    assert found in record_of(data).skipped[bad.name]
+
+
+def test_each_bad_file_is_named_in_one_line(tmp_path):
+    folder = tmp_path / "fits"
+    for harp in (1450, 1451, 1452):
+        put(folder, harp=harp)
+    put(folder).write_bytes(b"")
+    put(folder, time="20120306_160000").write_bytes(bytes(3000))
+    done = run("ingest", folder, "--out", tmp_path / "data", "--cadence", "all", "--skip-bad", "--workers", "1")
+    named = [line for line in done.stderr.splitlines() if ": expected " in line]
+    assert [line.split(": ")[0].rpartition("/")[2] for line in named] == [
+        file_name(1449, TIME),
+        file_name(1449, "20120306_160000"),
+    ]
+    assert "3 images; 3 written, 2 bad files skipped" in done.stdout
+
+
+def test_too_many_bad_files_end_it_though_they_may_be_skipped(tmp_path):
+    put(tmp_path / "fits")
+    for number in range(2):
+        (tmp_path / "fits" / f"other{number}.fits").write_bytes(b"")
+    with pytest.raises(InputError, match="2 of 3"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL, skip_bad=True)
+
+
+def test_a_folder_without_fits_is_refused(tmp_path):
+    with pytest.raises(InputError, match="FITS files"):
+        ingest_fits(tmp_path, tmp_path / "data", options=ALL)
+
+
+def test_keywords_that_a_header_lacks_are_taken_from_beside_it(tmp_path):
+    path = put(tmp_path / "fits", drop=("T_REC", "HARPNUM", "QUALITY", "CROTA2", "CTYPE1"))
+    keywords = {"T_REC": "2012.03.06_14:24:00_TAI", "HARPNUM": "1449", "QUALITY": "0x00000000", "CROTA2": "0"}
+    content = {"format_version": 1, "files": {path.name: keywords}}
+    (tmp_path / "fits" / "keywords.json").write_text(json.dumps(content))
+    assert ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL).num_written == 1
+
+
+# Movies
+
+
+def write_movie(path, pictures):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 4_000_000
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def movie_options(**changes):
+    given: dict[str, Any] = {
+        "harp": 7117,
+        "start_tai": datetime(2017, 9, 3),
+        "cadence": timedelta(hours=6),
+        "crop": (16, 16, 64, 32),
+        "colours": Colours.GREY,
+        "jpeg_quality": 95,
+        "num_frames": None,
+    }
+    return MovieOptions(**given | changes)
+
+
+@pytest.fixture
+def movie(tmp_path):
+    """Five grey pictures, each with a panel of its own level in a white frame."""
+    pictures = []
+    for number in range(5):
+        picture = np.full((64, 96, 3), 255, np.uint8)
+        picture[16:48, 16:80] = 40 * number + 20
+        pictures.append(picture)
+    path = tmp_path / "movie.mp4"
+    write_movie(path, pictures)
+    return path
+
+
+def test_a_movie_becomes_cropped_frames_at_its_times(tmp_path, movie):
+    report = ingest_movie(movie, tmp_path / "data", options=movie_options())
+    images = sorted((tmp_path / "data" / "magnetogram_jpg").iterdir())
+    assert report.num_written == len(images) == 5
+    assert [path.name.split(".")[3] for path in images][:2] == ["20170903_000000_TAI", "20170903_060000_TAI"]
+    pictures = [pixels(path) for path in images]
+    assert {picture.shape for picture in pictures} == {(32, 64)}
+    assert [picture.mean() for picture in pictures] == pytest.approx([20, 60, 100, 140, 180], abs=4)
+    assert ingest_movie(movie, tmp_path / "data", options=movie_options()).num_kept == 5
+
+
+def test_a_movie_with_fewer_frames_than_said_is_refused(tmp_path, movie):
+    with pytest.raises(ImageError, match="expected 13 pictures, found 5"):
+        ingest_movie(movie, tmp_path / "data", options=movie_options(num_frames=13))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_movie_that_is_cut_off_is_refused(tmp_path, movie):
+    short = tmp_path / "short.mp4"
+    short.write_bytes(movie.read_bytes()[:-500])
+    with pytest.raises(ImageError):
+        ingest_movie(short, tmp_path / "data", options=movie_options())
+    assert not list(tmp_path.glob("data/magnetogram_jpg/*"))
+
+
+def test_a_movie_whose_pictures_do_not_decode_is_refused(tmp_path, movie):
+    data = bytearray(movie.read_bytes())
+    start = data.index(b"mdat") + 4
+    size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    data[start + size // 2 : start + size] = bytes(size - size // 2)
+    movie.write_bytes(data)
+    with pytest.raises(ImageError, match="pictures, as it says itself"):
+        ingest_movie(movie, tmp_path / "data", options=movie_options())
+    assert not list(tmp_path.glob("data/magnetogram_jpg/*"))
+
+
+def test_a_crop_outside_the_pictures_is_refused(tmp_path, movie):
+    with pytest.raises(ImageError, match="of 96x64"):
+        ingest_movie(movie, tmp_path / "data", options=movie_options(crop=(60, 16, 64, 32)))
+
+
+def test_colours_are_turned_back_to_field():
+    # matplotlib's seismic: dark blue, blue, white, red, dark red at 0, 1/4, 1/2, 3/4 and 1.
+    shown = [[0, 0, 77], [0, 0, 255], [255, 255, 255], [255, 0, 0], [128, 0, 0]]
+    grey = invert_colours(np.array([shown], np.uint8), colours=Colours.SEISMIC)
+    assert grey[0].tolist() == pytest.approx([0, 64, 128, 191, 255], abs=1)
+    grey = invert_colours(np.array([shown], np.uint8), colours=Colours.BWR)
+    assert grey[0, 1:4].tolist() == pytest.approx([0, 128, 255], abs=1)
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "1,2,3,-4", ""])
+def test_a_crop_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="--crop"):
+        parse_crop(text)
+
+
+# Times, and the command
+
+
+@pytest.mark.parametrize("text", ["96", "0m", "-1h", "1.5h", "m", "all"])
+def test_a_span_of_time_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="--cadence"):
+        parse_duration(text, where="--cadence")
+
+
+@pytest.mark.parametrize("text", ["2012-03-06T14:24:00Z", "2012-03-06T14:24:00+00:00", "yesterday", "2012-13-01", ""])
+def test_a_time_that_is_none_or_of_a_zone_is_refused(text):
+    with pytest.raises(InputError, match="TAI"):
+        parse_tai(text, where="--start")
+
+
+def test_the_command_says_what_a_movie_lacks(tmp_path, movie):
+    assert "no --harp and no --cadence" in error_of("ingest", movie, "--start", "2017-09-03", cwd=tmp_path)
+
+
+def test_the_command_refuses_what_only_movies_have(tmp_path):
+    put(tmp_path / "fits")
+    assert "--crop: expected a movie" in error_of("ingest", "fits", "--crop", "1,2,30,40", cwd=tmp_path)
+
+
+def test_the_command_prints_json(tmp_path):
+    put(tmp_path / "fits")
+    done = run("ingest", "fits", "--cadence", "all", "--workers", "1", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout) == {
+        "num_images": 1,
+        "num_written": 1,
+        "num_kept": 0,
+        "left_out": {},
+        "num_bad": 0,
+    }
+
+
+# Real files
+
+
+@pytest.mark.realdata
+def test_real_fits_give_the_images_that_others_made_of_them(real_data, real_mini, tmp_path):
+    """The images of these HARPs were made elsewhere from the same files, linearly from -800 to 800 G."""
+    keep = options(bad_quality=BadQuality.KEEP, jpeg_quality=92)
+    report = ingest_fits(real_data / "fits", tmp_path / "data", options=keep, skip_bad=True)
+    assert (report.num_written, report.num_bad) == (20, 3)
+    num_compared = 0
+    for path in (tmp_path / "data" / "magnetogram_jpg").iterdir():
+        theirs = real_mini / "magnetogram_jpg" / path.name
+        if theirs.exists():
+            difference = pixels(path) - pixels(theirs)
+            assert np.abs(difference).mean() < 0.1, path.name
+            num_compared += 1
+    assert num_compared >= 16
+
+
+@pytest.mark.realdata
+def test_the_real_movie_gives_its_magnetogram_panel(real_data, tmp_path):
+    (path,) = (real_data / "movies").iterdir()
+    crop = {"crop": (62, 468, 365, 157), "colours": Colours.SEISMIC, "num_frames": 13}
+    ingest_movie(path, tmp_path / "data", options=movie_options(**crop))
+    images = sorted((tmp_path / "data" / "magnetogram_jpg").iterdir())
+    assert len(images) == 13
+    first = pixels(images[0])
+    # The panel's frame is outside; the spots of both signs are inside, on a quiet Sun.
+    assert first.shape == (157, 365)
+    assert 120 < np.median(first) < 136
+    assert first.min() < 60
+    assert first.max() > 195
