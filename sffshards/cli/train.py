@@ -122,6 +122,9 @@ def train(
     Adam, cross-entropy with class weights 1 - n/N of each set, learning rate cut to a tenth after two epochs without a
     lower validation loss, end after ten. A fold that is done is kept; one that was stopped goes on where it was last
     saved, on any number of devices as long as --batch-size times --devices stays the same.
+
+    On SIGTERM or SIGUSR1, as queues send them before a time limit, it saves after the step that it is at, and ends with
+    exit code 143; the same command goes on from there.
     """
     from sffshards.cli.console import make_progress
     from sffshards.errors import InputError

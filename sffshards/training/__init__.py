@@ -3,11 +3,14 @@
 from sffshards.training.fit import train_fold, train_folds
 from sffshards.training.recipe import StageWeights, TrainingOptions, stage_weights
 from sffshards.training.record import FoldRecord, find_folds, fold_folder, read_record
+from sffshards.training.stop import STOP_EXIT_CODE, TrainingStopped
 
 __all__ = [
+    "STOP_EXIT_CODE",
     "FoldRecord",
     "StageWeights",
     "TrainingOptions",
+    "TrainingStopped",
     "find_folds",
     "fold_folder",
     "read_record",

@@ -33,6 +33,7 @@ from sffshards.training.quiet import quiet_lightning, repeatable_on_cpu
 from sffshards.training.recipe import TrainingOptions, stage_weights
 from sffshards.training.record import FoldRecord, fold_folder, write_record
 from sffshards.training.report import ProgressReport
+from sffshards.training.stop import StopRequest, TrainingStopped
 
 __all__ = ["train_fold", "train_folds"]
 
@@ -88,6 +89,8 @@ def train_fold(
         If the loss is not finite; earlier checkpoints are kept.
     KeyboardInterrupt
         If the user stops it; the same call goes on later.
+    TrainingStopped
+        If SIGTERM or SIGUSR1 came: it was saved after the step; the same call goes on.
     """
     return _train(_plan_fold(build, out, options, fold=fold, force=force), force=force, progress=progress)
 
@@ -168,28 +171,35 @@ class _Fit:
         self.plan, self.resume, self.progress = plan, resume, progress
         options = plan.record.options
         report = ProgressReport(progress, fold=plan.record.fold)
-        self.keeper = FoldKeeper(plan.out, plan.record, after_epoch=report.note_epoch)
+        self.stop = StopRequest()
+        self.keeper = FoldKeeper(plan.out, plan.record, after_epoch=report.note_epoch, stop=self.stop)
         with quiet_lightning():
             pl.seed_everything(options.seed, workers=True, verbose=False)
             self.module = _build_module(plan.record, weights=NO_WEIGHTS if resume else options.weights)
             self.trainer = _build_trainer(plan.out, options, callbacks=[self.keeper, report])
 
     def run(self) -> FoldRecord:
-        """Train to the end; raises `KeyboardInterrupt` where the user stops it."""
+        """Train to the end; raises `KeyboardInterrupt` or `TrainingStopped` where it is stopped."""
         out, trainer = self.plan.out, self.trainer
-        with quiet_lightning(), repeatable_on_cpu(on_cpu=trainer.strategy.root_device.type == "cpu"):
+        with quiet_lightning(), repeatable_on_cpu(on_cpu=trainer.strategy.root_device.type == "cpu"), self.stop:
             if self.resume is not None:
                 self.progress.note(f"{out}: going on from {self.resume.name}")
             on_ctrl_c = signal.getsignal(signal.SIGINT)
             try:
                 trainer.fit(self.module, datamodule=self.plan.data, ckpt_path=self.resume, weights_only=True)
+            except TrainingStopped:
+                self._note_stop(f"{self.stop.name or 'a signal to another process'} came, stopped")
+                raise
             except SystemExit:  # Lightning's answer to Ctrl-C
                 if not trainer.interrupted:
                     raise
                 signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
-                self.progress.note(f"{out}: stopped; {_describe_progress(self.keeper.record)}")
+                self._note_stop("stopped")
                 raise KeyboardInterrupt from None
         return replace(self.keeper.record, finished=True)
+
+    def _note_stop(self, what: str) -> None:
+        self.progress.note(f"{self.plan.out}: {what}; {_describe_progress(self.keeper.record)}")
 
 
 def _describe_progress(record: FoldRecord) -> str:

@@ -1,7 +1,8 @@
 """What a fold leaves on disk after each epoch: checkpoints, the table of epochs, and its record.
 
 The order makes a kill at any moment harmless: new checkpoint, ``last.ckpt``, record, and only then are the checkpoints
-removed that none of them names. An epoch done again writes the same names.
+removed that none of them names. An epoch done again writes the same names. Where a queue asks for it, training stops
+here, between steps.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sffshards.records import Engine
 from sffshards.training.module import FlareClassifier
 from sffshards.training.recipe import NUM_BEST, TrainingOptions
 from sffshards.training.record import FoldRecord, SavedCheckpoint, write_record
+from sffshards.training.stop import StopRequest, TrainingStopped
 
 __all__ = ["LAST_NAME", "METRICS_NAME", "AtomicCheckpoints", "FoldKeeper", "format_checkpoint_name"]
 
@@ -84,13 +86,23 @@ class FoldKeeper(Checkpoint):
         As it stands before training.
     after_epoch
         Told of every row of the table; on the first rank only.
+    stop
+        Asked after every step whether to stop.
+
+    Raises
+    ------
+    TrainingStopped
+        If it says so; out of the trainer, once what there is was saved.
     """
 
-    def __init__(self, folder: Path, record: FoldRecord, *, after_epoch: Callable[[dict[str, float]], None]) -> None:
+    def __init__(
+        self, folder: Path, record: FoldRecord, *, after_epoch: Callable[[dict[str, float]], None], stop: StopRequest
+    ) -> None:
         super().__init__()
         self.folder = folder
         self.record = record
         self._after_epoch = after_epoch
+        self._stop = stop
         self._rows: list[dict[str, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,7 +116,8 @@ class FoldKeeper(Checkpoint):
         self.record = replace(self.record, num_epochs=len(self._rows), checkpoints=best)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop at once a run that was cut off after its last epoch."""
+        """Take the signals, which Lightning has taken; stop at once a run that was cut off after its last epoch."""
+        self._stop.listen()
         for callback in trainer.early_stopping_callbacks:
             if callback.wait_count >= callback.patience:
                 trainer.should_stop = True
@@ -112,13 +125,26 @@ class FoldKeeper(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save now and then within an epoch; its last step is left to the end of the epoch."""
+        """Save now and then within an epoch, and where it is to stop; its last step is left to the end of the epoch.
+
+        The last step but one is saved too, so that a stop during validation, of which nothing is kept, loses a step.
+        """
         options = self.record.options
         done, every = batch_idx + 1, options.save_every_steps
-        if options.engine is Engine.CLASSIC:
-            return  # it could not go on from there
-        if every and done % every == 0 and done < trainer.num_training_batches:
+        num_left = trainer.num_training_batches - done
+        if not num_left:
+            return
+        stops = self._stop.agreed(trainer)
+        resumable = options.engine is not Engine.CLASSIC  # it could not go on from there
+        if resumable and (stops or (every and (done % every == 0 or num_left == 1))):
             trainer.save_checkpoint(self.folder / LAST_NAME)
+        if stops:
+            raise TrainingStopped(is_first=trainer.is_global_zero)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Stop where it is asked for; the training steps are saved but for the last."""
+        if self._stop.agreed(trainer):
+            raise TrainingStopped(is_first=trainer.is_global_zero)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write everything, on the first rank; the others take part in making a checkpoint."""
@@ -145,6 +171,8 @@ class FoldKeeper(Checkpoint):
             write_record(self.folder, self.record)
             self._remove_others()
             self._after_epoch(row)
+        if self._stop.agreed(trainer):
+            raise TrainingStopped(is_first=trainer.is_global_zero)
 
     def _format_rows(self) -> bytes:
         text = io.StringIO()

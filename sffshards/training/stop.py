@@ -1,0 +1,77 @@
+"""Stopping where a queue asks for it: a signal is heard at once, and answered between steps by all ranks together."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+import pytorch_lightning as pl
+
+__all__ = ["STOP_EXIT_CODE", "StopRequest", "TrainingStopped"]
+
+STOP_EXIT_CODE = 143
+"""128 and the number of SIGTERM: what queues and shells take for a program that SIGTERM ended."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class TrainingStopped(SystemExit):
+    """Training was asked to stop, has saved where it is, and can be gone on with.
+
+    A program that does not catch it ends with `STOP_EXIT_CODE`; on ranks other than the first with 0, as a launcher
+    would kill the first for another rank's failure.
+
+    Parameters
+    ----------
+    is_first
+        Whether this is the first rank.
+    """
+
+    def __init__(self, *, is_first: bool) -> None:
+        super().__init__(STOP_EXIT_CODE if is_first else 0)
+
+
+class StopRequest:
+    """Remembers SIGTERM and SIGUSR1 while its block runs, in place of what would be done on them.
+
+    Outside the main thread, where Python hears no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        """Of the signal that came to this process."""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self.listen()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            self._answer(number, handler)
+
+    def listen(self) -> None:
+        """Take the signals, from whoever has them.
+
+        Lightning's own answer to SIGTERM saves nothing, and calls a collective operation from within the handler, where
+        the ranks may be in the middle of another.
+        """
+        for number in _SIGNALS:
+            self._answer(number, self._note)
+
+    def agreed(self, trainer: pl.Trainer) -> bool:
+        """Say on all ranks whether any of them was asked to stop; every rank must call it at the same time."""
+        return trainer.strategy.reduce_boolean_decision(self.name is not None, all=False)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.name = signal.Signals(number).name
+
+    @staticmethod
+    def _answer(number: signal.Signals, handler: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, handler)
