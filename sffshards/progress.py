@@ -15,8 +15,13 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Shows tasks and how far they are; the command line draws bars."""
 
-    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
-        """Show a task of ``total`` steps (None: unknown) while the block runs."""
+    def task(
+        self, description: str, total: int | None, *, unit: str = "", done: int = 0
+    ) -> AbstractContextManager[Advance]:
+        """Show a task of ``total`` steps (None: unknown) while the block runs.
+
+        ``unit`` names the steps in their rate; ``done`` of them were done before.
+        """
         ...  # pragma: no cover
 
     def note(self, text: str) -> None:
@@ -26,7 +31,7 @@ class Progress(Protocol):
 
 class _Silent:
     @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+    def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
         """Show nothing."""
         yield lambda _: None
 

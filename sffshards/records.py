@@ -21,6 +21,7 @@ __all__ = [
     "Horizon",
     "Kind",
     "LabelledFrame",
+    "LoggerName",
     "ModelName",
     "Part",
     "Precision",
@@ -29,6 +30,7 @@ __all__ = [
     "Sequence",
     "Shuffle",
     "Stage",
+    "Strategy",
     "Variant",
     "View",
     "ViewSource",
@@ -192,6 +194,24 @@ class Precision(StrEnum):
     FLOAT32 = "32-true"
     BFLOAT16 = "bf16-mixed"
     FLOAT16 = "16-mixed"
+
+
+class Strategy(StrEnum):
+    """How several devices share the work; each holds the whole network, which is small."""
+
+    AUTO = "auto"
+    """``ddp`` on several devices."""
+    DDP = "ddp"
+    """Every device takes its share of each batch, and gradients are averaged."""
+
+
+class LoggerName(StrEnum):
+    """Where the figures of training go, besides the table of epochs."""
+
+    CSV = "csv"
+    TENSORBOARD = "tensorboard"
+    WANDB = "wandb"
+    MLFLOW = "mlflow"
 
 
 class Protocol(StrEnum):

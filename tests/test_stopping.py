@@ -106,7 +106,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: str, epoch: int, batch_idx: i
     steps = {name: getattr(FlareClassifier, name) for name in ("training_step", "validation_step")}
 
     def tracing(name: str):
-        def run(self: FlareClassifier, batch: object, at: int) -> torch.Tensor | None:
+        def run(self: FlareClassifier, batch: object, at: int) -> object:
             loss = steps[name](self, batch, at)
             if name == "training_step":
                 trace.append((self.current_epoch, at, float(loss.detach())))

@@ -230,6 +230,8 @@ def test_optimiser_and_schedule_are_the_published_ones() -> None:
         decay_patience=2,
         min_learning_rate=1e-10,
         seed=0,
+        fold=0,
+        accumulate=1,
     )
     configured: dict = module.configure_optimizers()  # type: ignore[assignment]
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
@@ -283,7 +285,7 @@ def test_a_fold_leaves_its_checkpoints_table_logs_and_record(
     assert any((tmp_path / "fold0" / "tensorboard").glob("events*"))
     content = json.loads((tmp_path / "fold0" / "run.json").read_text())
     assert content["class_counts"]["train"] == {"num_negative": 20, "num_positive": 20, "weights": [0.5, 0.5]}
-    assert progress.tasks["Fold 0, epoch 4 (at most 5 epochs)"] == (7, 7)
+    assert progress.tasks["Fold 0, epoch 4 (at most 5 epochs)"] == (50, 50)
     assert sum("valid_loss" in note for note in progress.notes) == 5
     assert capfd.readouterr() == ("", "")
 
@@ -544,7 +546,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
         return forward(self, x) * (math.nan if self.num_calls >= 9 else 1.0)
 
     monkeypatch.setattr(FastNetwork, "forward", spoilt)
-    with pytest.raises(TrainingError, match="epoch 1, training step 2: expected a finite loss, found nan"):
+    with pytest.raises(TrainingError, match="fold 0, epoch 1, training step 2: expected a finite loss, found nan"):
         fit(build, tmp_path / "fold0", fast_options())
     record = read_record(tmp_path / "fold0")
     assert record.best is not None

@@ -111,14 +111,16 @@ class Listener:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.tasks: dict[str, tuple[int | None, int]] = {}
+        self.started: dict[str, int] = {}
 
     @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Advance]:
-        self.tasks[description] = (total, 0)
+    def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
+        self.tasks[description] = (total, done)
+        self.started[description] = done
 
         def advance(steps: int) -> None:
-            _, done = self.tasks[description]
-            self.tasks[description] = (total, done + steps)
+            _, so_far = self.tasks[description]
+            self.tasks[description] = (total, so_far + steps)
 
         yield advance
 

@@ -53,7 +53,7 @@ class _Bars:
     """A bar a task, with the rate and the time left."""
 
     @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+    def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
         """Show a bar while the block runs."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -68,15 +68,15 @@ class _Bars:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        start, done = time.monotonic(), 0
+        start, counted = time.monotonic(), 0
 
         def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            bars.update(bar, advance=count, rate=f"{done / max(time.monotonic() - start, 1e-9):,.0f}/s")
+            nonlocal counted
+            counted += count
+            bars.update(bar, advance=count, rate=_format_rate(counted, time.monotonic() - start, unit))
 
         with RichProgress(*columns, console=Console(stderr=True)) as bars:
-            bar = bars.add_task(description, total=total, rate="")
+            bar = bars.add_task(description, total=total, completed=done, rate="")
             yield advance
 
     def note(self, text: str) -> None:
@@ -88,29 +88,37 @@ class _Lines:
     """A line when a task ends, and now and then while it lasts."""
 
     @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+    def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
         """Print lines while the block runs, and one when it has ended."""
         start = last = time.monotonic()
-        done = 0
+        counted = 0
 
         def advance(count: int) -> None:
-            nonlocal done, last
-            done += count
+            nonlocal counted, last
+            counted += count
             now = time.monotonic()
             if now - last >= _LINE_SECONDS:
                 last = now
-                self.note(f"{description}: {done:,}{_format_left(done, total, now - start)}")
+                left = _format_left(counted, total, now - start, done=done)
+                rate = f", {_format_rate(counted, now - start, unit)}" if unit else ""
+                self.note(f"{description}: {done + counted:,}{left}{rate}")
 
         yield advance
         seconds = time.monotonic() - start
-        self.note(f"{description}: {done:,} in {seconds:.1f} s")
+        rate = f", {_format_rate(counted, seconds, unit)}" if unit else ""
+        self.note(f"{description}: {counted:,} in {seconds:.1f} s{rate}")
 
     def note(self, text: str) -> None:
         """Print a line."""
         print(text, file=sys.stderr, flush=True)
 
 
-def _format_left(done: int, total: int | None, seconds: float) -> str:
-    if not (total and done):
+def _format_rate(counted: int, seconds: float, unit: str) -> str:
+    rate = counted / max(seconds, 1e-9)
+    return f"{rate:,.{1 if rate < 10 else 0}f} {unit}/s".replace(" /s", "/s")
+
+
+def _format_left(counted: int, total: int | None, seconds: float, *, done: int) -> str:
+    if not (total and counted):
         return ""
-    return f" of {total:,}, {seconds / done * (total - done):.0f} s left"
+    return f" of {total:,}, {seconds / counted * (total - done - counted):.0f} s left"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,14 +21,34 @@ from sffshards.cli.options import (
     choose_build,
     place_of,
 )
+from sffshards.cli.training_options import (
+    AcceleratorOption,
+    AccumulateOption,
+    AttentionOption,
+    BatchSizeOption,
+    CompileOption,
+    DevicesOption,
+    EpochsOption,
+    LoggerOption,
+    ModelOption,
+    NodesOption,
+    PrecisionOption,
+    RateOption,
+    SaveStepsOption,
+    StrategyOption,
+    ThreadsOption,
+    WeightsOption,
+)
 from sffshards.records import (
     Attention,
     CheckLevel,
     Engine,
+    LoggerName,
     ModelName,
     Precision,
     Protocol,
     Shuffle,
+    Strategy,
     Variant,
     ViewSource,
 )
@@ -42,6 +61,7 @@ EXAMPLES = (
     ("sffshards train --model mvit_tiny --batch-size 8", "a small network, without a GPU"),
     ("sffshards train --shards s3://bucket/shards/48h", "shards from elsewhere, through a cache"),
     ("sffshards train --devices 4 --precision bf16-mixed", "four GPUs; a step then takes four times --batch-size"),
+    ("srun sffshards train --num-nodes 2 --devices 4", "two nodes of Slurm, four GPUs on each"),
 )
 
 
@@ -51,33 +71,21 @@ def train(
     variant: VariantOption = Variant.BASE,
     fold: Annotated[str, typer.Option(help="0 to 4, or all, one after the other.", metavar="<all|0..4>")] = "all",
     out: Annotated[Path, typer.Option(help="Folder that gets HORIZON/VARIANT/fold0..4/.")] = Path("runs"),
-    model: Annotated[
-        ModelName, typer.Option(help="mvit_v2_s as published, or mvit_tiny, a small one for trials.")
-    ] = ModelName.MVIT_V2_S,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="kinetics400, none, or a file of weights.  [default: kinetics400 for mvit_v2_s, else none]",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips a step on each device.")] = 10,
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Adam's rate at first.  [default: 1e-7 for mvit_v2_s, 3e-4 else]", show_default=False),
-    ] = None,
-    precision: Annotated[Precision, typer.Option(help="Numbers to compute in.")] = Precision.FLOAT32,
-    attention: Annotated[
-        Attention,
-        typer.Option(
-            help="How the network computes. fused: faster. torchvision: as torchvision does. The same "
-            "weights, and results but for rounding."
-        ),
-    ] = Attention.FUSED,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ...")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Devices to train on.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="Threads a device that read and decode ahead.")] = 2,
+    model: ModelOption = ModelName.MVIT_V2_S,
+    weights: WeightsOption = None,
+    epochs: EpochsOption = 100,
+    batch_size: BatchSizeOption = 10,
+    accumulate: AccumulateOption = 1,
+    lr: RateOption = None,
+    precision: PrecisionOption = Precision.FLOAT32,
+    attention: AttentionOption = Attention.FUSED,
+    compile_network: CompileOption = False,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = 1,
+    num_nodes: NodesOption = 1,
+    strategy: StrategyOption = Strategy.AUTO,
+    logger: LoggerOption = LoggerName.TENSORBOARD,
+    threads: ThreadsOption = 2,
     views: Annotated[
         ViewSource,
         typer.Option(
@@ -107,12 +115,7 @@ def train(
         ),
     ] = Engine.PLAN,
     check: CheckOption = CheckLevel.FULL,
-    save_steps: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Save within an epoch after so many steps; 0, and under --engine classic: at its end only."
-        ),
-    ] = 500,
+    save_steps: SaveStepsOption = 500,
     protocol: ProtocolOption = Protocol.PAPER,
     seed: SeedOption = 123,
     force: ForceOption = False,
@@ -121,7 +124,7 @@ def train(
 
     Adam, cross-entropy with class weights 1 - n/N of each set, learning rate cut to a tenth after two epochs without a
     lower validation loss, end after ten. A fold that is done is kept; one that was stopped goes on where it was last
-    saved, on any number of devices as long as --batch-size times --devices stays the same.
+    saved, on any number of devices as long as --batch-size x --devices x --num-nodes stays the same.
 
     On SIGTERM or SIGUSR1, as queues send them before a time limit, it saves after the step that it is at, and ends with
     exit code 143; the same command goes on from there.
@@ -141,7 +144,7 @@ def train(
         in_blocks = isinstance(build, RemoteFolder) and engine is Engine.PLAN
         shuffle = Shuffle.BLOCKS if in_blocks else Shuffle.GLOBAL
 
-    from sffshards.training import TrainingOptions, train_folds
+    from sffshards.training import TrainingOptions, is_first_process, train_folds
 
     options = TrainingOptions(
         variant=variant,
@@ -155,6 +158,11 @@ def train(
         attention=attention,
         accelerator=accelerator,
         devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        accumulate=accumulate,
+        compile_network=compile_network,
+        logger=logger,
         num_threads=threads,
         views=views,
         shuffle=shuffle,
@@ -164,8 +172,7 @@ def train(
         save_every_steps=save_steps,
         seed=seed,
     )
-    # Lightning starts this same command for every further device; only the first one speaks.
-    is_first = all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
+    is_first = is_first_process()  # every further device runs this same command, and is silent
     progress = make_progress() if is_first else SILENT
     records = train_folds(build, run, options, folds=numbers[fold], force=force, progress=progress)
     if not is_first:

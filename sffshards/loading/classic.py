@@ -105,6 +105,11 @@ class ClassicLoader:
         """Count the batches of an epoch, the same on every rank."""
         return math.ceil(self._num_samples / self.batch_size)
 
+    @property
+    def num_samples(self) -> int:
+        """Count the samples of an epoch, over all ranks."""
+        return self._num_samples * self.num_ranks
+
     def __iter__(self) -> Iterator[ClipBatch]:
         """Go over the set once.
 

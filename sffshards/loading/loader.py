@@ -83,6 +83,11 @@ class ClipLoader:
         """Count the batches of an epoch."""
         return len(self.source)
 
+    @property
+    def num_samples(self) -> int:
+        """Count the samples of an epoch, over all ranks."""
+        return len(self.source.rows)
+
     def __iter__(self) -> Iterator[ClipBatch]:
         """Go over the set once, or over what a state that was loaded leaves of it."""
         epoch = self._ask_epoch() if self._ask_epoch else self._epoch + self._begun

@@ -96,6 +96,11 @@ class PlanSource:
             rows_B = np.where(local == PADDING, PADDING, self.rows[local])
             yield PlannedBatch(rows_B=rows_B, num_real=int((step != PADDING).sum()))
 
+    def count_samples(self, first_step: int, num_steps: int) -> int:
+        """Count the samples of some steps of an epoch, over all ranks, padding not counted."""
+        first, end = (min(step * self.global_batch, len(self.rows)) for step in (first_step, first_step + num_steps))
+        return end - first
+
     def describe_shuffle(self) -> str:
         """Give what the order follows from, besides seed and epoch, such as ``blocks of 10 shards``."""
         return f"blocks of {self.block_shards} shards" if self.shuffle is Shuffle.BLOCKS else str(self.shuffle)

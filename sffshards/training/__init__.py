@@ -1,6 +1,7 @@
 """Training: the published recipe, the Lightning module that follows it, and the folds of a run."""
 
-from sffshards.training.fit import train_fold, train_folds
+from sffshards.training.cluster import is_first_process
+from sffshards.training.fit import check_folds, train_fold, train_folds
 from sffshards.training.recipe import StageWeights, TrainingOptions, stage_weights
 from sffshards.training.record import FoldRecord, find_folds, fold_folder, read_record
 from sffshards.training.stop import STOP_EXIT_CODE, TrainingStopped
@@ -11,8 +12,10 @@ __all__ = [
     "StageWeights",
     "TrainingOptions",
     "TrainingStopped",
+    "check_folds",
     "find_folds",
     "fold_folder",
+    "is_first_process",
     "read_record",
     "stage_weights",
     "train_fold",

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import signal
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import EarlyStopping
-from pytorch_lightning.loggers import TensorBoardLogger
 
-from sffshards import __version__
-from sffshards.errors import InputError
+from sffshards.errors import InputError, TrainingError
 from sffshards.hashing import hash_file
 from sffshards.loading import ShardDataModule
 from sffshards.locks import folder_lock
@@ -26,18 +21,19 @@ from sffshards.models import KINETICS400, NO_WEIGHTS, build_model
 from sffshards.progress import Progress
 from sffshards.records import Shuffle, Stage
 from sffshards.remote import Place
+from sffshards.training.cluster import choose_environment, is_first_process
 from sffshards.training.folder import check_folder, clear_folder, remove_leftovers
 from sffshards.training.keeper import LAST_NAME, AtomicCheckpoints, FoldKeeper
+from sffshards.training.loggers import build_logger, check_logger
 from sffshards.training.module import FlareClassifier
+from sffshards.training.provenance import read_git, read_versions
 from sffshards.training.quiet import quiet_lightning, repeatable_on_cpu
 from sffshards.training.recipe import TrainingOptions, stage_weights
 from sffshards.training.record import FoldRecord, fold_folder, write_record
 from sffshards.training.report import ProgressReport
 from sffshards.training.stop import StopRequest, TrainingStopped
 
-__all__ = ["train_fold", "train_folds"]
-
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "webdataset", "pillow")
+__all__ = ["check_folds", "train_fold", "train_folds"]
 
 
 def train_folds(
@@ -49,6 +45,12 @@ def train_folds(
     """
     plans = [_plan_fold(build, fold_folder(run, fold), options, fold=fold, force=force) for fold in folds]
     return [_train(plan, force=force, progress=progress) for plan in plans]
+
+
+def check_folds(build: Place, run: Path, options: TrainingOptions, *, folds: Iterable[int]) -> None:
+    """Raise what `train_folds` would raise before it trains; nothing is written."""
+    for fold in folds:
+        _plan_fold(build, fold_folder(run, fold), options, fold=fold, force=False).data.build.close()
 
 
 def train_fold(
@@ -108,6 +110,7 @@ class _FoldPlan:
 
 def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool) -> _FoldPlan:
     _check_devices(options)
+    check_logger(options.logger)
     data = ShardDataModule(
         build,
         variant=options.variant,
@@ -124,7 +127,7 @@ def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, 
     )
     for stage in (Stage.TRAIN, Stage.VAL):
         data.stage_loader(stage, shuffle=Shuffle.NONE)  # fails early if there is nothing in it
-    data.check_ranks(options.devices)
+    data.check_ranks(options.num_ranks)
     record = _start_record(data, options, fold=fold)
     return _FoldPlan(out=out, data=data, record=record, there=None if force else check_folder(out, record))
 
@@ -135,7 +138,7 @@ def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
         progress.note(f"{out}: finished before, kept as it is")
         plan.data.build.close()
         return there
-    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    is_first = is_first_process()
     last = out / LAST_NAME
     resume = last if there is not None and last.is_file() else None
     with ExitStack() as stack:
@@ -176,7 +179,7 @@ class _Fit:
         with quiet_lightning():
             pl.seed_everything(options.seed, workers=True, verbose=False)
             self.module = _build_module(plan.record, weights=NO_WEIGHTS if resume else options.weights)
-            self.trainer = _build_trainer(plan.out, options, callbacks=[self.keeper, report])
+            self.trainer = _build_trainer(plan.out, plan.record, callbacks=[self.keeper, report])
 
     def run(self) -> FoldRecord:
         """Train to the end; raises `KeyboardInterrupt` or `TrainingStopped` where it is stopped."""
@@ -196,10 +199,24 @@ class _Fit:
                 signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
                 self._note_stop("stopped")
                 raise KeyboardInterrupt from None
+            except Exception as error:
+                if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise _not_compiled(error) from error
+                raise
         return replace(self.keeper.record, finished=True)
 
     def _note_stop(self, what: str) -> None:
         self.progress.note(f"{self.plan.out}: {what}; {_describe_progress(self.keeper.record)}")
+
+
+def _not_compiled(error: Exception) -> TrainingError:
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return TrainingError(
+        "--compile",
+        expected="a network that torch.compile can make kernels for, and on a CPU a C++ compiler",
+        found=f"{type(error).__name__}: {reason[0][:200]}",
+        fix="leave --compile out",
+    )
 
 
 def _describe_progress(record: FoldRecord) -> str:
@@ -209,8 +226,11 @@ def _describe_progress(record: FoldRecord) -> str:
 
 def _build_module(record: FoldRecord, *, weights: str) -> FlareClassifier:
     options = record.options
+    network = build_model(options.model, weights=weights, attention=options.attention)
+    if options.compile_network:
+        network.compile()  # in place: the names of its weights stay
     return FlareClassifier(
-        build_model(options.model, weights=weights, attention=options.attention),
+        network,
         model=str(options.model),
         train_weights=record.class_counts[Stage.TRAIN].values,
         val_weights=record.class_counts[Stage.VAL].values,
@@ -219,19 +239,27 @@ def _build_module(record: FoldRecord, *, weights: str) -> FlareClassifier:
         decay_patience=options.decay_patience,
         min_learning_rate=options.min_learning_rate,
         seed=options.seed,
+        fold=record.fold,
+        accumulate=options.accumulate,
     )
 
 
-def _build_trainer(out: Path, options: TrainingOptions, *, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _build_trainer(out: Path, record: FoldRecord, *, callbacks: list[pl.Callback]) -> pl.Trainer:
+    options = record.options
     stop = EarlyStopping("valid_loss", patience=options.stop_patience, mode="min")
+    environment = choose_environment(devices=options.devices, num_nodes=options.num_nodes)
+    title = f"{record.horizon} {options.variant} fold {record.fold}"
     return pl.Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=options.strategy.value,
+        accumulate_grad_batches=options.accumulate,
         precision=options.precision.value,
         max_epochs=options.max_epochs,
         callbacks=[stop, *callbacks],
-        logger=TensorBoardLogger(out, name="", version="tensorboard"),
-        plugins=[AtomicCheckpoints()],
+        logger=build_logger(options.logger, out, title=title),
+        plugins=[AtomicCheckpoints(), *([environment] if environment else [])],
         default_root_dir=out,
         log_every_n_steps=10,
         num_sanity_val_steps=0,
@@ -253,8 +281,8 @@ def _start_record(data: ShardDataModule, options: TrainingOptions, *, fold: int)
         weights_sha256=_hash_weights(options.weights),
         options=options,
         class_counts=counts,
-        versions={"python": platform.python_version(), "sffshards": __version__}
-        | {name: metadata.version(name) for name in _PACKAGES},
+        versions=read_versions(),
+        git=read_git(),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from sffshards.atomic import remove_temporary, storage_errors
 from sffshards.errors import ConflictError
 from sffshards.training.keeper import CHECKPOINT_GLOB, LAST_NAME, METRICS_NAME
+from sffshards.training.loggers import LOG_FOLDERS
 from sffshards.training.record import RECORD_NAME, FoldRecord, read_record
 
 __all__ = ["check_folder", "clear_folder", "remove_leftovers"]
@@ -40,6 +41,9 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
     if different := there.options.differences(record.options):
         described = ", ".join(f"{name} {theirs} (now {mine})" for name, (theirs, mine) in different.items())
         raise _conflict(out, f"one with {described}")
+    mine, theirs = record.options.accumulate, there.options.accumulate
+    if mine != theirs and not there.finished:  # where in an epoch it is, is counted in batches
+        raise _conflict(out, f"one with accumulate {theirs} (now {mine})")
     if there.weights_sha256 != record.weights_sha256:
         raise _conflict(out, f"one from other bytes in {record.options.weights}")
     return there
@@ -53,7 +57,8 @@ def clear_folder(out: Path) -> None:
         for pattern in (CHECKPOINT_GLOB, "predictions*.csv", "predictions.json"):
             for path in out.glob(pattern):
                 path.unlink()
-        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+        for name in LOG_FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
 
 
 def remove_leftovers(out: Path) -> None:

@@ -21,6 +21,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from sffshards.atomic import replacing, write_atomic
+from sffshards.errors import TrainingError
 from sffshards.models.weights import read_checkpoint
 from sffshards.records import Engine
 from sffshards.training.module import FlareClassifier
@@ -130,13 +131,15 @@ class FoldKeeper(Checkpoint):
         The last step but one is saved too, so that a stop during validation, of which nothing is kept, loses a step.
         """
         options = self.record.options
-        done, every = batch_idx + 1, options.save_every_steps
-        num_left = trainer.num_training_batches - done
-        if not num_left:
+        every = options.save_every_steps
+        steps, accumulated = divmod(batch_idx + 1, options.accumulate)
+        num_left = int(trainer.num_training_batches) - (batch_idx + 1)
+        if accumulated or not num_left:  # gradients are not saved
             return
         stops = self._stop.agreed(trainer)
         resumable = options.engine is not Engine.CLASSIC  # it could not go on from there
-        if resumable and (stops or (every and (done % every == 0 or num_left == 1))):
+        if resumable and (stops or (every and (steps % every == 0 or num_left <= options.accumulate))):
+            _require_finite_weights(pl_module, f"fold {self.record.fold}, epoch {trainer.current_epoch}, step {steps}")
             trainer.save_checkpoint(self.folder / LAST_NAME)
         if stops:
             raise TrainingStopped(is_first=trainer.is_global_zero)
@@ -186,6 +189,18 @@ class FoldKeeper(Checkpoint):
         for path in self.folder.glob(CHECKPOINT_GLOB):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
+
+
+def _require_finite_weights(module: pl.LightningModule, where: str) -> None:
+    """Keep a checkpoint from which nothing could go on from replacing a good one; the loss shows it a step later."""
+    if all(bool(torch.isfinite(value).all()) for value in module.parameters()):
+        return
+    raise TrainingError(
+        where,
+        expected="finite weights",
+        found="some that are not",
+        fix="lower --lr or take --precision 32-true; what was saved before is kept",
+    )
 
 
 def _format_rate(rate: float) -> str:

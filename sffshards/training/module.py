@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from sffshards.errors import TrainingError
-from sffshards.loading import ClipBatch, apply_views
+from sffshards.loading import ClipBatch, ClipLoader, apply_views
 from sffshards.models import scale_clips
 from sffshards.records import Stage
 from sffshards.training.recipe import weighted_losses
@@ -40,6 +40,10 @@ class FlareClassifier(pl.LightningModule):
         Of Adam, and of its cut where the validation loss does not fall.
     seed
         Of what is drawn in a step (dropout), together with epoch, step and rank.
+    fold
+        For messages.
+    accumulate
+        Batches whose gradients the trainer sums up before the optimiser steps.
 
     Attributes
     ----------
@@ -61,6 +65,8 @@ class FlareClassifier(pl.LightningModule):
         decay_patience: int,
         min_learning_rate: float,
         seed: int,
+        fold: int,
+        accumulate: int,
     ) -> None:
         super().__init__()
         # Plain numbers and text only: checkpoints are loaded with weights_only.
@@ -71,6 +77,8 @@ class FlareClassifier(pl.LightningModule):
         self.decay_patience = decay_patience
         self.min_learning_rate = min_learning_rate
         self.seed = seed
+        self.fold = fold
+        self.accumulate = accumulate
         self.register_buffer("train_weights_K", torch.tensor(train_weights), persistent=False)
         self.register_buffer("val_weights_K", torch.tensor(val_weights), persistent=False)
         self.epoch_metrics: dict[str, float] = {}
@@ -88,7 +96,11 @@ class FlareClassifier(pl.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
-        """Give the loss whose gradient, averaged over ranks, is that of the mean over the global batch.
+        """Give the loss whose gradient, averaged over ranks, is this batch's part of that of the global batch's mean.
+
+        Where gradients are accumulated, Lightning divides by the number of batches, and the last step of an epoch may
+        have fewer and shorter ones. Both are undone here: the sum over all ranks and batches of a step is that of its
+        samples' losses over their number.
 
         Raises
         ------
@@ -97,7 +109,8 @@ class FlareClassifier(pl.LightningModule):
         """
         losses_B, correct_B = self._step(batch, Stage.TRAIN)
         self._add_sums(losses_B, correct_B, batch.mask_B)
-        loss = losses_B.sum() * (self.trainer.world_size / batch.num_real)
+        num_real = self._count_step(batch, batch_idx)
+        loss = losses_B.sum() * (self.trainer.world_size * self.accumulate / num_real)
         self._require_finite(float(loss.detach()), f"training step {batch_idx + 1}")
         self.log("train_loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=batch.num_real)
         return loss
@@ -161,6 +174,14 @@ class FlareClassifier(pl.LightningModule):
         called_B = (logits_BK[:, 1] >= logits_BK[:, 0]).long()  # as a probability of 0.5 and more is called
         return losses_B, (called_B == batch.labels_B) & batch.mask_B
 
+    def _count_step(self, batch: ClipBatch, batch_idx: int) -> int:
+        """Count the samples of an optimiser's step: all ranks, all batches that are accumulated."""
+        if self.accumulate == 1:
+            return batch.num_real
+        loader = self.trainer.train_dataloader
+        assert isinstance(loader, ClipLoader)  # noqa: S101  the stock reader is not accumulated over
+        return loader.source.count_samples(batch_idx // self.accumulate * self.accumulate, self.accumulate)
+
     def _add_sums(self, losses_B: Tensor, correct_B: Tensor, mask_B: Tensor) -> None:
         # Sums, not means of means: the last batch is short. Metal has no float64.
         dtype = torch.float32 if losses_B.device.type == "mps" else torch.float64
@@ -190,7 +211,7 @@ class FlareClassifier(pl.LightningModule):
     def _require_finite(self, loss: float, where: str) -> None:
         if not np.isfinite(loss):
             raise TrainingError(
-                f"epoch {self.current_epoch}, {where}",
+                f"fold {self.fold}, epoch {self.current_epoch}, {where}",
                 expected="a finite loss",
                 found=str(loss),
                 fix="lower --lr or take --precision 32-true; the checkpoints of earlier epochs are kept",

@@ -15,11 +15,13 @@ from sffshards.records import (
     Attention,
     CheckLevel,
     Engine,
+    LoggerName,
     ModelName,
     Precision,
     Protocol,
     Shuffle,
     Stage,
+    Strategy,
     Variant,
     ViewSource,
 )
@@ -27,7 +29,12 @@ from sffshards.shards import Manifest
 
 __all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
 
-_OF_NO_CONSEQUENCE = {"num_threads", "check", "save_every_steps", "accelerator", "devices", "batch_size", "attention"}
+_IN_GLOBAL_BATCH = {"batch_size", "devices", "num_nodes", "accumulate"}
+_OF_NO_CONSEQUENCE = {
+    *("num_threads", "check", "save_every_steps", "logger"),
+    *("accelerator", "strategy", "attention", "compile_network"),  # but for rounding
+    *_IN_GLOBAL_BATCH,
+}
 
 NUM_BEST = 3
 """Checkpoints of least validation loss that are kept."""
@@ -46,7 +53,7 @@ class TrainingOptions:
     """Adam's, to begin with; `ModelName.default_learning_rate` as published."""
     max_epochs: int = 100
     batch_size: int = 10
-    """Clips a step on each device; the global batch is this times the devices."""
+    """Clips at once on each device; see `global_batch`."""
     stop_patience: int = 10
     """Epochs without a lower validation loss after which training ends."""
     decay_patience: int = 2
@@ -59,6 +66,14 @@ class TrainingOptions:
     accelerator: str = "auto"
     """``auto``, ``cpu``, ``gpu`` or another that Lightning knows."""
     devices: int = 1
+    """Devices on each node."""
+    num_nodes: int = 1
+    strategy: Strategy = Strategy.AUTO
+    accumulate: int = 1
+    """Batches whose gradients are summed up before the optimiser steps."""
+    compile_network: bool = False
+    """Whether `torch.compile` makes kernels for the network; has no part in the result but for rounding."""
+    logger: LoggerName = LoggerName.TENSORBOARD
     num_threads: int = 2
     """Threads a device that read ahead; has no part in the result."""
     views: ViewSource = ViewSource.STORED
@@ -72,7 +87,8 @@ class TrainingOptions:
     check: CheckLevel = CheckLevel.FULL
     """How much of a sample is checked each time that it is read; has no part in the result."""
     save_every_steps: int = 500
-    """Steps after which ``last.ckpt`` is written within an epoch; 0: only at its end. Has no part in the result."""
+    """Steps of the optimiser after which ``last.ckpt`` is written within an epoch; 0: only at its end. Has no part in
+    the result."""
     seed: int = 123
 
     def __post_init__(self) -> None:
@@ -80,6 +96,8 @@ class TrainingOptions:
             ("--epochs", self.max_epochs, 1),
             ("--batch-size", self.batch_size, 1),
             ("--devices", self.devices, 1),
+            ("--num-nodes", self.num_nodes, 1),
+            ("--accumulate", self.accumulate, 1),
             ("--block-shards", self.block_shards, 1),
             ("--threads", self.num_threads, 0),
             ("--save-steps", self.save_every_steps, 0),
@@ -96,18 +114,31 @@ class TrainingOptions:
                 found=f"--shuffle {self.shuffle}, --views {self.views}",
                 fix="leave them out, or take --engine plan",
             )
+        if self.engine is Engine.CLASSIC and self.accumulate > 1:
+            raise InputError(
+                "--engine classic",
+                expected="no --accumulate: how many samples a step has is not known beforehand",
+                found=f"--accumulate {self.accumulate}",
+                fix="leave it out, or take --engine plan",
+            )
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes that train together, each on a device of its own."""
+        return self.devices * self.num_nodes
 
     @property
     def global_batch(self) -> int:
-        """Clips a step over all devices."""
-        return self.batch_size * self.devices
+        """Clips a step of the optimiser: batch size x devices x nodes x batches accumulated."""
+        return self.batch_size * self.num_ranks * self.accumulate
 
     def differences(self, other: TrainingOptions) -> dict[str, tuple[object, object]]:
         """Give what has a part in the result and differs, by name: this run's value and the other's.
 
-        Of batch size and devices only the product matters, the global batch; but to the stock reader both.
+        Of batch size, devices, nodes and batches accumulated only the product matters, the global batch; but to the
+        stock reader each.
         """
-        ignored = _OF_NO_CONSEQUENCE - ({"devices", "batch_size"} if self.engine is Engine.CLASSIC else set())
+        ignored = _OF_NO_CONSEQUENCE - (_IN_GLOBAL_BATCH if self.engine is Engine.CLASSIC else set())
         mine, theirs = (asdict(options) | {"global_batch": options.global_batch} for options in (self, other))
         return {name: (mine[name], theirs[name]) for name in mine if name not in ignored and mine[name] != theirs[name]}
 

@@ -14,15 +14,18 @@ from sffshards.records import (
     CheckLevel,
     Engine,
     Horizon,
+    LoggerName,
     ModelName,
     Precision,
     Protocol,
     Shuffle,
     Stage,
+    Strategy,
     Variant,
     ViewSource,
 )
 from sffshards.splits import NUM_FOLDS
+from sffshards.training.provenance import GitState
 from sffshards.training.recipe import StageWeights, TrainingOptions
 
 __all__ = ["RECORD_NAME", "FoldRecord", "SavedCheckpoint", "find_folds", "fold_folder", "read_record", "write_record"]
@@ -58,6 +61,8 @@ class FoldRecord:
     """As the loss of each set weighs them."""
     versions: dict[str, str]
     """Of the packages that made it."""
+    git: GitState | None = None
+    """Of this package's own checkout, where it runs from one."""
     num_epochs: int = 0
     """Epochs done."""
     checkpoints: tuple[SavedCheckpoint, ...] = ()
@@ -153,6 +158,8 @@ def _from_json(content: dict[str, Any]) -> FoldRecord:
                     "check": CheckLevel(options["check"]),
                     "shuffle": Shuffle(options["shuffle"]),
                     "engine": Engine(options.get("engine", Engine.PLAN)),
+                    "strategy": Strategy(options.get("strategy", Strategy.AUTO)),
+                    "logger": LoggerName(options.get("logger", LoggerName.TENSORBOARD)),
                 }
             ),
             "class_counts": {
@@ -161,6 +168,7 @@ def _from_json(content: dict[str, Any]) -> FoldRecord:
                 )
                 for stage, counts in content["class_counts"].items()
             },
+            "git": GitState(**content["git"]) if content.get("git") else None,
             "checkpoints": tuple(SavedCheckpoint(**checkpoint) for checkpoint in content["checkpoints"]),
         }
     )

@@ -13,7 +13,7 @@ __all__ = ["ProgressReport"]
 
 
 class ProgressReport(pl.Callback):
-    """Shows an epoch as a task of its training and validation batches, on the first rank.
+    """Shows an epoch as a task of its training and validation samples over all ranks, on the first.
 
     Parameters
     ----------
@@ -35,19 +35,25 @@ class ProgressReport(pl.Callback):
     ) -> None:
         """Open the epoch's task with its first batch."""
         if self._advance is None and trainer.is_global_zero:
-            num_val = sum(int(n) for n in trainer.num_val_batches)
+            loader: Any = trainer.train_dataloader
+            val_loader: Any = trainer.val_dataloaders
             text = f"Fold {self._fold}, epoch {trainer.current_epoch} (at most {trainer.max_epochs} epochs)"
-            task = self._progress.task(text, int(trainer.num_training_batches) + num_val)
+            # Not 0 where a run goes on in the middle, as only a plan's can.
+            done = loader.source.count_samples(0, batch_idx) if batch_idx else 0
+            task = self._progress.task(text, loader.num_samples + val_loader.num_samples, unit="samples", done=done)
             self._advance = self._open.enter_context(task)
-            self._advance(batch_idx)  # not 0 where a run goes on in the middle
 
-    def on_train_batch_end(self, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Count a training batch."""
-        self._step()
+        self._count(batch.num_real)
 
-    def on_validation_batch_end(self, *args: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *args: Any
+    ) -> None:
         """Count a validation batch."""
-        self._step()
+        self._count(batch.num_real)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the epoch's task."""
@@ -62,9 +68,9 @@ class ProgressReport(pl.Callback):
         figures = ", ".join(f"{name} {row[name]:.6f}" for name in ("train_loss", "valid_loss", "valid_accuracy"))
         self._progress.note(f"fold {self._fold}, epoch {row['epoch']:.0f}: {figures}")
 
-    def _step(self) -> None:
+    def _count(self, num_samples: int) -> None:
         if self._advance is not None:
-            self._advance(1)
+            self._advance(num_samples)
 
     def _close(self) -> None:
         self._open.close()
