@@ -14,7 +14,20 @@ from PIL import Image
 from tests.commands import error_of, run
 from tests.tiny import PARTS, frame_name, make_data
 
-COMMANDS = ["demo", "synth", "ingest", "sequences", "build", "info", "verify", "show", "baselines", "train", "evaluate"]
+COMMANDS = [
+    "demo",
+    "synth",
+    "ingest",
+    "sequences",
+    "build",
+    "info",
+    "verify",
+    "show",
+    "baselines",
+    "train",
+    "evaluate",
+    "reproduce",
+]
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ def test_the_help_of_every_command_needs_no_heavy_library():
         "baselines",
         "train",
         "evaluate",
+        "reproduce",
     ]:
         run = subprocess.run(
             [sys.executable, "-c", blocked, command, "--help"],

@@ -11,7 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from sffshards import __version__
-from sffshards.cli import baselines, build, demo, evaluate, info, ingest, sequences, show, synth, train, verify
+from sffshards.cli import (
+    baselines,
+    build,
+    demo,
+    evaluate,
+    info,
+    ingest,
+    reproduce,
+    sequences,
+    show,
+    synth,
+    train,
+    verify,
+)
 
 __all__ = ["register"]
 
@@ -27,6 +40,7 @@ _COMMANDS = (
     (baselines.baselines, baselines.EXAMPLES),
     (train.train, train.EXAMPLES),
     (evaluate.evaluate, evaluate.EXAMPLES),
+    (reproduce.reproduce, reproduce.EXAMPLES),
 )
 
 
