@@ -18,7 +18,7 @@ from sffshards.records import View
 from sffshards.shards import Build
 from sffshards.shards.index import VIEWS, sequence_names
 
-__all__ = ["Predictions", "build_predictions", "read_predictions", "write_predictions"]
+__all__ = ["Predictions", "build_predictions", "plain_views", "read_predictions", "write_predictions"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +48,23 @@ class Predictions:
     def __len__(self) -> int:
         """Count the samples."""
         return len(self.sequence)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Predictions:
+        """Give the samples for which an array of shape (n,) is true."""
+        rows = np.flatnonzero(chosen)
+        return Predictions(
+            sequence=tuple(self.sequence[row] for row in rows),
+            harp=self.harp[rows],
+            t_end_tai=self.t_end_tai[rows],
+            view=tuple(self.view[row] for row in rows),
+            label=self.label[rows],
+            probability=self.probability[rows],
+        )
+
+
+def plain_views(predictions: Predictions) -> Predictions:
+    """Give the samples that show their sequence as it is, each sequence once: what verification is over."""
+    return predictions.where(np.array([view is View.NF for view in predictions.view], np.bool_))
 
 
 _HEADER = tuple(field.name for field in fields(Predictions))
