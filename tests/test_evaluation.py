@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from sklearn import metrics
 
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import Inference, Predictions, RunScores, evaluate_run, read_predictions, write_predictions
+from sffshards.evaluation.decision import read_decision
 from sffshards.evaluation.records import score_stage, summarise_scores
 from sffshards.progress import SILENT, Progress
 from sffshards.records import Protocol, Stage, Variant, View
@@ -288,6 +290,31 @@ def test_scores_are_written_for_programs_and_people(run: Path, evaluate: Callabl
     lines = list(csv.reader((run / "scores.csv").read_text().splitlines()))
     assert lines[0] == ["fold", "stage", "tp", "fp", "fn", "tn", "F1", "ACC", "POD", "PRE", "FAR", "CSI", "HSS", "TSS"]
     assert len(lines) == 1 + 6 + 9
+
+
+def test_thresholds_calibration_and_verification_are_kept_beside_the_checkpoints(
+    run: Path, evaluate: Callable[..., RunScores]
+) -> None:
+    scores = evaluate()
+    for fold in (0, 2):
+        folder = run / f"fold{fold}"
+        best = read_record(folder).best
+        decision = read_decision(folder)
+        assert best is not None
+        assert decision is not None
+        assert decision.checkpoint_sha256 == hashlib.sha256((folder / best.name).read_bytes()).hexdigest()
+        # oTV: 10 sequences, of which the 5 positive ones come in 6 views.
+        assert len(read_predictions(folder / "predictions-val.csv")) == 35
+        assert (decision.num_samples, decision.num_flares) == (10, 5)
+    content = json.loads((run / "verification.json").read_text())
+    assert {one["counts"]["tp"] + one["counts"]["fn"] for one in content["forecasts"] if one["subset"] == "all"} == {5}
+    assert {one["climatology"] for one in content["forecasts"]} == {0.5}  # not 30 / 35
+    assert scores.verification.ensemble.num_folds == 2
+    before = (run / "verification.json").read_bytes()
+    evaluate(folds=[2])
+    assert (run / "verification.json").read_bytes() == before
+    evaluate()
+    assert (run / "verification.json").read_bytes() == before
 
 
 def test_what_is_undefined_is_null_and_said_so(

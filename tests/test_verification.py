@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -49,7 +50,7 @@ from sffshards.verification.calibration import (
 )
 from sffshards.verification.probability import BrierParts, decompose_brier
 from sffshards.verification.references import forecast_climatology, forecast_ever_flared, forecast_persistence
-from sffshards.verification.resampling import Interval, IntervalMethod
+from sffshards.verification.resampling import Interval, IntervalMethod, bootstrap_intervals
 from sffshards.verification.scores import explain_undefined
 
 
@@ -439,15 +440,12 @@ def test_the_interval_of_a_mean_is_the_textbooks() -> None:
         ([5] * 6 + [0] * 94, 2.015 * math.sqrt(6 / 5)),  # 6 alike that flare
         ([10, 4, 4] + [0] * 97, None),  # 324 / 132: fewer than three
         ([10] * 94 + [5] * 6, 2.015 * math.sqrt(6 / 5)),  # times without a flare are the rare ones
-        ([1] * 100, 1.660 * math.sqrt(100 / 99)),
+        ([5] * 100, 1.660 * math.sqrt(100 / 99)),
     ],
 )
 def test_intervals_of_few_flaring_regions_are_expanded(num_flares: list[int], quantile: float | None) -> None:
     values = np.random.default_rng(0).normal(0, 1, 100)
-    mean = mean_of(values)
-    statistic = HarpStatistic(
-        harps=mean.harps, num_samples=np.full(100, 10), num_flares=np.array(num_flares), compute=mean.compute
-    )
+    statistic = replace(mean_of(values), num_samples=np.full(100, 10), num_flares=np.array(num_flares))
     found = interval(statistic, IntervalMethod.EXPANDED)
     if quantile is None:
         assert math.isnan(found.low)
@@ -456,6 +454,31 @@ def test_intervals_of_few_flaring_regions_are_expanded(num_flares: list[int], qu
         error = values.std() / 10
         expected = (values.mean() - quantile * error, values.mean() + quantile * error)
         assert (found.low, found.high) == pytest.approx(expected, abs=error / 10)
+
+
+def test_intervals_are_expanded_further_where_few_regions_sway_the_score() -> None:
+    def mean_of_alike(values: NDArray[np.float64]) -> HarpStatistic:
+        return replace(mean_of(values), num_samples=np.full(100, 10), num_flares=np.full(100, 5))
+
+    # Four regions have nearly all of the variance: at 90 %, Student's t of 3 degrees is 2.353, of 99 degrees 1.660.
+    values = np.concatenate([np.random.default_rng(0).normal(0, 1, 96), [30.0, -30.0, 30.0, -30.0]])
+    found = interval(mean_of_alike(values), IntervalMethod.EXPANDED)
+    quantile = NormalDist().cdf(-2.353 * math.sqrt(4 / 3))
+    draws = np.random.default_rng(1).multinomial(100, np.full(100, 0.01), 40_000) @ values / 100
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [quantile, 1 - quantile]).tolist(), abs=0.2)
+    # One region alone: as if they were three, since there are many of its size.
+    one = mean_of_alike(np.concatenate([np.zeros(99), [1.0]]))
+    assert interval(one, IntervalMethod.EXPANDED).high > interval(one).high
+
+
+def test_intervals_of_several_scores_are_those_of_each() -> None:
+    labels, probabilities, harps = draw_regions(9, 60)
+    statistics = [prepare(labels, probabilities, harps) for prepare, _ in STATISTICS]
+    options: dict[str, Any] = {"level": 0.95, "num_resamples": 300, "seed": 3, "method": IntervalMethod.EXPANDED}
+    together = bootstrap_intervals(statistics, **options)
+    assert together == [bootstrap_interval(statistic, **options) for statistic in statistics]
+    with pytest.raises(InputError, match="expected the harps of the first"):
+        bootstrap_intervals([*statistics, mean_of(np.ones(3))], **options)
 
 
 def test_the_draws_follow_from_the_seed_and_not_from_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,14 +580,14 @@ def test_an_interval_that_cannot_be_drawn_is_refused(change: dict[str, Any], mes
 @pytest.mark.slow
 def test_95_percent_intervals_of_many_flaring_regions_hold_the_truth_about_that_often() -> None:
     random = np.random.default_rng(12)
-    num_harps, num_sets, held = 350, 600, 0
+    num_harps, num_sets, held = 400, 600, 0
     # A region's logits share a shift of spread 0.8 beside a spread of 0.6 of their own: 1 altogether. In every fifth
     # region a third of the samples is followed by a flare: 0.2 / 3 of all samples; 0.4 / 3 of all are its others.
     above = NormalDist().cdf
     truth = above(1.5) - (0.4 / 3 * above(0.5) + 0.8 * above(-1)) / (0.4 / 3 + 0.8)
     for seed in range(num_sets):
         flaring = random.random(num_harps) < 0.2
-        assert flaring.sum() >= 45
+        assert flaring.sum() >= 50
         harps = np.repeat(np.arange(num_harps), random.integers(20, 61, num_harps))
         labels = (flaring[harps] & (random.random(len(harps)) < random.beta(3, 6, num_harps)[harps])).astype(np.int64)
         shift = np.where(flaring, 0.5, -1) + random.normal(0, 0.8, num_harps)

@@ -48,12 +48,18 @@ def evaluate(
 ) -> None:
     """Predict training, validation and test sets with each fold's best checkpoint, and score them.
 
-    Writes predictions-train.csv, -val.csv and -test.csv beside each checkpoint, and scores.json and scores.csv into the
-    run: the eight published scores at a probability of 0.5, by fold, and their mean and deviation over the folds. A
-    score that is not defined, as the detection of flares where there are none, is said to be undefined.
+    Writes predictions-train.csv, -val.csv and -test.csv beside each checkpoint, with decision.json: thresholds and
+    calibration, fitted on validation. Into the run: scores.json and scores.csv, the eight published scores at a
+    probability of 0.5 by fold, and their mean and deviation over the folds; verification.json and verification.csv, all
+    scores with intervals by HARP, each sequence once. Of several runs on the same test samples, the differences too:
+    comparisons.json and comparisons.csv, in the folder that they lie in. A score that is not defined, as the detection
+    of flares where there are none, is said to be undefined.
     """
     from sffshards.cli.console import make_progress, print_json
+    from sffshards.cli.verification import format_comparisons, format_verification
     from sffshards.evaluation import Inference, choose_device, describe_scores, evaluate_run, find_runs
+    from sffshards.evaluation.comparison import compare_runs, describe_comparisons, write_comparisons
+    from sffshards.evaluation.verification_tables import describe_verification
 
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device), check=check)
     place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
@@ -68,10 +74,16 @@ def evaluate(
             progress=make_progress(),
         )
         scored.append(scores)
+    comparisons = compare_runs(scored)
+    if fold is None:
+        write_comparisons(comparisons)
     if as_json:
-        print_json([describe_scores(scores) for scores in scored])
-    else:
-        print("\n\n".join(format_scores(scores) for scores in scored))
+        described = [describe_scores(scores) | {"verification": describe_verification(scores)} for scores in scored]
+        print_json({"runs": described, "comparisons": describe_comparisons(comparisons)})
+        return
+    print("\n\n".join(f"{format_scores(scores)}\n{format_verification(scores)}" for scores in scored))
+    if comparisons:
+        print(f"\n{format_comparisons(comparisons)}")
 
 
 def format_scores(scores: RunScores) -> str:

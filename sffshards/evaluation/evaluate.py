@@ -1,19 +1,28 @@
-"""Score every fold of a run: predict its sets with its best checkpoint, count, and sum up over folds."""
+"""Score every fold of a run: predict its sets with its best checkpoint, count, decide, verify, average over folds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from sffshards.errors import ConflictError, InputError
-from sffshards.evaluation.predict import Inference, predict_fold
+from sffshards.evaluation.decision import fit_decision, write_decision
+from sffshards.evaluation.forecasts import Issued, issue_forecast
+from sffshards.evaluation.predict import FoldPredictions, Inference, predict_fold
+from sffshards.evaluation.predictions import plain_views
 from sffshards.evaluation.records import RunScores, score_stage, summarise_scores
 from sffshards.evaluation.tables import write_scores
+from sffshards.evaluation.verification import verify_forecasts
+from sffshards.evaluation.verification_tables import write_verification
 from sffshards.progress import Progress
+from sffshards.records import Stage
 from sffshards.remote import Place
 from sffshards.shards import Build, open_build
 from sffshards.training import FoldRecord, find_folds, read_record
 from sffshards.verification.contingency import count_outcomes
+from sffshards.verification.summary import Resampling
 
 __all__ = ["evaluate_run"]
 
@@ -29,8 +38,8 @@ def evaluate_run(
 ) -> RunScores:
     """Predict and score the folds of a run.
 
-    Writes ``predictions-<stage>.csv`` in each fold's folder; and, when all folds that the run has are scored,
-    ``scores.json`` and ``scores.csv`` in the run's.
+    Writes ``predictions-<stage>.csv`` and ``decision.json`` in each fold's folder; and, when all folds that the run has
+    are scored, ``scores.json``, ``scores.csv``, ``verification.json`` and ``verification.csv`` in the run's.
 
     Parameters
     ----------
@@ -56,6 +65,7 @@ def evaluate_run(
     """
     records = _read_records(run, folds)
     stages = []
+    issued: list[Issued] = []
     with open_build(build, check=inference.check) as opened:
         for folder, record in records.items():
             _check_build(folder, record, opened)
@@ -63,16 +73,36 @@ def evaluate_run(
         for folder, record in records.items():
             if not record.finished:
                 progress.note(f"{folder}: training is not finished; its best epoch so far is scored")
-            tables = predict_fold(folder, record, opened, inference=inference, force=force, progress=progress)
-            for stage, predictions in tables.items():
+            predicted = predict_fold(folder, record, opened, inference=inference, force=force, progress=progress)
+            for stage, predictions in predicted.tables.items():
                 counts = count_outcomes(predictions.label, predictions.probability)
                 stages.append(score_stage(record.fold, stage, counts))
-    scores = RunScores(run=run, records=tuple(records.values()), stages=tuple(stages), summary=summarise_scores(stages))
+            issued += _decide(folder, record.fold, predicted)
+    horizon = next(iter(records.values())).horizon
+    scores = RunScores(
+        run=run,
+        records=tuple(records.values()),
+        stages=tuple(stages),
+        summary=summarise_scores(stages),
+        verification=verify_forecasts(issued, horizon=horizon, resampling=Resampling()),
+    )
     if set(records) == set(find_folds(run).values()):
         write_scores(scores)
+        write_verification(scores)
     else:
         progress.note(f"{run}: scores.json and scores.csv are for all folds, and left as they are")
     return scores
+
+
+def _decide(folder: Path, fold: int, predicted: FoldPredictions) -> list[Issued]:
+    """Fit and write a fold's decision, and apply it to its validation and test sets."""
+    decision = fit_decision(predicted.tables[Stage.VAL], checkpoint_sha256=predicted.checkpoint_sha256)
+    write_decision(folder, decision)
+    climatology = float(np.mean(plain_views(predicted.tables[Stage.TRAIN]).label))
+    return [
+        issue_forecast(plain_views(predicted.tables[stage]), decision, fold=fold, stage=stage, climatology=climatology)
+        for stage in (Stage.VAL, Stage.TEST)
+    ]
 
 
 def _read_records(run: Path, folds: Iterable[int] | None) -> dict[Path, FoldRecord]:

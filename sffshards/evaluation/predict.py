@@ -25,7 +25,7 @@ from sffshards.records import CheckLevel, Shuffle, Stage
 from sffshards.shards import Build
 from sffshards.training import FoldRecord
 
-__all__ = ["Inference", "predict_fold", "predict_rows", "predictions_path"]
+__all__ = ["FoldPredictions", "Inference", "predict_fold", "predict_rows", "predictions_path"]
 
 _SEAL_NAME = "predictions.json"
 _FORMAT_VERSION = 1
@@ -48,6 +48,14 @@ class Inference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FoldPredictions:
+    """What a fold's best checkpoint forecasts for its sets."""
+
+    checkpoint_sha256: str
+    tables: dict[Stage, Predictions]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Seal:
     """From which bytes a fold's predictions came, and their own checksums by stage."""
 
@@ -65,7 +73,7 @@ def predictions_path(folder: Path, stage: Stage) -> Path:
 
 def predict_fold(
     folder: Path, record: FoldRecord, build: Build, *, inference: Inference, force: bool, progress: Progress
-) -> dict[Stage, Predictions]:
+) -> FoldPredictions:
     """Predict the training, validation and test set of a fold, and write their tables.
 
     Parameters
@@ -114,7 +122,8 @@ def predict_fold(
         kept[stage] = hash_file(table)
         content = asdict(seal) | {"stages": {str(done): kept[done] for done in kept}}
         write_atomic(folder / _SEAL_NAME, (json.dumps(content, indent=1) + "\n").encode("ascii"))
-    return {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
+    tables = {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
+    return FoldPredictions(checkpoint_sha256=seal.checkpoint_sha256, tables=tables)
 
 
 def predict_rows(

@@ -7,13 +7,38 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sffshards.records import Stage
 from sffshards.training import FoldRecord
 from sffshards.verification.contingency import ContingencyTable
 from sffshards.verification.scores import PUBLISHED_SCORES, ScoreName, compute_score, format_score
 
-__all__ = ["RunScores", "StageScores", "Summary", "format_summary", "score_stage", "summarise_scores"]
+if TYPE_CHECKING:
+    from sffshards.evaluation.verification import RunVerification
+
+__all__ = [
+    "FoldMean",
+    "RunScores",
+    "StageScores",
+    "Summary",
+    "average_folds",
+    "format_summary",
+    "score_stage",
+    "summarise_scores",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldMean:
+    """A figure over the folds."""
+
+    num_defined: int
+    """Folds in which it is defined, over which the mean is."""
+    mean: float
+    """nan where none is."""
+    deviation: float
+    """Sample standard deviation (n - 1); nan below two folds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +76,8 @@ class RunScores:
     """Fold by fold: training, validation, test."""
     summary: tuple[Summary, ...]
     """Stage by stage, score by score."""
+    verification: RunVerification
+    """All scores with intervals, over plain views."""
 
 
 def score_stage(fold: int, stage: Stage, table: ContingencyTable) -> StageScores:
@@ -66,20 +93,30 @@ def summarise_scores(stages: Iterable[StageScores]) -> tuple[Summary, ...]:
     summaries = []
     for stage in Stage:
         for name in PUBLISHED_SCORES:
-            values = [s.scores[name] for s in every if s.stage is stage and not math.isnan(s.scores[name])]
+            over = average_folds(s.scores[name] for s in every if s.stage is stage and not math.isnan(s.scores[name]))
             summaries.append(
                 Summary(
                     stage=stage,
                     score=name,
-                    num_defined=len(values),
-                    mean=statistics.fmean(values) if values else math.nan,
-                    deviation=statistics.stdev(values) if len(values) > 1 else math.nan,
+                    num_defined=over.num_defined,
+                    mean=over.mean,
+                    deviation=over.deviation,
                 )
             )
     return tuple(summaries)
 
 
-def format_summary(summary: Summary) -> str:
+def average_folds(defined: Iterable[float]) -> FoldMean:
+    """Give mean and sample standard deviation of a figure, from its values in the folds where it is defined."""
+    values = list(defined)
+    return FoldMean(
+        num_defined=len(values),
+        mean=statistics.fmean(values) if values else math.nan,
+        deviation=statistics.stdev(values) if len(values) > 1 else math.nan,
+    )
+
+
+def format_summary(summary: Summary | FoldMean) -> str:
     """Give a score's mean and deviation over the folds, as far as they are defined, for a table."""
     if math.isnan(summary.deviation):
         return format_score(summary.mean)

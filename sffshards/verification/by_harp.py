@@ -24,6 +24,9 @@ __all__ = [
     "score_by_harp",
 ]
 
+_BLOCK_NUMBERS = 1 << 22
+"""How many sums are held at once: 32 MB each time that they are copied."""
+
 _Compute = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -135,20 +138,33 @@ def auc_by_harp(
 def average_precision_by_harp(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], harps: NDArray[np.integer]
 ) -> HarpStatistic:
-    """Prepare the average precision; parameters and errors as of `score_by_harp`. It takes longest."""
+    """Prepare the average precision; parameters and errors as of `score_by_harp`.
+
+    Hits and calls at the threshold of each distinct probability of a flare (K of them) are sums over HARPs, too.
+    """
     numbers, where = _index_harps(labels, probabilities, harps)
-    order = np.argsort(-probabilities, kind="stable")
-    falling, where_falling, came = probabilities[order], where[order], labels[order].astype(np.float64)
-    ends = np.flatnonzero(np.append(falling[1:] != falling[:-1], np.True_)) if len(falling) else np.empty(0, np.int64)
+    thresholds = np.unique(probabilities[labels == 1])
+    called_HK, hits_HK = np.zeros((2, len(numbers), len(thresholds)))
+    for harp in range(len(numbers)):
+        of_harp = where == harp
+        for sums, samples in ((called_HK, of_harp), (hits_HK, of_harp & (labels == 1))):
+            sums[harp] = np.sum(samples) - np.searchsorted(np.sort(probabilities[samples]), thresholds)
 
-    def compute_one(weights_H: NDArray[np.float64]) -> float:
-        weights = weights_H[where_falling]
-        num_called = np.cumsum(weights)[ends]
-        tp = np.cumsum(weights * came)[ends]
-        precision = np.divide(tp, num_called, out=np.zeros(len(tp)), where=num_called > 0)
-        return float(np.diff(tp, prepend=0) @ precision / tp[-1]) if tp[-1] else np.nan
+    def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
+        num_rows = max(1, _BLOCK_NUMBERS // max(1, len(thresholds)))
+        blocks = (weights_RH[start : start + num_rows] for start in range(0, len(weights_RH), num_rows))
+        return np.concatenate([_average_precision(block @ called_HK, block @ hits_HK) for block in blocks])
 
-    return _gather(numbers, where, labels, lambda weights_RH: np.array([compute_one(row) for row in weights_RH]))
+    return _gather(numbers, where, labels, compute)
+
+
+def _average_precision(called_RK: NDArray[np.float64], hits_RK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the average precision of each resample from what is called and hit at rising thresholds."""
+    if not hits_RK.shape[1]:
+        return np.full(len(hits_RK), np.nan)
+    precision_RK = np.divide(hits_RK, called_RK, out=np.zeros_like(hits_RK), where=called_RK > 0)
+    new_hits_RK = hits_RK - np.pad(hits_RK[:, 1:], ((0, 0), (0, 1)))
+    return _divide(np.sum(new_hits_RK * precision_RK, axis=1), hits_RK[:, 0])
 
 
 def _index_harps(
