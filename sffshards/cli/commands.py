@@ -18,6 +18,7 @@ from sffshards.cli import (
     evaluate,
     info,
     ingest,
+    predict,
     reproduce,
     sequences,
     show,
@@ -41,6 +42,7 @@ _COMMANDS = (
     (train.train, train.EXAMPLES),
     (evaluate.evaluate, evaluate.EXAMPLES),
     (reproduce.reproduce, reproduce.EXAMPLES),
+    (predict.predict, predict.EXAMPLES),
 )
 
 

@@ -6,13 +6,15 @@ Shapes: B batch, K 2 classes.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from sffshards.atomic import write_atomic
 from sffshards.errors import InputError
@@ -25,7 +27,7 @@ from sffshards.records import CheckLevel, Shuffle, Stage
 from sffshards.shards import Build
 from sffshards.training import FoldRecord
 
-__all__ = ["FoldPredictions", "Inference", "predict_fold", "predict_rows", "predictions_path"]
+__all__ = ["FoldPredictions", "Inference", "predict_clips", "predict_fold", "predict_rows", "predictions_path"]
 
 _SEAL_NAME = "predictions.json"
 _FORMAT_VERSION = 1
@@ -154,12 +156,45 @@ def predict_rows(
         pinned = inference.device.type == "cuda"
         for batch in ClipLoader(build, source, num_threads=inference.num_threads, pinned=pinned):
             clips_BTHW = batch.clips_BTHW.to(inference.device, non_blocking=pinned)
-            logits_BK = model(scale_clips(clips_BTHW)).cpu().double()
-            # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
-            probability_B = torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])
-            parts.append(probability_B[batch.mask_B].numpy())
+            parts.append(_forecast(model, clips_BTHW)[batch.mask_B].numpy())
             advance(batch.num_real)
     return np.concatenate(parts)
+
+
+def predict_clips(
+    model: nn.Module, clips: Iterable[NDArray[np.uint8]], *, inference: Inference, advance: Advance
+) -> NDArray[np.float64]:
+    """Give the probability of a flare for clips that come one at a time.
+
+    Parameters
+    ----------
+    model
+        As of `predict_rows`.
+    clips
+        uint8, each of shape (16, 224, 224).
+    inference, advance
+        As of `predict_rows`.
+
+    Returns
+    -------
+    float64, one for each clip, in their order
+    """
+    model.to(inference.device).eval()
+    parts = [np.empty(0)]
+    waiting = iter(clips)
+    with torch.inference_mode():
+        while batch := list(islice(waiting, inference.batch_size)):
+            clips_BTHW = torch.from_numpy(np.stack(batch)).to(inference.device)
+            parts.append(_forecast(model, clips_BTHW).numpy())
+            advance(len(batch))
+    return np.concatenate(parts)
+
+
+def _forecast(model: nn.Module, clips_BTHW: Tensor) -> Tensor:
+    """Give float64 probabilities of shape (B,), on the processor."""
+    logits_BK = model(scale_clips(clips_BTHW)).cpu().double()
+    # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
+    return torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])
 
 
 def _find_kept(folder: Path, seal: _Seal) -> dict[Stage, str]:

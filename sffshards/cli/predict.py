@@ -1,0 +1,246 @@
+"""`sffshards predict`: forecasts of sequences whose outcome is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sffshards.cli.options import place_of
+from sffshards.errors import InputError
+from sffshards.predicting.scoreboard import (
+    ForecastMode,
+    Submission,
+    format_scoreboard_json,
+    format_scoreboard_text,
+    scoreboard_text_name,
+)
+from sffshards.records import CheckLevel, Horizon, ModelName, Part
+from sffshards.splits import NUM_FOLDS
+
+if TYPE_CHECKING:
+    from sffshards.predicting import BuildSource, FullDiskForecast, ImageSource, Member, RegionForecasts
+    from sffshards.progress import Progress
+
+__all__ = ["EXAMPLES", "predict"]
+
+EXAMPLES = (
+    ("sffshards predict --run runs/48h/oTV --images DIR", "the latest sequence of every HARP in a folder of images"),
+    ("sffshards predict --run runs/48h/oTV --images DIR --sequences seqs/Seq16_my_list.txt", "those of a list"),
+    ("sffshards predict --run runs/48h/oTV --shards shards/48h --every", "every sequence of the test part of a build"),
+    ("sffshards predict --run model.ckpt --model mvit_v2_s --horizon 24h --images DIR", "a checkpoint by itself"),
+    ("sffshards predict --run runs/24h/oTV --images DIR --format scoreboard-json --out f.json", "for the Scoreboard"),
+)
+
+_TOLERANCE_MINUTES = 96
+
+
+class OutputFormat(StrEnum):
+    """How forecasts are written."""
+
+    CSV = "csv"
+    JSON = "json"
+    SCOREBOARD_JSON = "scoreboard-json"
+    SCOREBOARD_TEXT = "scoreboard-text"
+
+
+def predict(
+    run: Annotated[
+        Path,
+        typer.Option(help="A run; or a checkpoint file, also a published one, with --model and --horizon."),
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images, named as the published ones.", show_default=False)
+    ] = None,
+    sequences: Annotated[
+        Path | None,
+        typer.Option(
+            help="List of sequences, labelled or not, with Seqs16/ beside it; their images are in --images.",
+            show_default=False,
+        ),
+    ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(help="A build, or a folder of builds, instead of images; labels are ignored.", show_default=False),
+    ] = None,
+    part: Annotated[
+        list[Part] | None, typer.Option(help="Parts of the build.  [default: Test]", show_default=False)
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--every", help="Every sequence of images or build, not only the latest of each HARP.")
+    ] = False,
+    folds: Annotated[
+        str, typer.Option(help="Folds of the run: all, or some, such as 0,2.", metavar="<all|0..4,...>")
+    ] = "all",
+    tolerance: Annotated[
+        int, typer.Option(min=0, help="Minutes by which a region's last image may be older than the full disk's time.")
+    ] = _TOLERANCE_MINUTES,
+    output: Annotated[OutputFormat, typer.Option("--format", help="How to write.")] = OutputFormat.CSV,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write; for scoreboard-text, a folder gets one of the name that it wants.  [default: standard "
+            "output]",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        ModelName, typer.Option(help="Network of a checkpoint file; a run's is known.")
+    ] = ModelName.MVIT_V2_S,
+    horizon: Annotated[
+        Horizon | None, typer.Option(help="What a checkpoint file forecasts; a run's is known.", show_default=False)
+    ] = None,
+    short_name: Annotated[str, typer.Option(help="Scoreboard: the model's registered name.")] = "SFF_MViT",
+    spase_id: Annotated[str, typer.Option(help="Scoreboard: its registered SPASE id.", show_default=False)] = "",
+    mode: Annotated[
+        ForecastMode, typer.Option(help="Scoreboard: how the forecast came about.")
+    ] = ForecastMode.HISTORICAL,
+    issue_time: Annotated[
+        str | None,
+        typer.Option(
+            help="Scoreboard: UTC, such as 2012-03-06T01:30.  [default: the last image's]", show_default=False
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Threads that read and decode shards ahead.")] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+) -> None:
+    """Forecast flares of sequences whose outcome is not known, by region and for the full disk.
+
+    Gives the probability that a flare of class M or above starts within the horizon after a sequence's last image: the
+    mean over the folds, calibrated as `evaluate` fitted it on validation, with the least, the greatest and the
+    deviation of the folds; whether a flare is forecast at each threshold; and the full disk, 1 - prod(1 - p) over the
+    regions at a time. What is not calibrated is said.
+    """
+    from sffshards.cli.console import make_progress
+    from sffshards.evaluation import Inference, choose_device
+    from sffshards.predicting import combine_regions, forecast_regions
+
+    progress = make_progress()
+    members = _find_members(run, folds, model=model, horizon=horizon)
+    inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device))
+    submission = Submission(
+        short_name=short_name, spase_id=spase_id, mode=mode, issue_time_utc=_parse_issue_time(issue_time)
+    )
+    with _open_source(
+        images, sequences, shards, parts=part or [Part.TEST], every=every, horizon=members[0].horizon, progress=progress
+    ) as source:
+        forecasts = forecast_regions(members, source, inference=inference, progress=progress)
+    disks = combine_regions(forecasts, tolerance_minutes=tolerance)
+    if output is OutputFormat.SCOREBOARD_JSON and not spase_id:
+        progress.note("no --spase-id: the Scoreboard takes forecasts of models that are registered with it")
+    text, name = _format(output, forecasts, disks, tolerance=tolerance, submission=submission)
+    if out is None:
+        print(text, end="")
+        return
+    path = out / name if out.is_dir() else out
+    from sffshards.atomic import write_atomic
+
+    write_atomic(path, text.encode("utf-8"))
+    print(f"{path}: {len(forecasts.shown):,} sequences, {len(disks):,} times of the full disk")
+
+
+def _find_members(run: Path, folds: str, *, model: ModelName, horizon: Horizon | None) -> list[Member]:
+    from sffshards.predicting import find_members, take_checkpoint
+
+    if run.is_file():
+        if horizon is None:
+            raise InputError(
+                "--horizon", expected="24h or 48h, with a checkpoint file", found="none", fix="say what it forecasts"
+            )
+        return [take_checkpoint(run, model=model, horizon=horizon)]
+    members = find_members(run, folds=_parse_folds(folds))
+    if horizon not in (None, members[0].horizon):
+        found = f"a run of {members[0].horizon}"
+        raise InputError(run, expected=f"a run of {horizon}", found=found, fix="name another, or leave out --horizon")
+    return members
+
+
+def _parse_folds(text: str) -> list[int] | None:
+    numbers = {str(fold): fold for fold in range(NUM_FOLDS)}
+    fields = [field.strip() for field in text.split(",")]
+    if fields == ["all"]:
+        return None
+    if not all(field in numbers for field in fields):
+        raise InputError("--folds", expected="all, or numbers from 0 to 4 such as 0,2", found=text, fix="choose some")
+    return [numbers[field] for field in fields]
+
+
+def _parse_issue_time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            "--issue-time", expected="a time in ISO format", found=text[:40], fix="give one such as 2012-03-06T01:30"
+        ) from None
+    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+
+
+@contextmanager
+def _open_source(
+    images: Path | None,
+    sequences: Path | None,
+    shards: str | None,
+    *,
+    parts: list[Part],
+    every: bool,
+    horizon: Horizon,
+    progress: Progress,
+) -> Iterator[ImageSource | BuildSource]:
+    """Find what is to be forecast."""
+    from sffshards.predicting.sources import BuildSource, ImageSource, require_horizon
+    from sffshards.predicting.unlabelled import find_image_folder, find_image_sequences, read_sequence_list
+    from sffshards.shards import load_builds, open_build
+
+    if (images is None) == (shards is None) or (shards is not None and sequences is not None):
+        given = [
+            name for name, value in (("--images", images), ("--sequences", sequences), ("--shards", shards)) if value
+        ]
+        raise InputError(
+            "predict",
+            expected="--images, alone or with --sequences, or --shards",
+            found=" and ".join(given) or "none of them",
+            fix="say where the sequences are",
+        )
+    if images is not None:
+        folder = find_image_folder(images)
+        if sequences is None:
+            found = find_image_sequences(folder, every=every, progress=progress)
+        else:
+            found = read_sequence_list(sequences)
+        yield ImageSource(folder, found)
+        return
+    builds = load_builds(place_of(str(shards)))
+    place = next((place for place, manifest in builds.items() if manifest.horizon is horizon), next(iter(builds)))
+    with open_build(place, check=CheckLevel.FULL) as build:
+        require_horizon(build, horizon)
+        yield BuildSource(build, parts=parts, every=every)
+
+
+def _format(
+    output: OutputFormat,
+    forecasts: RegionForecasts,
+    disks: list[FullDiskForecast],
+    *,
+    tolerance: int,
+    submission: Submission,
+) -> tuple[str, str]:
+    """Give the text of a file, and its name in a folder."""
+    from sffshards.predicting.files import format_csv, format_json
+
+    if output is OutputFormat.CSV:
+        return format_csv(forecasts, disks), "forecasts.csv"
+    if output is OutputFormat.JSON:
+        return format_json(forecasts, disks, tolerance_minutes=tolerance), "forecasts.json"
+    latest = disks[-1]
+    name = scoreboard_text_name(latest, submission)
+    if output is OutputFormat.SCOREBOARD_TEXT:
+        return format_scoreboard_text(forecasts, latest, submission), name
+    return format_scoreboard_json(forecasts, latest, submission), name.replace(".txt", ".json")
