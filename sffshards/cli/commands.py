@@ -19,6 +19,7 @@ from sffshards.cli import (
     info,
     ingest,
     predict,
+    report,
     reproduce,
     sequences,
     show,
@@ -43,6 +44,7 @@ _COMMANDS = (
     (evaluate.evaluate, evaluate.EXAMPLES),
     (reproduce.reproduce, reproduce.EXAMPLES),
     (predict.predict, predict.EXAMPLES),
+    (report.report, report.EXAMPLES),
 )
 
 

@@ -1,0 +1,172 @@
+"""The files beside the page: the same numbers for programs and spreadsheets, and the figures as PNG."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sffshards import __version__
+from sffshards.report.content import HorizonContent
+from sffshards.report.figures import NUM_BINS
+from sffshards.report.runs import RunResult
+from sffshards.report.scoring import NamedScores
+from sffshards.verification import ScoreName, trace_reliability, trace_thresholds
+from sffshards.verification.scores import PUBLISHED_SCORES
+from sffshards.verification.summary import describe_forecast_scores, describe_interval
+
+__all__ = ["format_json", "format_tables"]
+
+FORMAT_VERSION = 1
+_UNDEFINED = "undefined"
+
+
+def format_tables(content: HorizonContent) -> dict[str, str]:
+    """Give a horizon's tables as CSV, by file name."""
+    return {
+        f"{content.horizon}-forecasts.csv": _forecasts(content),
+        f"{content.horizon}-folds.csv": _folds(content),
+        f"{content.horizon}-reliability.csv": _reliability(content),
+        f"{content.horizon}-thresholds.csv": _thresholds(content),
+        f"{content.horizon}-sets.csv": _sets(content),
+        f"{content.horizon}-shared-harps.csv": _shared(content),
+    }
+
+
+def format_json(runs: Sequence[RunResult], contents: Sequence[HorizonContent]) -> str:
+    """Give the numbers of the report as JSON; what is undefined is null."""
+    report = {
+        "format_version": FORMAT_VERSION,
+        "program_version": __version__,
+        "runs": [_describe_run(run) for run in runs],
+        "horizons": {content.horizon: _describe_content(content) for content in contents},
+    }
+    return json.dumps(report, indent=1, allow_nan=False) + "\n"
+
+
+def _describe_run(run: RunResult) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "horizon": run.horizon,
+        "protocol": run.first.options.protocol,
+        "manifest_sha256": run.first.manifest_sha256,
+        "missing_folds": list(run.missing_folds),
+        "sha256": {str(fold.record.fold): fold.fingerprints for fold in run.folds},
+    }
+
+
+def _describe_content(content: HorizonContent) -> dict[str, Any]:
+    return {
+        "forecasts": [_describe_named(named) for named in content.forecasts],
+        "references": [_describe_named(named) for named in content.references],
+        "folds": [
+            {
+                "name": folds.name,
+                "summary": [
+                    asdict(s) | {"mean": _nullable(s.mean), "deviation": _nullable(s.deviation)} for s in folds.summary
+                ],
+            }
+            for folds in content.folds
+        ],
+        "shown": content.runs[content.shown].name,
+        "examples": [asdict(one) | {"t_end_tai": str(one.t_end_tai)} for one in content.examples],
+        "sets": {
+            run.name: [asdict(counts) for counts in sets] for run, sets in zip(content.runs, content.sets, strict=True)
+        },
+        "shared_harps": [asdict(pair) for pair in content.shared],
+    }
+
+
+def _describe_named(named: NamedScores) -> dict[str, Any]:
+    chosen = {
+        str(rule): {"threshold": one.threshold, **describe_interval(one.interval)} for rule, one in named.chosen.items()
+    }
+    return {"name": named.name, **describe_forecast_scores(named.scores), "chosen": chosen}
+
+
+def _forecasts(content: HorizonContent) -> str:
+    rows: list[list[object]] = []
+    for named in (*content.forecasts, *content.references):
+        half = named.scores.threshold
+        scores = [(str(name), half, one) for name, one in named.scores.of_calls.items()]
+        scores += [(str(name), half, one) for name, one in named.scores.of_probabilities.items()]
+        scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
+        rows += [
+            [named.name, name, threshold, *(_cell(value) for value in (one.estimate, one.low, one.high))]
+            for name, threshold, one in scores
+        ]
+    return _to_csv(["forecast", "score", "threshold", "estimate", "low", "high"], rows)
+
+
+def _folds(content: HorizonContent) -> str:
+    rows = [
+        [folds.name, s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn]
+        + [_cell(s.scores[name]) for name in PUBLISHED_SCORES]
+        for folds in content.folds
+        for s in folds.stages
+    ]
+    return _to_csv(["run", "fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES], rows)
+
+
+def _reliability(content: HorizonContent) -> str:
+    rows = []
+    for one in content.ensembles:
+        curve = trace_reliability(one.rows.label, one.rows.probability, num_bins=NUM_BINS)
+        columns = curve.edges[:-1], curve.edges[1:], curve.num_samples, curve.mean_probability, curve.flare_frequency
+        lines = zip(*(column.tolist() for column in columns), strict=True)
+        rows += [[one.name, low, high, num, _cell(mean), _cell(rate)] for low, high, num, mean, rate in lines]
+    header = ["run", "from", "to", "forecasts", "mean_probability", "flare_frequency"]
+    return _to_csv(header, rows)
+
+
+def _thresholds(content: HorizonContent) -> str:
+    names = (ScoreName.POD, ScoreName.POFD, ScoreName.PRE, ScoreName.TSS, ScoreName.HSS)
+    rows = []
+    for one in content.ensembles:
+        curve = trace_thresholds(one.rows.label, one.rows.probability)
+        counts = (curve.counts.tp, curve.counts.fp, curve.counts.fn, curve.counts.tn)
+        numbers = [column.astype(int).tolist() for column in counts]
+        scores = [[_cell(value) for value in curve.score(name).tolist()] for name in names]
+        lines = zip(curve.threshold.tolist(), *numbers, *scores, strict=True)
+        rows += [[one.name, *line] for line in lines]
+    return _to_csv(["run", "threshold", "tp", "fp", "fn", "tn", *names], rows)
+
+
+def _sets(content: HorizonContent) -> str:
+    rows = [
+        [run.name, *(" ".join(value) if isinstance(value, tuple) else value for value in asdict(counts).values())]
+        for run, sets in zip(content.runs, content.sets, strict=True)
+        for counts in sets
+    ]
+    names = list(asdict(content.sets[0][0]))
+    return _to_csv(["run", *names], rows)
+
+
+def _shared(content: HorizonContent) -> str:
+    rows = [
+        [*(pair.fold, pair.first, pair.second), *(len(pair.harps), pair.num_sequences, pair.num_flares), harps]
+        for pair in content.shared
+        for harps in [" ".join(map(str, pair.harps))]
+    ]
+    return _to_csv(["fold", "first", "second", "num_harps", "num_sequences", "num_flares", "harps"], rows)
+
+
+def _to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: float) -> float | str:
+    return _UNDEFINED if math.isnan(value) else value
+
+
+def _nullable(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,118 @@
+"""Which figures a horizon's part of the page shows, each with the sentence that says how to read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sffshards.records import Horizon
+from sffshards.report.content import HorizonContent
+from sffshards.report.courses import draw_timeline, draw_training
+from sffshards.report.drawing import Drawing, series_style
+from sffshards.report.figures import Series, draw_precision, draw_reliability, draw_roc, draw_score
+from sffshards.report.scoring import reference_forecasts
+from sffshards.verification import ScoreName
+
+__all__ = ["Figure", "Gallery", "make_gallery"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A figure and its caption."""
+
+    heading: str
+    caption: str
+    drawing: Drawing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gallery:
+    """The figures of a horizon."""
+
+    skill: tuple[Figure, ...]
+    training: tuple[Figure, ...]
+    timelines: tuple[Figure, ...]
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """All of them."""
+        return tuple(figure.drawing for figure in (*self.skill, *self.training, *self.timelines))
+
+
+def make_gallery(content: HorizonContent) -> Gallery:
+    """Draw the figures of a horizon."""
+    training = [
+        Figure(
+            heading=f"Training of {run.name}",
+            caption="Loss by epoch, a colour a fold: solid on the validation set, dotted on the training set; the ring "
+            "is the epoch whose network is scored. Where the solid line turns up, the network learns its training set "
+            "by heart.",
+            drawing=draw_training(f"{content.horizon}-training-{number}", run),
+        )
+        for number, run in enumerate(content.runs)
+        if any(fold.epochs for fold in run.folds)
+    ]
+    shown = content.ensembles[content.shown]
+    timelines = [
+        Figure(
+            heading=f"HARP {harp}",
+            caption=_timeline_caption(harp, shown.name, content.horizon),
+            drawing=draw_timeline(
+                f"{content.horizon}-harp-{harp}",
+                shown,
+                harp,
+                horizon=content.horizon,
+                style=series_style(content.shown),
+            ),
+        )
+        for harp in content.harps
+        if (shown.rows.harp == harp).any()
+    ]
+    return Gallery(skill=_draw_skill(content), training=tuple(training), timelines=tuple(timelines))
+
+
+def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
+    horizon = content.horizon
+    series = [Series(ensemble=one, style=series_style(number)) for number, one in enumerate(content.ensembles)]
+    references = reference_forecasts(content.ensembles[content.shown], horizon)
+    points = {name: references[name] for name in ("persistence", "ever flared")}
+    figures = [
+        Figure(
+            heading="Reliability",
+            caption="Above: of the forecasts near a probability, the fraction that a flare followed. On the dotted "
+            "line a 30 % is a 30 %; below it, flares are forecast too often. Below: how many forecasts there were, "
+            "on a logarithmic scale: points of few forecasts say little. Test set, mean of folds.",
+            drawing=draw_reliability(f"{horizon}-reliability", series),
+        ),
+        Figure(
+            heading="ROC",
+            caption="Flares detected against quiet times alarmed, from the highest threshold (lower left) to the "
+            "lowest. Nearer the upper left is better; the height above the dotted line is TSS. Markers are "
+            "yes-or-no forecasts without a network. Test set, mean of folds.",
+            drawing=draw_roc(f"{horizon}-roc", series, points),
+        ),
+        Figure(
+            heading="Precision and detection",
+            caption="Of the flares forecast, the fraction that came, against the flares detected. Nearer the upper "
+            "right is better; where flares are rare this shows false alarms that a ROC hides. Test set, mean of folds.",
+            drawing=draw_precision(f"{horizon}-precision", series),
+        ),
+    ]
+    by_threshold = [
+        Figure(
+            heading=f"{score} against threshold",
+            caption=f"{score} of the test set, mean of folds, for every probability from which a flare is called. The "
+            f"markers stand at thresholds chosen for {score} on the validation sets; how far they are from the top is "
+            "what choosing in advance costs.",
+            drawing=draw_score(f"{horizon}-{str(score).lower()}", series, score),
+        )
+        for score in (ScoreName.TSS, ScoreName.HSS)
+    ]
+    return *figures, *by_threshold
+
+
+def _timeline_caption(harp: int, name: str, horizon: Horizon) -> str:
+    return (
+        f"Probability that {name} gave HARP {harp} of a flare within {horizon}: line, mean of folds; band, from the "
+        f"lowest to the highest fold; dotted, 0.5. Shaded: times from which a flare of class M or above did follow "
+        f"within {horizon}, by the labels. TAI, test set."
+    )

@@ -1,0 +1,169 @@
+"""The tables of results as they stand in the page, each with a list of what is undefined, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from sffshards.evaluation import Summary, format_summary
+from sffshards.records import Horizon, Stage
+from sffshards.report.content import HorizonContent
+from sffshards.report.markup import Cell, Markup, element, join, table
+from sffshards.report.published import PUBLISHED_FOLDS
+from sffshards.report.scoring import ChosenScore, FoldScores, NamedScores
+from sffshards.report.thresholds import ThresholdRule
+from sffshards.verification import ContingencyTable, ScoreName, compute_score
+from sffshards.verification.resampling import Interval
+from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined, format_score
+from sffshards.verification.summary import ProbabilityScore
+
+__all__ = ["fold_table", "forecast_table", "format_range", "stage_table"]
+
+_OF_PROBABILITIES = (ProbabilityScore.BRIER_SKILL, ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
+
+
+def fold_table(content: HorizonContent) -> Markup:
+    """Give the eight published scores over the folds of the variants' own test sets, and the published folds."""
+    rows = [_summary_row(folds, Stage.TEST) for folds in content.folds]
+    rows += _published_rows(content.horizon)
+    caption = join(
+        element("b", "The eight published scores"),
+        " on each variant's own test set at a probability of 0.5: mean over folds ± sample standard deviation. Below "
+        "them, in regular type, the single folds that the authors of the method published. oTV_Test scores six "
+        "views of each flare, so its scores do not compare with the others'.",
+    )
+    whole = table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=f"{content.horizon}, published scores")
+    notes = [note for folds in content.folds for note in _undefined_folds(folds, Stage.TEST)]
+    return join(whole, _list_notes(notes))
+
+
+def stage_table(content: HorizonContent, stage: Stage) -> Markup:
+    """Give the eight published scores of the training or validation sets."""
+    caption = f"The same of the {stage.name.lower()} sets, with the views that the variant shows there."
+    rows = [_summary_row(folds, stage) for folds in content.folds]
+    label = f"{content.horizon}, published scores, {stage}"
+    notes = [note for folds in content.folds for note in _undefined_folds(folds, stage)]
+    return join(table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=label), _list_notes(notes))
+
+
+def forecast_table(content: HorizonContent) -> Markup:
+    """Give the scores, with intervals, of the mean of folds and of the references."""
+    named = [*content.forecasts, *content.references]
+    header = ["forecast", "TSS at 0.5", "HSS at 0.5", "TSS, chosen threshold", "HSS, chosen threshold"]
+    rows = [_forecast_row(one, other=one in content.references) for one in named]
+    first = content.forecasts[0].scores
+    caption = join(
+        element("b", "Forecasts side by side"),
+        f" on the same {first.table.num_samples:,} test sequences, each once and as it is, of {first.num_harps} active "
+        f"regions, {first.num_flaring_harps} of them with flares. In brackets: 95 % interval, by drawing whole "
+        "regions again. Chosen thresholds are those that made the score highest on the validation sets. In regular "
+        "type: forecasts that need no network; one whose interval overlaps is not clearly worse.",
+    )
+    whole = table(caption, [*header, *_OF_PROBABILITIES], rows, label=f"{content.horizon}, forecasts with intervals")
+    return join(whole, _list_notes(_undefined_forecasts(named)))
+
+
+def format_range(interval: Interval) -> Markup:
+    """Give a score and its interval, or say that one of them is not defined."""
+    if math.isnan(interval.estimate):
+        return element("span", "undefined", class_="undefined")
+    if math.isnan(interval.low):
+        return join(format_score(interval.estimate), element("span", "no interval", class_="range"))
+    low, high = format_score(interval.low), format_score(interval.high)
+    return join(format_score(interval.estimate), element("span", f"[{low}, {high}]", class_="range"))
+
+
+def _summary_row(folds: FoldScores, stage: Stage) -> list[Cell]:
+    summary = [s for s in folds.summary if s.stage is stage]
+    of_stage = [str(s.fold) for s in folds.stages if s.stage is stage]
+    return [Cell(text=folds.name), Cell(text=", ".join(of_stage)), *(_summary_cell(s) for s in summary)]
+
+
+def _summary_cell(summary: Summary) -> Cell:
+    undefined = math.isnan(summary.mean)
+    return Cell(text=format_summary(summary), kind="undefined" if undefined else "")
+
+
+def _published_rows(horizon: Horizon) -> list[list[Cell]]:
+    return [
+        [
+            Cell(text=f"published, {fold.variant}", kind="other"),
+            Cell(text=str(fold.fold)),
+            *(Cell(text=format_score(compute_score(name, fold.table))) for name in PUBLISHED_SCORES),
+        ]
+        for fold in PUBLISHED_FOLDS
+        if fold.horizon is horizon
+    ]
+
+
+def _forecast_row(named: NamedScores, *, other: bool) -> list[Cell]:
+    chosen = [_chosen_cell(named.chosen.get(rule)) for rule in (ThresholdRule.MAX_TSS, ThresholdRule.MAX_HSS)]
+    return [
+        Cell(text=named.name, kind="other wide-name" if other else "wide-name"),
+        *(Cell(text=format_range(named.scores.interval(name))) for name in (ScoreName.TSS, ScoreName.HSS)),
+        *chosen,
+        *(Cell(text=format_range(named.scores.interval(name))) for name in _OF_PROBABILITIES),
+    ]
+
+
+def _chosen_cell(chosen: ChosenScore | None) -> Cell:
+    if chosen is None:
+        return Cell(text="\u2013")
+    return Cell(text=join(format_range(chosen.interval), element("span", f"at {chosen.threshold:.3f}", class_="small")))
+
+
+def _undefined_folds(folds: FoldScores, stage: Stage) -> list[str]:
+    """Say of each fold which scores are undefined; alike folds in one line."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for of_fold in (s for s in folds.stages if s.stage is stage):
+        for reason, names in _reasons(of_fold.table, PUBLISHED_SCORES).items():
+            found.setdefault((reason, ", ".join(names)), []).append(str(of_fold.fold))
+    return [
+        f"{folds.name}, fold{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}: {names} undefined, as {reason}"
+        for (reason, names), numbers in found.items()
+    ]
+
+
+def _reasons(counts: ContingencyTable, names: Iterable[ScoreName]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for name in names:
+        reason = explain_undefined(name, counts)
+        if reason is not None:
+            reasons.setdefault(reason, []).append(str(name))
+    return reasons
+
+
+def _undefined_forecasts(named: Sequence[NamedScores]) -> list[str]:
+    counts = named[0].scores.table
+    notes = []
+    for one in named:
+        reasons = _reasons(one.scores.table, (ScoreName.TSS, ScoreName.HSS))
+        notes += [f"{one.name}: {', '.join(names)} undefined, as {why}" for why, names in reasons.items()]
+        undefined = [name for name in _OF_PROBABILITIES if math.isnan(one.scores.interval(name).estimate)]
+        if undefined:
+            came = _say_outcomes(counts)
+            notes.append(f"{one.name}: {', '.join(undefined)} undefined, as {came}")
+    if any(_lacks_interval(one) for one in named):
+        notes.append("No interval: it takes the flares of about three regions at the least to draw them again.")
+    if any(not one.chosen for one in named):
+        notes.append("\u2013: no threshold was chosen, as the forecast is yes or no, or validation lacks flares.")
+    return notes
+
+
+def _say_outcomes(counts: ContingencyTable) -> str:
+    if not counts.num_positive:
+        return "no flare came"
+    if counts.num_positive == counts.num_samples:
+        return "a flare came every time"
+    return "the reference, the climatology of training, is itself perfect"
+
+
+def _lacks_interval(named: NamedScores) -> bool:
+    intervals = [named.scores.interval(name) for name in (ScoreName.TSS, ScoreName.HSS, *_OF_PROBABILITIES)]
+    return any(math.isnan(one.low) and not math.isnan(one.estimate) for one in intervals)
+
+
+def _list_notes(notes: Sequence[str]) -> Markup:
+    if not notes:
+        return Markup()
+    return element("ul", *(element("li", note) for note in notes), class_="notes")

@@ -1,0 +1,147 @@
+"""Write a report: read the runs, compute, draw, and put the page and the files beside it into a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sffshards.atomic import storage_errors, write_atomic
+from sffshards.errors import ConflictError, InputError
+from sffshards.progress import Progress
+from sffshards.records import Horizon
+from sffshards.remote import Place
+from sffshards.report.content import HorizonContent, compute_content
+from sffshards.report.files import format_json, format_tables
+from sffshards.report.gallery import make_gallery
+from sffshards.report.page import HorizonPage, format_page
+from sffshards.report.runs import gather_runs
+from sffshards.report.scoring import NamedScores
+from sffshards.report.strips import draw_strip
+from sffshards.shards import Manifest, load_builds, open_build
+from sffshards.verification.summary import Resampling
+
+__all__ = ["PAGE_NAME", "ReportOptions", "write_report"]
+
+PAGE_NAME = "index.html"
+_OWN = re.compile(rf"({'|'.join(Horizon)})-[a-z0-9-]+\.(png|csv)")
+_MARK = b'<meta name="generator" content="sffshards '
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportOptions:
+    """What a report shows and how its intervals are made."""
+
+    harps: tuple[int, ...] | None = None
+    """Regions to show in time; None for those with most flares."""
+    per_outcome: int = 3
+    """Film strips of each outcome, at most."""
+    resampling: Resampling = field(default_factory=Resampling)
+    further: Mapping[Horizon, Sequence[NamedScores]] = field(default_factory=dict)
+    """Scores of more forecasts of the same test sequences, for the tables."""
+
+
+def write_report(place: Path, out: Path, *, shards: Place | None, options: ReportOptions, progress: Progress) -> Path:
+    """Write a report on runs.
+
+    Parameters
+    ----------
+    place
+        A run, or a folder of runs, evaluated.
+    out
+        Folder for ``index.html``, which needs no other file; ``report.json``, ``tables/`` and ``figures/``.
+    shards
+        A build, or a folder of builds, from which film strips and provenance come; None to do without.
+    options
+        What to show.
+    progress
+        Told how far the work is.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        If there are no evaluated runs, or a table is malformed, or a region is in no test set.
+    ConflictError
+        If runs cannot stand side by side, or the folder holds another's page.
+    DamageError
+        If a sample to be shown is not as it was written.
+    """
+    _check_folder(out)
+    runs = gather_runs(place)
+    horizons = [horizon for horizon in Horizon if any(run.horizon is horizon and run.evaluated for run in runs)]
+    builds, absent = _find_builds(shards)
+    contents, pages = [], []
+    with progress.task("Report", len(horizons)) as advance:
+        for horizon in horizons:
+            content = compute_content(
+                runs,
+                horizon,
+                resampling=options.resampling,
+                harps=options.harps,
+                per_outcome=options.per_outcome,
+                further=options.further,
+            )
+            contents.append(content)
+            pages.append(_make_page(content, builds, absent))
+            advance(1)
+    written = {"report.json": format_json(runs, contents).encode("ascii")}
+    for content, page in zip(contents, pages, strict=True):
+        written |= {f"tables/{name}": text.encode("utf-8") for name, text in format_tables(content).items()}
+        written |= {f"figures/{drawing.name}.png": drawing.png for drawing in page.gallery.drawings}
+    _remove_old(out, set(written))
+    for name, data in written.items():
+        write_atomic(out / name, data)
+    write_atomic(out / PAGE_NAME, format_page(runs, pages, place=str(place)).encode("utf-8"))
+    return out / PAGE_NAME
+
+
+def _find_builds(shards: Place | None) -> tuple[dict[str, tuple[Place, Manifest]], str]:
+    """Give the builds there are by the checksum of their manifest, or say why there are none."""
+    if shards is None:
+        return {}, "no shards were named"
+    try:
+        found = load_builds(shards)
+    except InputError as error:
+        return {}, f"{shards} holds no build ({error.found})"
+    builds = {manifest.sha256: (folder, manifest) for folder, manifest in found.items()}
+    return builds, f"{shards} holds other builds than the one that the runs were trained on"
+
+
+def _make_page(content: HorizonContent, builds: dict[str, tuple[Place, Manifest]], absent: str) -> HorizonPage:
+    found = builds.get(content.runs[0].first.manifest_sha256)
+    strips = {}
+    if found is not None:
+        with open_build(found[0]) as build:
+            strips = {one.sequence: draw_strip(build, one.sequence) for one in content.examples}
+    return HorizonPage(
+        content=content,
+        gallery=make_gallery(content),
+        strips=strips,
+        manifest=None if found is None else found[1],
+        no_build=absent if found is None else "",
+    )
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse to write over a page that is not a report's."""
+    page = out / PAGE_NAME
+    with storage_errors(page):
+        if page.is_file() and _MARK not in page.read_bytes()[:4096]:
+            raise ConflictError(
+                page, expected="no page, or a report's", found="another page", fix="name another folder with --out"
+            )
+
+
+def _remove_old(out: Path, names: set[str]) -> None:
+    """Remove figures and tables that an earlier report left and this one has not."""
+    with storage_errors(out):
+        for folder in ("figures", "tables"):
+            for path in sorted((out / folder).glob("*")):
+                if _OWN.fullmatch(path.name) and f"{folder}/{path.name}" not in names:
+                    path.unlink()
