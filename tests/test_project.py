@@ -81,6 +81,7 @@ def test_the_help_of_every_command_needs_no_heavy_library():
         "train",
         "evaluate",
         "reproduce",
+        "report",
         "predict",
     ]:
         run = subprocess.run(

@@ -44,7 +44,6 @@ def draw_training(name: str, run: RunResult) -> Drawing:
                 ax.plot(*at, color=style.color, marker="o", markersize=8, markerfacecolor="none")
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend(loc="best", ncols=2)
 
     return draw(name, fill, title=f"Training of {run.name}", size=_SIZE, ratios=(1,))
 

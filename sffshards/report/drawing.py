@@ -85,7 +85,7 @@ def draw(
     name
         Of the figure, in letters, digits and hyphens.
     fill
-        Draws into its axes, which lie one above the other.
+        Draws into its axes, which lie one above the other; the legend is of the first, and stands above it.
     title
         What a screen reader says of it.
     size
@@ -100,13 +100,21 @@ def draw(
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(len(ratios), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})
         fill(list(axes[:, 0]))
+        if axes[0, 0].get_legend_handles_labels()[0]:
+            figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
         return Drawing(name=name, svg=_to_svg(figure, name=name, title=title), png=_to_png(figure))
 
 
 def _to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
+    figure.set_layout_engine("none")  # it lies as the SVG has it
     figure.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="#ffffff", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _shorten_numbers(tag: re.Match[str]) -> str:
+    """Leave two decimals of a tag's numbers: a hundredth of a pixel."""
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0])
 
 
 def _to_svg(figure: Figure, *, name: str, title: str) -> Markup:
@@ -118,7 +126,7 @@ def _to_svg(figure: Figure, *, name: str, title: str) -> Markup:
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", body)
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)
+    body = re.sub(r"<[^>]*>", _shorten_numbers, body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
     width, height = (72 * inches for inches in figure.get_size_inches())

@@ -52,6 +52,8 @@ def draw_reliability(name: str, series: Sequence[Series]) -> Drawing:
     """Draw how often flares came at a forecast probability, and below, how many forecasts there were."""
 
     def fill(axes: list[Axes]) -> None:
+        from matplotlib.ticker import LogLocator
+
         curve_axes, count_axes = axes
         curve_axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":", label="perfect")
         for one in series:
@@ -69,9 +71,9 @@ def draw_reliability(name: str, series: Sequence[Series]) -> Drawing:
             counts = np.where(filled, curve.num_samples, np.nan)
             count_axes.stairs(counts, curve.edges, color=style.color, linestyle=style.linestyle, linewidth=1.4)
         curve_axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="flares that came, fraction")
-        curve_axes.legend(loc="upper left")
         count_axes.set(xlabel="forecast probability", ylabel="forecasts", yscale="log", ylim=(0.8, None))
         count_axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        count_axes.yaxis.set_major_locator(LogLocator(numticks=4))
         count_axes.minorticks_off()
 
     return draw(name, fill, title="Reliability diagram with counts", size=_TALL, ratios=(3, 1))
@@ -94,7 +96,6 @@ def draw_roc(name: str, series: Sequence[Series], references: dict[str, NDArray[
             point = curve.score(ScoreName.POFD)[at_half], curve.score(ScoreName.POD)[at_half]
             ax.plot(*([value] for value in point), color=INK, marker=marker, linestyle="", markersize=7, label=said)
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="POFD, false alarms by quiet times", ylabel="POD")
-        ax.legend(loc="lower right")
 
     return draw(name, fill, title="ROC curve", size=_SQUARE, ratios=(1,))
 
@@ -113,7 +114,6 @@ def draw_precision(name: str, series: Sequence[Series]) -> Drawing:
             style = one.style
             ax.plot(x, y, color=style.color, linestyle=style.linestyle, drawstyle="steps-pre", label=label)
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03), xlabel="POD, flares detected", ylabel="PRE, forecasts right")
-        ax.legend(loc="upper right")
 
     return draw(name, fill, title="Precision and detection", size=_SQUARE, ratios=(1,))
 
@@ -136,7 +136,7 @@ def draw_score(name: str, series: Sequence[Series], score: ScoreName) -> Drawing
                 values,
                 color=style.color,
                 linestyle=style.linestyle,
-                drawstyle="steps-pre",
+                drawstyle="steps-post",
                 label=one.name,
             )
             chosen = one.ensemble.thresholds.get(rule)
@@ -146,7 +146,6 @@ def draw_score(name: str, series: Sequence[Series], score: ScoreName) -> Drawing
         ax.set(xlim=(0, 1), xlabel="threshold", ylabel=str(score))
         bottom, top = ax.get_ylim()
         ax.set_ylim(min(bottom, 0), max(top, 0.05))
-        ax.legend(loc="best")
 
     return draw(name, fill, title=f"{score} against the threshold", size=_WIDE, ratios=(1,))
 

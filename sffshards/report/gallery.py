@@ -112,7 +112,6 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
 
 def _timeline_caption(harp: int, name: str, horizon: Horizon) -> str:
     return (
-        f"Probability that {name} gave HARP {harp} of a flare within {horizon}: line, mean of folds; band, from the "
-        f"lowest to the highest fold; dotted, 0.5. Shaded: times from which a flare of class M or above did follow "
-        f"within {horizon}, by the labels. TAI, test set."
+        f"Probability of a flare of HARP {harp} within {horizon}, by {name}: line, mean of folds; band, lowest to "
+        "highest fold. Shaded: such a flare did follow, by the labels. TAI, test set."
     )

@@ -62,7 +62,9 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]], *
     """
     head = element("tr", *(element("th", name, scope="col") for name in header))
     body = [element("tr", *(_cell(cell, head=position == 0) for position, cell in enumerate(row))) for row in rows]
-    whole = element("table", element("caption", caption), element("thead", head), element("tbody", *body))
+    whole = element(
+        "table", element("caption", element("span", caption)), element("thead", head), element("tbody", *body)
+    )
     return element("div", whole, class_="scroll", role="region", aria_label=label, tabindex="0")
 
 

@@ -137,7 +137,7 @@ def _glance(content: HorizonContent) -> Markup:
         )
     )
     why = f"{shown.name}; of {_count(len(content.runs), 'variant')}, the one with the highest TSS on validation."
-    return join(element("div", *cards, class_="glance"), element("p", f"{content.horizon}: {why}", class_="notes"))
+    return join(element("div", *cards, class_="glance"), element("p", f"{content.horizon}: {why}", class_="lead"))
 
 
 def _horizon(page: HorizonPage) -> Markup:
@@ -261,8 +261,8 @@ _SCORES = {
     "POD, PRE, FAR, POFD": "Flares detected; forecasts that were right; forecasts that were not (1 - PRE); quiet times "
     "alarmed.",
     "F1, ACC, CSI": "Harmonic mean of POD and PRE; fraction right of all; hits of hits, misses and false alarms.",
-    "Persistence": "The region's latest label that is known by the time of the forecast, from the labels of the "
-    "test set.",
+    "Persistence": "The region's latest label that is known by the time of the forecast. From the labels of the test "
+    "set alone; a flare list, which also knows of flares between them, makes it stronger.",
     "Ever flared": "A flare is forecast of every region that is known to have had one.",
     "95 % interval": "Regions, not sequences, are drawn again, for sequences of a region are much alike; with few "
     "flaring regions it is wide, and honest.",

@@ -56,8 +56,9 @@ def forecast_table(content: HorizonContent) -> Markup:
         element("b", "Forecasts side by side"),
         f" on the same {first.table.num_samples:,} test sequences, each once and as it is, of {first.num_harps} active "
         f"regions, {first.num_flaring_harps} of them with flares. In brackets: 95 % interval, by drawing whole "
-        "regions again. Chosen thresholds are those that made the score highest on the validation sets. In regular "
-        "type: forecasts that need no network; one whose interval overlaps is not clearly worse.",
+        "regions again. The chosen threshold is the mean of those that made the score highest on each fold's "
+        "validation set. In regular type: forecasts that need no network; one whose interval overlaps is not clearly "
+        "worse.",
     )
     whole = table(caption, [*header, *_OF_PROBABILITIES], rows, label=f"{content.horizon}, forecasts with intervals")
     return join(whole, _list_notes(_undefined_forecasts(named)))
@@ -67,10 +68,14 @@ def format_range(interval: Interval) -> Markup:
     """Give a score and its interval, or say that one of them is not defined."""
     if math.isnan(interval.estimate):
         return element("span", "undefined", class_="undefined")
-    if math.isnan(interval.low):
-        return join(format_score(interval.estimate), element("span", "no interval", class_="range"))
-    low, high = format_score(interval.low), format_score(interval.high)
-    return join(format_score(interval.estimate), element("span", f"[{low}, {high}]", class_="range"))
+    estimate, low, high = (format_score(_unsigned(value)) for value in (interval.estimate, interval.low, interval.high))
+    said = "no interval" if math.isnan(interval.low) else f"[{low}, {high}]"
+    return join(estimate, element("span", said, class_="range"))
+
+
+def _unsigned(value: float) -> float:
+    """Give zero for what would be shown as minus zero."""
+    return value if abs(value) >= 0.0005 else 0.0
 
 
 def _summary_row(folds: FoldScores, stage: Stage) -> list[Cell]:

@@ -1,0 +1,450 @@
+"""The report: one page that stands alone, whose numbers are those of the tables of predictions."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import metrics
+
+from sffshards.errors import ConflictError, InputError
+from sffshards.evaluation import read_predictions, write_predictions
+from sffshards.evaluation.predict import predictions_path
+from sffshards.progress import SILENT
+from sffshards.records import Horizon, Stage, Variant, View
+from sffshards.report import NamedScores, ReportOptions, write_report
+from sffshards.report.markup import Cell, Markup, element, table
+from sffshards.report.published import PUBLISHED_FOLDS
+from sffshards.training import read_record
+from sffshards.training.record import write_record
+from sffshards.verification.summary import Forecast, Resampling, score_forecast
+from tests.commands import error_of, run
+from tests.report_data import make_builds, make_runs
+from tests.tiny import digest_tree
+
+QUICK = ReportOptions(resampling=Resampling(num_resamples=50))
+VOID = {"meta", "br", "img", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements, all closed in order, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.cells: list[list[str]] = []
+        self.feed(path.read_text("utf-8"))
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("td", "th"):
+            self.cells[-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.cells[-1][-1] += data + " "
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def row(self, head):
+        return next([cell.strip() for cell in row] for row in self.cells if row[0].strip() == head)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Builds and runs of both horizons: two variants, two folds."""
+    folder = tmp_path_factory.mktemp("report")
+    shards = make_builds(folder)
+    return shards, make_runs(shards, folder / "runs")
+
+
+@pytest.fixture(scope="module")
+def report(made, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "report"
+    return write_report(made[1], out, shards=made[0], options=QUICK, progress=SILENT)
+
+
+@pytest.fixture
+def runs(made, tmp_path, monkeypatch):
+    """A copy of one horizon's runs, which a test may spoil; PNG files, which take time, are empty."""
+    monkeypatch.setattr("sffshards.report.drawing._to_png", lambda figure: b"")
+    return Path(shutil.copytree(made[1] / "48h", tmp_path / "48h"))
+
+
+def write(runs, tmp_path, *, shards=None, options=QUICK):
+    return write_report(runs, tmp_path / "out", shards=shards, options=options, progress=SILENT)
+
+
+def plain(path):
+    read = read_predictions(path)
+    keep = np.array([view is View.NF for view in read.view])
+    return read.label[keep], read.probability[keep]
+
+
+def relabel(runs, stage, label):
+    """Give every sample of a stage the same outcome."""
+    for path in runs.glob(f"*/fold*/predictions-{stage}.csv"):
+        read = read_predictions(path)
+        write_predictions(path, replace(read, label=np.full_like(read.label, label)))
+
+
+# The page -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_asks_nothing_of_any_server(report):
+    page = Page(report)
+    assert not page.of("script")
+    assert not page.of("link")
+    assert not page.of("iframe")
+    for _, attributes in page.elements:
+        for name, value in ((name, value or "") for name, value in attributes.items()):
+            if name in ("src", "srcset", "data", "action", "background"):
+                assert value.startswith("data:image/png;base64,")
+            if name.endswith("href"):
+                assert value.startswith("#") or value == "https://doi.org/10.1007/s11207-024-02276-0"
+    assert not re.search(r"@import|url\((?!#)", report.read_text("utf-8"))
+
+
+def test_every_name_in_the_page_is_given_once_and_every_link_within_it_leads_somewhere(report):
+    page = Page(report)
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    links = [value or "" for _, a in page.elements for name, value in a.items() if name.endswith("href")]
+    targets: set[str | None] = {link[1:] for link in links if link.startswith("#")}
+    targets |= set(re.findall(r"url\(#([^)]+)\)", report.read_text("utf-8")))
+    targets |= {a["aria-labelledby"] for _, a in page.elements if "aria-labelledby" in a}
+    assert targets <= set(names)
+
+
+def test_the_page_has_all_its_parts(report):
+    page = Page(report)
+    for heading in (
+        "At a glance",
+        "Flares within 24h",
+        "Flares within 48h",
+        "Reliability",
+        "ROC",
+        "Precision and detection",
+        "TSS against threshold",
+        "HSS against threshold",
+        "Training of oTV",
+        "HARP 601",
+        "Hits",
+        "Misses",
+        "False alarms",
+        "Data and sets",
+        "Regions in two sets of a fold.",
+        "Provenance",
+        "How to read the scores",
+    ):
+        assert heading in page.text, heading
+    assert "24h base: folds 1, 2, 4; 24h oTV: folds 1, 2, 4" in page.text
+    figures = page.of("figure")
+    assert len(figures) == len(page.of("figcaption"))
+    assert all(attributes.get("alt") for attributes in page.of("img"))
+    assert all(attributes["role"] == "img" for attributes in page.of("svg"))
+    assert len(page.of("table")) == len(page.of("caption"))
+
+
+def test_figures_take_their_colours_from_the_page(report):
+    svgs = re.findall(r"<svg.*?</svg>", report.read_text("utf-8"), re.DOTALL)
+    (style,) = re.findall(r"<style>(.*?)</style>", report.read_text("utf-8"), re.DOTALL)
+    used = set(re.findall(r"var\(--([\w-]+)\)", "".join(svgs)))
+    assert {"ink", "faint", "line", "series-0", "series-1"} <= used
+    light, dark = style.split("prefers-color-scheme: dark", 1)
+    for name in used:
+        assert f"--{name}:" in light
+        assert f"--{name}:" in dark
+    # Nothing is drawn in a colour that only one of light and dark can show.
+    assert not re.search(r"(fill|stroke): ?#[0-9a-f]{6}", "".join(svgs))
+
+
+def test_the_same_runs_give_the_same_bytes(made, report, tmp_path):
+    write_report(made[1], tmp_path / "again", shards=made[0], options=QUICK, progress=SILENT)
+    assert digest_tree(tmp_path / "again") == digest_tree(report.parent)
+
+
+# Numbers ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_forecasts_holds_what_scikit_learn_computes_of_the_mean_of_folds(made, report):
+    tests = [plain(made[1] / "48h" / "oTV" / f"fold{fold}" / "predictions-test.csv") for fold in (0, 3)]
+    label, probability = tests[0][0], np.mean([p for _, p in tests], axis=0)
+    rates = [plain(made[1] / "48h" / "oTV" / f"fold{fold}" / "predictions-train.csv")[0].mean() for fold in (0, 3)]
+    reference = metrics.brier_score_loss(label, np.full(len(label), np.mean(rates)))
+    called = probability >= 0.5
+    expected = {
+        "TSS": metrics.balanced_accuracy_score(label, called, adjusted=True),
+        "HSS": metrics.cohen_kappa_score(label, called),
+        "BSS": 1 - metrics.brier_score_loss(label, probability) / reference,
+        "AUC": metrics.roc_auc_score(label, probability),
+        "AP": metrics.average_precision_score(label, probability),
+    }
+    with (report.parent / "tables" / "48h-forecasts.csv").open() as file:
+        found = {r["score"]: r for r in csv.DictReader(file) if r["forecast"] == "oTV, mean of folds"}
+    for name, value in expected.items():
+        assert float(found[name]["estimate"]) == pytest.approx(value, abs=1e-12), name
+    rows = [[cell.strip() for cell in row] for row in Page(report).cells if row[0].strip() == "oTV, mean of folds"]
+    shown = rows[1]  # 24h comes first
+    for position, name in ((1, "TSS"), (2, "HSS"), (5, "BSS"), (6, "AUC"), (7, "AP")):
+        assert shown[position].split()[0] == f"{expected[name]:.3f}"
+
+
+def test_the_chosen_threshold_is_that_of_validation_and_its_score_that_of_test(made, report):
+    thresholds = []
+    for fold in (0, 3):
+        label, probability = plain(made[1] / "48h" / "base" / f"fold{fold}" / "predictions-val.csv")
+        scores = {t: metrics.cohen_kappa_score(label, probability >= t) for t in probability}
+        thresholds.append(max(t for t in scores if scores[t] == max(scores.values())))
+    tests = [plain(made[1] / "48h" / "base" / f"fold{fold}" / "predictions-test.csv") for fold in (0, 3)]
+    probability = np.mean([p for _, p in tests], axis=0)
+    content = json.loads((report.parent / "report.json").read_text())["horizons"]["48h"]["forecasts"][0]
+    chosen = content["chosen"]["max HSS"]
+    assert chosen["threshold"] == pytest.approx(np.mean(thresholds))
+    value = metrics.cohen_kappa_score(tests[0][0], probability >= np.mean(thresholds))
+    assert chosen["estimate"] == pytest.approx(value, abs=1e-12)
+
+
+def test_the_folds_table_counts_every_view_of_the_variants_own_set(made, report):
+    with (report.parent / "tables" / "24h-folds.csv").open() as file:
+        rows = {(r["run"], r["fold"], r["stage"]): r for r in csv.DictReader(file)}
+    read = read_predictions(made[1] / "24h" / "oTV" / "fold3" / "predictions-val.csv")
+    assert View.R2 in read.view
+    row = rows["oTV", "3", "val"]
+    assert int(row["tp"]) + int(row["fn"]) == read.label.sum()
+    assert float(row["F1"]) == pytest.approx(metrics.f1_score(read.label, read.probability >= 0.5), abs=1e-12)
+    tests = [read_predictions(made[1] / "24h" / "oTV" / f"fold{f}" / "predictions-test.csv") for f in (0, 3)]
+    accuracies = [metrics.accuracy_score(t.label, t.probability >= 0.5) for t in tests]
+    shown = Page(report).row("oTV")
+    assert shown[1] == "0, 3"
+    assert shown[3] == f"{np.mean(accuracies):.3f} ± {np.std(accuracies, ddof=1):.3f}"
+
+
+def test_the_published_rows_stand_beside_with_their_printed_digits(report):
+    with (Path(__file__).parents[1] / "sffshards" / "report" / "published.py").open() as file:
+        assert "10.1007/s11207-024-02276-0" in file.read()
+    assert len(PUBLISHED_FOLDS) == 6
+    assert all(f.table.num_samples == 9384 for f in PUBLISHED_FOLDS)
+    rows = [[c.strip() for c in row] for row in Page(report).cells if row[0].strip() == "published, oTV"]
+    # Fold; F1, ACC, POD, PRE, FAR, CSI, HSS, TSS as printed to two digits: 24h, then 48h.
+    assert [rows[0][1], *(f"{float(rows[0][i]):.2f}" for i in (2, 3, 4, 6, 8, 9))] == [
+        *("3", "0.29", "0.92", "0.84", "0.82", "0.27", "0.75")
+    ]
+    assert [rows[1][1], *(f"{float(rows[1][i]):.2f}" for i in (2, 3, 4, 6, 8, 9))] == [
+        *("2", "0.52", "0.93", "0.90", "0.64", "0.48", "0.83")
+    ]
+
+
+def test_regions_that_sets_share_are_counted_and_named(runs, tmp_path):
+    """The tiny data share none; here a test region, 601, is put among the training regions."""
+    path = predictions_path(runs / "base" / "fold0", Stage.TRAIN)
+    read = read_predictions(path)
+    write_predictions(path, replace(read, harp=np.where(read.harp == read.harp[0], 601, read.harp)))
+    page = Page(write(runs, tmp_path))
+    with (tmp_path / "out" / "tables" / "48h-shared-harps.csv").open() as file:
+        shared = {(r["fold"], r["first"], r["second"]): r for r in csv.DictReader(file)}
+    # Six frames, of which the last three have a flare within 48 h.
+    assert list(shared["0", "train", "test"].values())[3:] == ["1", "6", "3", "601"]
+    assert shared["3", "train", "test"]["num_harps"] == "0"
+    assert page.row("fold 0, train and test") == ["fold 0, train and test", "1", "6", "3", "601"]
+    assert "1 test region also in training or validation." in page.text
+
+
+def test_further_forecasts_stand_in_the_tables(runs, tmp_path):
+    label, _ = plain(runs / "base" / "fold0" / "predictions-test.csv")
+    forecast = Forecast(
+        label=label, probability=label.astype(float), harp=np.arange(len(label)), threshold=0.5, climatology=0.1
+    )
+    perfect = NamedScores(name="a <perfect> one", scores=score_forecast(forecast, QUICK.resampling), chosen={})
+    page = Page(write(runs, tmp_path, options=replace(QUICK, further={Horizon.H48: [perfect]})))
+    assert page.row("a <perfect> one")[1].split()[0] == "1.000"
+
+
+# What is missing ----------------------------------------------------------------------------------------------------
+
+
+def test_film_strips_show_the_frames_that_lie_in_the_shards(made, report):
+    sources = [a["src"] for a in Page(report).of("img")]
+    assert sources
+    picture = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
+    assert picture.mode == "L"
+    assert picture.width == 4 * picture.height + 6  # two rows of eight, with gaps of two
+    assert np.ptp(np.asarray(picture)) > 60
+
+
+def test_without_shards_the_page_says_so_and_names_the_sequences(runs, tmp_path):
+    page = Page(write(runs, tmp_path, shards=tmp_path / "none"))
+    assert not page.of("img")
+    assert f"No film strips: {tmp_path / 'none'} holds no build (no such folder)." in page.text
+    assert "hmi.sharp_720s.60" in page.text
+
+
+def test_another_build_is_not_taken_for_the_runs_own(made, runs, tmp_path):
+    page = Page(write(runs, tmp_path, shards=made[0] / "24h"))
+    assert not page.of("img")
+    assert "holds other builds than the one that the runs were trained on" in page.text
+
+
+def test_a_fold_without_predictions_is_left_out_and_named(runs, tmp_path):
+    predictions_path(runs / "base" / "fold3", Stage.TEST).unlink()
+    (runs / "oTV" / "fold0" / "metrics.csv").unlink()
+    page = Page(write(runs, tmp_path))
+    assert "48h base: folds 1, 2, 3, 4; 48h oTV: folds 1, 2, 4." in page.text
+    assert page.row("base")[1] == "0"
+    assert "±" not in "".join(page.row("base"))
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [(0, "POD, TSS undefined, as no flare came"), (1, "TSS undefined, as a flare came every time")],
+)
+def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason):
+    relabel(runs, Stage.TEST, label)
+    path = write(runs, tmp_path)
+    page = Page(path)
+    assert re.search(rf"base, folds 0, 3: {reason}", page.text)
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", path.read_text("utf-8"), flags=re.DOTALL).lower().split()
+    assert page.row("base, mean of folds")[1] == "undefined"
+    assert page.row("base, mean of folds")[6] == "undefined"
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["horizons"]["48h"]["forecasts"][0]
+    assert content["scores"]["TSS"]["estimate"] is None
+
+
+def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
+    relabel(runs, Stage.VAL, 0)
+    page = Page(write(runs, tmp_path))
+    assert page.row("oTV, mean of folds")[3] == "\u2013"
+    assert "no threshold was chosen" in page.text
+
+
+# Escaping, folders, errors ------------------------------------------------------------------------------------------
+
+
+def test_text_from_data_cannot_become_markup(runs, tmp_path):
+    place = runs.rename(tmp_path / "<script>alert(1)&amp;")
+    record = read_record(place / "base" / "fold0")
+    write_record(place / "base" / "fold0", replace(record, versions={"<b>torch": '"2"'}))
+    path = write(place, tmp_path)
+    page = Page(path)
+    assert not page.of("script")
+    assert "<script>alert(1)&amp;" in page.text
+    assert "<b>torch" in page.text
+
+
+def test_markup_escapes_all_that_is_not_markup():
+    assert element("p", "a<b", Markup("<i>x</i>"), title='"&') == '<p title="&quot;&amp;">a&lt;b<i>x</i></p>'
+    made = table("<c>", ["<h>"], [[Cell(text="<t>")]], label="<l>")
+    assert not {"<c>", "<h>", "<t>", "<l>"} & set(re.findall(r"<\w>", made))
+
+
+def test_a_report_takes_away_what_an_earlier_one_left_and_nothing_else(runs, tmp_path):
+    write(runs, tmp_path)
+    figures = tmp_path / "out" / "figures"
+    (figures / "48h-harp-9999.png").write_bytes(b"")
+    (figures / "mine.png").write_bytes(b"")
+    write(runs, tmp_path, options=replace(QUICK, harps=(601,)))
+    names = {path.name for path in figures.iterdir()}
+    assert {"48h-harp-601.png", "mine.png"} <= names
+    assert not {"48h-harp-9999.png", "48h-harp-603.png"} & names
+
+
+def test_a_page_of_another_kind_is_not_written_over(runs, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").write_text("<html>mine</html>")
+    with pytest.raises(ConflictError, match="found another page"):
+        write(runs, tmp_path)
+    assert (tmp_path / "out" / "index.html").read_text() == "<html>mine</html>"
+
+
+def test_runs_that_cannot_stand_side_by_side_are_refused(runs, tmp_path):
+    folder = runs / "oTV" / "fold3"
+    record = read_record(folder)
+    write_record(folder, replace(record, manifest_sha256="0" * 64))
+    with pytest.raises(ConflictError, match="expected a fold of the build .* found one of the build 000000000000"):
+        write(runs, tmp_path)
+    write_record(folder, replace(record, options=replace(record.options, seed=7)))
+    with pytest.raises(ConflictError, match="with seed 123, found seed 7"):
+        write(runs, tmp_path)
+    write_record(folder, record)
+    path = predictions_path(folder, Stage.TEST)
+    read = read_predictions(path)
+    write_predictions(path, replace(read, sequence=read.sequence[::-1]))
+    with pytest.raises(ConflictError, match="expected predictions of the test sequences of fold0"):
+        write(runs, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_is_one_line(runs, tmp_path):
+    with pytest.raises(InputError, match="expected HARP numbers of the test set, found 5"):
+        write(runs, tmp_path, options=replace(QUICK, harps=(5,)))
+    (runs / "base" / "fold0" / "metrics.csv").write_text("epoch,train_loss,valid_loss\n0,x,1\n")
+    with pytest.raises(InputError, match="metrics.csv:2: expected a row of a table of epochs"):
+        write(runs, tmp_path)
+    for path in runs.glob("*/fold*/predictions-val.csv"):
+        path.unlink()
+    (runs / "base" / "fold0" / "metrics.csv").unlink()
+    with pytest.raises(InputError, match="expected predictions of at least one fold"):
+        write(runs, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_of_a_variant_are_told_apart_by_their_folders(runs, tmp_path):
+    shutil.copytree(runs / "base", runs / "again")
+    page = Page(write(runs, tmp_path))
+    assert f"base ({runs / 'again'}), mean of folds" in page.text
+    assert f"base ({runs / 'base'}), mean of folds" in page.text
+    assert {v for v in Variant if f"{v}, mean of folds" in page.text} == {Variant.OTV}
+
+
+# The command --------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_the_page_and_says_where(made, tmp_path):
+    runs = made[1] / "24h" / "base"
+    done = run("report", runs, "--shards", made[0], "--harps", "601,603", "--resamples", "20", cwd=tmp_path)
+    assert done.stdout == "report/index.html\n"
+    page = Page(tmp_path / "report" / "index.html")
+    assert page.of("img")
+    assert "HARP 603" in page.text
+    assert (tmp_path / "report" / "figures" / "24h-roc.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none"], "none: expected a run, .* found no such folder"),
+        ([".", "--harps", "1,x"], "--harps: expected HARP numbers with commas between them, found '1,x'"),
+        ([".", "--shards", "none"], "none: expected a build"),
+    ],
+)
+def test_the_command_fails_in_one_line(tmp_path, arguments, said):
+    assert re.search(said, error_of("report", *arguments, cwd=tmp_path))
+    assert not (tmp_path / "report").exists()
