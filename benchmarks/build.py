@@ -43,10 +43,10 @@ from sffshards.layout import find_data
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import WorkerPool, chunked
 from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Kind, View
+from sffshards.records import PUBLISHED_WINDOWS, CodecName, Horizon, Kind, View
 from sffshards.shards.codec import get_codec
+from sffshards.shards.inputs import read_sequences
 from sffshards.shards.plan import Sample
-from sffshards.shards.prepare import read_sequences
 from sffshards.synth import synthesize
 from sffshards.views import apply_view
 
@@ -118,7 +118,7 @@ class Bench:
         self.data = folder / "data"
         synthesize(self.data, seed=1, num_harps=num_harps, frames_per_harp=frames_per_harp, workers=workers)
         self.layout = find_data(self.data)
-        self.sequences, _ = read_sequences(self.layout, Horizon.H48)
+        self.sequences, _ = read_sequences(self.layout, Horizon.H48, windows=PUBLISHED_WINDOWS)
         names = sorted({format_frame_name(frame) for s in self.sequences for frame in s.frames})
         self.images, _ = find_images(self.layout.images, names)
         self.samples = [

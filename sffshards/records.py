@@ -301,6 +301,35 @@ class Sequence:
         return tuple(int((b - a).total_seconds() // 60) for a, b in pairwise(times))
 
 
+class OnShort(StrEnum):
+    """What becomes of a sequence of too few frames."""
+
+    KEEP = "keep"
+    """It is stretched to sixteen slots, as published."""
+    DROP = "drop"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowRule:
+    """Which frames before a labelled one make a sequence, and which sequences are too short."""
+
+    max_gap_minutes: int | None
+    """Frames before a gap longer than this are left out of a sequence; None: gaps are not looked at."""
+    min_frames: int
+    """A sequence of fewer frames is short."""
+    on_short: OnShort
+
+    def __post_init__(self) -> None:
+        if self.max_gap_minutes is not None and self.max_gap_minutes < 1:
+            raise ValueError(f"max_gap_minutes must be at least 1, got {self.max_gap_minutes}")
+        if not 1 <= self.min_frames <= NUM_FRAMES:
+            raise ValueError(f"min_frames must be from 1 to {NUM_FRAMES}, got {self.min_frames}")
+
+
+PUBLISHED_WINDOWS = WindowRule(max_gap_minutes=None, min_frames=NUM_FRAMES, on_short=OnShort.KEEP)
+"""As the published program cuts them."""
+
+
 class Component(StrEnum):
     """Which component of the field an image shows: along the line of sight, or of the vector on the sphere.
 

@@ -1,15 +1,16 @@
-"""Windows of sixteen frames that end at every row of a label list, as the published program cuts them."""
+"""Windows of sixteen frames that end at the rows of a label list, as the published program cuts them or stricter."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from sffshards.atomic import storage_errors, temporary_path, write_atomic
 from sffshards.errors import ConflictError
 from sffshards.names import SEQUENCE_LIST_PREFIX, format_frame_name, format_sequence_name
-from sffshards.records import NUM_FRAMES, FrameId, LabelledFrame, Part, Sequence
+from sffshards.records import NUM_FRAMES, PUBLISHED_WINDOWS, FrameId, LabelledFrame, OnShort, Part, Sequence, WindowRule
 
 __all__ = [
     "SEQUENCE_FOLDER",
@@ -25,29 +26,44 @@ SEQUENCE_FOLDER = "Seqs16"
 """Folder of the files of sequences, in the published layout."""
 
 
-def build_sequences(rows: Iterable[LabelledFrame], *, part: Part) -> list[Sequence]:
+def build_sequences(
+    rows: Iterable[LabelledFrame], *, part: Part, windows: WindowRule = PUBLISHED_WINDOWS
+) -> list[Sequence]:
     """Make one sequence for every row: the last up to 16 rows of the same HARP, in the list's order.
 
     Parameters
     ----------
     rows
-        The rows of one list. A list starts afresh, even in the middle of a HARP. Gaps in time are not looked at.
+        The rows of one list. A list starts afresh, even in the middle of a HARP.
     part
         The part that the list is.
+    windows
+        After which gap in time a window starts afresh too, and whether short sequences are left out; as published:
+        gaps are not looked at, and all are kept.
 
     Returns
     -------
     list of Sequence
-        One a row, in the order of the rows.
+        In the order of the rows: one a row, but for those that are left out.
     """
-    windows: dict[int, deque[FrameId]] = {}
+    runs: dict[int, deque[FrameId]] = {}
     sequences = []
     for labelled in rows:
-        window = windows.setdefault(labelled.frame.harp, deque(maxlen=NUM_FRAMES))
+        window = runs.setdefault(labelled.frame.harp, deque(maxlen=NUM_FRAMES))
+        if window and _is_gap(window[-1], labelled.frame, windows):
+            window.clear()
         window.append(labelled.frame)
+        if windows.on_short is OnShort.DROP and len(window) < windows.min_frames:
+            continue
         frames = pad_short_run(tuple(window))
         sequences.append(Sequence(frames=frames, label=labelled.label, part=part, row=labelled.row))
     return sequences
+
+
+def _is_gap(before: FrameId, after: FrameId, windows: WindowRule) -> bool:
+    if windows.max_gap_minutes is None:
+        return False
+    return after.t_rec_tai - before.t_rec_tai > timedelta(minutes=windows.max_gap_minutes)
 
 
 def pad_short_run(frames: tuple[FrameId, ...]) -> tuple[FrameId, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from sffshards.errors import ConflictError, DamageError, ImageError, InputError,
 from sffshards.layout import find_data
 from sffshards.locks import folder_lock
 from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Kind
+from sffshards.records import CodecName, Horizon, Kind, OnShort, WindowRule
 from sffshards.shards import codec as codec_module
 from sffshards.shards import encoded, estimate_build, open_build, read_manifest, strip, verify_build, verify_build_deep
 from sffshards.shards import writer as writer_module
@@ -501,6 +503,34 @@ def test_a_build_of_nothing_usable_says_so(data, tmp_path):
         InputError, match=r"expected at most 5 % of 48 images .* found 48 \(100.0 %\), such as .*an empty"
     ):
         build(data, tmp_path / "out" / "48h", options(skip=True))
+
+
+def test_sequences_that_were_too_short_are_counted(data, tmp_path):
+    rule = WindowRule(max_gap_minutes=None, min_frames=3, on_short=OnShort.DROP)
+    chosen = replace(options(), windows=rule)
+    layout = find_data(data)
+    assert estimate_build(layout, chosen, store_folder=tmp_path / "frames", out=tmp_path / "out").num_short == 24
+    manifest = build(data, tmp_path / "out" / "48h", chosen).manifest
+    assert (manifest.num_short_sequences, manifest.inputs.windows) == (24, rule)  # of 12 HARPs, the first two of four
+    with open_build(tmp_path / "out" / "48h") as built:
+        assert {built.read_meta(row).num_distinct for row in range(len(built))} == {3, 4}
+    assert verify_build_deep(tmp_path / "out" / "48h", layout, workers=0, progress=SILENT) == []
+    assert build(data, tmp_path / "kept" / "48h").manifest.num_short_sequences == 48
+    with pytest.raises(ConflictError, match="other windows"):
+        build(data, tmp_path / "kept" / "48h", chosen)
+
+
+def test_a_build_of_too_short_sequences_only_is_refused(data, tmp_path):
+    rule = WindowRule(max_gap_minutes=None, min_frames=5, on_short=OnShort.DROP)
+    with pytest.raises(InputError, match="--min-frames: expected a sequence that is long enough, found none of 48"):
+        build(data, tmp_path / "out" / "48h", replace(options(), windows=rule))
+
+
+def test_how_images_were_ingested_stands_in_the_manifest(data, tmp_path):
+    record = {"format_version": 1, "options": {"scale": "linear", "clip_gauss": 800.0}, "frames": {}}
+    (data / "ingest.json").write_text(json.dumps(record | {"left_out": {}, "skipped": {}}))
+    built = build(data, tmp_path / "out" / "48h").manifest
+    assert built.inputs.image_options == {"scale": "linear", "clip_gauss": 800.0}
 
 
 def test_a_dry_run_counts_what_the_build_then_makes(data, tmp_path):

@@ -12,10 +12,10 @@ import torch
 from sffshards.evaluation import Inference, RunScores, evaluate_run
 from sffshards.layout import DataLayout, find_data, find_label_lists
 from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Kind, ModelName, Part, Stage
+from sffshards.records import PUBLISHED_WINDOWS, CodecName, Horizon, Kind, ModelName, Part, Stage
 from sffshards.shards import BuildOptions, build_shards, verify_build, verify_build_deep
+from sffshards.shards.inputs import read_sequences
 from sffshards.shards.plan import plan_shards
-from sffshards.shards.prepare import read_sequences
 from sffshards.training import train_fold
 from sffshards.verification import ScoreName
 from tests.training_data import FastNetwork, fast_options
@@ -34,7 +34,7 @@ def test_the_published_lists_give_the_published_numbers_of_samples(
     real_labels: Path, horizon: Horizon, num_over: int
 ) -> None:
     layout = DataLayout(images=real_labels, lists=find_label_lists(real_labels))
-    sequences, sources = read_sequences(layout, horizon)
+    sequences, sources = read_sequences(layout, horizon, windows=PUBLISHED_WINDOWS)
     assert {part: source.num_rows for part, source in sources.items()} == {
         part: 9_384 if part is Part.TEST else 10_000 for part in Part
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sffshards.labels import read_label_list
 from sffshards.names import format_frame_name
-from sffshards.records import Part, View
+from sffshards.records import FrameId, LabelledFrame, OnShort, Part, View, WindowRule
 from sffshards.sequences import build_sequences, write_sequence_files, write_sequence_list
 from sffshards.views import apply_view, undo_view
 from tests.tiny import PARTS, frame_name
@@ -73,6 +76,40 @@ def test_sequence_files_are_as_published(tmp_path):
     )
     text = (tmp_path / "Seqs16" / "hmi.sharp_720s.7.20110220_000000_TAI.to.20110220_013600_TAI").read_text()
     assert text == "\n".join([frame_name(7, 0)] * 8 + [frame_name(7, 1)] * 8)
+
+
+def frames_at(*minutes, harp=377):
+    start = datetime(2011, 2, 13)
+    return [
+        LabelledFrame(frame=FrameId(harp=harp, t_rec_tai=start + timedelta(minutes=m)), label=0, row=row)
+        for row, m in enumerate(minutes)
+    ]
+
+
+def minutes_of(sequence):
+    return sorted({int((frame.t_rec_tai - datetime(2011, 2, 13)).total_seconds() // 60) for frame in sequence.frames})
+
+
+def test_a_sequence_takes_nothing_from_before_a_longer_gap():
+    rows = frames_at(0, 96, 192, 385, 481, 674)  # gaps of 96, 96, 193, 96 and 193 minutes
+    rule = WindowRule(max_gap_minutes=192, min_frames=16, on_short=OnShort.KEEP)
+    shown = [minutes_of(sequence) for sequence in build_sequences(rows, part=Part.TEST, windows=rule)]
+    assert shown == [[0], [0, 96], [0, 96, 192], [385], [385, 481], [674]]
+    longer = replace(rule, max_gap_minutes=193)
+    assert minutes_of(build_sequences(rows, part=Part.TEST, windows=longer)[-1]) == [0, 96, 192, 385, 481, 674]
+
+
+def test_a_gap_in_one_region_is_none_in_another():
+    rows = [*frames_at(0, 96), *frames_at(0, harp=392), *frames_at(192)]
+    rule = WindowRule(max_gap_minutes=96, min_frames=16, on_short=OnShort.KEEP)
+    assert minutes_of(build_sequences(rows, part=Part.TEST, windows=rule)[-1]) == [0, 96, 192]
+
+
+def test_short_sequences_are_left_out_where_that_is_asked():
+    rows = frames_at(*range(0, 96 * 20, 96))
+    rule = WindowRule(max_gap_minutes=None, min_frames=3, on_short=OnShort.DROP)
+    assert [s.row for s in build_sequences(rows, part=Part.TEST, windows=rule)] == list(range(2, 20))
+    assert len(build_sequences(rows, part=Part.TEST, windows=replace(rule, on_short=OnShort.KEEP))) == 20
 
 
 @pytest.mark.realdata

@@ -26,6 +26,7 @@ from sffshards.errors import ConflictError, DamageError, FormatError, InputError
 from sffshards.loading import ClipBatch
 from sffshards.progress import SILENT, Progress
 from sffshards.records import (
+    PUBLISHED_WINDOWS,
     Attention,
     CodecName,
     Engine,
@@ -94,13 +95,21 @@ def published_manifest(horizon: Horizon) -> Manifest:
         encoder="",
         seed=0,
         shard_size_bytes=1,
+        windows=PUBLISHED_WINDOWS,
         lists={},
+        image_options={},
         num_images=0,
         images_sha256="",
         skipped_frames={},
     )
     return Manifest(
-        inputs=inputs, num_skipped_sequences=0, shards=(), groups=groups, index_size_bytes=0, index_sha256=""
+        inputs=inputs,
+        num_skipped_sequences=0,
+        num_short_sequences=0,
+        shards=(),
+        groups=groups,
+        index_size_bytes=0,
+        index_sha256="",
     )
 
 

@@ -18,7 +18,7 @@ from sffshards.cli.options import (
     count_workers,
     place_of,
 )
-from sffshards.records import CodecName, Horizon, Kind
+from sffshards.records import CodecName, Horizon, Kind, OnShort, WindowRule
 
 if TYPE_CHECKING:
     from sffshards.layout import DataLayout
@@ -30,6 +30,7 @@ __all__ = ["EXAMPLES", "OnBadImage", "build"]
 EXAMPLES = (
     ("sffshards build", "data/ to shards/24h/ and shards/48h/"),
     ("sffshards build --horizon 48h --dry-run", "what it would take: samples, bytes, free space"),
+    ("sffshards build --max-gap 192 --on-short drop", "only full sequences of frames at most 192 minutes apart"),
     ("sffshards build --out s3://bucket/shards", "made in shards/, then copied to s3://bucket/shards/48h"),
     ("sffshards build /archive/flares --codec npy --out /scratch/shards", "lossless, for the fastest reading"),
 )
@@ -63,6 +64,19 @@ def build(
     ] = CodecName.JPG,
     images: ImagesOption = None,
     labels: LabelsOption = None,
+    max_gap: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Minutes: a sequence takes no frame from before a longer gap. 96 is the published cadence.  "
+            "[default: gaps are not looked at, as published]",
+            show_default=False,
+        ),
+    ] = None,
+    min_frames: Annotated[int, typer.Option(min=1, max=16, help="Sequences of fewer frames are short.")] = 16,
+    on_short: Annotated[
+        OnShort, typer.Option(help="keep: stretch short sequences to 16 frames, as published. drop: leave them out.")
+    ] = OnShort.KEEP,
     shard_size: Annotated[int, typer.Option(min=1, help="Size of a shard aimed at, in MB.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order of samples in a shard.")] = 123,
     on_bad_image: Annotated[
@@ -95,6 +109,7 @@ def build(
             seed=seed,
             shard_size_bytes=shard_size * 1_000_000,
             skip_bad_images=on_bad_image is OnBadImage.SKIP,
+            windows=WindowRule(max_gap_minutes=max_gap, min_frames=min_frames, on_short=on_short),
             max_skipped_percent=max_skipped,
         )
         for chosen in ([horizon] if horizon else layout.lists)
@@ -153,6 +168,7 @@ def _build(
                 "num_shards_written": report.num_written,
                 "num_shards_kept": report.num_kept,
                 "num_skipped_sequences": manifest.num_skipped_sequences,
+                "num_short_sequences": manifest.num_short_sequences,
             }
             | ({"copy": str(copy), "num_shards_copied": num_copied} if copy is not None else {})
         )
@@ -164,6 +180,8 @@ def _build(
     )
     if copy is not None:
         print(f"{copy}: the same, {num_copied} shards copied")
+    if options.windows.on_short is OnShort.DROP:
+        print(f"{manifest.num_short_sequences:,} sequences of fewer than {options.windows.min_frames} frames left out")
     if manifest.num_skipped_sequences:
         print(
             f"{manifest.num_skipped_sequences:,} sequences left out for {len(manifest.inputs.skipped_frames):,} images "
@@ -185,6 +203,9 @@ def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, force: bo
     num_base, num_over = estimate.num_samples[Kind.BASE], estimate.num_samples[Kind.OVER]
     print(f"{folder} ({options.codec}) would hold")
     print(f"  {num_base:,} sequences, {estimate.num_positive:,} positive, and {num_over:,} further views of these")
+    if estimate.num_short:
+        becomes = "would be left out" if options.windows.on_short is OnShort.DROP else "of these, are stretched to 16"
+        print(f"  {estimate.num_short:,} sequences of fewer than {options.windows.min_frames} frames {becomes}")
     print(f"  in about {format_bytes(estimate.shard_bytes)} of shards")
     print(f"  from {estimate.num_images:,} images, {estimate.num_new_frames:,} of them to be decoded,")
     print(f"  which adds {format_bytes(estimate.store_bytes)} to {out / 'frames'}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sffshards.cli.options import HorizonOption, JsonOption, ProtocolOption, ShardsArgument, choose_build, place_of
-from sffshards.records import Kind, Part, Protocol, Stage, Variant
+from sffshards.records import Kind, OnShort, Part, Protocol, Stage, Variant
 
 if TYPE_CHECKING:
     from sffshards.remote import Place
@@ -101,6 +102,9 @@ def _describe_build(folder: Place, manifest: Manifest) -> dict[str, Any]:
         "program_version": inputs.program_version,
         "manifest_sha256": manifest.sha256,
         "num_images": inputs.num_images,
+        "windows": asdict(inputs.windows),
+        "num_short_sequences": manifest.num_short_sequences,
+        "image_options": inputs.image_options,
         "num_skipped_sequences": manifest.num_skipped_sequences,
         "skipped_frames": inputs.skipped_frames,
         "size_bytes": manifest.size_bytes,
@@ -114,6 +118,16 @@ def _describe_build(folder: Place, manifest: Manifest) -> dict[str, Any]:
             for name, group in manifest.groups.items()
         },
     }
+
+
+def _describe_windows(described: dict[str, Any]) -> str:
+    """Say how sequences were cut, and what became of short ones."""
+    windows = described["windows"]
+    gap = windows["max_gap_minutes"]
+    cut = "gaps not looked at" if gap is None else f"none over a gap of more than {gap} minutes"
+    becomes = "left out" if windows["on_short"] == OnShort.DROP else "stretched to 16"
+    number, least = described["num_short_sequences"], windows["min_frames"]
+    return f"  sequences: {cut}; {number:,} of fewer than {least} frames {becomes}"
 
 
 def _format_build(described: dict[str, Any]) -> str:
@@ -136,6 +150,10 @@ def _format_build(described: dict[str, Any]) -> str:
         f"{described['build']}: flares of class M and above within {described['horizon']}, {described['codec']}",
         f"  from {described['num_images']:,} images, by {maker}; manifest {described['manifest_sha256'][:16]}",
     ]
+    lines.append(_describe_windows(described))
+    if described["image_options"]:
+        chosen = ", ".join(f"{name} {value}" for name, value in described["image_options"].items())
+        lines.append(f"  images ingested with {chosen}")
     if described["num_skipped_sequences"]:
         lines.append(
             f"  {described['num_skipped_sequences']:,} sequences left out for "

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sffshards.shards.build import BuildReport, build_shards, check_build
     from sffshards.shards.codec import CLIP_SHAPE
+    from sffshards.shards.inputs import BuildOptions
     from sffshards.shards.manifest import MANIFEST_NAME, Manifest, find_builds, read_manifest
-    from sffshards.shards.prepare import BuildOptions, Estimate, estimate_build
+    from sffshards.shards.prepare import Estimate, estimate_build
     from sffshards.shards.publish import check_target, publish_build
     from sffshards.shards.reader import Build, RowShards, open_build
     from sffshards.shards.sources import load_builds, load_manifest
@@ -40,7 +41,8 @@ _MODULES = {
     "build": ("BuildReport", "build_shards", "check_build"),
     "codec": ("CLIP_SHAPE",),
     "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
-    "prepare": ("BuildOptions", "Estimate", "estimate_build"),
+    "inputs": ("BuildOptions",),
+    "prepare": ("Estimate", "estimate_build"),
     "publish": ("check_target", "publish_build"),
     "reader": ("Build", "RowShards", "open_build"),
     "sources": ("load_builds", "load_manifest"),

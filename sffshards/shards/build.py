@@ -35,14 +35,12 @@ from sffshards.shards.folder import (
     write_inputs,
 )
 from sffshards.shards.index import INDEX_NAME, Index, format_index, read_index
+from sffshards.shards.inputs import BuildOptions, format_inputs, read_sequences
 from sffshards.shards.manifest import MANIFEST_NAME, Group, Manifest, all_groups, read_manifest
 from sffshards.shards.plan import ShardPlan, plan_shards
 from sffshards.shards.prepare import (
-    BuildOptions,
     Prepared,
-    format_inputs,
     prepare_build,
-    read_sequences,
 )
 from sffshards.shards.publish import check_target
 from sffshards.shards.room import check_room, tars_bytes
@@ -106,8 +104,8 @@ def build_shards(
     StorageError
         If the disk is full or cannot be written.
     """
-    sequences, lists = read_sequences(layout, options.horizon)
-    check_folder(out, format_inputs(options, lists), force=force, early=True)
+    sequences, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
     with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
         try:
             prepared = prepare_build(
@@ -138,8 +136,8 @@ def check_build(
 
     With a ``target``, to which it is to be copied, that is looked at too; raises as `check_target`.
     """
-    _, lists = read_sequences(layout, options.horizon)
-    inputs = format_inputs(options, lists)
+    _, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    inputs = format_inputs(layout, options, lists)
     check_folder(out, inputs, force=force, early=True)
     if target is not None:
         check_target(target, inputs, force=force, early=True)
@@ -229,6 +227,7 @@ def _finish(out: Path, prepared: Prepared, tasks: list[ShardTask]) -> Manifest:
     manifest = Manifest(
         inputs=prepared.inputs,
         num_skipped_sequences=prepared.num_skipped_sequences,
+        num_short_sequences=prepared.num_short_sequences,
         shards=tuple(shard for shard, _ in records),
         groups=_describe_groups([task.plan for task in tasks], prepared),
         index_size_bytes=len(data),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sffshards.records import Kind, Part, Protocol, Stage, Variant
+from sffshards.records import Kind, OnShort, Part, Protocol, Stage, Variant
 from sffshards.shards.manifest import Manifest
 from sffshards.splits import NUM_FOLDS
 
@@ -38,7 +38,7 @@ configs:
 Sixteen frames of an active region patch (SHARP), {_describe_codec(manifest)}, labelled 1 if a flare of class M or above
 follows within {hours} hours of the last frame and 0 if none does. After Grim and Gradvohl (2024),
 https://doi.org/10.1007/s11207-024-02276-0. Built with sffshards {manifest.inputs.program_version} from
-{manifest.inputs.num_images:,} images.
+{manifest.inputs.num_images:,} images. {_describe_windows(manifest)}
 {skipped}
 | part | sequences | positive | further views of the positives |
 | --- | ---: | ---: | ---: |
@@ -54,6 +54,15 @@ from datasets import load_dataset
 train = load_dataset("path/to/this/folder", "oTV-fold0", split="train", streaming=True)
 ```
 """.encode()
+
+
+def _describe_windows(manifest: Manifest) -> str:
+    windows, number = manifest.inputs.windows, manifest.num_short_sequences
+    becomes = "were left out" if windows.on_short is OnShort.DROP else "repeat some, in order"
+    short = f"{number:,} sequences of fewer than {windows.min_frames} frames {becomes}."
+    if windows.max_gap_minutes is None:
+        return short
+    return f"{short} No sequence goes\nover a gap of more than {windows.max_gap_minutes} minutes."
 
 
 def _describe_codec(manifest: Manifest) -> str:

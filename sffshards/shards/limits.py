@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_manifest", "format_shard_name"]
 
+_PLAIN = (str, int, float, type(None))
 _MAX_COUNT = 1 << 53
 """No number in a manifest is larger: beyond it, readers of JSON round."""
 
@@ -39,7 +40,7 @@ def check_manifest(manifest: Manifest) -> None:
 
     Its fields may be of any type: that of a field is not known before it was looked at.
     """
-    _require_counts(manifest, "num_skipped_sequences", "index_size_bytes")
+    _require_counts(manifest, "num_skipped_sequences", "num_short_sequences", "index_size_bytes")
     _require_sha256(manifest.index_sha256)
     _check_inputs(manifest.inputs)
     for shard in manifest.shards:
@@ -59,6 +60,9 @@ def _check_inputs(inputs: BuildInputs) -> None:
     _require_texts(inputs, "program_version", "encoder", "images_sha256")
     _require_counts(inputs, "shard_size_bytes", "num_images")
     _require(type(inputs.seed) is int, "seed")
+    _require(type(inputs.windows.max_gap_minutes) in (int, type(None)), "max_gap_minutes")
+    _require(type(inputs.windows.min_frames) is int, "min_frames")
+    _require(all(type(value) in _PLAIN for value in inputs.image_options.values()), "image_options")
     _require(set(inputs.lists) == set(Part), "lists")
     for source in inputs.lists.values():
         _require_texts(source, "name", "sha256")

@@ -11,7 +11,7 @@ from typing import Any
 
 from sffshards.atomic import storage_errors
 from sffshards.errors import DamageError, FormatError, InputError
-from sffshards.records import CodecName, Horizon, Kind, Part, Protocol, Stage, Variant
+from sffshards.records import CodecName, Horizon, Kind, OnShort, Part, Protocol, Stage, Variant, WindowRule
 from sffshards.shards.limits import check_manifest
 from sffshards.splits import NUM_FOLDS, format_group, stage_groups
 
@@ -77,7 +77,11 @@ class BuildInputs:
     """Of the order of samples in a group."""
     shard_size_bytes: int
     """Size aimed at."""
+    windows: WindowRule
+    """Which frames make a sequence."""
     lists: dict[Part, SourceList]
+    image_options: dict[str, str | float | int | None]
+    """How ``sffshards ingest`` made the images; empty where it did not."""
     num_images: int
     """Images that sequences were made from."""
     images_sha256: str
@@ -93,6 +97,8 @@ class Manifest:
     inputs: BuildInputs
     num_skipped_sequences: int
     """Sequences left out because a frame of theirs was."""
+    num_short_sequences: int
+    """Sequences of fewer frames than ``windows`` asks for, left out or kept as it says."""
     shards: tuple[Shard, ...]
     groups: dict[str, Group]
     index_size_bytes: int
@@ -251,6 +257,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         | {
             "horizon": Horizon(raw["horizon"]),
             "codec": CodecName(raw["codec"]),
+            "windows": WindowRule(**raw["windows"] | {"on_short": OnShort(raw["windows"]["on_short"])}),
             "lists": {Part(part): SourceList(**fields) for part, fields in raw["lists"].items()},
         }
     )
@@ -260,6 +267,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     return Manifest(
         inputs=inputs,
         num_skipped_sequences=content["num_skipped_sequences"],
+        num_short_sequences=content["num_short_sequences"],
         shards=tuple(Shard(**fields) for fields in content["shards"]),
         groups=groups,
         index_size_bytes=content["index_size_bytes"],

@@ -7,22 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sffshards import __version__
 from sffshards.errors import ImageError, InputError
 from sffshards.frames import FrameStore, StoreSnapshot, fill_store, find_images, is_stored
 from sffshards.frames.store import FRAME_BYTES
-from sffshards.hashing import hash_file
-from sffshards.labels import read_parts
 from sffshards.layout import DataLayout
 from sffshards.locks import folder_lock
 from sffshards.names import IMAGE_SUFFIX, format_frame_name
 from sffshards.parallel import WorkerPool
 from sffshards.progress import Progress
-from sffshards.records import CodecName, FrameId, Horizon, Kind, Part
+from sffshards.records import FrameId, Kind, Part
 from sffshards.records import Sequence as FrameSequence
-from sffshards.sequences import build_sequences
-from sffshards.shards.codec import get_codec
 from sffshards.shards.folder import check_folder
+from sffshards.shards.inputs import BuildOptions, count_short, format_inputs, read_sequences
 from sffshards.shards.manifest import BuildInputs, SourceList
 from sffshards.shards.room import (
     check_room,
@@ -35,38 +31,15 @@ from sffshards.shards.room import (
 )
 
 __all__ = [
-    "BuildOptions",
     "Estimate",
     "Prepared",
     "estimate_build",
-    "format_inputs",
     "prepare_build",
-    "read_sequences",
 ]
 
 
 _NUM_PROBED_FIRST = 8
 """Sequences encoded to see early, within some tenths, whether a disk has room; the plan of shards takes more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildOptions:
-    """What a user chooses of a build."""
-
-    horizon: Horizon
-    codec: CodecName
-    seed: int
-    """Of the order of samples in a shard."""
-    shard_size_bytes: int
-    """Size of a shard aimed at."""
-    skip_bad_images: bool
-    """Leave out sequences with an image that cannot be used, rather than stop."""
-    max_skipped_percent: float = 5.0
-    """Stop all the same if more of the images cannot be used than that."""
-
-    def __post_init__(self) -> None:
-        if self.shard_size_bytes < 1:
-            raise ValueError(f"shard_size_bytes must be at least 1, got {self.shard_size_bytes}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +49,7 @@ class Prepared:
     inputs: BuildInputs
     sequences: list[FrameSequence]
     num_skipped_sequences: int
+    num_short_sequences: int
     sample_bytes: dict[Kind, float]
     """Mean size of a sample in a tar."""
     num_decoded: int
@@ -98,50 +72,13 @@ class Estimate:
     num_samples: dict[Kind, int]
     num_positive: int
     """Of the base samples."""
+    num_short: int
+    """Sequences that are short: left out, or kept, as the options have it."""
     shard_bytes: int
     """Of all tars, estimated from some samples."""
     store_bytes: int
     """That the frame store grows by."""
     free_bytes: int
-
-
-def read_sequences(layout: DataLayout, horizon: Horizon) -> tuple[list[FrameSequence], dict[Part, SourceList]]:
-    """Read a horizon's lists and make the sequences of all parts.
-
-    Raises
-    ------
-    InputError
-        If the layout lacks the horizon, or a list is malformed.
-    """
-    if horizon not in layout.lists:
-        have = ", ".join(layout.lists)
-        raise InputError(
-            "--horizon", expected=f"one that has lists ({have})", found=str(horizon), fix="add the lists, or choose it"
-        )
-    paths = layout.lists[horizon]
-    parts = read_parts(paths)
-    sequences = [sequence for part, rows in parts.items() for sequence in build_sequences(rows, part=part)]
-    sources = {
-        part: SourceList(name=path.name, sha256=hash_file(path), num_rows=len(parts[part]))
-        for part, path in paths.items()
-    }
-    return sequences, sources
-
-
-def format_inputs(options: BuildOptions, lists: dict[Part, SourceList]) -> BuildInputs:
-    """Give the inputs of a build as far as they are known before an image is read."""
-    return BuildInputs(
-        program_version=__version__,
-        horizon=options.horizon,
-        codec=options.codec,
-        encoder=get_codec(options.codec).provenance,
-        seed=options.seed,
-        shard_size_bytes=options.shard_size_bytes,
-        lists=lists,
-        num_images=0,
-        images_sha256="",
-        skipped_frames={},
-    )
 
 
 def prepare_build(
@@ -213,9 +150,10 @@ def prepare_build(
     sample_bytes = mean_sample_bytes(kept, options.codec, read=lambda name: store.read([name])[0])
     store.close()
     return Prepared(
-        inputs=_with_images(format_inputs(options, lists), store, [n for n in names if n not in bad], bad),
+        inputs=_with_images(format_inputs(layout, options, lists), store, [n for n in names if n not in bad], bad),
         sequences=kept,
         num_skipped_sequences=len(sequences) - len(kept),
+        num_short_sequences=count_short(sequences, lists, options.windows),
         sample_bytes=sample_bytes,
         num_decoded=report.num_decoded,
         store=snapshot,
@@ -232,8 +170,9 @@ def estimate_build(
     InputError, ConflictError
         As the build itself, as far as it shows before the images are read.
     """
-    sequences, lists = read_sequences(layout, options.horizon)
-    check_folder(out, format_inputs(options, lists), force=force, early=True)
+    sequences, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
+    num_short = count_short(sequences, lists, options.windows)
     names = _frame_names(sequences)
     images, missing = find_images(layout.images, names)
     if missing and not options.skip_bad_images:
@@ -249,6 +188,7 @@ def estimate_build(
         num_new_frames=num_new,
         num_samples=counts,
         num_positive=sum(sequence.label for sequence in sequences),
+        num_short=num_short,
         shard_bytes=total_bytes(sequences, means),
         store_bytes=num_new * FRAME_BYTES,
         free_bytes=free_bytes(out),

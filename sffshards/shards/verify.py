@@ -25,11 +25,11 @@ from sffshards.shards.card import CARD_NAME, format_card
 from sffshards.shards.checks import check_shard, other_bytes
 from sffshards.shards.codec import Codec, get_codec
 from sffshards.shards.index import VIEWS, Index
+from sffshards.shards.inputs import read_sequences
 from sffshards.shards.manifest import Manifest, Shard
 from sffshards.shards.members import check_members
 from sffshards.shards.meta import SampleMeta
 from sffshards.shards.plan import Sample
-from sffshards.shards.prepare import read_sequences
 from sffshards.shards.reader import Build, open_build
 from sffshards.views import apply_view
 
@@ -108,7 +108,7 @@ def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progre
         What is wrong, an entry a sample; empty for a build that shows its sources.
     """
     with open_build(folder) as build:
-        sequences, _ = read_sequences(layout, build.manifest.horizon)
+        sequences, _ = read_sequences(layout, build.manifest.horizon, windows=build.manifest.inputs.windows)
         samples, problems = _match_samples(build, sequences)
     checks = [
         _DeepCheck(
