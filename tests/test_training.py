@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from sffshards.errors import ConflictError, DamageError, FormatError, InputError, TrainingError
+from sffshards.evaluation import Inference, evaluate_run
 from sffshards.loading import ClipBatch
 from sffshards.progress import SILENT, Progress
 from sffshards.records import (
@@ -611,10 +613,11 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str, error: type
 
 
 _TWO_RANKS = """
-import sys
+import json, sys
 from pathlib import Path
 from sffshards.progress import SILENT
 from sffshards.training import fit
+from sffshards.training.module import FlareClassifier
 from tests.training_data import FastNetwork, fast_options
 
 class Plain(FastNetwork):
@@ -622,26 +625,68 @@ class Plain(FastNetwork):
         super().__init__()
         self.head[0].p = 0.0  # ranks draw other numbers
 
+build, run, devices, nodes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+step = FlareClassifier.training_step
+
+def tracing(self, batch, batch_idx):
+    loss = step(self, batch, batch_idx)
+    with (run / f"trace-{self.global_rank}.txt").open("a") as file:
+        file.write(json.dumps(float(loss.detach())) + "\\n")
+    return loss
+
 if __name__ == "__main__":
-    build, out, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    run.mkdir(exist_ok=True)
+    FlareClassifier.training_step = tracing
     fit.build_model = lambda *_, **__: Plain()
-    options = fast_options(devices=devices, batch_size=6 // devices, max_epochs=3)
-    fit.train_fold(build, out, options, fold=0, force=False, progress=SILENT)
+    options = fast_options(devices=devices, num_nodes=nodes, batch_size=6 // devices // nodes, max_epochs=3)
+    fit.train_fold(build, run / "fold0", options, fold=0, force=False, progress=SILENT)
 """
 
 
+def start_rank(build: Path, run: Path, *, devices: int, nodes: int, **environment: str) -> subprocess.Popen[bytes]:
+    script = run.parent / "train.py"
+    script.write_text(_TWO_RANKS)
+    command = [sys.executable, str(script), str(build), str(run), str(devices), str(nodes)]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment)
+
+
+def read_losses(run: Path) -> list[float]:
+    """Give the loss of each step: what the ranks' gradients, averaged, are those of."""
+    ranks = [[float(line) for line in path.read_text().splitlines()] for path in sorted(run.glob("trace-*.txt"))]
+    return [sum(losses) / len(ranks) for losses in zip(*ranks, strict=True)]
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_the_same_global_batch(build: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_with_the_same_global_batch(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # 40 samples in batches of 6: the last has 4; and 10 of validation: the last has 4.
-    (tmp_path / "train.py").write_text(_TWO_RANKS)
-    for devices in (1, 2):
-        command = [sys.executable, str(tmp_path / "train.py"), str(build), str(tmp_path / str(devices)), str(devices)]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        subprocess.run(command, check=True, timeout=300, env=environment)
-    one, two = read_metrics(tmp_path / "1"), read_metrics(tmp_path / "2")
-    for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
-        values = np.array([[float(row[name]) for row in rows] for rows in (one, two)])
-        np.testing.assert_allclose(values[1], values[0], rtol=1e-6)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    for ranks in (
+        [start_rank(build, tmp_path / "one", devices=1, nodes=1)],
+        [start_rank(build, tmp_path / "devices", devices=2, nodes=1)],
+        [start_rank(build, tmp_path / "nodes", devices=1, nodes=2, **place, NODE_RANK=str(k)) for k in (0, 1)],
+    ):
+        assert [rank.wait(timeout=300) for rank in ranks] == [0] * len(ranks)
+    monkeypatch.setattr("sffshards.evaluation.predict.build_model", lambda *_, **__: FastNetwork())
+    expected = read_losses(tmp_path / "one")
+    assert len(expected) == 3 * 7
+    scores = {}
+    for name in ("one", "devices", "nodes"):
+        np.testing.assert_allclose(read_losses(tmp_path / name), expected, rtol=0, atol=1e-5)
+        rows = read_metrics(tmp_path / name / "fold0"), read_metrics(tmp_path / "one" / "fold0")
+        for row, wanted in zip(*rows, strict=True):
+            for metric in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
+                assert float(row[metric]) == pytest.approx(float(wanted[metric]), rel=1e-6)
+        inference = Inference(batch_size=8, num_threads=0, device=torch.device("cpu"))
+        evaluated = evaluate_run(tmp_path / name, build, folds=None, inference=inference, force=False, progress=SILENT)
+        scores[name] = evaluated.stages
+    assert len(scores["one"]) == 3
+    assert all(stage.table.num_samples in (40, 10) for stage in scores["one"])
+    assert scores["devices"] == scores["one"]
+    assert scores["nodes"] == scores["one"]
 
 
 _EXACT_RANKS = """

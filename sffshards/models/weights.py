@@ -38,6 +38,25 @@ KINETICS400_FILE = "mvit_v2_s-ae3be167.pth"
 KINETICS400_URL = f"https://download.pytorch.org/models/{KINETICS400_FILE}"
 KINETICS400_SHA256 = "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b975"
 
+
+class _Unread:
+    """Stands for an object of another library that a checkpoint holds beside the weights; nothing of it is kept."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+_UNREAD = (
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *("numpy.ndarray", "numpy.dtype", "_codecs.encode"),
+    *(f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "_local.PosixPath", "_local.WindowsPath")),
+)
+"""What hyperparameters often are, by the names in a pickle: numbers of numpy, and paths. They are not made, but passed
+over, so that no function of these libraries is called with what a file says."""
+
 _HEAD = "head.1."
 _LIGHTNING_PREFIX = "model."
 _TIMEOUT_SECONDS = 60
@@ -117,6 +136,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a file of `torch.save` that holds a dictionary, on the CPU and with ``weights_only``: no code in it runs.
 
+    Numbers of numpy and paths, as published checkpoints may hold among their hyperparameters, are passed over.
+
     Raises
     ------
     InputError
@@ -127,7 +148,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     with storage_errors(path, expected="a file that can be read"):
         file = path.open("rb")
     try:
-        with file, warnings.catch_warnings(action="ignore"):
+        unread: list[Any] = [(_Unread, name) for name in _UNREAD]
+        with file, warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(unread):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         unsafe = "Unsupported" in str(error) or "GLOBAL" in str(error)
