@@ -110,6 +110,15 @@ def test_random_cases_equal_scikit_learns(num_cases: int) -> None:
             assert set(expected) == set(ScoreName)
             for name, value in expected.items():
                 assert compute_score(name, counts) == pytest.approx(value, abs=1e-12), name
+            brier = metrics.brier_score_loss(labels, probabilities)
+            skill = 1 - brier / metrics.brier_score_loss(labels, np.full(num_samples, 0.3))
+            average = metrics.average_precision_score(labels, probabilities)
+            assert brier_score(labels, probabilities) == pytest.approx(brier, abs=1e-12)
+            assert brier_skill_score(labels, probabilities, climatology=0.3) == pytest.approx(skill, abs=1e-12)
+            assert roc_auc(labels, probabilities) == pytest.approx(
+                metrics.roc_auc_score(labels, probabilities), abs=1e-12
+            )
+            assert average_precision(labels, probabilities) == pytest.approx(average, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -61,5 +61,11 @@ def _combine(forecasts: RegionForecasts, time: datetime, regions: tuple[int, ...
     of_regions = forecasts.calibrated_MN[:, regions]
     of_members = spread_of(1 - np.prod(1 - of_regions, axis=1))
     together = float(1 - np.prod(1 - of_regions.mean(axis=0)))
-    spread = Spread(probability=together, low=of_members.low, high=of_members.high, deviation=of_members.deviation)
+    # Members that disagree on which region flares may all lie to one side of what their means give.
+    spread = Spread(
+        probability=together,
+        low=min(of_members.low, together),
+        high=max(of_members.high, together),
+        deviation=of_members.deviation,
+    )
     return FullDiskForecast(t_end_tai=time, regions=regions, spread=spread)

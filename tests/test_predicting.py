@@ -1,0 +1,583 @@
+"""Forecasts of sequences whose outcome is not known: from images, lists and shards, and the files of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from sffshards.cli import commands
+from sffshards.errors import ConflictError, DamageError, ImageError, InputError
+from sffshards.evaluation import Inference, evaluate_run, read_predictions
+from sffshards.evaluation.decision import DECISION_NAME, ThresholdRule, read_decision
+from sffshards.frames import read_frame
+from sffshards.labels import read_label_list
+from sffshards.models import build_model
+from sffshards.predicting import (
+    BuildSource,
+    ImageSource,
+    Member,
+    RegionForecasts,
+    combine_regions,
+    find_image_sequences,
+    find_members,
+    forecast_regions,
+    read_sequence_list,
+    take_checkpoint,
+)
+from sffshards.predicting.files import describe_forecasts, format_csv, format_json
+from sffshards.predicting.scoreboard import (
+    ForecastMode,
+    Submission,
+    convert_to_utc,
+    format_scoreboard_json,
+    format_scoreboard_text,
+    scoreboard_text_name,
+)
+from sffshards.predicting.sources import Shown, require_horizon
+from sffshards.predicting.unlabelled import find_image_folder
+from sffshards.progress import SILENT
+from sffshards.records import Attention, Horizon, ModelName, Part, Variant
+from sffshards.sequences import build_sequences, write_sequence_files, write_sequence_list
+from sffshards.shards import open_build
+from sffshards.training import read_record, train_folds
+from tests.training_data import FastNetwork, Listener, fast_options, make_build, make_labelled_images
+
+ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))
+SUBMISSION = Submission(short_name="SFF_MViT", spase_id="", mode=ForecastMode.HISTORICAL, issue_time_utc=None)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Data and shards, and a run of two folds on them that is evaluated."""
+    folder = tmp_path_factory.mktemp("predicting")
+    build = make_build(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("training.fit", "evaluation.predict"):
+            patch.setattr(f"sffshards.{place}.build_model", lambda *_, **__: FastNetwork())
+        options = fast_options(variant=Variant.OTV, max_epochs=3)
+        train_folds(build, folder / "oTV", options, folds=[0, 2], force=False, progress=SILENT)
+        evaluate_run(folder / "oTV", build, folds=None, inference=ON_CPU, force=False, progress=SILENT)
+    return folder, folder / "oTV"
+
+
+@pytest.fixture
+def a_run(trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run, which a test may spoil."""
+    monkeypatch.setattr("sffshards.predicting.forecasts.build_model", lambda *_, **__: FastNetwork())
+    return Path(shutil.copytree(trained[1], tmp_path / "oTV"))
+
+
+@pytest.fixture
+def images(trained: tuple[Path, Path]) -> Path:
+    return trained[0] / "data" / "magnetogram_jpg"
+
+
+def forecast(a_run: Path, source: ImageSource | BuildSource) -> RegionForecasts:
+    return forecast_regions(find_members(a_run, folds=None), source, inference=ON_CPU, progress=SILENT)
+
+
+# Sources ------------------------------------------------------------------------------------------------------------
+
+
+def test_images_give_the_latest_sequence_of_each_harp_or_every_one(images: Path) -> None:
+    latest = find_image_sequences(images, every=False, progress=SILENT)
+    # Two regions a part, of five images each.
+    assert [sequence.harp for sequence in latest] == sorted(100 * part + k for part in range(1, 7) for k in (0, 1))
+    assert {sequence.num_distinct for sequence in latest} == {5}
+    first = [sequence for sequence in find_image_sequences(images, every=True, progress=SILENT) if sequence.harp == 100]
+    assert [sequence.num_distinct for sequence in first] == [1, 2, 3, 4, 5]
+    assert [sequence.t_end_tai for sequence in first] == [
+        datetime(2011, 2, 13) + timedelta(minutes=96 * number) for number in range(5)
+    ]
+
+
+def test_clips_are_the_frames_in_order_of_time_and_each_image_is_decoded_once(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+
+    def counting(path: Path) -> np.ndarray:
+        decoded.append(path)
+        return read_frame(path)
+
+    monkeypatch.setattr("sffshards.predicting.sources.read_frame", counting)
+    sequences = find_image_sequences(images, every=True, progress=SILENT)
+    clips = list(ImageSource(images, sequences).clips())
+    assert len(decoded) == len(set(decoded)) == 60
+    last = clips[4]  # of HARP 100, five images: slot i shows image int(i * 5 / 16)
+    for slot in range(16):
+        time = datetime(2011, 2, 13) + timedelta(minutes=96 * (slot * 5 // 16))
+        path = images / f"hmi.sharp_720s.100.{time:%Y%m%d_%H%M%S}_TAI.magnetogram.fits.jpg"
+        assert np.array_equal(last[slot], read_frame(path))
+
+
+def test_a_folder_without_images_is_refused_and_other_names_are_counted(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected images named hmi\.sharp_720s.*, found none"):
+        find_image_sequences(tmp_path, every=False, progress=SILENT)
+    (tmp_path / "sharp.fits.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="found 1 of other names"):
+        find_image_sequences(tmp_path, every=False, progress=SILENT)
+    name = next(iter(images.iterdir())).name
+    shutil.copy(images / name, tmp_path / name)
+    progress = Listener()
+    assert len(find_image_sequences(tmp_path, every=False, progress=progress)) == 1
+    assert progress.notes == [f"{tmp_path}: 1 images of other names are passed over"]
+    assert find_image_folder(images.parent) == images
+    assert find_image_folder(images) == images
+
+
+@pytest.fixture
+def sequence_list(trained: tuple[Path, Path], tmp_path: Path) -> Path:
+    """The list of the test part, as `sffshards sequences` writes it."""
+    rows = read_label_list(trained[0] / "data" / "M48" / "flare_Mclass_48h_Test.txt")
+    sequences = build_sequences(rows, part=Part.TEST)
+    write_sequence_files(tmp_path / "Seqs16", sequences)
+    write_sequence_list(tmp_path / "Seq16_Test.txt", sequences)
+    return tmp_path / "Seq16_Test.txt"
+
+
+def test_lists_of_sequences_are_read_with_and_without_labels(sequence_list: Path, images: Path) -> None:
+    labelled = read_sequence_list(sequence_list)
+    every = find_image_sequences(images, every=True, progress=SILENT)
+    assert [s.frames for s in labelled] == [s.frames for s in every if s.harp in (600, 601)]
+    names = [line.split()[0] for line in sequence_list.read_text().splitlines()]
+    sequence_list.write_text("\n".join(reversed(names)) + "\n\n" + names[0])
+    assert [s.frames for s in read_sequence_list(sequence_list)] == [s.frames for s in labelled]
+
+
+def test_lists_that_cannot_be_used_are_refused_by_line(sequence_list: Path) -> None:
+    name = sequence_list.read_text().split()[0]
+    for text, message in (
+        ("", "expected at least one sequence name"),
+        (f"{name} 0\n../../etc/passwd\n", r"Seq16_Test\.txt:2: expected a sequence name"),
+        (f"{name} 7", r"Seq16_Test\.txt:1: expected a sequence name"),
+        (name.replace("600", "700"), "expected a file with the 16 frames of the sequence, found no such file"),
+    ):
+        sequence_list.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_sequence_list(sequence_list)
+    sequence_list.write_text(name)
+    file = sequence_list.parent / "Seqs16" / name
+    frames = file.read_text().split()
+    file.write_text("\n".join(frames[:15]))
+    with pytest.raises(InputError, match="16 frames, got 15"):
+        read_sequence_list(sequence_list)
+    file.write_text("\n".join([*frames[:15], frames[0].replace("20110218_000000", "20110218_000001")]))
+    with pytest.raises(InputError, match="expected the frames that its name says"):
+        read_sequence_list(sequence_list)
+
+
+def test_missing_images_are_listed_before_anything_is_computed(
+    sequence_list: Path, images: Path, tmp_path: Path
+) -> None:
+    some = tmp_path / "some"
+    some.mkdir()
+    shutil.copy(min(images.glob("*.600.*")), some)
+    with pytest.raises(ImageError, match=r"the 10 images .*, found all but 9: hmi\.sharp_720s\.600\..* and 6 others"):
+        ImageSource(some, read_sequence_list(sequence_list))
+
+
+def test_a_damaged_image_is_named(images: Path, tmp_path: Path) -> None:
+    path = next(iter(images.iterdir()))
+    (tmp_path / path.name).write_bytes(path.read_bytes()[:-200])
+    source = ImageSource(tmp_path, find_image_sequences(tmp_path, every=False, progress=SILENT))
+    with pytest.raises(ImageError, match="replace the image, or take it away") as caught:
+        list(source.clips())
+    assert path.name in str(caught.value)
+
+
+def test_parts_of_a_build_give_the_latest_of_each_harp_or_every_one(trained: tuple[Path, Path]) -> None:
+    with open_build(trained[0] / "shards" / "48h") as build:
+        latest = BuildSource(build, parts=[Part.TEST], every=False)
+        assert [shown.harp for shown in latest.shown] == [600, 601]
+        assert {shown.num_distinct for shown in latest.shown} == {5}
+        assert {shown.longest_gap_minutes for shown in latest.shown} == {96}
+        two = BuildSource(build, parts=[Part.TEST, Part.TRAIN_VAL_0], every=True)
+        assert [shown.harp for shown in two.shown] == [100] * 5 + [101] * 5 + [600] * 5 + [601] * 5
+        with pytest.raises(ConflictError, match="expected a build of 24h, .* found one of 48h"):
+            require_horizon(build, Horizon.H24)
+        require_horizon(build, Horizon.H48)
+
+
+# Forecasts ----------------------------------------------------------------------------------------------------------
+
+
+def test_images_and_shards_give_what_evaluate_gave_for_the_same_sequences(
+    trained: tuple[Path, Path], a_run: Path, images: Path, sequence_list: Path
+) -> None:
+    tables = [read_predictions(a_run / f"fold{fold}" / "predictions-test.csv") for fold in (0, 2)]
+    with open_build(trained[0] / "shards" / "48h") as build:
+        of_shards = forecast(a_run, BuildSource(build, parts=[Part.TEST], every=True))
+    of_images = forecast(a_run, ImageSource(images, read_sequence_list(sequence_list)))
+    for found in (of_shards, of_images):
+        for number, table in enumerate(tables):
+            of = dict(zip(table.sequence, table.probability.tolist(), strict=True))
+            expected = [of[shown.sequence] for shown in found.shown]
+            np.testing.assert_allclose(found.raw_MN[number], expected, atol=1e-6)
+    assert of_images.shown == of_shards.shown
+
+
+def test_probabilities_are_calibrated_by_each_folds_own_decision(a_run: Path, images: Path) -> None:
+    found = forecast(a_run, ImageSource(images, find_image_sequences(images, every=False, progress=SILENT)))
+    for number, fold in enumerate((0, 2)):
+        decision = read_decision(a_run / f"fold{fold}")
+        assert decision is not None
+        assert decision.platt is not None
+        raw = found.raw_MN[number]
+        logit = np.log(raw / (1 - raw))
+        expected = 1 / (1 + np.exp(-(decision.platt.slope * logit + decision.platt.intercept)))
+        np.testing.assert_allclose(found.calibrated_MN[number], expected, atol=1e-9)
+    spread = found.spread(3)
+    pair = found.calibrated_MN[:, 3]
+    assert (spread.low, spread.high) == (pair.min(), pair.max())
+    assert spread.probability == pytest.approx(pair.sum() / 2)
+    assert spread.deviation == pytest.approx(abs(pair[0] - pair[1]) / 2**0.5)
+
+
+def test_thresholds_are_the_folds_means_and_called_on_raw_probabilities(a_run: Path, images: Path) -> None:
+    found = forecast(a_run, ImageSource(images, find_image_sequences(images, every=True, progress=SILENT)))
+    decisions = [read_decision(a_run / f"fold{fold}") for fold in (0, 2)]
+    for rule in ThresholdRule:
+        mean = sum(decision.thresholds[rule] for decision in decisions if decision is not None) / 2
+        assert found.thresholds[rule] == pytest.approx(mean)
+        called = [found.calls(number)[rule] for number in range(len(found.shown))]
+        assert called == [raw >= found.thresholds[rule] for raw in found.raw_MN.mean(axis=0)]
+        assert 0 < sum(called) < len(called)
+
+
+def test_what_is_not_calibrated_is_raw_and_said(a_run: Path, images: Path) -> None:
+    source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
+    (a_run / "fold0" / DECISION_NAME).unlink()
+    content = json.loads((a_run / "fold2" / DECISION_NAME).read_text())
+    (a_run / "fold2" / DECISION_NAME).write_text(json.dumps(content | {"checkpoint_sha256": "0" * 64}))
+    progress = Listener()
+    found = forecast_regions(find_members(a_run, folds=None), source, inference=ON_CPU, progress=progress)
+    assert np.array_equal(found.raw_MN, found.calibrated_MN)
+    assert [note.split(": ", 1)[0] for note in progress.notes] == ["fold 0", "fold 2"]
+    assert "there is no decision.json beside it" in progress.notes[0]
+    assert "of another checkpoint" in progress.notes[1]
+    assert found.thresholds == {ThresholdRule.HALF: 0.5}
+    members = describe_forecasts(found, [], tolerance_minutes=96)["members"]
+    assert [member["probability"] for member in members] == ["raw", "raw"]
+    (a_run / "fold2" / DECISION_NAME).write_text(
+        json.dumps(content | {"platt": None, "isotonic": None, "reason": "the validation set has no samples"})
+    )
+    member = find_members(a_run, folds=[2])[0]
+    assert (member.is_calibrated, member.reason) == (False, "the validation set has no samples")
+    (a_run / "fold2" / DECISION_NAME).write_text("{")
+    with pytest.raises(DamageError, match="the decision of a fold"):
+        find_members(a_run, folds=[2])
+
+
+def test_runs_that_cannot_forecast_are_refused(a_run: Path, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a run, with fold0 to fold4"):
+        find_members(tmp_path, folds=None)
+    with pytest.raises(InputError, match="expected fold 1, found folds 0, 2 only"):
+        find_members(a_run, folds=[1, 2])
+    assert [member.name for member in find_members(a_run, folds=[2])] == ["fold 2"]
+    source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
+    path = find_members(a_run, folds=[0])[0].checkpoint
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cut off") as caught:
+        forecast(a_run, source)
+    assert str(caught.value).startswith(str(path))
+    torch.save({"state_dict": {"model.head.1.weight": torch.ones(2, 768)}}, path)
+    with pytest.raises(InputError, match="those of another network"):
+        forecast(a_run, source)
+    record = json.loads((a_run / "fold2" / "run.json").read_text())
+    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"horizon": "24h"}))
+    with pytest.raises(ConflictError, match="folds of one horizon, 48h as fold 0, found fold 2 of 24h"):
+        find_members(a_run, folds=None)
+    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"checkpoints": []}))
+    with pytest.raises(InputError, match="expected a checkpoint, found none yet"):
+        find_members(a_run, folds=None)
+
+
+# The full disk ------------------------------------------------------------------------------------------------------
+
+
+def member(name: str) -> Member:
+    return Member(
+        name=name,
+        checkpoint=Path(f"{name}.ckpt"),
+        checkpoint_sha256="0" * 64,
+        model=ModelName.MVIT_V2_S,
+        attention=Attention.FUSED,
+        horizon=Horizon.H24,
+        decision=None,
+        reason="not fitted",
+    )
+
+
+def of_regions(rows: list[tuple[int, int]], probabilities_MN: list[list[float]]) -> RegionForecasts:
+    """Rows of HARP and minute, and each member's probabilities."""
+    shown = [
+        Shown(
+            sequence=f"sequence {harp} {minute}",
+            harp=harp,
+            t_end_tai=datetime(2012, 3, 6) + timedelta(minutes=minute),
+            num_distinct=16,
+            longest_gap_minutes=96,
+        )
+        for harp, minute in rows
+    ]
+    values = np.array(probabilities_MN)
+    members = tuple(member(f"m{number}") for number in range(len(values)))
+    return RegionForecasts(members=members, shown=tuple(shown), raw_MN=values, calibrated_MN=values)
+
+
+def test_the_full_disk_is_one_less_the_chance_of_no_flare_anywhere() -> None:
+    found = of_regions([(1, 0), (2, 0), (3, 0)], [[0.5, 0.2, 0.0], [0.3, 0.4, 0.1]])
+    (disk,) = combine_regions(found, tolerance_minutes=96)
+    assert disk.spread.probability == pytest.approx(1 - 0.6 * 0.7 * 0.95)
+    assert disk.spread.low == pytest.approx(1 - 0.5 * 0.8)
+    assert disk.spread.high == pytest.approx(1 - 0.7 * 0.6 * 0.9)
+    assert disk.regions == (0, 1, 2)
+    # Members that disagree on which region flares: neither has as little as their means together.
+    (disk,) = combine_regions(of_regions([(1, 0), (2, 0)], [[0.5, 0.0], [0.0, 0.5]]), tolerance_minutes=96)
+    assert (disk.spread.low, disk.spread.probability, disk.spread.high) == (0.4375, 0.4375, 0.5)
+
+
+def test_each_harp_counts_once_with_its_latest_sequence_within_the_tolerance() -> None:
+    rows = [(1, 0), (1, 96), (1, 192), (2, 10), (2, 106), (3, 192)]
+    found = of_regions(rows, [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]])
+    disks = combine_regions(found, tolerance_minutes=86)
+    assert [(disk.t_end_tai.hour * 60 + disk.t_end_tai.minute, disk.regions) for disk in disks] == [
+        (0, (0,)),
+        (10, (0, 3)),
+        (96, (1, 3)),
+        (106, (1, 4)),
+        (192, (2, 4, 5)),
+    ]
+    assert combine_regions(found, tolerance_minutes=85)[-1].regions == (2, 5)
+    assert disks[-1].spread.probability == pytest.approx(1 - 0.7 * 0.5 * 0.4)
+    assert disks[-1].spread.deviation is None
+    with pytest.raises(InputError, match="--tolerance: expected 0 or more"):
+        combine_regions(found, tolerance_minutes=-1)
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def test_csv_and_json_hold_regions_and_full_disk() -> None:
+    found = of_regions([(1, 0), (2, 0)], [[0.5, 0.2], [0.3, 0.4]])
+    disks = combine_regions(found, tolerance_minutes=96)
+    rows = list(csv.DictReader(format_csv(found, disks).splitlines()))
+    assert [row["kind"] for row in rows] == ["region", "region", "full disk"]
+    assert (rows[0]["harp"], rows[0]["t_end_tai"]) == ("1", "2012-03-06T00:00:00")
+    assert [float(rows[0][name]) for name in ("probability", "low", "high")] == pytest.approx([0.4, 0.3, 0.5])
+    assert (rows[0]["flare at 0.5"], rows[0]["flare at max TSS"]) == ("0", "")
+    assert float(rows[2]["probability"]) == pytest.approx(1 - 0.6 * 0.7)
+    assert (rows[2]["num_regions"], rows[2]["harp"]) == ("2", "")
+    content = json.loads(format_json(found, disks, tolerance_minutes=96))
+    assert (content["format_version"], content["horizon"], content["full_disk_tolerance_minutes"]) == (1, "24h", 96)
+    assert content["regions"][1]["of_members"] == [0.2, 0.4]
+    assert content["full_disk"][0]["harps"] == [1, 2]
+
+
+SCOREBOARD_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def check_probabilities(forecast: dict) -> None:
+    """Check a forecast's window and probabilities against the Scoreboard's layout."""
+    window = forecast["prediction_window"]
+    assert set(window) == {"start_time", "end_time"}
+    assert all(SCOREBOARD_TIME.fullmatch(time) for time in window.values())
+    for entry in forecast["flare_probabilities"]:
+        assert set(entry) == {"class", "probability", "uncertainty", "uncertainty_low", "uncertainty_high"}
+        assert entry["class"] == "M+"
+        assert 0 <= entry["uncertainty_low"] <= entry["probability"] <= entry["uncertainty_high"] <= 1
+
+
+def test_the_scoreboards_json_has_its_layout() -> None:
+    found = of_regions([(1, 0), (2, 96), (4, 0)], [[0.5, 0.2, 0.3], [0.3, 0.4, 0.1]])
+    disk = combine_regions(found, tolerance_minutes=96)[-1]
+    content = json.loads(format_scoreboard_json(found, disk, SUBMISSION))
+    assert set(content) == {"forecast_submission"}
+    submission = content["forecast_submission"]
+    assert set(submission) == {"model", "issue_time", "mode", "full_disk_forecasts", "region_forecasts"}
+    assert submission["model"] == {"short_name": "SFF_MViT", "spase_id": ""}
+    assert (submission["issue_time"], submission["mode"]) == ("2012-03-06T01:35:26Z", "historical")
+    (full_disk,) = submission["full_disk_forecasts"]
+    assert set(full_disk) == {"prediction_window", "flare_probabilities"}
+    check_probabilities(full_disk)
+    # UTC was 34 s behind TAI; the window opens with the last image.
+    assert full_disk["prediction_window"] == {"start_time": "2012-03-06T01:35:26Z", "end_time": "2012-03-07T01:35:26Z"}
+    for region, harp in zip(submission["region_forecasts"], (1, 2, 4), strict=True):
+        assert set(region) == {"region_ids", "prediction_window", "flare_probabilities"}
+        assert region["region_ids"] == [{"type": "HARP", "number": harp}]
+        check_probabilities(region)
+    assert submission["region_forecasts"][0]["prediction_window"]["start_time"] == "2012-03-05T23:59:26Z"
+
+
+def test_one_member_has_no_uncertainty() -> None:
+    found = of_regions([(1, 0)], [[0.5]])
+    (disk,) = combine_regions(found, tolerance_minutes=96)
+    content = json.loads(format_scoreboard_json(found, disk, SUBMISSION))
+    probabilities = content["forecast_submission"]["full_disk_forecasts"][0]["flare_probabilities"]
+    assert probabilities == [{"class": "M+", "probability": 0.5}]
+    assert "\n1 0.5000 ----\n" in format_scoreboard_text(found, disk, SUBMISSION)
+
+
+def test_the_scoreboards_text_has_its_lines_and_name() -> None:
+    found = of_regions([(377, 0), (401, 0)], [[0.5, 0.2], [0.3, 0.4]])
+    (disk,) = combine_regions(found, tolerance_minutes=96)
+    issued = Submission(
+        short_name="SFF-MViT",
+        spase_id="",
+        mode=ForecastMode.FORECAST,
+        issue_time_utc=datetime(2012, 3, 6, 1, 30),
+    )
+    assert scoreboard_text_name(disk, issued) == "Flare_Forecast_SFF-MViT_20120306_0130.txt"
+    assert format_scoreboard_text(found, disk, issued).splitlines() == [
+        "#Flare_Forecast_SFF-MViT_20120306_0130.txt",
+        "Forecasting method: SFF-MViT",
+        "Issue Time: 2012-03-06T01:30:00Z",
+        "Prediction Window Start Time: 2012-03-05T23:59:26Z",
+        "Prediction Window End Time: 2012-03-06T23:59:26Z",
+        "Probability Bins: M+",
+        "Input data: SDO/HMI LOS_Magnetogram",
+        "#Full Disk Forecast",
+        "#M_prob M_uncert",
+        "0.5800 0.0141",  # 1 - 0.6 * 0.7; of the members 0.60 and 0.58
+        "#Region Forecast",
+        "#HARP M_prob M_uncert",
+        "377 0.4000 0.1414",
+        "401 0.3000 0.1414",
+    ]
+    with pytest.raises(InputError, match="--short-name: expected letters, digits, _ and -"):
+        Submission(short_name="../x", spase_id="", mode=ForecastMode.FORECAST, issue_time_utc=None)
+
+
+@pytest.mark.parametrize(
+    ("t_tai", "utc"),
+    [
+        # IERS Bulletin C: the leap second at the end of June 2012 made 34 into 35.
+        ("2012-07-01T00:00:34", "2012-07-01T00:00:00"),
+        ("2012-07-01T00:00:35", "2012-07-01T00:00:00"),
+        ("2016-01-01T00:00:36", "2016-01-01T00:00:00"),
+        ("2024-01-01T00:00:37", "2024-01-01T00:00:00"),
+    ],
+)
+def test_times_of_images_are_tai_and_the_scoreboards_utc(t_tai: str, utc: str) -> None:
+    assert convert_to_utc(datetime.fromisoformat(t_tai)).isoformat() == utc
+
+
+def test_a_time_before_sdo_is_refused() -> None:
+    with pytest.raises(InputError, match="expected one from 2009 on"):
+        convert_to_utc(datetime(2008, 1, 1))
+
+
+# The command --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint as the published programs wrote them, of a small network, beside images."""
+    folder = tmp_path_factory.mktemp("published")
+    torch.manual_seed(0)
+    network = build_model(ModelName.MVIT_TINY, weights="none")
+    torch.save(
+        {
+            "epoch": 7,
+            "pytorch-lightning_version": "1.9.0",
+            "state_dict": {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
+            | {"criterion.weight": torch.ones(2), "criterion_val.weight": torch.ones(2)},
+            "hyper_parameters": {"lr": 1e-7},
+        },
+        folder / "sample-FLARE_MViT_S_10-7-epoch=07-valid_loss=0.02-Wloss_k=0.ckpt",
+    )
+    make_labelled_images(folder / "data")
+    for path in (folder / "data" / "magnetogram_jpg").iterdir():
+        if not re.search(r"\.60[01]\.", path.name):
+            path.unlink()
+    return folder
+
+
+def predict(*arguments: object) -> Result:
+    """Run the command in this process: a process of its own takes long to import torch."""
+    app = typer.Typer()
+    commands.register(app)
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def test_a_published_checkpoint_forecasts_images_by_command(published: Path, tmp_path: Path) -> None:
+    checkpoint = next(published.glob("*.ckpt"))
+    start = ["--run", checkpoint, "--model", "mvit_tiny", "--horizon", "24h", "--images", published / "data"]
+    done = predict(*start, "--format", "scoreboard-text", "--out", tmp_path, "--short-name", "Test")
+    assert done.exit_code == 0, done.exception
+    (path,) = tmp_path.iterdir()
+    assert path.name == "Flare_Forecast_Test_20110218_0623.txt"
+    assert done.stdout == f"{path}: 2 sequences, 1 times of the full disk\n"
+    assert "raw probabilities, not calibrated: there is no decision.json beside it" in done.stderr
+    member = take_checkpoint(checkpoint, model=ModelName.MVIT_TINY, horizon=Horizon.H24)
+    images = published / "data" / "magnetogram_jpg"
+    source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
+    found = forecast_regions([member], source, inference=ON_CPU, progress=SILENT)
+    lines = path.read_text().splitlines()
+    assert lines[-2:] == [f"{600 + k} {found.raw_MN[0, k]:.4f} ----" for k in (0, 1)]
+
+
+def test_shards_and_folds_by_command(trained: tuple[Path, Path], a_run: Path, tmp_path: Path) -> None:
+    start = ["--run", a_run, "--shards", trained[0] / "shards", "--device", "cpu"]
+    both = predict(*start, "--every", "--format", "json", "--part", "Test", "--part", "TrainVal0")
+    assert both.exit_code == 0, both.exception
+    content = json.loads(both.stdout)
+    assert [member["probability"] for member in content["members"]] == ["Platt", "Platt"]
+    assert len(content["regions"]) == 20
+    one = predict(*start, "--folds", "2", "--out", tmp_path / "f.csv")
+    assert one.stdout == f"{tmp_path / 'f.csv'}: 2 sequences, 1 times of the full disk\n"
+    row = next(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
+    assert row["low"] == row["high"]
+    of = {region["sequence"]: region for region in content["regions"]}
+    assert float(row["probability"]) == pytest.approx(of[row["sequence"]]["of_members"][1], abs=1e-6)
+
+
+def test_bad_input_of_the_command_is_refused(published: Path, trained: tuple[Path, Path], tmp_path: Path) -> None:
+    checkpoint = next(published.glob("*.ckpt"))
+    a_run = trained[1]
+    cases: list[tuple[list[object], str]] = [
+        (["--run", tmp_path, "--images", published], "expected a run, with fold0 to fold4"),
+        (["--run", a_run], "expected --images, alone or with --sequences, or --shards, found none of them"),
+        (["--run", a_run, "--sequences", "x", "--shards", "x"], "found --sequences and --shards"),
+        (["--run", checkpoint, "--images", published], "--horizon: expected 24h or 48h, with a checkpoint file"),
+        (["--run", a_run, "--horizon", "24h", "--images", published], "expected a run of 24h, found a run of 48h"),
+        (["--run", a_run, "--folds", "0,7", "--images", tmp_path], "--folds: expected all, or numbers from 0 to 4"),
+        (["--run", a_run, "--images", tmp_path], "expected images named"),
+        (["--run", a_run, "--images", tmp_path / "none"], "no such file"),
+        (["--run", a_run, "--images", published, "--issue-time", "noon"], "--issue-time: expected a time in ISO"),
+        (["--run", checkpoint, "--horizon", "24h", "--shards", trained[0] / "shards"], "expected a build of 24h"),
+        (["--run", a_run, "--shards", trained[0] / "shards", "--out", tmp_path / "x", "--tolerance", "-1"], ""),
+    ]
+    for arguments, message in cases:
+        done = predict(*arguments)
+        assert done.exit_code != 0
+        assert message in str(done.exception), arguments
+        assert done.stdout == ""
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_time_of_issue_may_be_of_any_zone(published: Path) -> None:
+    checkpoint = next(published.glob("*.ckpt"))
+    start = ["--run", checkpoint, "--model", "mvit_tiny", "--horizon", "24h", "--images", published / "data"]
+    done = predict(*start, "--format", "scoreboard-json", "--issue-time", "2011-02-18T09:00+02:00", "--mode", "nowcast")
+    submission = json.loads(done.stdout)["forecast_submission"]
+    assert (submission["issue_time"], submission["mode"]) == ("2011-02-18T07:00:00Z", "nowcast")
+    assert "no --spase-id" in done.stderr
+
+
+def test_the_best_checkpoint_is_taken(a_run: Path) -> None:
+    best = read_record(a_run / "fold0").best
+    assert best is not None
+    assert find_members(a_run, folds=[0])[0].checkpoint.name == best.name
