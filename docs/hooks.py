@@ -16,13 +16,21 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     if MARKER not in markdown:
         return markdown
     overview = _help()
-    listed = overview.partition("\nCommands:\n")[2]
-    commands = re.findall(r"^  ([a-z][\w-]*)", listed, re.MULTILINE)
+    commands = _list_commands(overview)
     if not commands:
         raise ValueError(f"sffshards --help: expected a list of commands, found\n{overview}")
     sections = [f"```text\n{overview}```"]
-    sections += [f"## sffshards {command}\n\n```text\n{_help(command)}```" for command in commands]
+    for command in commands:
+        text = _help(command)
+        sections.append(f"## sffshards {command}\n\n```text\n{text}```")
+        of_group = {name: _help(command, name) for name in _list_commands(text)}
+        sections += [f"### sffshards {command} {name}\n\n```text\n{of}```" for name, of in of_group.items()]
     return markdown.replace(MARKER, "\n\n".join(sections))
+
+
+def _list_commands(text: str) -> list[str]:
+    listed = re.split(r"\n\n  ?Examples:", text.partition("\nCommands:\n")[2])[0]
+    return re.findall(r"^  ([a-z][\w-]*)  ", listed, re.MULTILINE)
 
 
 def _help(*command: str) -> str:

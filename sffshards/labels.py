@@ -11,7 +11,7 @@ from sffshards.errors import InputError
 from sffshards.names import format_frame_name, parse_frame_name
 from sffshards.records import FrameId, LabelledFrame, Part
 
-__all__ = ["read_label_list", "read_parts", "write_label_list"]
+__all__ = ["format_label_list", "parse_label_line", "read_label_list", "read_parts", "write_label_list"]
 
 
 def read_label_list(path: Path) -> list[LabelledFrame]:
@@ -36,7 +36,7 @@ def read_label_list(path: Path) -> list[LabelledFrame]:
     seen: dict[FrameId, int] = {}
     rows = []
     for row, line in enumerate(lines):
-        labelled = _parse_line(line, path=path, row=row)
+        labelled = parse_label_line(line, path=path, row=row)
         first = seen.setdefault(labelled.frame, row)
         if first != row:
             raise InputError(
@@ -75,10 +75,22 @@ def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
 
 def write_label_list(path: Path, rows: Iterable[tuple[FrameId, int]]) -> None:
     """Write a label list as published, whole or not at all; every line ends in a newline."""
-    write_atomic(path, "".join(f"{format_frame_name(frame)} {label}\n" for frame, label in rows).encode("ascii"))
+    write_atomic(path, format_label_list(rows).encode("ascii"))
 
 
-def _parse_line(line: str, *, path: Path, row: int) -> LabelledFrame:
+def format_label_list(rows: Iterable[tuple[FrameId, int]]) -> str:
+    """Give the text of a label list as published; every line ends in a newline."""
+    return "".join(f"{format_frame_name(frame)} {label}\n" for frame, label in rows)
+
+
+def parse_label_line(line: str, *, path: Path, row: int) -> LabelledFrame:
+    """Parse a line ``<frame name> <0|1>``, the one of that position from 0 in its file.
+
+    Raises
+    ------
+    InputError
+        If it is not of that form; the file and line are named.
+    """
     where = f"{path}:{row + 1}"
     fields = line.split()
     if len(fields) != 2:

@@ -308,7 +308,7 @@ def test_the_command_shows_a_table_and_writes_the_same_as_json(home, tmp_path):
     assert [line.split("  ")[1] for line in lines[2:6]] == list(BaselineName)[:4]
     assert sum(line.startswith("    fold ") for line in lines) == 15
     assert "no keywords of 1 frames (Test 1): given the medians of training" in done.stdout
-    assert "flares.csv: 1 of these flares are of no known region" in done.stderr
+    assert "flares.csv: 1 of these flares have no region" in done.stderr
     written = json.loads((tmp_path / "new" / "baselines.json").read_text())
     printed = json.loads(run("baselines", *options, "--json", cwd=home).stdout)
     assert written == printed

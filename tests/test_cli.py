@@ -18,6 +18,7 @@ COMMANDS = [
     "demo",
     "synth",
     "ingest",
+    "labels",
     "sequences",
     "build",
     "info",

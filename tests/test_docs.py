@@ -97,13 +97,15 @@ def check_commands(block: Block) -> None:
             # A command may follow a launcher, as in `srun sffshards train`.
             if "sffshards" in words and words[-1] != "sffshards":
                 command, *arguments = words[words.index("sffshards") + 1 :]
+                if command == "labels":  # a group of commands
+                    command = f"{command} {arguments.pop(0)}"
                 unknown = {word.split("=")[0] for word in arguments if word.startswith("-")} - options_of(command)
                 assert not unknown, f"{block.where}: {command} has no {', '.join(sorted(unknown))}"
 
 
 @functools.cache
 def options_of(command: str) -> set[str]:
-    run = run_bash(f"sffshards {shlex.quote(command)} --help")
+    run = run_bash(f"sffshards {shlex.join(command.split())} --help")
     assert run.returncode == 0, f"no command {command!r}:\n{run.stderr}"
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", run.stdout))
 

@@ -16,7 +16,7 @@ from sffshards.catalog.clock import utc_to_tai
 from sffshards.catalog.records import Flare, FlareList, FlareTime, GoesClass, HarpMap
 from sffshards.errors import InputError
 
-__all__ = ["FrameClock", "HarpFlares", "assign_flares", "has_flare"]
+__all__ = ["FrameClock", "HarpFlares", "assign_flares", "has_flare", "is_covered"]
 
 
 class FrameClock(StrEnum):
@@ -151,6 +151,26 @@ def has_flare(
         )
         found[rows] = num_by_end > num_before
     return found
+
+
+def is_covered(flares: HarpFlares, times: NDArray[np.datetime64], *, horizon_hours: int) -> NDArray[np.bool_]:
+    """Say of each time whether its horizon lies all between the first and the last flare of the list, of any class.
+
+    Parameters
+    ----------
+    flares
+        From `assign_flares`.
+    times
+        Of frames, as their names have them, shape (n,).
+    horizon_hours
+        How far ahead a label looks.
+
+    Returns
+    -------
+    bool of shape (n,)
+    """
+    times = np.asarray(times, "datetime64[s]")
+    return (times >= flares.first) & (times + np.timedelta64(horizon_hours, "h") <= flares.last)
 
 
 def _time_of(flare: Flare, which: FlareTime) -> np.datetime64 | None:

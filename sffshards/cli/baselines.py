@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sffshards.cli.catalogue import FlaresOption, HarpMapOption
-from sffshards.cli.options import DataArgument, HorizonOption, JsonOption, LabelsOption, ProtocolOption, SeedOption
+from sffshards.cli.catalogue import AllHorizonsOption, FlaresOption, HarpMapOption
+from sffshards.cli.options import DataArgument, JsonOption, LabelsOption, ProtocolOption, SeedOption
 from sffshards.records import Horizon, Part, Protocol
 
 if TYPE_CHECKING:
     from sffshards.baselines import Baseline, KeywordTable, Samples
-    from sffshards.catalog import HarpFlares
+    from sffshards.cli.catalogue import Catalogue
     from sffshards.progress import Progress
     from sffshards.verification.resampling import Interval
     from sffshards.verification.summary import Resampling
@@ -31,7 +31,7 @@ _FILE = "baselines.json"
 
 def baselines(
     data: DataArgument = Path("data"),
-    horizon: HorizonOption = None,
+    horizon: AllHorizonsOption = None,
     labels: LabelsOption = None,
     flares: FlaresOption = None,
     harp_map: HarpMapOption = None,
@@ -53,19 +53,22 @@ def baselines(
     are 95 %, by drawing HARPs again. The horizons that have lists are done, or the one named.
     """
     from sffshards.baselines import read_keyword_table
-    from sffshards.cli.catalogue import require_both
+    from sffshards.cli.catalogue import load_catalogue
     from sffshards.cli.console import make_progress, print_json
     from sffshards.layout import find_label_lists
     from sffshards.verification.summary import Resampling
 
-    catalogue, progress = require_both(flares, harp_map), make_progress()
+    progress = make_progress()
+    # As the labels are made, whose forecast this is: see docs/labels.md.
+    catalogue = load_catalogue(flares, harp_map, threshold="M1.0", flare_time="start", clock="as-written")
+    for line in [] if catalogue is None else catalogue.say({}):
+        progress.note(line)
     lists = _choose_lists(find_label_lists(data if labels is None else labels), horizon, data)
-    harp_flares = None if catalogue is None else _read_catalogue(*catalogue, progress)
     table = None if keywords is None else read_keyword_table(keywords)
     resampling = Resampling(num_resamples=resamples, seed=seed)
     described, shown = [], []
     for of_horizon, paths in lists.items():
-        samples, made = _compute(of_horizon, paths, protocol, resampling, harp_flares, table, progress)
+        samples, made = _compute(of_horizon, paths, protocol, resampling, catalogue, table, progress)
         lacking = {} if table is None else table.count_lacking(samples)
         described.append(_describe(of_horizon, protocol, samples, made, lacking))
         shown.append(_format(of_horizon, samples, made, lacking, show_folds=show_folds))
@@ -92,23 +95,12 @@ def _choose_lists(
     return {horizon: found[horizon]}
 
 
-def _read_catalogue(flares: Path, harp_map: Path, progress: Progress) -> HarpFlares:
-    from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
-    from sffshards.cli.catalogue import describe_catalogue
-
-    # As the labels are made, whose forecast this is: see docs/labels.md.
-    threshold, read, regions = GoesClass.parse("M1.0"), read_flare_list(flares), read_harp_map(harp_map)
-    for line in describe_catalogue(read, regions, threshold):
-        progress.note(line)
-    return assign_flares(read, regions, threshold=threshold, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN)
-
-
 def _compute(
     horizon: Horizon,
     paths: dict[Part, Path],
     protocol: Protocol,
     resampling: Resampling,
-    flares: HarpFlares | None,
+    catalogue: Catalogue | None,
     table: KeywordTable | None,
     progress: Progress,
 ) -> tuple[dict[Part, Samples], list[Baseline]]:
@@ -120,7 +112,7 @@ def _compute(
         horizon=horizon,
         protocol=protocol,
         resampling=resampling,
-        flares=flares,
+        flares=None if catalogue is None else catalogue.harp_flares,
         keywords=table,
         progress=progress,
     )

@@ -18,6 +18,7 @@ from sffshards.cli import (
     evaluate,
     info,
     ingest,
+    labels,
     predict,
     report,
     reproduce,
@@ -53,6 +54,10 @@ def register(app: typer.Typer) -> None:
     app.callback()(_root)
     for function, examples in _COMMANDS:
         app.command(epilog=_format_examples(examples))(_until_nobody_reads(function))
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    for of_labels, examples in labels.COMMANDS:
+        group.command(epilog=_format_examples(examples))(_until_nobody_reads(of_labels))
+    app.add_typer(group, name="labels", help=labels.HELP, epilog=_format_examples(labels.EXAMPLES))
 
 
 def _until_nobody_reads(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,0 +1,253 @@
+"""`sffshards labels`: label lists looked over, made anew, compared and parted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sffshards.cli.catalogue import AllHorizonsOption, ClockOption, FlaresOption, HarpMapOption, ThresholdOption
+from sffshards.cli.options import DataArgument, ForceOption, ImagesOption, JsonOption
+from sffshards.records import Horizon
+
+if TYPE_CHECKING:
+    from sffshards.audit import Labels
+
+__all__ = ["COMMANDS", "EXAMPLES", "HELP"]
+
+HELP = "Check label lists, make them anew from a flare list, compare them, make parts of them."
+
+EXAMPLES = (
+    ("sffshards labels check", "what is wrong in the lists of data/"),
+    ("sffshards labels rebuild --flares flares.csv --harp-map harps.txt", "labels made anew, into labels/"),
+    ("sffshards labels diff data labels", "where the two differ"),
+    ("sffshards labels split labels --out parts", "parts that share no HARP"),
+)
+
+_CHECK_EXAMPLES = (
+    ("sffshards labels check", "the lists of data/, by themselves"),
+    ("sffshards labels check --flares flares.csv --harp-map harps.txt", "and against what flared"),
+    ("sffshards labels check --strict --json", "for a program: exit code 1 where something is wrong"),
+)
+_REBUILD_EXAMPLES = (
+    ("sffshards labels rebuild --flares flares.csv --harp-map harps.txt", "both horizons, into labels/"),
+    (
+        "sffshards labels rebuild images --horizon 48h --flares f.csv --harp-map h.txt --clock tai",
+        "of a folder of images, the 34 to 37 s counted",
+    ),
+)
+_DIFF_EXAMPLES = (
+    ("sffshards labels diff data labels", "two folders, each horizon that both have"),
+    ("sffshards labels diff mine_48h.txt theirs_48h.txt --json", "two lists, every frame that differs"),
+)
+_SPLIT_EXAMPLES = (
+    ("sffshards labels split data --out parts", "six parts of whole HARPs, about equal"),
+    ("sffshards labels split data --sizes published --out parts", "of about the published sizes"),
+)
+
+
+def check(
+    data: DataArgument = Path("data"),
+    images: ImagesOption = None,
+    flares: FlaresOption = None,
+    harp_map: HarpMapOption = None,
+    threshold: ThresholdOption = "M1.0",
+    clock: ClockOption = "as-written",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 where something is wrong.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for faults in label lists, by themselves, across parts and horizons, and against a catalogue of flares.
+
+    Malformed, duplicate and misordered rows; HARPs and frames in several parts; rows positive at 24h but not at 48h;
+    frames without an image, where there is a folder of images; with --flares and --harp-map, every row that disagrees.
+    Gaps, rows off the grid, short runs and dates that Test shares with training are counted, too.
+    """
+    from sffshards.audit import audit_labels, describe_audit, read_lists
+    from sffshards.cli.catalogue import load_catalogue
+    from sffshards.cli.console import print_json
+    from sffshards.cli.labels_text import format_audit
+    from sffshards.errors import InputError
+    from sffshards.layout import find_data, find_image_folder, find_label_lists
+
+    if images is None:
+        try:
+            images = find_image_folder(data)
+        except InputError:  # lists alone can be checked as well
+            images = None
+    else:
+        images = find_data(data, images=images).images
+    lists = find_label_lists(data)
+    catalogue = load_catalogue(flares, harp_map, threshold=threshold, flare_time="start", clock=clock)
+    read = read_lists(lists)
+    audit = audit_labels(read, flares=None if catalogue is None else catalogue.harp_flares, images=images)
+    if as_json:
+        document = {"format_version": 1, **describe_audit(audit)}
+        print_json(document | ({} if catalogue is None else {"catalogue": catalogue.describe(read)}))
+    else:
+        print(format_audit(audit, [] if catalogue is None else catalogue.say(read)))
+    if strict and audit.is_wrong:
+        raise typer.Exit(1)
+
+
+def rebuild(
+    data: DataArgument = Path("data"),
+    horizon: AllHorizonsOption = None,
+    flares: FlaresOption = None,
+    harp_map: HarpMapOption = None,
+    threshold: ThresholdOption = "M1.0",
+    time: Annotated[str, typer.Option("--time", help="Which time of a flare counts: start or peak.")] = "start",
+    clock: ClockOption = "as-written",
+    out: Annotated[Path, typer.Option(help="Folder to write lists to, in M24/ and M48/.")] = Path("labels"),
+    force: ForceOption = False,
+) -> None:
+    """Label frames by a flare list: 1 where a flare of the frame's HARP came within the horizon, else 0.
+
+    DATA is a folder of label lists, whose frames, order and parts are kept; or a folder of images, or a file of frame
+    names, whose list is then of no part: see `sffshards labels split`. A flare of any NOAA region of the HARP counts
+    that comes after the frame, up to and with the end of the horizon. What the labels follow from is written to
+    labels.json.
+    """
+    import json
+
+    from sffshards.audit import count_unfounded, find_frames, label_frames, list_path, write_lists
+    from sffshards.cli.catalogue import load_catalogue
+    from sffshards.errors import InputError
+    from sffshards.labels import format_label_list
+
+    catalogue = load_catalogue(flares, harp_map, threshold=threshold, flare_time=time, clock=clock)
+    if catalogue is None:
+        raise InputError(
+            "--flares", expected="a flare list and a map of HARPs", found="neither", fix="add --flares and --harp-map"
+        )
+    flared, texts, rows = catalogue.harp_flares, {}, []
+    for of_horizon in Horizon if horizon is None else (horizon,):
+        for part, frames in find_frames(data, horizon=of_horizon).items():
+            made = label_frames(frames, flared, horizon=of_horizon)
+            path = list_path(out, of_horizon, part)
+            texts[path] = format_label_list(zip(frames, made, strict=True))
+            rows.append((path, len(made), sum(made), *count_unfounded(frames, flared, horizon=of_horizon)))
+    names = ("rows", "positive", "rows_of_unknown_harps", "rows_not_covered")
+    lists = {str(path.relative_to(out)): dict(zip(names, of, strict=True)) for path, *of in rows}
+    record = {"format_version": 1, **catalogue.describe({}), "lists": lists}
+    write_lists({**texts, out / "labels.json": json.dumps(record, indent=1, allow_nan=False) + "\n"}, force=force)
+    for line in catalogue.say({}):
+        print(line)
+    for path, num_rows, num_positive, num_unknown, num_uncovered in rows:
+        unknown = f", {num_unknown:,} of HARPs that the map lacks" if num_unknown else ""
+        uncovered = f", {num_uncovered:,} reach beyond the flare list" if num_uncovered else ""
+        print(f"{path}: {num_rows:,} rows, {num_positive:,} positive{unknown}{uncovered}")
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(help="A folder of lists, or a list.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 where they differ.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare label lists frame by frame: which have other labels, which lie in other parts, which are in one only."""
+    from sffshards.audit import diff_labels, read_labels
+    from sffshards.cli.console import print_json
+    from sffshards.cli.labels_text import describe_diff, format_diff
+
+    found = {
+        name: diff_labels(one, other)
+        for name, one, other in _pair(first, read_labels(first), second, read_labels(second))
+    }
+    if as_json:
+        print_json({name: describe_diff(of) for name, of in found.items()})
+    else:
+        print("\n".join(format_diff(name, of) for name, of in found.items()))
+    if strict and not all(of.is_same for of in found.values()):
+        raise typer.Exit(1)
+
+
+def split(
+    data: DataArgument = Path("data"),
+    sizes: Annotated[
+        str, typer.Option(help="equal, published (10,000 rows five times and 9,384), or six numbers: 4,4,4,4,4,5.")
+    ] = "equal",
+    out: Annotated[Path, typer.Option(help="Folder to write lists to, in M24/ and M48/.")] = Path("parts"),
+    force: ForceOption = False,
+) -> None:
+    """Make six parts of whole HARPs that follow each other in time, so that none is trained on and tested on.
+
+    HARPs are taken by their first frame, and cut where the number of rows comes nearest to the sizes, which are
+    proportions. The parts are the same at both horizons.
+    """
+    from sffshards.audit import list_path, read_labels, split_harps, write_lists
+    from sffshards.cli.console import format_table
+    from sffshards.labels import format_label_list
+    from sffshards.records import Part
+
+    read = {_require_horizon(horizon, data): labels for horizon, labels in read_labels(data).items()}
+    frames = {frame for labels in read.values() for frame in labels}
+    homes = split_harps(frames, sizes=_parse_sizes(sizes))
+    order = {harp: position for position, harp in enumerate(homes)}
+    texts, rows = {}, []
+    for horizon, labels in read.items():
+        # HARPs in the order of time, their frames in that of their list.
+        ordered = sorted(labels, key=lambda frame: order[frame.harp])
+        for part in Part:
+            made = [(frame, labels[frame][0]) for frame in ordered if homes[frame.harp] is part]
+            texts[list_path(out, horizon, part)] = format_label_list(made)
+            times = [frame.t_rec_tai for frame, _ in made]
+            num_harps, num_positive = len({frame.harp for frame, _ in made}), sum(label for _, label in made)
+            span = [f"{min(times):%Y-%m-%d}", f"{max(times):%Y-%m-%d}"] if times else ["-", "-"]
+            rows.append([horizon, part, f"{len(made):,}", f"{num_positive:,}", f"{num_harps:,}", *span])
+    write_lists(texts, force=force)
+    print(format_table(["", "part", "rows", "positive", "HARPs", "first", "last"], rows, left=(0, 1)))
+
+
+COMMANDS = (
+    (check, _CHECK_EXAMPLES),
+    (rebuild, _REBUILD_EXAMPLES),
+    (diff, _DIFF_EXAMPLES),
+    (split, _SPLIT_EXAMPLES),
+)
+
+
+def _pair(
+    first: Path, of_first: dict[Horizon | None, Labels], second: Path, of_second: dict[Horizon | None, Labels]
+) -> list[tuple[str, Labels, Labels]]:
+    """Give what is to be compared: the horizons of both, or the only one of each where a name does not tell it."""
+    from sffshards.errors import InputError
+
+    both = [horizon for horizon in of_first if horizon in of_second]
+    if both:
+        return [(str(horizon or "lists"), of_first[horizon], of_second[horizon]) for horizon in both]
+    if len(of_first) == len(of_second) == 1 and None in (*of_first, *of_second):
+        return [("lists", next(iter(of_first.values())), next(iter(of_second.values())))]
+    raise InputError(
+        second,
+        expected=f"lists of {', '.join(str(horizon) for horizon in of_first)}, as {first}",
+        found=", ".join(str(horizon) for horizon in of_second),
+        fix="compare lists of one horizon",
+    )
+
+
+def _require_horizon(horizon: Horizon | None, data: Path) -> Horizon:
+    from sffshards.errors import InputError
+
+    if horizon is None:
+        raise InputError(
+            data,
+            expected="_24h_ or _48h_ in the list's name",
+            found="neither",
+            fix="rename it, as flare_Mclass_48h_mine.txt",
+        )
+    return horizon
+
+
+def _parse_sizes(text: str) -> tuple[int, ...]:
+    from sffshards.audit import PUBLISHED_SIZES
+    from sffshards.errors import InputError
+
+    if text in ("equal", "published"):
+        return PUBLISHED_SIZES if text == "published" else (1,) * 6
+    numbers = text.split(",")
+    if len(numbers) != 6 or not all(number.strip().isdecimal() and int(number) > 0 for number in numbers):
+        raise InputError(
+            "--sizes", expected="equal, published or six whole numbers above 0", found=repr(text[:80]), fix="correct it"
+        )
+    return tuple(int(number) for number in numbers)

@@ -1,0 +1,471 @@
+"""Label lists looked over, made anew, compared and parted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sffshards.audit import (
+    PUBLISHED_SIZES,
+    FindingKind,
+    audit_labels,
+    diff_labels,
+    find_frames,
+    label_frames,
+    read_labels,
+    read_lists,
+    split_harps,
+    summarize_audit,
+    write_lists,
+)
+from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
+from sffshards.errors import ConflictError, InputError
+from sffshards.layout import find_label_lists
+from sffshards.names import format_frame_name, parse_frame_name
+from sffshards.records import FrameId, Horizon, Part
+from tests.commands import error_of, run
+from tests.tiny import PARTS, START, frame_name, make_data
+
+FLARES = "start_time,peak_time,label,noaa_ar\n"
+
+
+def make_lists(folder, rows, hours=48):
+    """Write lists of rows `(HARP, frame number, label)` or raw lines by part; a part that is not named gets one row."""
+    (folder / f"M{hours}").mkdir(parents=True, exist_ok=True)
+    for position, part in enumerate(PARTS):
+        given = rows.get(part, [(900 + position, 0, position % 2)])
+        lines = [row if isinstance(row, str) else f"{frame_name(row[0], row[1])} {row[2]}" for row in given]
+        (folder / f"M{hours}" / f"flare_Mclass_{hours}h_{part}.txt").write_text("\n".join(lines))
+    return folder
+
+
+def audit(folder, **options):
+    return audit_labels(read_lists(find_label_lists(folder)), **options)
+
+
+def found(audited):
+    return {finding.kind: finding for finding in audited.findings}
+
+
+def flares_of(tmp_path, rows, harps, clock=FrameClock.AS_WRITTEN):
+    (tmp_path / "flares.csv").write_text(FLARES + "".join(f"{row}\n" for row in rows))
+    (tmp_path / "map.txt").write_text("".join(f"{row}\n" for row in harps))
+    return assign_flares(
+        read_flare_list(tmp_path / "flares.csv"),
+        read_harp_map(tmp_path / "map.txt"),
+        threshold=GoesClass.parse("M1.0"),
+        flare_time=FlareTime.START,
+        clock=clock,
+    )
+
+
+# The audit ----------------------------------------------------------------------------------------------------------
+
+
+def test_good_lists_have_no_faults(tmp_path):
+    audited = audit(make_data(tmp_path / "data"), images=tmp_path / "data" / "magnetogram_jpg")
+    assert not audited.is_wrong
+    assert summarize_audit(audited) == "label lists: nothing wrong found"
+    part = audited.parts[Horizon.H48][Part.TRAIN_VAL_2]
+    assert (part.num_rows, part.num_positive, part.num_harps, part.num_padded, part.num_gaps) == (10, 3, 2, 10, 0)
+
+
+def test_rows_that_cannot_be_read_or_come_again_are_faults_with_their_place(tmp_path):
+    again = f"{frame_name(100, 0)} 1"
+    folder = make_lists(tmp_path, {"TrainVal1": [(100, 0, 0), "AR11429 0", (100, 1, 2), "", again, (100, 2, 1)]})
+    audited = audit(folder)
+    path = folder / "M48" / "flare_Mclass_48h_TrainVal1.txt"
+    malformed, duplicate = (found(audited)[kind] for kind in (FindingKind.MALFORMED, FindingKind.DUPLICATE))
+    assert [place.rpartition(f"{path}:")[2][:2] for place in malformed.places] == ["2:", "3:", "4:"]
+    assert duplicate.places == (f"{path}:5: {frame_name(100, 0)}, first on line 1, labelled 1 and not 0",)
+    # The rest of the list is looked at all the same.
+    assert audited.parts[Horizon.H48][Part.TRAIN_VAL_1].num_rows == 2
+    assert audited.is_wrong
+
+
+def test_order_gaps_and_the_grid_are_looked_at_by_harp(tmp_path):
+    off = format_frame_name(FrameId(harp=101, t_rec_tai=START + timedelta(days=1, minutes=97)))
+    rows = [(100, 0, 0), (101, 0, 0), (100, 2, 0), (100, 1, 1), f"{off} 0", (100, 9, 0)]
+    audited = audit(make_lists(tmp_path, {"TrainVal1": rows}))
+    part = audited.parts[Horizon.H48][Part.TRAIN_VAL_1]
+    # HARP 100: 0 to 2 is 192 min, 2 to 1 is back, 1 to 9 is 768; HARP 101: 97 min.
+    assert (part.num_gaps, part.longest_gap_minutes) == (3, 768)
+    back, grid = (found(audited)[kind] for kind in (FindingKind.OUT_OF_ORDER, FindingKind.OFF_GRID))
+    assert (back.count, back.harps, grid.count, grid.harps) == (1, {100: 1}, 1, {101: 1})
+    assert "_TrainVal1.txt:4: " in back.places[0]
+    assert back.kind.is_wrong
+    assert not grid.kind.is_wrong
+
+
+def test_what_parts_share_is_found(tmp_path):
+    rows = {
+        "TrainVal0": [(100, 0, 0), (100, 1, 1), (101, 0, 0)],
+        "TrainVal1": [(100, 2, 0), (200, 0, 0)],
+        "Test": [(100, 1, 1), (150, 0, 1), (601, 3, 0)],
+    }
+    findings = found(audit(make_lists(tmp_path, rows)))
+    straddling = findings[FindingKind.STRADDLING]
+    assert straddling.places == ("HARP 100: TrainVal0 2 rows, TrainVal1 1 rows, Test 1 rows",)
+    assert straddling.harps == {100: 4}
+    assert findings[FindingKind.IN_TWO_PARTS].count == 1
+    assert findings[FindingKind.IN_TWO_PARTS].places[0].endswith(f"{frame_name(100, 1)}, also in TrainVal0")
+    # TrainVal0 goes from the first frame of HARP 100 to that of 101, a day later.
+    overlap = findings[FindingKind.OVERLAP]
+    assert overlap.count == 2
+    assert [place.split(",")[0] for place in overlap.places] == ["TrainVal0", "TrainVal1"]
+    assert findings[FindingKind.ONE_CLASS].count == 4
+    assert not overlap.kind.is_wrong
+
+
+def test_horizons_that_contradict_each_other_are_found(tmp_path):
+    make_lists(tmp_path, {"TrainVal0": [(100, 0, 1), (100, 1, 1), (100, 2, 0), (100, 3, 0)]}, hours=24)
+    make_lists(tmp_path, {"TrainVal0": [(100, 0, 0), (100, 1, 1), (100, 2, 1)], "Test": [(600, 0, 1), (100, 3, 0)]})
+    findings = found(audit(tmp_path))
+    assert findings[FindingKind.CONTRADICTION].harps == {100: 1}
+    assert (
+        findings[FindingKind.CONTRADICTION]
+        .places[0]
+        .endswith(f"M24/flare_Mclass_24h_TrainVal0.txt:1: {frame_name(100, 0)}")
+    )
+    assert findings[FindingKind.OTHER_PART].places == (f"{frame_name(100, 3)}: TrainVal0 at 24h, Test at 48h",)
+    # The Test lists name other frames: HARP 905 at 24h only, 600 at 48h only.
+    assert findings[FindingKind.ONE_HORIZON].harps == {600: 1, 905: 1}
+
+
+def test_images_that_lack_are_named(tmp_path):
+    data = make_data(tmp_path / "data")
+    gone = data / "magnetogram_jpg" / f"{frame_name(200, 1)}.fits.jpg"
+    gone.unlink()
+    (finding,) = [f for f in audit(data, images=gone.parent).findings if f.kind.is_wrong]
+    assert (finding.kind, finding.count, finding.places) == (FindingKind.NO_IMAGE, 1, (str(gone),))
+
+
+def test_rows_that_disagree_with_the_catalogue_are_found(tmp_path):
+    # A flare 96 minutes after the first frame of HARP 100: that frame alone should be positive.
+    flare = START + timedelta(minutes=96)
+    rows = {"TrainVal1": [(100, 0, 0), (100, 1, 1), (100, 2, 0), (101, 0, 1)]}
+    flares = flares_of(
+        tmp_path,
+        [f"{flare},,M1.0,11429", "2011-01-01 00:00,,C1.0,0", "2011-02-18 00:00,,C1.0,0"],
+        ["100 11429", "101 11430"],
+    )
+    audited = audit(make_lists(tmp_path / "data", rows), flares=flares)
+    findings = found(audited)
+    assert findings[FindingKind.MISSED].harps == {100: 1}
+    assert findings[FindingKind.MISSED].places[0].endswith(f":1: {frame_name(100, 0)}")
+    part = audited.parts[Horizon.H48][Part.TRAIN_VAL_1]
+    assert (part.num_missed, part.num_extra) == (1, 2)
+    # Other parts: five HARPs that the map does not know, two of them (901, 903, 905) labelled 1.
+    assert findings[FindingKind.EXTRA].harps == {100: 1, 101: 1, 903: 1, 905: 1}
+    assert list(findings[FindingKind.UNKNOWN_HARP].harps) == [900, 902, 903, 904, 905]
+    # HARPs 903 to 905 are of 16 to 18 February, so that their 48 hours end after the last flare.
+    assert list(findings[FindingKind.UNCOVERED].harps) == [904, 905]
+
+
+def test_the_summary_is_one_line_that_counts_faults_and_names_the_command(tmp_path):
+    rows = {"TrainVal0": [(100, 0, 0)], "Test": [(100, 1, 1)]}
+    make_lists(tmp_path, rows, hours=24)
+    make_lists(tmp_path, rows)
+    assert summarize_audit(audit(tmp_path)) == (
+        "label lists: 1 HARPs in several parts (24h, 48h); see `sffshards labels check`"
+    )
+
+
+# Labels made anew ---------------------------------------------------------------------------------------------------
+
+
+def test_frames_are_found_in_lists_in_files_and_in_images(tmp_path):
+    data = make_data(tmp_path / "data", frames_per_harp=2)
+    by_part = find_frames(data, horizon=Horizon.H24)
+    assert [len(by_part[part]) for part in Part] == [4] * 6
+    images = find_frames(data / "magnetogram_jpg", horizon=Horizon.H24)
+    assert list(images) == [None]
+    assert images[None] == sorted(frame for frames in by_part.values() for frame in frames)
+    names = [frame_name(7, 1), f"{frame_name(7, 0)} 1"]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+    assert find_frames(tmp_path / "names.txt", horizon=Horizon.H48) == {
+        None: [parse_frame_name(name.split()[0]) for name in names]
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{frame_name(7, 0)}\n\n{frame_name(7, 1)}\n", r"names\.txt:2: expected a name of the form"),
+        (f"{frame_name(7, 0)}\n" * 2, r"names\.txt:2: expected every frame once, found one of line 1"),
+    ],
+)
+def test_a_bad_file_of_names_is_refused(tmp_path, text, message):
+    (tmp_path / "names.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        find_frames(tmp_path / "names.txt", horizon=Horizon.H24)
+
+
+def test_a_place_without_frames_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected label lists, or images named .*, found neither"):
+        find_frames(tmp_path, horizon=Horizon.H24)
+    with pytest.raises(InputError, match="found no such folder"):
+        find_frames(tmp_path / "absent", horizon=Horizon.H24)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-4000, 4000), st.sampled_from([11429, 11430, 11431])), min_size=1, max_size=12),
+    st.lists(st.integers(-45, 45), min_size=1, max_size=20, unique=True),
+    st.sampled_from(FrameClock),
+    st.sampled_from(["2012-03-07", "2012-06-30", "2015-06-30", "2016-12-31"]),
+)
+def test_rebuilt_labels_follow_the_rule_and_horizons_never_contradict(tmp_path_factory, flares, numbers, clock, day):
+    """Flares and frames around days at whose end a second leapt, of a HARP of two regions."""
+    midnight = datetime.fromisoformat(day) + timedelta(days=1)
+    starts = [(midnight + timedelta(minutes=minutes), region) for minutes, region in flares]
+    harp_flares = flares_of(
+        tmp_path_factory.mktemp("rule"),
+        [f"{start:%Y-%m-%d %H:%M},,M1.0,{region}" for start, region in starts],
+        ["7 11429,11430"],
+        clock=clock,
+    )
+    frames = [FrameId(harp=7, t_rec_tai=midnight + timedelta(minutes=96 * number)) for number in numbers]
+    leaps = {"2012-03-07": (34, 34), "2012-06-30": (34, 35), "2015-06-30": (35, 36), "2016-12-31": (36, 37)}
+    before, after = leaps[day]
+
+    def expect(frame, hours):
+        times = [
+            start + timedelta(seconds=(before if start < midnight else after) if clock is FrameClock.TAI else 0)
+            for start, region in starts
+            if region != 11431
+        ]
+        return int(any(frame.t_rec_tai < time <= frame.t_rec_tai + timedelta(hours=hours) for time in times))
+
+    made = {horizon: label_frames(frames, harp_flares, horizon=horizon) for horizon in Horizon}
+    for horizon, labels in made.items():
+        assert labels == [expect(frame, horizon.hours) for frame in frames]
+    assert all(short <= long for short, long in zip(made[Horizon.H24], made[Horizon.H48], strict=True))
+
+
+def test_lists_are_not_written_over_others_and_none_is_where_one_would_be(tmp_path):
+    (tmp_path / "b.txt").write_text("mine\n")
+    texts = {tmp_path / "a.txt": "new\n", tmp_path / "b.txt": "new\n"}
+    with pytest.raises(ConflictError, match=r"b\.txt: expected no such file, or the same, found one of other content"):
+        write_lists(texts, force=False)
+    assert not (tmp_path / "a.txt").exists()
+    write_lists(texts, force=True)
+    write_lists(texts, force=False)  # the same again
+    assert (tmp_path / "b.txt").read_text() == "new\n"
+
+
+# Lists compared and parted ------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_says_what_differs():
+    a, b, c, d, e = (parse_frame_name(frame_name(7, number)) for number in range(5))
+    first = {a: (1, Part.TEST), b: (0, Part.TEST), c: (0, None), d: (1, Part.TEST)}
+    second = {e: (1, None), d: (1, Part.TRAIN_VAL_0), c: (0, Part.TEST), b: (1, Part.TEST), a: (0, Part.TEST)}
+    diff = diff_labels(first, second)
+    assert (diff.lost, diff.gained, diff.moved, diff.only_first, diff.only_second) == ((a,), (b,), (d,), (), (e,))
+    assert (diff.num_both, diff.is_same) == (4, False)
+    assert diff_labels(first, first).is_same
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 40)), min_size=6, max_size=40),
+    st.lists(st.integers(1, 20), min_size=6, max_size=6),
+)
+def test_parts_hold_whole_harps_in_time_and_are_as_near_to_their_sizes_as_harps_allow(harps, sizes):
+    frames = [
+        FrameId(harp=harp, t_rec_tai=START + timedelta(days=day, minutes=96 * number))
+        for harp, (day, num_frames) in enumerate(harps, 1)
+        for number in range(num_frames)
+    ]
+    homes = split_harps(frames, sizes=sizes)
+    assert set(homes) == set(range(1, len(harps) + 1))
+    assert set(homes.values()) == set(Part)
+    first = {part: [harps[harp - 1][0] for harp in homes if homes[harp] is part] for part in Part}
+    for earlier, later in zip(list(Part)[:-1], list(Part)[1:], strict=True):
+        assert max(first[earlier]) <= min(first[later])
+    rows = Counter(dict.fromkeys(Part, 0))
+    for frame in frames:
+        rows[homes[frame.harp]] += 1
+    if len(harps) >= 30 and max(sizes) <= 2 * min(sizes):
+        largest = max(num_frames for _, num_frames in harps)
+        for part, size in zip(Part, sizes, strict=True):
+            assert abs(rows[part] - size / sum(sizes) * len(frames)) <= 2 * largest
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 5, (0, 1, 1, 1, 1, 1), ()])
+def test_sizes_that_are_none_are_refused(sizes):
+    with pytest.raises(InputError, match="sizes: expected six whole numbers above 0"):
+        split_harps([parse_frame_name(frame_name(harp, 0)) for harp in range(1, 9)], sizes=sizes)
+
+
+def test_too_few_harps_for_six_parts_are_refused():
+    with pytest.raises(InputError, match="HARPs: expected at least 6, one a part, found 2"):
+        split_harps([parse_frame_name(frame_name(harp, 0)) for harp in (1, 2)], sizes=PUBLISHED_SIZES)
+
+
+# The commands -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Good data, a flare list and a map: HARP 101 of TrainVal0 flares."""
+    make_data(tmp_path / "data")
+    flare = START + timedelta(days=1, minutes=4 * 96 + 30)
+    rows = [f"{flare},{flare},M1.0,11429", "2010-01-01 00:00,,C1.0,", "2012-01-01 00:00,,C1.0,0"]
+    (tmp_path / "flares.csv").write_text(FLARES + "".join(f"{row}\n" for row in rows))
+    (tmp_path / "map.txt").write_text("101 11429\n")
+    return tmp_path
+
+
+CATALOGUE = ["--flares", "flares.csv", "--harp-map", "map.txt"]
+
+
+def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
+    text = run("labels", "check", "--strict", cwd=home).stdout
+    assert "Wrong\n  nothing found" in text
+    assert "images: looked for in data/magnetogram_jpg" in text
+    straddling = home / "data" / "M48" / "flare_Mclass_48h_Test.txt"
+    straddling.write_text(f"{straddling.read_text()}\n{frame_name(101, 30)} 1")
+    assert (
+        "  48h: 1 HARPs in several parts\n    HARP 101: TrainVal0 5 rows, Test 1 rows"
+        in run("labels", "check", cwd=home).stdout
+    )
+    run("labels", "check", "--strict", cwd=home, code=1)
+    document = json.loads(run("labels", "check", *CATALOGUE, "--json", cwd=home).stdout)
+    assert document["is_wrong"]
+    kinds = {finding["kind"] for finding in document["findings"]}
+    assert {"straddling", "one_horizon", "no_image", "extra", "missed"} <= kinds
+    assert document["catalogue"]["disagreements_by_clock"]["tai"]["48h"].keys() == {"missed", "extra"}
+
+
+def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
+    text = run("labels", "rebuild", *CATALOGUE, cwd=home).stdout
+    assert "labels/M48/flare_Mclass_48h_TrainVal0.txt: 10 rows, 5 positive, 5 of HARPs that the map lacks" in text
+    rebuilt = (home / "labels" / "M48" / "flare_Mclass_48h_TrainVal0.txt").read_text().splitlines()
+    assert rebuilt == [f"{frame_name(harp, number)} {harp % 2}" for harp in (100, 101) for number in range(5)]
+    record = json.loads((home / "labels" / "labels.json").read_text())
+    assert (record["threshold"], record["time"], record["clock"]) == ("M1.0", "start", "as-written")
+    assert record["lists"]["M48/flare_Mclass_48h_Test.txt"] == {
+        "rows": 10,
+        "positive": 0,
+        "rows_of_unknown_harps": 10,
+        "rows_not_covered": 0,
+    }
+    checked = run("labels", "check", "labels", *CATALOGUE, "--strict", cwd=home).stdout
+    assert "missed  extra" in checked
+    diff = json.loads(run("labels", "diff", "data", "labels", "--json", cwd=home).stdout)
+    assert diff["48h"]["gained"] == [frame_name(101, 0), frame_name(101, 1)]
+    assert len(diff["48h"]["lost"]) == 15
+    run("labels", "diff", "data", "labels", "--strict", cwd=home, code=1)
+    run("labels", "diff", "data", "data", "--strict", cwd=home)
+    assert "expected no such file, or the same" in error_of(
+        "labels", "rebuild", *CATALOGUE, "--threshold", "X1", cwd=home
+    )
+    assert "0 positive" in run("labels", "rebuild", *CATALOGUE, "--threshold", "X1", "--force", cwd=home).stdout
+
+
+def test_labels_of_images_become_a_data_set_of_six_parts(home):
+    images = ["data/magnetogram_jpg", "--horizon", "48h", "--time", "peak", "--clock", "tai"]
+    run("labels", "rebuild", *images, *CATALOGUE, cwd=home)
+    assert [path.name for path in (home / "labels" / "M48").iterdir()] == ["flare_Mclass_48h_orig.txt"]
+    text = run("labels", "split", "labels", cwd=home).stdout
+    assert text.count("48h  ") == 6
+    parts = find_label_lists(home / "parts")[Horizon.H48]
+    assert sum(len(path.read_text().splitlines()) for path in parts.values()) == 60
+    assert not [f for f in audit(home / "parts").findings if f.kind.is_wrong]
+    assert run("labels", "diff", "labels", "parts", "--strict", cwd=home).stdout.startswith("48h: 60 frames in both")
+    build = run("build", "data", "--labels", "parts", "--dry-run", "--horizon", "48h", cwd=home).stdout
+    assert "60 sequences" in build
+
+
+def test_split_keeps_labels_and_parts_agree_at_both_horizons(home):
+    run("labels", "split", "--sizes", "published", "--out", "new", cwd=home)
+    before, after = read_labels(home / "data"), read_labels(home / "new")
+    for horizon in Horizon:
+        assert {frame: label for frame, (label, _) in after[horizon].items()} == {
+            frame: label for frame, (label, _) in before[horizon].items()
+        }
+    assert {f: part for f, (_, part) in after[Horizon.H24].items()} == {
+        f: part for f, (_, part) in after[Horizon.H48].items()
+    }
+
+
+def test_bad_input_ends_in_one_line(home):
+    assert "expected a flare list and a map of HARPs, found neither" in error_of("labels", "rebuild", cwd=home)
+    assert "expected both --flares and --harp-map" in error_of("labels", "check", "--flares", "flares.csv", cwd=home)
+    for option, value, message in [
+        ("--threshold", "strong", "--threshold: expected a class such as M1.0"),
+        ("--time", "noon", "--time: expected start or peak, found 'noon'"),
+        ("--clock", "local", "--clock: expected as-written or tai, found 'local'"),
+    ]:
+        assert message in error_of("labels", "rebuild", *CATALOGUE, option, value, cwd=home)
+    assert "--sizes: expected equal, published or six" in error_of("labels", "split", "--sizes", "1,2", cwd=home)
+    (home / "mine.txt").write_text(f"{frame_name(7, 0)} 1\n")
+    assert "expected _24h_ or _48h_ in the list's name" in error_of("labels", "split", "mine.txt", cwd=home)
+    lists = [home / "data" / f"M{hours}" / f"flare_Mclass_{hours}h_Test.txt" for hours in (24, 48)]
+    assert "expected lists of 24h, as" in error_of("labels", "diff", *lists, cwd=home)
+    assert "lists: 0 frames in both" in run("labels", "diff", "mine.txt", lists[0], cwd=home).stdout
+    assert "nowhere: expected lists such as" in error_of("labels", "check", "nowhere", cwd=home)
+
+
+# The published lists ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def catalogue(real_data):
+    """The real flare list and map of HARPs, by clock."""
+    flares = read_flare_list(real_data / "catalog" / "flares_2010_2025.csv")
+    regions = read_harp_map(real_data / "catalog" / "harp_to_noaa.txt")
+    return {
+        clock: assign_flares(
+            flares, regions, threshold=GoesClass.parse("M1.0"), flare_time=FlareTime.START, clock=clock
+        )
+        for clock in FrameClock
+    }
+
+
+@pytest.mark.realdata
+def test_the_faults_of_the_published_lists_are_found(real_labels: Path, catalogue):
+    """Counted before by a program of its own."""
+    audited = audit(real_labels, flares=catalogue[FrameClock.AS_WRITTEN])
+    of = {(finding.kind, finding.horizon): finding for finding in audited.findings}
+    assert of[FindingKind.CONTRADICTION, None].count == 59
+    for horizon, (missed, extra), in_test in ((Horizon.H24, (333, 87), (76, 15)), (Horizon.H48, (0, 13), (0, 0))):
+        assert set(of[FindingKind.STRADDLING, horizon].harps) == {924, 1946, 3942}
+        parts = audited.parts[horizon]
+        assert sum(part.num_missed for part in parts.values()) == missed
+        assert sum(part.num_extra for part in parts.values()) == extra
+        assert (parts[Part.TEST].num_missed, parts[Part.TEST].num_extra) == in_test
+        assert [part.num_padded for part in parts.values()] == [2_544, 2_446, 2_587, 2_508, 2_393, 2_308]
+    wrong = {kind for kind, _ in of if kind.is_wrong}
+    assert wrong == {FindingKind.STRADDLING, FindingKind.CONTRADICTION, FindingKind.MISSED, FindingKind.EXTRA}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("clock", "num_other"), [(FrameClock.AS_WRITTEN, 13), (FrameClock.TAI, 15)])
+def test_rebuilt_labels_are_the_published_ones_but_for_their_faults(real_labels: Path, catalogue, clock, num_other):
+    frames = [frame for frames in find_frames(real_labels, horizon=Horizon.H48).values() for frame in frames]
+    made = {horizon: label_frames(frames, catalogue[clock], horizon=horizon) for horizon in Horizon}
+    published = read_labels(real_labels)[Horizon.H48]
+    assert (
+        sum(published[frame][0] != label for frame, label in zip(frames, made[Horizon.H48], strict=True)) == num_other
+    )
+    assert all(short <= long for short, long in zip(made[Horizon.H24], made[Horizon.H48], strict=True))
+    # Nor does the list made for 24h contradict the published one for 48h.
+    assert all(label <= published[frame][0] for frame, label in zip(frames, made[Horizon.H24], strict=True))
+
+
+@pytest.mark.realdata
+def test_the_published_frames_are_parted_without_straddling_at_about_the_published_sizes(real_labels: Path):
+    labels = read_labels(real_labels)[Horizon.H48]
+    homes = split_harps(labels, sizes=PUBLISHED_SIZES)
+    rows = Counter(homes[frame.harp] for frame in labels)
+    assert all(abs(rows[part] - size) <= 50 for part, size in zip(Part, PUBLISHED_SIZES, strict=True))
+    published = {frame.harp: part for frame, (_, part) in labels.items()}
+    moved = {harp for harp, part in homes.items() if part is not published[harp]}
+    assert len(moved) <= 20
