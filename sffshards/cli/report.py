@@ -48,14 +48,16 @@ def report(
     of hits, misses and false alarms, sets, regions that sets share, provenance.
     """
     from sffshards.cli.console import make_progress
-    from sffshards.report import ReportOptions, write_report
     from sffshards.shards import load_builds
-    from sffshards.verification.summary import Resampling
 
-    options = ReportOptions(harps=_parse_harps(harps), resampling=Resampling(num_resamples=resamples, seed=seed))
-    place = place_of(shards or "shards")
+    chosen, place = _parse_harps(harps), place_of(shards or "shards")
     if shards is not None:
         load_builds(place)  # one that is named must be there
+
+    from sffshards.report import ReportOptions, write_report
+    from sffshards.verification.summary import Resampling
+
+    options = ReportOptions(harps=chosen, resampling=Resampling(num_resamples=resamples, seed=seed))
     print(write_report(runs, out, shards=place, options=options, progress=make_progress()))
 
 

@@ -65,7 +65,7 @@ def average_folds(run: RunResult) -> Ensemble:
                 fix="evaluate the folds of a run again with --force",
             )
     probability_FN = np.stack([test.probability for test in tests])
-    chosen = [fold_thresholds(fold.folder, fold.tables[Stage.VAL]) for fold in run.evaluated]
+    chosen = [fold_thresholds(fold) for fold in run.evaluated]
     rules = [rule for rule in ThresholdRule if any(rule in of_fold for of_fold in chosen)]
     rates = [plain_rows(fold.tables[Stage.TRAIN]).label for fold in run.evaluated]
     return Ensemble(

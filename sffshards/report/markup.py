@@ -24,7 +24,7 @@ class Cell:
     text: str
     """Or `Markup`."""
     kind: str = ""
-    """``number``, ``name``, ``undefined`` or nothing; a class of the style sheet."""
+    """A class of the style sheet, or nothing; a column whose first cell is ``text`` lies to the left."""
 
 
 def element(name: str, /, *children: str, **attributes: str) -> Markup:
@@ -60,7 +60,9 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]], *
     label
         What a screen reader calls the part that scrolls.
     """
-    head = element("tr", *(element("th", name, scope="col") for name in header))
+    kinds = ["text" if rows and rows[0][column].kind == "text" else "" for column in range(len(header))]
+    titles = zip(header, kinds, strict=True)
+    head = element("tr", *(element("th", name, scope="col", **_class(kind)) for name, kind in titles))
     body = [element("tr", *(_cell(cell, head=position == 0) for position, cell in enumerate(row))) for row in rows]
     whole = element(
         "table", element("caption", element("span", caption)), element("thead", head), element("tbody", *body)
@@ -69,7 +71,10 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]], *
 
 
 def _cell(cell: Cell, *, head: bool) -> Markup:
-    attributes = {"class": cell.kind} if cell.kind else {}
     if head:
-        return element("th", cell.text, scope="row", **attributes)
-    return element("td", cell.text, **attributes)
+        return element("th", cell.text, scope="row", **_class(cell.kind))
+    return element("td", cell.text, **_class(cell.kind))
+
+
+def _class(kind: str) -> dict[str, str]:
+    return {"class": kind} if kind else {}

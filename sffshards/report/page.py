@@ -136,7 +136,10 @@ def _glance(content: HorizonContent) -> Markup:
             "div", element("p", f"{content.horizon}, test set"), element("p", facts), element("p", leak), class_="card"
         )
     )
-    why = f"{shown.name}; of {_count(len(content.runs), 'variant')}, the one with the highest TSS on validation."
+    several = len(content.runs) > 1
+    why = shown.name + (
+        f": of {len(content.runs)} runs, the one with the highest TSS on validation." if several else "."
+    )
     return join(element("div", *cards, class_="glance"), element("p", f"{content.horizon}: {why}", class_="lead"))
 
 

@@ -86,7 +86,9 @@ def describe_build(manifest: Manifest) -> Markup:
         "codec": f"{inputs.codec}, shards of {inputs.shard_size_bytes / 1e6:,.0f} MB, seed {inputs.seed}",
         "images": f"{inputs.num_images:,}, fingerprint SHA-256 {inputs.images_sha256}",
         "left out": f"{manifest.num_skipped_sequences:,} sequences, for {len(inputs.skipped_frames):,} images "
-        "that cannot be used",
+        "that cannot be used"
+        if inputs.skipped_frames
+        else "nothing",
     }
     lists = [
         [
@@ -136,8 +138,10 @@ def _run_table(run: RunResult) -> Markup:
         "predictions-test.csv, SHA-256",
     ]
     caption = join(element("b", f"{run.horizon} {run.name}"), f", in {run.folder}")
-    return join(
-        element("h4", f"{run.horizon} {run.name}"),
+    said = f"{run.horizon} {run.name}: protocol {first.options.protocol}, {first.options.model}, {len(run.folds)} folds"
+    return element(
+        "details",
+        element("summary", said),
         _facts(facts),
         table(caption, header, rows, label=f"{run.horizon} {run.name}, folds"),
     )

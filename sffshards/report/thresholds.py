@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 
 from sffshards.errors import InputError
-from sffshards.evaluation import Predictions
-from sffshards.report.runs import plain_rows
+from sffshards.records import Stage
+from sffshards.report.runs import FoldResult, plain_rows
 from sffshards.verification import ScoreName, choose_threshold
 from sffshards.verification.contingency import THRESHOLD
 
@@ -29,17 +28,12 @@ RULE_SCORES = {ThresholdRule.MAX_TSS: ScoreName.TSS, ThresholdRule.MAX_HSS: Scor
 """What the rules that look at validation make highest."""
 
 
-def fold_thresholds(folder: Path, validation: Predictions) -> dict[ThresholdRule, float]:  # noqa: ARG001  see below
-    """Give a fold's thresholds; one that cannot be chosen, as for want of flares, is left out.
+def fold_thresholds(fold: FoldResult) -> dict[ThresholdRule, float]:
+    """Give the thresholds of a fold that was evaluated; one that cannot be chosen, as for want of flares, is left out.
 
-    Parameters
-    ----------
-    folder
-        Of the fold.
-    validation
-        Its table; each sequence counts once.
+    Each sequence of the validation set counts once, in whatever views the variant shows it.
     """
-    plain = plain_rows(validation)
+    plain = plain_rows(fold.tables[Stage.VAL])
     thresholds = {ThresholdRule.HALF: THRESHOLD}
     for rule, score in RULE_SCORES.items():
         try:
