@@ -41,6 +41,18 @@ def home(tmp_path_factory):
     return home
 
 
+def test_build_says_in_a_line_what_is_wrong_with_the_lists(tmp_path):
+    data = make_data(tmp_path / "data")
+    first = data / "M48" / "flare_Mclass_48h_TrainVal0.txt"
+    at_24h = (data / "M24" / first.name.replace("48h", "24h")).read_text()
+    positive = next(line for line in at_24h.splitlines() if line.endswith(" 1"))
+    first.write_text(first.read_text().replace(positive, positive[:-1] + "0"))
+    text = run("build", "--dry-run", "--horizon", "48h", cwd=tmp_path).stderr
+    assert "label lists: 1 rows positive at 24h but not at 48h; see `sffshards labels check`" in text
+    untouched = make_data(tmp_path / "other" / "data").parent
+    assert "label lists: nothing wrong found" in run("build", "--dry-run", cwd=untouched).stderr
+
+
 def test_help_names_every_command_in_order():
     text = run("--help").stdout
     positions = [text.index(f"\n  {command} ") for command in COMMANDS]

@@ -114,6 +114,7 @@ def build(
         )
         for chosen in ([horizon] if horizon else layout.lists)
     ]
+    _note_faults(layout)
     if dry_run:
         for options in builds:
             _estimate(layout, options, out=folder, force=force, as_json=as_json)
@@ -127,6 +128,14 @@ def build(
     for options in builds:
         target = copies.get(options.horizon)
         _build(layout, options, out=folder, copy=target, workers=count_workers(workers), force=force, as_json=as_json)
+
+
+def _note_faults(layout: DataLayout) -> None:
+    """Say in a line what is wrong with the label lists, before a week is spent on them."""
+    from sffshards.audit import audit_labels, read_lists, summarize_audit
+    from sffshards.cli.console import make_progress
+
+    make_progress().note(summarize_audit(audit_labels(read_lists(layout.lists))))
 
 
 def _build(
