@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sffshards.cli import commands
 from sffshards.errors import ConflictError, DamageError, ImageError, InputError
