@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import read_predictions, write_predictions
@@ -214,7 +215,7 @@ def test_the_table_of_forecasts_holds_what_scikit_learn_computes_of_the_mean_of_
         assert float(found[name]["estimate"]) == pytest.approx(value, abs=1e-12), name
     rows = [[cell.strip() for cell in row] for row in Page(report).cells if row[0].strip() == "oTV, mean of folds"]
     shown = rows[1]  # 24h comes first
-    for position, name in ((1, "TSS"), (2, "HSS"), (5, "BSS"), (6, "AUC"), (7, "AP")):
+    for position, name in ((1, "TSS"), (2, "HSS"), (6, "BSS"), (7, "AUC"), (8, "AP")):
         assert shown[position].split()[0] == f"{expected[name]:.3f}"
 
 
@@ -231,6 +232,27 @@ def test_the_chosen_threshold_is_that_of_validation_and_its_score_that_of_test(m
     assert chosen["threshold"] == pytest.approx(np.mean(thresholds))
     value = metrics.cohen_kappa_score(tests[0][0], probability >= np.mean(thresholds))
     assert chosen["estimate"] == pytest.approx(value, abs=1e-12)
+
+
+def test_calibration_is_fitted_on_validation_and_scored_on_test(made, report):
+    folder = made[1] / "48h" / "base"
+    calibrated, rates = [], []
+    for fold in (0, 3):
+        label, probability = plain(folder / f"fold{fold}" / "predictions-val.csv")
+        num = label.sum(), len(label) - label.sum()
+        # Platt's smoothed targets as weighted samples of both outcomes, and no penalty.
+        target = np.where(label == 1, (num[0] + 1) / (num[0] + 2), 1 / (num[1] + 2))
+        logit = np.log(probability / (1 - probability))
+        x, y = np.tile(logit, 2)[:, None], np.repeat([1, 0], len(label))
+        fitted = LogisticRegression(C=1e12, tol=1e-12, max_iter=10_000).fit(x, y, np.concatenate([target, 1 - target]))
+        label, probability = plain(folder / f"fold{fold}" / "predictions-test.csv")
+        calibrated.append(fitted.predict_proba(np.log(probability / (1 - probability))[:, None])[:, 1])
+        rates.append(plain(folder / f"fold{fold}" / "predictions-train.csv")[0].mean())
+    reference = metrics.brier_score_loss(label, np.full(len(label), np.mean(rates)))
+    expected = 1 - metrics.brier_score_loss(label, np.mean(calibrated, axis=0)) / reference
+    content = json.loads((report.parent / "report.json").read_text())["horizons"]["48h"]["forecasts"][0]
+    assert content["calibrated_brier_skill"]["estimate"] == pytest.approx(expected, abs=1e-6)
+    assert "Reliability after calibration" in Page(report).text
 
 
 def test_the_folds_table_counts_every_view_of_the_variants_own_set(made, report):
@@ -333,7 +355,7 @@ def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason
     assert re.search(rf"base, folds 0, 3: {reason}", page.text)
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", path.read_text("utf-8"), flags=re.DOTALL).lower().split()
     assert page.row("base, mean of folds")[1] == "undefined"
-    assert page.row("base, mean of folds")[6] == "undefined"
+    assert page.row("base, mean of folds")[7] == "undefined"
     content = json.loads((tmp_path / "out" / "report.json").read_text())["horizons"]["48h"]["forecasts"][0]
     assert content["scores"]["TSS"]["estimate"] is None
 
@@ -342,7 +364,7 @@ def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
     relabel(runs, Stage.VAL, 0)
     page = Page(write(runs, tmp_path))
     assert page.row("oTV, mean of folds")[3] == "\u2013"
-    assert "no threshold was chosen" in page.text
+    assert "nothing was fitted" in page.text
 
 
 # Escaping, folders, errors ------------------------------------------------------------------------------------------

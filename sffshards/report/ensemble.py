@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sffshards.errors import ConflictError
 from sffshards.evaluation import Predictions
 from sffshards.records import Stage
+from sffshards.report.decisions import ThresholdRule, decide_fold
 from sffshards.report.runs import RunResult, plain_rows
-from sffshards.report.thresholds import ThresholdRule, fold_thresholds
 from sffshards.verification.summary import Forecast
 
 __all__ = ["Ensemble", "average_folds"]
@@ -33,6 +33,9 @@ class Ensemble:
     """Of each fold."""
     thresholds: dict[ThresholdRule, float]
     """Means of the folds' own, which their validation sets gave; a rule that no fold could follow is left out."""
+    calibrated: NDArray[np.float64] | None
+    """Mean of the folds' calibrated probabilities, of shape (N,), with raw ones of folds that have no calibration; None
+    where no fold has one."""
     climatology: float
     """Mean rate of flares in the training sets."""
 
@@ -65,8 +68,13 @@ def average_folds(run: RunResult) -> Ensemble:
                 fix="evaluate the folds of a run again with --force",
             )
     probability_FN = np.stack([test.probability for test in tests])
-    chosen = [fold_thresholds(fold) for fold in run.evaluated]
+    decisions = [decide_fold(fold) for fold in run.evaluated]
+    chosen = [decision.thresholds for decision in decisions]
     rules = [rule for rule in ThresholdRule if any(rule in of_fold for of_fold in chosen)]
+    calibrated = [
+        raw if decision.platt is None else decision.platt.apply(raw)
+        for decision, raw in zip(decisions, probability_FN, strict=True)
+    ]
     rates = [plain_rows(fold.tables[Stage.TRAIN]).label for fold in run.evaluated]
     return Ensemble(
         name=run.name,
@@ -79,6 +87,7 @@ def average_folds(run: RunResult) -> Ensemble:
             probability=np.clip(probability_FN.mean(axis=0), 0, 1),
         ),
         probability_FN=probability_FN,
+        calibrated=np.mean(calibrated, axis=0) if any(decision.platt for decision in decisions) else None,
         thresholds={rule: statistics.fmean(of[rule] for of in chosen if rule in of) for rule in rules},
         climatology=statistics.fmean(float(labels.mean()) if len(labels) else 0.0 for labels in rates),
     )

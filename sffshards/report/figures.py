@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.report.decisions import RULE_SCORES
 from sffshards.report.drawing import FAINT, INK, Drawing, Style, draw
 from sffshards.report.ensemble import Ensemble
-from sffshards.report.thresholds import RULE_SCORES
 from sffshards.verification import ScoreName, average_precision, roc_auc, trace_reliability, trace_thresholds
 
 if TYPE_CHECKING:
@@ -48,16 +48,19 @@ class Series:
         return self.ensemble.rows.probability
 
 
-def draw_reliability(name: str, series: Sequence[Series]) -> Drawing:
+def draw_reliability(name: str, series: Sequence[Series], *, calibrated: bool) -> Drawing:
     """Draw how often flares came at a forecast probability, and below, how many forecasts there were."""
+    given = [one.ensemble.calibrated if calibrated else one.probability for one in series]
 
     def fill(axes: list[Axes]) -> None:
         from matplotlib.ticker import LogLocator
 
         curve_axes, count_axes = axes
         curve_axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":", label="perfect")
-        for one in series:
-            curve = trace_reliability(one.label, one.probability, num_bins=NUM_BINS)
+        for one, probability in zip(series, given, strict=True):
+            if probability is None:
+                continue
+            curve = trace_reliability(one.label, probability, num_bins=NUM_BINS)
             filled, style = curve.num_samples > 0, one.style
             curve_axes.plot(
                 curve.mean_probability[filled],
@@ -70,13 +73,19 @@ def draw_reliability(name: str, series: Sequence[Series]) -> Drawing:
             )
             counts = np.where(filled, curve.num_samples, np.nan)
             count_axes.stairs(counts, curve.edges, color=style.color, linestyle=style.linestyle, linewidth=1.4)
-        curve_axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="flares that came, fraction")
+        curve_axes.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="flares that came, fraction")
         count_axes.set(xlabel="forecast probability", ylabel="forecasts", yscale="log", ylim=(0.8, None))
         count_axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         count_axes.yaxis.set_major_locator(LogLocator(numticks=4))
         count_axes.minorticks_off()
 
-    return draw(name, fill, title="Reliability diagram with counts", size=_TALL, ratios=(3, 1))
+    return draw(
+        name,
+        fill,
+        title=f"Reliability{' after calibration' if calibrated else ''}, with counts",
+        size=_TALL,
+        ratios=(3, 1),
+    )
 
 
 def draw_roc(name: str, series: Sequence[Series], references: dict[str, NDArray[np.float64]]) -> Drawing:

@@ -86,7 +86,13 @@ def _describe_named(named: NamedScores) -> dict[str, Any]:
     chosen = {
         str(rule): {"threshold": one.threshold, **describe_interval(one.interval)} for rule, one in named.chosen.items()
     }
-    return {"name": named.name, **describe_forecast_scores(named.scores), "chosen": chosen}
+    skill = None if named.calibrated_skill is None else describe_interval(named.calibrated_skill)
+    return {
+        "name": named.name,
+        **describe_forecast_scores(named.scores),
+        "chosen": chosen,
+        "calibrated_brier_skill": skill,
+    }
 
 
 def _forecasts(content: HorizonContent) -> str:
@@ -95,6 +101,8 @@ def _forecasts(content: HorizonContent) -> str:
         half = named.scores.threshold
         scores = [(str(name), half, one) for name, one in named.scores.of_calls.items()]
         scores += [(str(name), half, one) for name, one in named.scores.of_probabilities.items()]
+        if named.calibrated_skill is not None:
+            scores.append(("BSS, calibrated", half, named.calibrated_skill))
         scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
         rows += [
             [named.name, name, threshold, *(_cell(value) for value in (one.estimate, one.low, one.high))]

@@ -81,7 +81,7 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
             caption="Above: of the forecasts near a probability, the fraction that a flare followed. On the dotted "
             "line a 30 % is a 30 %; below it, flares are forecast too often. Below: how many forecasts there were, "
             "on a logarithmic scale: points of few forecasts say little. Test set, mean of folds.",
-            drawing=draw_reliability(f"{horizon}-reliability", series),
+            drawing=draw_reliability(f"{horizon}-reliability", series, calibrated=False),
         ),
         Figure(
             heading="ROC",
@@ -107,7 +107,15 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
         )
         for score in (ScoreName.TSS, ScoreName.HSS)
     ]
-    return *figures, *by_threshold
+    if all(ensemble.calibrated is None for ensemble in content.ensembles):
+        return *figures, *by_threshold
+    calibrated = Figure(
+        heading="Reliability after calibration",
+        caption="As the first figure, of probabilities that a line in the logit, fitted on the validation set of each "
+        "fold, has set right: what would be issued as a probability. Test set, mean of folds.",
+        drawing=draw_reliability(f"{horizon}-calibrated", series, calibrated=True),
+    )
+    return *figures, calibrated, *by_threshold
 
 
 def _timeline_caption(harp: int, name: str, horizon: Horizon) -> str:

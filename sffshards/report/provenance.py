@@ -138,7 +138,8 @@ def _run_table(run: RunResult) -> Markup:
         "predictions-test.csv, SHA-256",
     ]
     caption = join(element("b", f"{run.horizon} {run.name}"), f", in {run.folder}")
-    said = f"{run.horizon} {run.name}: protocol {first.options.protocol}, {first.options.model}, {len(run.folds)} folds"
+    there = ", ".join(str(fold.record.fold) for fold in run.folds)
+    said = f"{run.horizon} {run.name}: protocol {first.options.protocol}, {first.options.model}, folds {there}"
     return element(
         "details",
         element("summary", said),

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from sffshards.evaluation import Summary, format_summary
 from sffshards.records import Horizon, Stage
 from sffshards.report.content import HorizonContent
+from sffshards.report.decisions import ThresholdRule
 from sffshards.report.markup import Cell, Markup, element, join, table
 from sffshards.report.published import PUBLISHED_FOLDS
 from sffshards.report.scoring import ChosenScore, FoldScores, NamedScores
-from sffshards.report.thresholds import ThresholdRule
 from sffshards.verification import ContingencyTable, ScoreName, compute_score
 from sffshards.verification.resampling import Interval
 from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined, format_score
@@ -49,7 +49,14 @@ def stage_table(content: HorizonContent, stage: Stage) -> Markup:
 def forecast_table(content: HorizonContent) -> Markup:
     """Give the scores, with intervals, of the mean of folds and of the references."""
     named = [*content.forecasts, *content.references]
-    header = ["forecast", "TSS at 0.5", "HSS at 0.5", "TSS, chosen threshold", "HSS, chosen threshold"]
+    header = [
+        "forecast",
+        "TSS at 0.5",
+        "HSS at 0.5",
+        "TSS, chosen threshold",
+        "HSS, chosen threshold",
+        "BSS, calibrated",
+    ]
     rows = [_forecast_row(one, other=one in content.references) for one in named]
     first = content.forecasts[0].scores
     caption = join(
@@ -57,8 +64,8 @@ def forecast_table(content: HorizonContent) -> Markup:
         f" on the same {first.table.num_samples:,} test sequences, each once and as it is, of {first.num_harps} active "
         f"regions, {first.num_flaring_harps} of them with flares. In brackets: 95 % interval, by drawing whole "
         "regions again. The chosen threshold is the mean of those that made the score highest on each fold's "
-        "validation set. In regular type: forecasts that need no network; one whose interval overlaps is not clearly "
-        "worse.",
+        "validation set; calibration is Platt's, fitted on the same. In regular type: forecasts that need no network; "
+        "one whose interval overlaps is not clearly worse.",
     )
     whole = table(caption, [*header, *_OF_PROBABILITIES], rows, label=f"{content.horizon}, forecasts with intervals")
     return join(whole, _list_notes(_undefined_forecasts(named)))
@@ -107,6 +114,7 @@ def _forecast_row(named: NamedScores, *, other: bool) -> list[Cell]:
         Cell(text=named.name, kind="other wide-name" if other else "wide-name"),
         *(Cell(text=format_range(named.scores.interval(name))) for name in (ScoreName.TSS, ScoreName.HSS)),
         *chosen,
+        Cell(text="\u2013" if named.calibrated_skill is None else format_range(named.calibrated_skill)),
         *(Cell(text=format_range(named.scores.interval(name))) for name in _OF_PROBABILITIES),
     ]
 
@@ -151,7 +159,7 @@ def _undefined_forecasts(named: Sequence[NamedScores]) -> list[str]:
     if any(_lacks_interval(one) for one in named):
         notes.append("No interval: it takes the flares of about three regions at the least to draw them again.")
     if any(not one.chosen for one in named):
-        notes.append("\u2013: no threshold was chosen, as the forecast is yes or no, or validation lacks flares.")
+        notes.append("\u2013: nothing was fitted, as the forecast needs no network, or validation lacks flares.")
     return notes
 
 
