@@ -19,7 +19,8 @@ from sffshards.verification.summary import ProbabilityScore
 
 __all__ = ["fold_table", "forecast_table", "format_range", "stage_table"]
 
-_OF_PROBABILITIES = (ProbabilityScore.BRIER_SKILL, ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
+_FURTHER = (ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
+_OF_PROBABILITIES = (ProbabilityScore.BRIER_SKILL, *_FURTHER)
 
 
 def fold_table(content: HorizonContent) -> Markup:
@@ -55,7 +56,9 @@ def forecast_table(content: HorizonContent) -> Markup:
         "HSS at 0.5",
         "TSS, chosen threshold",
         "HSS, chosen threshold",
+        ProbabilityScore.BRIER_SKILL,
         "BSS, calibrated",
+        *_FURTHER,
     ]
     rows = [_forecast_row(one, other=one in content.references) for one in named]
     first = content.forecasts[0].scores
@@ -67,7 +70,7 @@ def forecast_table(content: HorizonContent) -> Markup:
         "validation set; calibration is Platt's, fitted on the same. In regular type: forecasts that need no network; "
         "one whose interval overlaps is not clearly worse.",
     )
-    whole = table(caption, [*header, *_OF_PROBABILITIES], rows, label=f"{content.horizon}, forecasts with intervals")
+    whole = table(caption, header, rows, label=f"{content.horizon}, forecasts with intervals")
     return join(whole, _list_notes(_undefined_forecasts(named)))
 
 
@@ -114,8 +117,9 @@ def _forecast_row(named: NamedScores, *, other: bool) -> list[Cell]:
         Cell(text=named.name, kind="other wide-name" if other else "wide-name"),
         *(Cell(text=format_range(named.scores.interval(name))) for name in (ScoreName.TSS, ScoreName.HSS)),
         *chosen,
+        Cell(text=format_range(named.scores.interval(ProbabilityScore.BRIER_SKILL))),
         Cell(text="\u2013" if named.calibrated_skill is None else format_range(named.calibrated_skill)),
-        *(Cell(text=format_range(named.scores.interval(name))) for name in _OF_PROBABILITIES),
+        *(Cell(text=format_range(named.scores.interval(name))) for name in _FURTHER),
     ]
 
 

@@ -107,8 +107,8 @@ def _find_builds(shards: Place | None) -> tuple[dict[str, tuple[Place, Manifest]
         return {}, "no shards were named"
     try:
         found = load_builds(shards)
-    except InputError as error:
-        return {}, f"{shards} holds no build ({error.found})"
+    except InputError:
+        return {}, f"no build lies in {shards}"
     builds = {manifest.sha256: (folder, manifest) for folder, manifest in found.items()}
     return builds, f"{shards} holds other builds than the one that the runs were trained on"
 
