@@ -17,6 +17,7 @@ from tests.tiny import PARTS, frame_name, make_data
 COMMANDS = [
     "demo",
     "synth",
+    "fetch",
     "ingest",
     "labels",
     "sequences",

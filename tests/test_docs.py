@@ -98,16 +98,26 @@ def check_commands(block: Block) -> None:
             if "sffshards" in words and words[-1] != "sffshards":
                 command, *arguments = words[words.index("sffshards") + 1 :]
                 if command == "labels":  # a group of commands
+                if arguments and is_group(command):
                     command = f"{command} {arguments.pop(0)}"
                 unknown = {word.split("=")[0] for word in arguments if word.startswith("-")} - options_of(command)
                 assert not unknown, f"{block.where}: {command} has no {', '.join(sorted(unknown))}"
 
 
-@functools.cache
 def options_of(command: str) -> set[str]:
     run = run_bash(f"sffshards {shlex.join(command.split())} --help")
+    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", help_of(command)))
+
+
+def is_group(command: str) -> bool:
+    return "\nCommands:\n" in help_of(command)
+
+
+@functools.cache
+def help_of(command: str) -> str:
+    run = run_bash(f"sffshards {' '.join(map(shlex.quote, command.split()))} --help")
     assert run.returncode == 0, f"no command {command!r}:\n{run.stderr}"
-    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", run.stdout))
+    return run.stdout
 
 
 def run_bash(command: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from sffshards.cli import (
     build,
     demo,
     evaluate,
+    fetch,
     info,
     ingest,
     labels,
@@ -47,12 +48,25 @@ _COMMANDS = (
     (predict.predict, predict.EXAMPLES),
     (report.report, report.EXAMPLES),
 )
+_GROUPS = (("fetch", fetch.HELP, fetch.COMMANDS),)
+"""Commands of several words; the help lists them first."""
+
+_Command = tuple[Callable[..., None], tuple[tuple[str, str], ...]]
 
 
 def register(app: typer.Typer) -> None:
     """Add every command and ``--version``."""
     app.callback()(_root)
-    for function, examples in _COMMANDS:
+    _add(app, _COMMANDS)
+    for name, about, commands in _GROUPS:
+        group = typer.Typer(rich_markup_mode=None)
+        _add(group, commands)
+        examples = tuple(example for _, examples in commands for example in examples)
+        app.add_typer(group, name=name, help=about, epilog=_format_examples(examples), no_args_is_help=True)
+
+
+def _add(app: typer.Typer, commands: Iterable[_Command]) -> None:
+    for function, examples in commands:
         app.command(epilog=_format_examples(examples))(_until_nobody_reads(function))
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
     for of_labels, examples in labels.COMMANDS:
