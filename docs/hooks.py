@@ -17,7 +17,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         return markdown
     overview = _help()
     commands = _list_commands(overview)
-    commands = _listed(overview)
     if not commands:
         raise ValueError(f"sffshards --help: expected a list of commands, found\n{overview}")
     sections = [f"```text\n{overview}```"]
@@ -32,14 +31,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _list_commands(text: str) -> list[str]:
     listed = re.split(r"\n\n  ?Examples:", text.partition("\nCommands:\n")[2])[0]
     return re.findall(r"^  ([a-z][\w-]*)  ", listed, re.MULTILINE)
-        for part in _listed(text):
-            sections.append(f"### sffshards {command} {part}\n\n```text\n{_help(command, part)}```")
-
-
-def _listed(text: str) -> list[str]:
-    """Give the commands that a help lists."""
-    commands = text.partition("\nCommands:\n")[2].partition("\n\n")[0]
-    return re.findall(r"^  ([a-z][\w-]*)", commands, re.MULTILINE)
 
 
 def _help(*command: str) -> str:

@@ -28,6 +28,7 @@ COMMANDS = [
     "baselines",
     "train",
     "evaluate",
+    "report",
     "reproduce",
     "predict",
 ]

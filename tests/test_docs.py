@@ -97,7 +97,6 @@ def check_commands(block: Block) -> None:
             # A command may follow a launcher, as in `srun sffshards train`.
             if "sffshards" in words and words[-1] != "sffshards":
                 command, *arguments = words[words.index("sffshards") + 1 :]
-                if command == "labels":  # a group of commands
                 if arguments and is_group(command):
                     command = f"{command} {arguments.pop(0)}"
                 unknown = {word.split("=")[0] for word in arguments if word.startswith("-")} - options_of(command)
@@ -105,7 +104,6 @@ def check_commands(block: Block) -> None:
 
 
 def options_of(command: str) -> set[str]:
-    run = run_bash(f"sffshards {shlex.join(command.split())} --help")
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", help_of(command)))
 
 

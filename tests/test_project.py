@@ -69,10 +69,11 @@ def test_the_help_of_every_command_needs_no_heavy_library():
     """Torch and the like raise on import here; asking for help must not notice."""
     blocked = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); from sffshards.cli import main; main()"
     for command in [
-        "fetch",
         "demo",
         "synth",
+        "fetch",
         "ingest",
+        "labels",
         "sequences",
         "build",
         "info",
@@ -81,10 +82,9 @@ def test_the_help_of_every_command_needs_no_heavy_library():
         "baselines",
         "train",
         "evaluate",
-        "reproduce",
         "report",
+        "reproduce",
         "predict",
-        "labels",
     ]:
         run = subprocess.run(
             [sys.executable, "-c", blocked, command, "--help"],

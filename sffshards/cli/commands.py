@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import wraps
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from sffshards import __version__
 from sffshards.cli import (
@@ -32,46 +34,54 @@ from sffshards.cli import (
 
 __all__ = ["register"]
 
-_COMMANDS = (
-    (demo.demo, demo.EXAMPLES),
-    (synth.synth, synth.EXAMPLES),
-    (ingest.ingest, ingest.EXAMPLES),
-    (sequences.sequences, sequences.EXAMPLES),
-    (build.build, build.EXAMPLES),
-    (info.info, info.EXAMPLES),
-    (verify.verify, verify.EXAMPLES),
-    (show.show, show.EXAMPLES),
-    (baselines.baselines, baselines.EXAMPLES),
-    (train.train, train.EXAMPLES),
-    (evaluate.evaluate, evaluate.EXAMPLES),
-    (reproduce.reproduce, reproduce.EXAMPLES),
-    (predict.predict, predict.EXAMPLES),
-    (report.report, report.EXAMPLES),
-)
-_GROUPS = (("fetch", fetch.HELP, fetch.COMMANDS),)
-"""Commands of several words; the help lists them first."""
-
 _Command = tuple[Callable[..., None], tuple[tuple[str, str], ...]]
+
+_COMMANDS: dict[str, _Command | ModuleType] = {
+    "demo": (demo.demo, demo.EXAMPLES),
+    "synth": (synth.synth, synth.EXAMPLES),
+    "fetch": fetch,
+    "ingest": (ingest.ingest, ingest.EXAMPLES),
+    "labels": labels,
+    "sequences": (sequences.sequences, sequences.EXAMPLES),
+    "build": (build.build, build.EXAMPLES),
+    "info": (info.info, info.EXAMPLES),
+    "verify": (verify.verify, verify.EXAMPLES),
+    "show": (show.show, show.EXAMPLES),
+    "baselines": (baselines.baselines, baselines.EXAMPLES),
+    "train": (train.train, train.EXAMPLES),
+    "evaluate": (evaluate.evaluate, evaluate.EXAMPLES),
+    "report": (report.report, report.EXAMPLES),
+    "reproduce": (reproduce.reproduce, reproduce.EXAMPLES),
+    "predict": (predict.predict, predict.EXAMPLES),
+}
+"""A function with its examples, or a module with the HELP and the COMMANDS of a group."""
+
+
+class InOrder(TyperGroup):
+    """Lists commands in the order above; Typer would list groups first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name the commands."""
+        return sorted(self.commands, key=list(_COMMANDS).index)
 
 
 def register(app: typer.Typer) -> None:
     """Add every command and ``--version``."""
-    app.callback()(_root)
-    _add(app, _COMMANDS)
-    for name, about, commands in _GROUPS:
-        group = typer.Typer(rich_markup_mode=None)
-        _add(group, commands)
-        examples = tuple(example for _, examples in commands for example in examples)
-        app.add_typer(group, name=name, help=about, epilog=_format_examples(examples), no_args_is_help=True)
+    app.callback(cls=InOrder)(_root)
+    for name, command in _COMMANDS.items():
+        if isinstance(command, ModuleType):
+            group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+            for part in command.COMMANDS:
+                _add(group, part)
+            examples = tuple(of_part[0] for _, of_part in command.COMMANDS)
+            app.add_typer(group, name=name, help=command.HELP, epilog=_format_examples(examples))
+        else:
+            _add(app, command)
 
 
-def _add(app: typer.Typer, commands: Iterable[_Command]) -> None:
-    for function, examples in commands:
-        app.command(epilog=_format_examples(examples))(_until_nobody_reads(function))
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-    for of_labels, examples in labels.COMMANDS:
-        group.command(epilog=_format_examples(examples))(_until_nobody_reads(of_labels))
-    app.add_typer(group, name="labels", help=labels.HELP, epilog=_format_examples(labels.EXAMPLES))
+def _add(app: typer.Typer, command: _Command) -> None:
+    function, examples = command
+    app.command(epilog=_format_examples(examples))(_until_nobody_reads(function))
 
 
 def _until_nobody_reads(command: Callable[..., None]) -> Callable[..., None]:

@@ -14,16 +14,9 @@ from sffshards.records import Horizon
 if TYPE_CHECKING:
     from sffshards.audit import Labels
 
-__all__ = ["COMMANDS", "EXAMPLES", "HELP"]
+__all__ = ["COMMANDS", "HELP"]
 
 HELP = "Check label lists, make them anew from a flare list, compare them, make parts of them."
-
-EXAMPLES = (
-    ("sffshards labels check", "what is wrong in the lists of data/"),
-    ("sffshards labels rebuild --flares flares.csv --harp-map harps.txt", "labels made anew, into labels/"),
-    ("sffshards labels diff data labels", "where the two differ"),
-    ("sffshards labels split labels --out parts", "parts that share no HARP"),
-)
 
 _CHECK_EXAMPLES = (
     ("sffshards labels check", "the lists of data/, by themselves"),
