@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sffshards.audit import (
-    PUBLISHED_SIZES,
     FindingKind,
     audit_labels,
     diff_labels,
@@ -22,8 +21,9 @@ from sffshards.audit import (
     read_lists,
     split_harps,
     summarize_audit,
-    write_lists,
 )
+from sffshards.audit.rebuild import count_unfounded, write_lists
+from sffshards.audit.split import PUBLISHED_SIZES
 from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
 from sffshards.errors import ConflictError, InputError
 from sffshards.layout import find_label_lists
@@ -177,6 +177,12 @@ def test_the_summary_is_one_line_that_counts_faults_and_names_the_command(tmp_pa
     )
 
 
+def test_a_list_without_rows_is_a_fault(tmp_path):
+    folder = make_lists(tmp_path, {"Test": []})
+    (finding,) = [f for f in audit(folder).findings if f.kind.is_wrong]
+    assert (finding.kind, finding.places) == (FindingKind.EMPTY, (str(folder / "M48" / "flare_Mclass_48h_Test.txt"),))
+
+
 # Labels made anew ---------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +263,16 @@ def test_lists_are_not_written_over_others_and_none_is_where_one_would_be(tmp_pa
     write_lists(texts, force=True)
     write_lists(texts, force=False)  # the same again
     assert (tmp_path / "b.txt").read_text() == "new\n"
+
+
+def test_labels_that_say_less_than_they_seem_are_counted(tmp_path):
+    rows = [f"{START},,C1.0,", f"{START + timedelta(days=3)},,C1.0,"]
+    flares = flares_of(tmp_path, rows, ["7 11429"])
+    frames = [
+        FrameId(harp=harp, t_rec_tai=START + timedelta(days=day)) for harp, day in ((7, -1), (7, 0), (8, 1), (8, 2))
+    ]
+    assert count_unfounded(frames, flares, horizon=Horizon.H48) == (2, 2)
+    assert count_unfounded(frames, flares, horizon=Horizon.H24) == (2, 1)
 
 
 # Lists compared and parted ------------------------------------------------------------------------------------------
@@ -398,19 +414,28 @@ def test_split_keeps_labels_and_parts_agree_at_both_horizons(home):
 def test_bad_input_ends_in_one_line(home):
     assert "expected a flare list and a map of HARPs, found neither" in error_of("labels", "rebuild", cwd=home)
     assert "expected both --flares and --harp-map" in error_of("labels", "check", "--flares", "flares.csv", cwd=home)
-    for option, value, message in [
-        ("--threshold", "strong", "--threshold: expected a class such as M1.0"),
-        ("--time", "noon", "--time: expected start or peak, found 'noon'"),
-        ("--clock", "local", "--clock: expected as-written or tai, found 'local'"),
-    ]:
-        assert message in error_of("labels", "rebuild", *CATALOGUE, option, value, cwd=home)
     assert "--sizes: expected equal, published or six" in error_of("labels", "split", "--sizes", "1,2", cwd=home)
+    assert "nowhere: expected lists such as" in error_of("labels", "check", "nowhere", cwd=home)
+
+
+def test_lists_whose_horizons_do_not_match_are_refused(home):
     (home / "mine.txt").write_text(f"{frame_name(7, 0)} 1\n")
     assert "expected _24h_ or _48h_ in the list's name" in error_of("labels", "split", "mine.txt", cwd=home)
     lists = [home / "data" / f"M{hours}" / f"flare_Mclass_{hours}h_Test.txt" for hours in (24, 48)]
     assert "expected lists of 24h, as" in error_of("labels", "diff", *lists, cwd=home)
     assert "lists: 0 frames in both" in run("labels", "diff", "mine.txt", lists[0], cwd=home).stdout
-    assert "nowhere: expected lists such as" in error_of("labels", "check", "nowhere", cwd=home)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--threshold", "strong", "--threshold: expected a class such as M1.0"),
+        ("--time", "noon", "--time: expected start or peak, found 'noon'"),
+        ("--clock", "local", "--clock: expected as-written or tai, found 'local'"),
+    ],
+)
+def test_a_choice_that_there_is_none_of_is_refused(home, option, value, message):
+    assert message in error_of("labels", "rebuild", *CATALOGUE, option, value, cwd=home)
 
 
 # The published lists ------------------------------------------------------------------------------------------------

@@ -203,8 +203,12 @@ def test_what_cannot_be_fitted_is_refused():
         **{part: Samples(harp=s.harp, t_end_tai=s.t_end_tai, label=s.label * 0) for part, s in samples.items()},
     }
     with pytest.raises(
-        InputError, match="regression: expected flares and times without, found 480 samples, all of one"
+        InputError, match=r"regression, fold 0: expected flares and times without in training, found 480 samples of one"
     ):
+        compute(calm, keywords=table)
+    part = samples[Part.TRAIN_VAL_4]
+    calm = {**samples, Part.TRAIN_VAL_4: Samples(harp=part.harp, t_end_tai=part.t_end_tai, label=part.label * 0)}
+    with pytest.raises(InputError, match=r"fold 0: expected flares and times without in validation \(TrainVal4\)"):
         compute(calm, keywords=table)
     other = KeywordTable(source="other.csv", rows={(1, 2): 0}, values=np.ones((1, len(KEYWORDS))))
     with pytest.raises(InputError, match=r"other\.csv: expected frames of Test, found none of them"):
@@ -299,18 +303,21 @@ def home(tmp_path_factory):
     return home
 
 
-def test_the_command_shows_a_table_and_writes_the_same_as_json(home, tmp_path):
-    options = ["--horizon", "48h", "--keywords", "keywords.csv", "--folds", "--resamples", "50"]
-    options += ["--flares", "flares.csv", "--harp-map", "map.txt"]
-    done = run("baselines", *options, "--out", tmp_path / "new", cwd=home)
+def test_the_command_shows_a_table(home):
+    options = ["--horizon", "48h", "--keywords", "keywords.csv", "--folds", "--resamples", "10"]
+    done = run("baselines", *options, "--flares", "flares.csv", "--harp-map", "map.txt", cwd=home)
     lines = done.stdout.splitlines()
     assert lines[0] == "48h: Test, 20 samples, 6 positive, of 4 HARPs, 2 of which flare"
     assert [line.split("  ")[1] for line in lines[2:6]] == list(BaselineName)[:4]
     assert sum(line.startswith("    fold ") for line in lines) == 15
     assert "no keywords of 1 frames (Test 1): given the medians of training" in done.stdout
     assert "flares.csv: 1 of these flares have no region" in done.stderr
-    written = json.loads((tmp_path / "new" / "baselines.json").read_text())
+
+
+def test_the_command_prints_and_writes_json(home, tmp_path):
+    options = ["--horizon", "48h", "--keywords", "keywords.csv", "--resamples", "10", "--out", tmp_path / "new"]
     printed = json.loads(run("baselines", *options, "--json", cwd=home).stdout)
+    written = json.loads((tmp_path / "new" / "baselines.json").read_text())
     assert written == printed
     (of_horizon,) = printed["horizons"]
     assert of_horizon["num_without_keywords"]["Test"] == 1

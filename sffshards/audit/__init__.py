@@ -5,32 +5,24 @@ labels from such a catalogue; `diff_labels` compares lists; `split_harps` makes 
 """
 
 from sffshards.audit.audit import audit_labels, describe_audit, summarize_audit
-from sffshards.audit.compare import compare_with_flares
-from sffshards.audit.diff import LabelDiff, diff_labels
-from sffshards.audit.load import Labels, list_path, read_labels
+from sffshards.audit.diff import diff_labels
+from sffshards.audit.load import read_labels
 from sffshards.audit.read import read_lists
-from sffshards.audit.rebuild import count_unfounded, find_frames, label_frames, write_lists
+from sffshards.audit.rebuild import find_frames, label_frames
 from sffshards.audit.records import Finding, FindingKind, LabelAudit
-from sffshards.audit.split import PUBLISHED_SIZES, split_harps
+from sffshards.audit.split import split_harps
 
 __all__ = [
-    "PUBLISHED_SIZES",
     "Finding",
     "FindingKind",
     "LabelAudit",
-    "LabelDiff",
-    "Labels",
     "audit_labels",
-    "compare_with_flares",
-    "count_unfounded",
     "describe_audit",
     "diff_labels",
     "find_frames",
     "label_frames",
-    "list_path",
     "read_labels",
     "read_lists",
     "split_harps",
     "summarize_audit",
-    "write_lists",
 ]

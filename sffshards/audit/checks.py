@@ -56,15 +56,17 @@ def measure_part(rows: ListRows, found: Disagreement | None) -> PartAudit:
 
 
 def check_rows(horizon: Horizon, parts: Parts) -> Iterator[Finding]:
-    """Look at each list's rows: malformed, duplicate, out of order, off the grid, all of one class."""
+    """Look at each list's rows: none, malformed, duplicate, out of order, off the grid, all of one class."""
     every = list(parts.values())
+    empty = [str(rows.path) for rows in every if not len(rows.label)]
+    yield _find(FindingKind.EMPTY, horizon, len(empty), places=empty)
     malformed = [text for rows in every for text in rows.malformed]
     yield _find(FindingKind.MALFORMED, horizon, len(malformed), places=malformed)
     duplicates = [text for rows in every for text in rows.duplicates]
     yield _find(FindingKind.DUPLICATE, horizon, len(duplicates), places=duplicates)
     yield _find_rows(FindingKind.OUT_OF_ORDER, horizon, parts, {part: _is_back(rows) for part, rows in parts.items()})
     yield _find_rows(FindingKind.OFF_GRID, horizon, parts, {part: _is_off(rows) for part, rows in parts.items()})
-    one = [f"{part}: {_say_class(rows)}" for part, rows in parts.items() if len(np.unique(rows.label)) < 2]
+    one = [f"{part}: {_say_class(rows)}" for part, rows in parts.items() if len(np.unique(rows.label)) == 1]
     yield _find(FindingKind.ONE_CLASS, horizon, len(one), places=one)
 
 
@@ -213,8 +215,6 @@ def _name(key: _Place) -> str:
 
 
 def _say_class(rows: ListRows) -> str:
-    if not len(rows.label):
-        return "no rows"
     return "every row is positive" if rows.label[0] else "no row is positive"
 
 

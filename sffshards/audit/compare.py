@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.audit.records import ListRows
-from sffshards.catalog import HarpFlares, has_flare, is_covered
+from sffshards.catalog import HarpFlares, has_flare
+from sffshards.catalog.by_harp import is_covered
 from sffshards.records import Horizon, Part
 
 __all__ = ["Disagreement", "compare_with_flares"]

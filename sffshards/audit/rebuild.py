@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sffshards.atomic import read_text, storage_errors, write_atomic
-from sffshards.catalog import HarpFlares, has_flare, is_covered
+from sffshards.catalog import HarpFlares, has_flare
+from sffshards.catalog.by_harp import is_covered
 from sffshards.errors import ConflictError, InputError
 from sffshards.labels import read_parts
 from sffshards.layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists

@@ -21,6 +21,7 @@ __all__ = ["Finding", "FindingKind", "LabelAudit", "ListRows", "PartAudit"]
 class FindingKind(StrEnum):
     """What can be found, first what is wrong, then what one should know."""
 
+    EMPTY = "lists without a row"
     MALFORMED = "malformed rows"
     DUPLICATE = "rows of a frame that came before in its list"
     IN_TWO_PARTS = "rows of a frame that is in another part, too"

@@ -78,7 +78,8 @@ def compute_baselines(
     Raises
     ------
     InputError
-        If the table of keywords has none of the frames of Test, or a training set has flares only, or none.
+        If the table of keywords has none of the frames of Test, or the training or validation set of a fold has
+        flares only, or none.
     """
     planned = list(_forecast_simply(samples, horizon, flares, resampling.seed))
     if keywords is not None:
@@ -178,6 +179,8 @@ def _forecast_by_keywords(
         parts = stage_parts(Stage.TRAIN, fold=fold, horizon=horizon, protocol=protocol)
         (validation,) = stage_parts(Stage.VAL, fold=fold, horizon=horizon, protocol=protocol)
         labels = np.concatenate([samples[part].label for part in parts])
+        _require_both_classes(fold, "training", labels)
+        _require_both_classes(fold, f"validation ({validation})", samples[validation].label)
         of_validation, of_test = forecast_regression(
             np.concatenate([values[part] for part in parts]), labels, [values[validation], values[Part.TEST]]
         )
@@ -191,6 +194,16 @@ def _forecast_by_keywords(
     source = f"{len(KEYWORDS)} SHARP keywords, {protocol} protocol"
     for rule, forecasts in made.items():
         yield BaselineName.REGRESSION, source, rule, tuple(folds), tuple(forecasts)
+
+
+def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> None:
+    if len(np.unique(labels)) < 2:
+        raise InputError(
+            f"logistic regression, fold {fold}",
+            expected=f"flares and times without in {stage}",
+            found=f"{len(labels):,} samples of one class",
+            fix="leave out --keywords, or give parts that have both",
+        )
 
 
 def _make_forecast(

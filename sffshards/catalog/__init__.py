@@ -4,14 +4,13 @@ Flare lists are in UTC, frames in TAI; `clock` has the difference. `flares` read
 NOAA regions, `by_harp` joins the two.
 """
 
-from sffshards.catalog.by_harp import FrameClock, HarpFlares, assign_flares, has_flare, is_covered
+from sffshards.catalog.by_harp import FrameClock, HarpFlares, assign_flares, has_flare
 from sffshards.catalog.clock import tai_to_utc, utc_to_tai
 from sffshards.catalog.flares import read_flare_list
-from sffshards.catalog.records import Flare, FlareList, FlareTime, GoesClass, HarpMap
+from sffshards.catalog.records import FlareList, FlareTime, GoesClass, HarpMap
 from sffshards.catalog.regions import read_harp_map
 
 __all__ = [
-    "Flare",
     "FlareList",
     "FlareTime",
     "FrameClock",
@@ -20,7 +19,6 @@ __all__ = [
     "HarpMap",
     "assign_flares",
     "has_flare",
-    "is_covered",
     "read_flare_list",
     "read_harp_map",
     "tai_to_utc",

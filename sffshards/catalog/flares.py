@@ -51,7 +51,7 @@ def read_flare_list(path: Path) -> FlareList:
 
     Understood are tables of comma-separated values with a line of column names, and JSON lists of objects, such as
     SWPC's ``xray-flares-7-day.json`` or HEK's ``result``; `COLUMNS` has the names that are known, others are passed
-    over. A row without a usable start, class or region is set aside and listed. A region that is blank or 0 is not
+    over. A row whose times, class or region cannot be used is set aside and listed. A region that is blank or 0 is not
     known; of four digits, it lacks its leading 1. Times are UTC, year first, the year in four digits.
 
     Parameters

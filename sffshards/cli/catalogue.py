@@ -152,7 +152,7 @@ def load_catalogue(
 def _count_disagreements(
     read: Mapping[Horizon, Mapping[Part, ListRows]], flares: HarpFlares
 ) -> dict[str, dict[str, int]]:
-    from sffshards.audit import compare_with_flares
+    from sffshards.audit.compare import compare_with_flares
 
     return {
         str(horizon): {

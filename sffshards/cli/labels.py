@@ -12,7 +12,7 @@ from sffshards.cli.options import DataArgument, ForceOption, ImagesOption, JsonO
 from sffshards.records import Horizon
 
 if TYPE_CHECKING:
-    from sffshards.audit import Labels
+    from sffshards.audit.load import Labels
 
 __all__ = ["COMMANDS", "HELP"]
 
@@ -103,7 +103,9 @@ def rebuild(
     """
     import json
 
-    from sffshards.audit import count_unfounded, find_frames, label_frames, list_path, write_lists
+    from sffshards.audit import find_frames, label_frames
+    from sffshards.audit.load import list_path
+    from sffshards.audit.rebuild import count_unfounded, write_lists
     from sffshards.cli.catalogue import load_catalogue
     from sffshards.errors import InputError
     from sffshards.labels import format_label_list
@@ -168,7 +170,9 @@ def split(
     HARPs are taken by their first frame, and cut where the number of rows comes nearest to the sizes, which are
     proportions. The parts are the same at both horizons.
     """
-    from sffshards.audit import list_path, read_labels, split_harps, write_lists
+    from sffshards.audit import read_labels, split_harps
+    from sffshards.audit.load import list_path
+    from sffshards.audit.rebuild import write_lists
     from sffshards.cli.console import format_table
     from sffshards.labels import format_label_list
     from sffshards.records import Part
@@ -233,7 +237,7 @@ def _require_horizon(horizon: Horizon | None, data: Path) -> Horizon:
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:
-    from sffshards.audit import PUBLISHED_SIZES
+    from sffshards.audit.split import PUBLISHED_SIZES
     from sffshards.errors import InputError
 
     if text in ("equal", "published"):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sffshards.cli.console import format_table
 
 if TYPE_CHECKING:
-    from sffshards.audit import Finding, LabelAudit, LabelDiff
+    from sffshards.audit import Finding, LabelAudit
+    from sffshards.audit.diff import LabelDiff
     from sffshards.audit.records import PartAudit
     from sffshards.records import FrameId, Horizon, Part
 
