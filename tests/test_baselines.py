@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -274,6 +277,19 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, mess
     with pytest.raises(InputError, match=message) as caught:
         read_keyword_table(tmp_path / "k.csv")
     assert "\n" not in str(caught.value)
+
+
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=40), st.sampled_from([f"frame,{NAMES}", f"{frame_name(1, 0)},{NUMBERS}", '"'])),
+        max_size=6,
+    )
+)
+def test_any_text_is_read_or_refused(tmp_path_factory, lines):
+    path = tmp_path_factory.mktemp("any") / "k.csv"
+    path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
+    with suppress(InputError):
+        read_keyword_table(path)
 
 
 def test_a_truncated_compressed_table_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -207,6 +208,23 @@ def test_a_list_that_cannot_be_used_is_refused_in_one_line(tmp_path, lines, mess
     with pytest.raises(InputError, match=message) as caught:
         read_flare_list(write(tmp_path, *lines))
     assert "\n" not in str(caught.value)
+
+
+LINES = st.lists(
+    st.one_of(
+        st.text(max_size=60), st.sampled_from([HEADER, X54, "1449 11429", '[{"begin_time": "x"}]', '"', "#", "["])
+    ),
+    max_size=8,
+)
+
+
+@given(LINES)
+def test_any_text_is_read_or_refused(tmp_path_factory, lines):
+    path = tmp_path_factory.mktemp("any") / "any.txt"
+    path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
+    for read in (read_flare_list, read_harp_map):
+        with suppress(InputError):
+            read(path)
 
 
 # HARPs to regions ---------------------------------------------------------------------------------------------------

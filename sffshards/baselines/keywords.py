@@ -10,7 +10,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -95,16 +95,14 @@ def read_keyword_table(path: Path) -> KeywordTable:
     StorageError
         If it cannot be read.
     """
-    reader = csv.reader(io.StringIO(_read(path)))
-    columns = [name.strip() for name in next(reader, [])]
+    lines = _split(_read(path), path)
+    columns = [name.strip() for name in next(lines, (0, []))[1]]
     by_name = "frame" in columns
     frame_columns, keyword_columns = _find_columns(columns, by_name=by_name, path=path)
     rows: dict[tuple[int, int], int] = {}
     values: list[list[float]] = []
-    for row in reader:
-        if not row:
-            continue
-        where = f"{path}:{reader.line_num}"
+    for line, row in lines:
+        where = f"{path}:{line}"
         if len(row) != len(columns):
             _refuse(where, f"{len(columns)} fields", str(len(row)))
         key = _parse_key([row[i] for i in frame_columns], by_name=by_name, where=where)
@@ -125,6 +123,17 @@ def _read(path: Path) -> str:
         return gzip.decompress(data).decode("utf-8").removeprefix("\ufeff")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(path, expected="text, gzipped", found=str(error), fix="fetch the file again") from None
+
+
+def _split(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Give the line and the fields of each row that is not blank."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        _refuse(f"{path}:{reader.line_num}", "comma-separated values", str(error))
 
 
 def _find_columns(columns: Sequence[str], *, by_name: bool, path: Path) -> tuple[list[int], list[int]]:
