@@ -28,8 +28,8 @@ COMMANDS = [
     "baselines",
     "train",
     "evaluate",
-    "report",
     "reproduce",
+    "report",
     "predict",
 ]
 

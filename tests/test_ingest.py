@@ -488,6 +488,43 @@ def test_the_command_prints_json(tmp_path):
     }
 
 
+# To shards
+
+
+PARTS = ("TrainVal0", "TrainVal1", "TrainVal2", "TrainVal3", "TrainVal4", "Test")
+
+
+def write_lists(data, frames_by_part):
+    """Write the 48h lists of frames, each region's last frame positive."""
+    (data / "M48").mkdir()
+    for part, frames in frames_by_part.items():
+        rows = [f"{name} {int(name == frames[-1])}" for name in frames]
+        (data / "M48" / f"flare_Mclass_48h_{part}.txt").write_text("\n".join(rows) + "\n")
+
+
+def build_and_verify(home):
+    """Build shards of what was ingested as any other data, verify them and show one; give what `build` says."""
+    built = run("build", "data", "--horizon", "48h", "--workers", "1", cwd=home).stdout
+    run("verify", cwd=home)
+    run("show", "--out", "sheet.png", cwd=home)
+    return built
+
+
+def names_in(data):
+    return sorted(path.name.removesuffix(".fits.jpg") for path in (data / "magnetogram_jpg").iterdir())
+
+
+@pytest.mark.slow
+def test_ingested_regions_are_built_unchanged(tmp_path):
+    for position in range(6):
+        for hour in (0, 2, 3):
+            put(tmp_path / "fits", harp=100 + position, time=f"20120306_{hour:02d}0000", CRVAL1=float(hour))
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    names = names_in(tmp_path / "data")
+    write_lists(tmp_path / "data", {part: names[3 * k : 3 * k + 3] for k, part in enumerate(PARTS)})
+    assert "(18 images decoded" in build_and_verify(tmp_path)
+
+
 # Real files
 
 
@@ -520,3 +557,23 @@ def test_the_real_movie_gives_its_magnetogram_panel(real_data, tmp_path):
     assert 120 < np.median(first) < 136
     assert first.min() < 60
     assert first.max() > 195
+
+
+@pytest.mark.realdata
+def test_real_regions_go_from_fits_to_shards(real_data, tmp_path):
+    run("ingest", real_data / "fits", "--cadence", "all", "--skip-bad", "--workers", "1", cwd=tmp_path)
+    names = names_in(tmp_path / "data")
+    assert {int(name.split(".")[2]) for name in names} == {1441, 1446, 1447, 1449, 1460}
+    write_lists(tmp_path / "data", {part: names[k::6] for k, part in enumerate(PARTS)})
+    assert "(16 images decoded" in build_and_verify(tmp_path)
+
+
+@pytest.mark.realdata
+def test_the_real_movie_goes_to_shards(real_data, tmp_path):
+    (path,) = (real_data / "movies").iterdir()
+    panel = ["--crop", "62,468,365,157", "--colours", "seismic", "--frames", "13"]
+    run("ingest", path, "--harp", "7117", "--start", "2017-09-03", "--cadence", "6h", *panel, cwd=tmp_path)
+    names = names_in(tmp_path / "data")
+    assert names[-1] == "hmi.sharp_720s.7117.20170906_000000_TAI.magnetogram"
+    write_lists(tmp_path / "data", {part: names[2 * k : 2 * k + 2] for k, part in enumerate(PARTS)})
+    assert "(12 images decoded" in build_and_verify(tmp_path)

@@ -34,6 +34,21 @@ from sffshards.cli import (
 
 __all__ = ["register"]
 
+_COMMANDS = (
+    (demo.demo, demo.EXAMPLES),
+    (synth.synth, synth.EXAMPLES),
+    (ingest.ingest, ingest.EXAMPLES),
+    (sequences.sequences, sequences.EXAMPLES),
+    (build.build, build.EXAMPLES),
+    (info.info, info.EXAMPLES),
+    (verify.verify, verify.EXAMPLES),
+    (show.show, show.EXAMPLES),
+    (train.train, train.EXAMPLES),
+    (evaluate.evaluate, evaluate.EXAMPLES),
+)
+_GROUPS = (("fetch", fetch.HELP, fetch.COMMANDS),)
+"""Commands of several words; the help lists them last."""
+
 _Command = tuple[Callable[..., None], tuple[tuple[str, str], ...]]
 
 _COMMANDS: dict[str, _Command | ModuleType] = {
