@@ -348,6 +348,14 @@ def test_a_folder_without_fits_is_refused(tmp_path):
         ingest_fits(tmp_path, tmp_path / "data", options=ALL)
 
 
+def test_a_folder_of_which_no_frame_is_wanted_is_refused(tmp_path):
+    put(tmp_path / "fits", QUALITY=0x10400)
+    put(tmp_path / "fits", name=file_name(1449, TIME, segment="Br"))
+    with pytest.raises(InputError, match="1 left out: of poor quality, 1 left out: shows Br"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert not (tmp_path / "data").exists()
+
+
 def test_keywords_that_a_header_lacks_are_taken_from_beside_it(tmp_path):
     path = put(tmp_path / "fits", drop=("T_REC", "HARPNUM", "QUALITY", "CROTA2", "CTYPE1"))
     keywords = {"T_REC": "2012.03.06_14:24:00_TAI", "HARPNUM": "1449", "QUALITY": "0x00000000", "CROTA2": "0"}

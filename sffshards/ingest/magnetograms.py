@@ -153,6 +153,8 @@ def ingest_fits(
         bad = _name_bad([look for look in found if look.bad], len(tasks), skip_bad=skip_bad, progress=progress)
         chosen, left_out = _choose(found, options)
         _check_alike(chosen)
+        if not chosen:
+            raise _none_chosen(source, left_out)
         with claimed_images(out, options.as_record(), force=force, progress=progress) as folder:
             folder.pass_over([path.name for path in paths], left_out=left_out, skipped=bad)
             missing = [name for name, look in chosen.items() if not _is_there(folder, name, look)]
@@ -306,6 +308,16 @@ def _write_image(task: _Task) -> Ingested | ImageError:
 
 def _reason(error: ImageError) -> str:
     return f"expected {error.expected}, found {error.found}"
+
+
+def _none_chosen(source: Path, left_out: Mapping[str, str]) -> InputError:
+    reasons = Counter(left_out.values())
+    return InputError(
+        source,
+        expected="a frame to take",
+        found=", ".join(f"{count} left out: {reason}" for reason, count in sorted(reasons.items())) or "none",
+        fix="look at --component, --bad-quality, --cadence (`all` takes every time) and --tolerance",
+    )
 
 
 def _twice(first: Path, second: Path) -> InputError:
