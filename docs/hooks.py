@@ -25,8 +25,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         sections.append(f"## sffshards {command}\n\n```text\n{text}```")
         of_group = {name: _help(command, name) for name in _list_commands(text)}
         sections += [f"### sffshards {command} {name}\n\n```text\n{of}```" for name, of in of_group.items()]
-        parts = _listed(text)
-        sections += [f"### sffshards {command} {part}\n\n```text\n{_help(command, part)}```" for part in parts]
     return markdown.replace(MARKER, "\n\n".join(sections))
 
 

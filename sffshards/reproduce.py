@@ -1,4 +1,4 @@
-"""The whole published experiment: every variant, horizon and fold trained and scored, and the table of it all.
+"""The whole published experiment: every variant, horizon and fold trained and scored, the table of it all, the report.
 
 Training comes first, all of it, and scores after: further devices end with the training, and would time out waiting
 for scores. What is done is kept and what was cut off goes on, as in `train_folds` and `evaluate_run`, so the same call
@@ -59,22 +59,26 @@ def reproduce(
     variants: Sequence[Variant],
     folds: Sequence[int],
     inference: Inference,
+    report: Path,
     progress: Progress,
 ) -> list[RunScores]:
-    """Train and score every variant at every horizon, and write the table.
+    """Train and score every variant at every horizon; write the table, the comparisons and the report.
 
     Parameters
     ----------
     builds
         The build of each horizon.
     out
-        Folder that gets ``HORIZON/VARIANT/fold0..4/``, ``results.csv`` and ``results.json``.
+        Folder that gets ``HORIZON/VARIANT/fold0..4/``, ``results.csv`` and ``results.json``, and in each horizon's
+        folder the differences between its variants.
     options
         How to train; the variant is replaced.
     variants, folds
         Which.
     inference
         How to compute the scores.
+    report
+        Folder for the report on them.
     progress
         Told how far the work is.
 
@@ -88,6 +92,8 @@ def reproduce(
         As `train_folds` and `evaluate_run`; what stands in the way of any run is found before the first is trained.
     """
     from sffshards.evaluation import evaluate_run
+    from sffshards.evaluation.comparison import compare_runs, write_comparisons
+    from sffshards.report import ReportOptions, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
 
     runs = [(build, out / horizon / variant, variant) for horizon, build in builds.items() for variant in variants]
@@ -103,6 +109,9 @@ def reproduce(
         for build, run, _ in runs
     ]
     write_results(out, tabulate(scores))
+    write_comparisons(compare_runs(scores))
+    page = write_report(out, report, shards=list(builds.values()), options=ReportOptions(), progress=progress)
+    progress.note(f"{page}: the report")
     return scores
 
 

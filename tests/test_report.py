@@ -90,7 +90,7 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(made, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "report"
-    return write_report(made[1], out, shards=made[0], options=QUICK, progress=SILENT)
+    return write_report(made[1], out, shards=[made[0]], options=QUICK, progress=SILENT)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def runs(made, tmp_path, monkeypatch):
     return Path(shutil.copytree(made[1] / "48h", tmp_path / "48h"))
 
 
-def write(runs, tmp_path, *, shards=None, options=QUICK):
+def write(runs, tmp_path, *, shards=(), options=QUICK):
     return write_report(runs, tmp_path / "out", shards=shards, options=options, progress=SILENT)
 
 
@@ -189,7 +189,7 @@ def test_figures_take_their_colours_from_the_page(report):
 
 
 def test_the_same_runs_give_the_same_bytes(made, report, tmp_path):
-    write_report(made[1], tmp_path / "again", shards=made[0], options=QUICK, progress=SILENT)
+    write_report(made[1], tmp_path / "again", shards=[made[0]], options=QUICK, progress=SILENT)
     assert digest_tree(tmp_path / "again") == digest_tree(report.parent)
 
 
@@ -323,14 +323,14 @@ def test_film_strips_show_the_frames_that_lie_in_the_shards(made, report):
 
 
 def test_without_shards_the_page_says_so_and_names_the_sequences(runs, tmp_path):
-    page = Page(write(runs, tmp_path, shards=tmp_path / "none"))
+    page = Page(write(runs, tmp_path, shards=[tmp_path / "none"]))
     assert not page.of("img")
     assert f"No film strips: no build lies in {tmp_path / 'none'}." in page.text
     assert "hmi.sharp_720s.60" in page.text
 
 
 def test_another_build_is_not_taken_for_the_runs_own(made, runs, tmp_path):
-    page = Page(write(runs, tmp_path, shards=made[0] / "24h"))
+    page = Page(write(runs, tmp_path, shards=[made[0] / "24h"]))
     assert not page.of("img")
     assert "holds other builds than the one that the runs were trained on" in page.text
 

@@ -62,7 +62,14 @@ def reproduce_tiny(build: Path, out: Path, *, progress=SILENT, **changes: object
     inference = Inference(batch_size=8, num_threads=0, device=torch.device("cpu"))
     options = fast_options(**({"max_epochs": 1, "num_threads": 0, "save_every_steps": 2} | changes))
     return reproduce(
-        {Horizon.H48: build}, out, options, variants=VARIANTS, folds=FOLDS, inference=inference, progress=progress
+        {Horizon.H48: build},
+        out,
+        options,
+        variants=VARIANTS,
+        folds=FOLDS,
+        inference=inference,
+        report=out / "report",
+        progress=progress,
     )
 
 
@@ -88,6 +95,8 @@ def test_killed_anywhere_and_run_again_the_table_is_the_same_and_then_nothing_is
     killer.kill_at = None
     reproduce_tiny(build, tmp_path / "killed")
     assert read_results(tmp_path / "killed") == read_results(tmp_path / "whole")
+    assert (tmp_path / "killed" / "48h" / "comparisons.csv").is_file()
+    assert "oTV" in (tmp_path / "killed" / "report" / "index.html").read_text()
     killer.num_calls, killer.kill_at = 0, 1
     progress = Listener()
     reproduce_tiny(build, tmp_path / "whole", progress=progress)

@@ -34,21 +34,6 @@ from sffshards.cli import (
 
 __all__ = ["register"]
 
-_COMMANDS = (
-    (demo.demo, demo.EXAMPLES),
-    (synth.synth, synth.EXAMPLES),
-    (ingest.ingest, ingest.EXAMPLES),
-    (sequences.sequences, sequences.EXAMPLES),
-    (build.build, build.EXAMPLES),
-    (info.info, info.EXAMPLES),
-    (verify.verify, verify.EXAMPLES),
-    (show.show, show.EXAMPLES),
-    (train.train, train.EXAMPLES),
-    (evaluate.evaluate, evaluate.EXAMPLES),
-)
-_GROUPS = (("fetch", fetch.HELP, fetch.COMMANDS),)
-"""Commands of several words; the help lists them last."""
-
 _Command = tuple[Callable[..., None], tuple[tuple[str, str], ...]]
 
 _COMMANDS: dict[str, _Command | ModuleType] = {
@@ -65,8 +50,8 @@ _COMMANDS: dict[str, _Command | ModuleType] = {
     "baselines": (baselines.baselines, baselines.EXAMPLES),
     "train": (train.train, train.EXAMPLES),
     "evaluate": (evaluate.evaluate, evaluate.EXAMPLES),
-    "report": (report.report, report.EXAMPLES),
     "reproduce": (reproduce.reproduce, reproduce.EXAMPLES),
+    "report": (report.report, report.EXAMPLES),
     "predict": (predict.predict, predict.EXAMPLES),
 }
 """A function with its examples, or a module with the HELP and the COMMANDS of a group."""

@@ -58,7 +58,7 @@ def report(
     from sffshards.verification.summary import Resampling
 
     options = ReportOptions(harps=chosen, resampling=Resampling(num_resamples=resamples, seed=seed))
-    print(write_report(runs, out, shards=place, options=options, progress=make_progress()))
+    print(write_report(runs, out, shards=[place], options=options, progress=make_progress()))
 
 
 def _parse_harps(text: str | None) -> tuple[int, ...] | None:

@@ -74,6 +74,7 @@ def reproduce(
     horizons: Annotated[str, typer.Option(help="all that have shards, 24h or 48h.", metavar="<list>")] = "all",
     folds: Annotated[str, typer.Option(help="all, or some of 0 to 4, with commas between.", metavar="<list>")] = "all",
     out: Annotated[Path, typer.Option(help="Folder that gets HORIZON/VARIANT/fold0..4/ and the table.")] = Path("runs"),
+    report: Annotated[Path, typer.Option(help="Folder that gets the report.")] = Path("report"),
     model: ModelOption = ModelName.MVIT_V2_S,
     weights: WeightsOption = None,
     epochs: EpochsOption = 100,
@@ -96,7 +97,7 @@ def reproduce(
     protocol: ProtocolOption = Protocol.PAPER,
     seed: SeedOption = 123,
 ) -> None:
-    """Train and score every variant, horizon and fold of the published experiment, and end with its table.
+    """Train and score every variant, horizon and fold of the published experiment; end with its table and the report.
 
     What is done is kept, and what was cut off goes on: after any interruption, give the same command again. It ends as
     `train` does where a queue stops it, with exit code 143. The table, mean and deviation over the folds of the test
@@ -153,6 +154,7 @@ def reproduce(
         variants=chosen_variants,
         folds=chosen_folds,
         inference=Inference(batch_size=batch_size, num_threads=threads, device=device, check=check),
+        report=report,
         progress=make_progress() if is_first_process() else SILENT,
     )
     if scores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,9 @@ class ReportOptions:
     """Scores of more forecasts of the same test sequences, for the tables."""
 
 
-def write_report(place: Path, out: Path, *, shards: Place | None, options: ReportOptions, progress: Progress) -> Path:
+def write_report(
+    place: Path, out: Path, *, shards: Sequence[Place], options: ReportOptions, progress: Progress
+) -> Path:
     """Write a report on runs.
 
     Parameters
@@ -52,7 +55,7 @@ def write_report(place: Path, out: Path, *, shards: Place | None, options: Repor
     out
         Folder for ``index.html``, which needs no other file; ``report.json``, ``tables/`` and ``figures/``.
     shards
-        A build, or a folder of builds, from which film strips and provenance come; None to do without.
+        Builds, or folders of builds, from which film strips and provenance come; none to do without.
     options
         What to show.
     progress
@@ -101,16 +104,19 @@ def write_report(place: Path, out: Path, *, shards: Place | None, options: Repor
     return out / PAGE_NAME
 
 
-def _find_builds(shards: Place | None) -> tuple[dict[str, tuple[Place, Manifest]], str]:
-    """Give the builds there are by the checksum of their manifest, or say why there are none."""
-    if shards is None:
+def _find_builds(shards: Sequence[Place]) -> tuple[dict[str, tuple[Place, Manifest]], str]:
+    """Give the builds there are by the checksum of their manifest, and say why one may not be among them."""
+    if not shards:
         return {}, "no shards were named"
-    try:
-        found = load_builds(shards)
-    except InputError:
-        return {}, f"no build lies in {shards}"
+    found: dict[Place, Manifest] = {}
+    for place in shards:
+        with suppress(InputError):
+            found |= load_builds(place)
     builds = {manifest.sha256: (folder, manifest) for folder, manifest in found.items()}
-    return builds, f"{shards} holds other builds than the one that the runs were trained on"
+    places = ", ".join(map(str, shards))
+    if not builds:
+        return {}, f"no build lies in {places}"
+    return builds, f"{places} holds other builds than the one that the runs were trained on"
 
 
 def _make_page(content: HorizonContent, builds: dict[str, tuple[Place, Manifest]], absent: str) -> HorizonPage:
