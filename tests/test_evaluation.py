@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
+from typer.testing import CliRunner
 
+from sffshards.cli.evaluate import evaluate as evaluate_command
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import Inference, Predictions, RunScores, evaluate_run, read_predictions, write_predictions
 from sffshards.evaluation.decision import read_decision
@@ -315,6 +318,28 @@ def test_thresholds_calibration_and_verification_are_kept_beside_the_checkpoints
     assert (run / "verification.json").read_bytes() == before
     evaluate()
     assert (run / "verification.json").read_bytes() == before
+
+
+def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tuple[Path, Path], run: Path) -> None:
+    runs = run.parent / "runs"
+    for name in ("a", "b"):
+        shutil.copytree(run, runs / name)
+    app = typer.Typer()
+    app.command()(evaluate_command)
+    start = [str(runs), "--shards", str(trained[0]), "--device", "cpu"]
+    done = CliRunner().invoke(app, start)
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.count("probability 0.5 and above is a forecast") == 2
+    assert done.stdout.count("ensemble of 2 folds, 95 % intervals by HARP") == 2
+    assert f"{runs / 'a'} - {runs / 'b'}" in done.stdout
+    content = json.loads((runs / "comparisons.json").read_text())
+    assert {one["difference"]["estimate"] for one in content["comparisons"]} == {0}
+    printed = json.loads(CliRunner().invoke(app, [*start, "--json"]).stdout)
+    assert printed["comparisons"] == content["comparisons"]
+    for described in printed["runs"]:
+        written = json.loads((runs / "a" / "verification.json").read_text())
+        assert described["verification"] == written
+        assert described["threshold"] == 0.5
 
 
 def test_what_is_undefined_is_null_and_said_so(

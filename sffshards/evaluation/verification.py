@@ -185,15 +185,21 @@ def _verify(
                     scores=scores[rule],
                 )
             else:
-                why = issued.reasons.get(rule) or issued.reasons.get(probability) if chosen.any() else None
-                yield LeftOut(
-                    fold=issued.fold,
-                    stage=issued.stage,
-                    subset=subset,
-                    probability=probability,
-                    rule=rule,
-                    reason=why or "there are no such samples",
-                )
+                yield _leave_out(issued, subset, probability, rule, is_empty=not chosen.any())
+
+
+def _leave_out(
+    issued: Issued, subset: Subset, probability: Probability, rule: ThresholdRule, *, is_empty: bool
+) -> LeftOut:
+    why = None if is_empty else issued.reasons.get(rule) or issued.reasons.get(probability)
+    return LeftOut(
+        fold=issued.fold,
+        stage=issued.stage,
+        subset=subset,
+        probability=probability,
+        rule=rule,
+        reason=why or "there are no such samples",
+    )
 
 
 def _summarise(forecasts: Sequence[VerifiedForecast]) -> Iterator[VerificationSummary]:
