@@ -137,10 +137,15 @@ def test_every_scale_rises_and_is_odd(field, scale, clip):
     assert np.abs(grey + mirrored - 255).max() <= 1
 
 
-def test_pixels_without_a_value_are_zero_field_and_counted(tmp_path):
+@pytest.mark.parametrize("compressed", [True, False])
+def test_pixels_without_a_value_are_zero_field_and_counted(tmp_path, compressed):
+    """Compressed, JSOC marks them by the smallest integer, which BLANK names."""
     field = np.full((40, 60), 800.0)
     field[:20] = np.nan
-    put(tmp_path / "fits", field=np.where(np.indices(field.shape)[1] < 3, -800.0, field), compressed=False)
+    blank = {"BLANK": -(2**31)} if compressed else {}
+    put(
+        tmp_path / "fits", field=np.where(np.indices(field.shape)[1] < 3, -800.0, field), compressed=compressed, **blank
+    )
     ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
     assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([255, 255, 128, 128], abs=2)
     record = record_of(tmp_path / "data")
