@@ -27,6 +27,7 @@ def make_fits(
     compressed: bool = True,
     field: np.ndarray | None = None,
     drop: tuple[str, ...] = (),
+    checksum: bool = False,
     **keywords: object,
 ) -> bytes:
     """Make a file whose region has `QUADRANTS`: upright on a cylinder, or with south up, as the camera sees the Sun."""
@@ -55,5 +56,5 @@ def make_fits(
     buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):
         data = field.astype(np.float32 if not compressed else np.int32)
-        fits.HDUList([fits.PrimaryHDU(), unit(data, header)]).writeto(buffer)
+        fits.HDUList([fits.PrimaryHDU(), unit(data, header)]).writeto(buffer, checksum=checksum)
     return buffer.getvalue()

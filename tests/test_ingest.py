@@ -296,7 +296,14 @@ def zero_data(data):
     return make_fits(1449, TIME, field=np.zeros((40, 60)))
 
 
+def flip_a_byte(data):
+    data = bytearray(make_fits(1449, TIME, compressed=False, checksum=True))
+    data[-3000] ^= 0x40
+    return bytes(data)
+
+
 BAD = {
+    "with a byte flipped": (flip_a_byte, "DATASUM"),
     "truncated": (lambda data: data[:-2880], "it is truncated"),
     "empty": (lambda data: b"", "an empty file"),
     "zero-filled": (lambda data: bytes(len(data)), "zero bytes where its header should be"),

@@ -103,8 +103,13 @@ def opened_fits(data: bytes, *, where: Path, keywords: Mapping[str, object]) -> 
     plain = _unpack(data, where)
     try:
         # JSOC writes cards such as `GWILL = nan`, which astropy warns of; a short file is an error below.
-        with warnings.catch_warnings(action="ignore"), fits.open(io.BytesIO(plain), memmap=False) as units:
+        with (
+            warnings.catch_warnings(record=True, action="always") as said,
+            fits.open(io.BytesIO(plain), memmap=False, checksum=True) as units,
+        ):
             image = _find_image(units, len(plain), where)
+            if any(str(warning.message).startswith("Datasum verification failed") for warning in said):
+                raise _bad(where, "pixels that do not agree with the header's DATASUM")
             yield _keyword_getter(image.header, keywords), image
     except SffshardsError:
         raise
