@@ -281,19 +281,25 @@ def test_without_a_network_the_command_says_what_to_put_where(tmp_path):
 # Weights and lists
 
 
-def test_weights_land_where_training_looks(server, tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch")
-    from sffshards.models import weights as models
-
+def test_weights_land_in_the_cache_of_torch(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    assert weights_path() == Path(torch.hub.get_dir()) / "checkpoints" / models.KINETICS400_FILE
-    monkeypatch.delenv("TORCH_HOME")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert weights_path() == Path(torch.hub.get_dir()) / "checkpoints" / models.KINETICS400_FILE
-    assert published.WEIGHTS_SHA256 == models.KINETICS400_SHA256
-    assert published.WEIGHTS_URL == models.KINETICS400_URL
+    assert weights_path() == tmp_path / "torch" / "hub" / "checkpoints" / "mvit_v2_s-ae3be167.pth"
     monkeypatch.setattr(published, "WEIGHTS_SHA256", SHA256.value)
     assert fetch_weights(weights_path(), url=f"{server.url}/file.bin", progress=SILENT).read_bytes() == CONTENT
+
+
+@pytest.mark.slow
+def test_training_looks_where_weights_land(tmp_path, monkeypatch):
+    import torch
+
+    from sffshards.models import weights as models
+
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv("TORCH_HOME", raising=False)
+        monkeypatch.setenv(name, str(tmp_path / name))
+        assert weights_path() == Path(torch.hub.get_dir()) / "checkpoints" / models.KINETICS400_FILE
+    assert published.WEIGHTS_SHA256 == models.KINETICS400_SHA256
+    assert published.WEIGHTS_URL == models.KINETICS400_URL
 
 
 def test_lists_are_fetched_and_others_kept(server, tmp_path, monkeypatch):
