@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-from sffshards.errors import InputError
+from sffshards.evaluation.decision import Decision, ThresholdRule, fit_decision, read_decision
 from sffshards.records import Stage
-from sffshards.report.runs import FoldResult, plain_rows
-from sffshards.verification import ScoreName, choose_threshold
-from sffshards.verification.calibration import PlattCalibration, fit_platt
-from sffshards.verification.contingency import THRESHOLD
+from sffshards.report.runs import FoldResult
+from sffshards.verification import ScoreName
 
-__all__ = ["RULE_SCORES", "FoldDecision", "ThresholdRule", "decide_fold"]
-
-
-class ThresholdRule(StrEnum):
-    """How a threshold is chosen."""
-
-    HALF = "0.5"
-    """As published."""
-    MAX_TSS = "max TSS"
-    """Where TSS is highest on validation."""
-    MAX_HSS = "max HSS"
-    """Where HSS is highest on validation."""
-
+__all__ = ["RULE_SCORES", "ThresholdRule", "decide_fold"]
 
 RULE_SCORES = {ThresholdRule.MAX_TSS: ScoreName.TSS, ThresholdRule.MAX_HSS: ScoreName.HSS}
 """What the rules that look at validation make highest."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoldDecision:
-    """The thresholds and the calibration of a fold."""
+def decide_fold(fold: FoldResult) -> Decision:
+    """Give the decision that was kept beside a fold's checkpoint, or fit it now if none was.
 
-    thresholds: dict[ThresholdRule, float]
-    """Those that could be chosen."""
-    platt: PlattCalibration | None
-    """None where validation lacks flares, or times without."""
-
-
-def decide_fold(fold: FoldResult) -> FoldDecision:
-    """Choose thresholds and fit the calibration of a fold that was evaluated.
-
-    Each sequence of the validation set counts once, in whatever views the variant shows it.
+    Raises
+    ------
+    DamageError
+        If what was kept is no decision.
     """
-    plain = plain_rows(fold.tables[Stage.VAL])
-    thresholds = {ThresholdRule.HALF: THRESHOLD}
-    try:
-        for rule, score in RULE_SCORES.items():
-            thresholds[rule] = choose_threshold(plain.label, plain.probability, score=score).threshold
-        platt = fit_platt(plain.label, plain.probability)
-    except InputError:  # samples of one outcome only, or none: the report says of which set
-        return FoldDecision(thresholds={ThresholdRule.HALF: THRESHOLD}, platt=None)
-    return FoldDecision(thresholds=thresholds, platt=platt)
+    kept = read_decision(fold.folder)
+    return kept if kept is not None else fit_decision(fold.tables[Stage.VAL], checkpoint_sha256="")
