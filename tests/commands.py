@@ -8,6 +8,26 @@ import sys
 
 __all__ = ["error_of", "run"]
 
+COMMANDS = [
+    "demo",
+    "synth",
+    "fetch",
+    "ingest",
+    "labels",
+    "sequences",
+    "build",
+    "info",
+    "verify",
+    "show",
+    "baselines",
+    "train",
+    "evaluate",
+    "reproduce",
+    "report",
+    "predict",
+]
+"""In the order in which the help lists them."""
+
 
 def run(*args, cwd=None, code=0):
     """Run a command that must end with an exit code; give what it printed."""

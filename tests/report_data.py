@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sffshards.evaluation.predict import predictions_path
-from sffshards.evaluation.predictions import build_predictions, write_predictions
+from sffshards.evaluation.predictions import build_predictions, predictions_path, write_predictions
 from sffshards.layout import find_data
 from sffshards.progress import SILENT
 from sffshards.records import CodecName, Horizon, ModelName, Protocol, Stage, Variant

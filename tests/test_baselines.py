@@ -330,6 +330,7 @@ def test_the_command_shows_a_table(home):
     assert "flares.csv: 1 of these flares have no region" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_json(home, tmp_path):
     options = ["--horizon", "48h", "--keywords", "keywords.csv", "--resamples", "10", "--out", tmp_path / "new"]
     printed = json.loads(run("baselines", *options, "--json", cwd=home).stdout)

@@ -11,27 +11,8 @@ import sys
 import pytest
 from PIL import Image
 
-from tests.commands import error_of, run
+from tests.commands import COMMANDS, error_of, run
 from tests.tiny import PARTS, frame_name, make_data
-
-COMMANDS = [
-    "demo",
-    "synth",
-    "fetch",
-    "ingest",
-    "labels",
-    "sequences",
-    "build",
-    "info",
-    "verify",
-    "show",
-    "baselines",
-    "train",
-    "evaluate",
-    "reproduce",
-    "report",
-    "predict",
-]
 
 
 @pytest.fixture(scope="module")

@@ -652,6 +652,7 @@ class TestPublishing:
         (problem,) = verify_build(place, workers=0, progress=SILENT)
         assert str(problem).startswith(f"{place}/{name}: expected")
 
+    @pytest.mark.slow
     def test_commands_take_urls(self, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         make_data(tmp_path / "data")

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import read_predictions, write_predictions
-from sffshards.evaluation.predict import predictions_path
+from sffshards.evaluation.predictions import predictions_path
 from sffshards.progress import SILENT
 from sffshards.records import Horizon, Stage, Variant, View
 from sffshards.report import NamedScores, ReportOptions, write_report
@@ -449,6 +449,7 @@ def test_two_runs_of_a_variant_are_told_apart_by_their_folders(runs, tmp_path):
 # The command --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_and_says_where(made, tmp_path):
     runs = made[1] / "24h" / "base"
     done = run("report", runs, "--shards", made[0], "--harps", "601,603", "--resamples", "20", cwd=tmp_path)

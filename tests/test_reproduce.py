@@ -77,6 +77,7 @@ def read_results(out: Path) -> tuple[bytes, bytes]:
     return (out / "results.csv").read_bytes(), (out / "results.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_run_again_the_table_is_the_same_and_then_nothing_is_computed(
     build: Path, tmp_path: Path, killer: Killer
 ) -> None:

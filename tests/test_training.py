@@ -47,8 +47,8 @@ from sffshards.splits import format_group
 from sffshards.training import FoldRecord, TrainingOptions, read_record, stage_weights, train_fold, train_folds
 from sffshards.training.folder import check_folder
 from sffshards.training.keeper import format_checkpoint_name
+from sffshards.training.loss import weighted_losses
 from sffshards.training.module import FlareClassifier
-from sffshards.training.recipe import weighted_losses
 from tests.training_data import FastNetwork, Listener, SpreadNetwork, fast_options, make_build
 
 # Positives of the published parts, TrainVal0 to 4 and Test; all have 10,000 rows but Test, and begin with a negative.
@@ -519,7 +519,9 @@ def test_a_folder_of_other_options_is_left_alone_unless_forced(
         fit(build, tmp_path / "fold0", fast_options(**change))
     assert said in str(caught.value)
     assert (tmp_path / "fold0" / "run.json").read_bytes() == before
+    (tmp_path / "fold0" / "decision.json").write_text("of the checkpoint before")
     assert fit(build, tmp_path / "fold0", fast_options(**change), force=True).options == fast_options(**change)
+    assert not (tmp_path / "fold0" / "decision.json").exists()
 
 
 def test_checkpoints_that_a_kill_left_half_written_are_removed(

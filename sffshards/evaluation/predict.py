@@ -18,7 +18,13 @@ from torch import Tensor, nn
 
 from sffshards.atomic import write_atomic
 from sffshards.errors import InputError
-from sffshards.evaluation.predictions import Predictions, build_predictions, read_predictions, write_predictions
+from sffshards.evaluation.predictions import (
+    Predictions,
+    build_predictions,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
 from sffshards.hashing import hash_file
 from sffshards.loading import ClipLoader, PlanSource
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
@@ -27,7 +33,7 @@ from sffshards.records import CheckLevel, Shuffle, Stage
 from sffshards.shards import Build
 from sffshards.training import FoldRecord
 
-__all__ = ["FoldPredictions", "Inference", "predict_clips", "predict_fold", "predict_rows", "predictions_path"]
+__all__ = ["FoldPredictions", "Inference", "predict_clips", "predict_fold", "predict_rows"]
 
 _SEAL_NAME = "predictions.json"
 _FORMAT_VERSION = 1
@@ -66,11 +72,6 @@ class _Seal:
     checkpoint_sha256: str
     manifest_sha256: str
     stages: dict[str, str]
-
-
-def predictions_path(folder: Path, stage: Stage) -> Path:
-    """Give the path of a fold's table, such as ``fold0/predictions-test.csv``."""
-    return folder / f"predictions-{stage}.csv"
 
 
 def predict_fold(

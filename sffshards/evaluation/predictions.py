@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 
 from sffshards.atomic import read_text, write_atomic
 from sffshards.errors import InputError
-from sffshards.records import View
+from sffshards.records import Stage, View
 from sffshards.shards import Build
 from sffshards.shards.index import VIEWS, sequence_names
 
-__all__ = ["Predictions", "build_predictions", "plain_views", "read_predictions", "write_predictions"]
+__all__ = [
+    "Predictions",
+    "build_predictions",
+    "plain_views",
+    "predictions_path",
+    "read_predictions",
+    "write_predictions",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +75,11 @@ def plain_views(predictions: Predictions) -> Predictions:
 
 
 _HEADER = tuple(field.name for field in fields(Predictions))
+
+
+def predictions_path(folder: Path, stage: Stage) -> Path:
+    """Give the path of a fold's table, such as ``fold0/predictions-test.csv``."""
+    return folder / f"predictions-{stage}.csv"
 
 
 def build_predictions(build: Build, rows: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Predictions:

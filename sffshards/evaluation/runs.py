@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from sffshards.errors import InputError
 from sffshards.records import Horizon
 from sffshards.training import find_folds, read_record
 from sffshards.training.record import RECORD_NAME
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["choose_device", "find_runs"]
 
@@ -42,6 +44,8 @@ def choose_device(name: str) -> torch.device:
     InputError
         If there is no such device here.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

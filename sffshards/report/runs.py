@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from sffshards.atomic import read_text
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import Predictions, find_runs, read_predictions
-from sffshards.evaluation.predict import predictions_path
+from sffshards.evaluation.predictions import predictions_path
 from sffshards.hashing import hash_file
 from sffshards.records import Horizon, Stage, View
 from sffshards.splits import NUM_FOLDS
 from sffshards.training import FoldRecord, find_folds, read_record
-from sffshards.training.keeper import METRICS_NAME
+from sffshards.training.record import METRICS_NAME
 
 __all__ = ["Epoch", "FoldResult", "RunResult", "gather_runs", "plain_rows"]
 

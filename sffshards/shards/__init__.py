@@ -1,7 +1,8 @@
 """The shard format: codecs, index, manifest; building, reading and verifying shards. Usable without torch."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sffshards.lazy import import_on_demand
 
 if TYPE_CHECKING:
     from sffshards.shards.build import BuildReport, build_shards, check_build
@@ -37,22 +38,17 @@ __all__ = [
     "verify_build_deep",
 ]
 
-_MODULES = {
-    "build": ("BuildReport", "build_shards", "check_build"),
-    "codec": ("CLIP_SHAPE",),
-    "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
-    "inputs": ("BuildOptions",),
-    "prepare": ("Estimate", "estimate_build"),
-    "publish": ("check_target", "publish_build"),
-    "reader": ("Build", "RowShards", "open_build"),
-    "sources": ("load_builds", "load_manifest"),
-    "verify": ("verify_build", "verify_build_deep"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is: `sffshards info` reads a manifest and needs neither numpy nor Pillow."""
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = import_on_demand(
+    __name__,
+    {
+        "build": ("BuildReport", "build_shards", "check_build"),
+        "codec": ("CLIP_SHAPE",),
+        "manifest": ("MANIFEST_NAME", "Manifest", "find_builds", "read_manifest"),
+        "inputs": ("BuildOptions",),
+        "prepare": ("Estimate", "estimate_build"),
+        "publish": ("check_target", "publish_build"),
+        "reader": ("Build", "RowShards", "open_build"),
+        "sources": ("load_builds", "load_manifest"),
+        "verify": ("verify_build", "verify_build_deep"),
+    },
+)

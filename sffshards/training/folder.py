@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sffshards.atomic import remove_temporary, storage_errors
 from sffshards.errors import ConflictError
-from sffshards.training.keeper import CHECKPOINT_GLOB, LAST_NAME, METRICS_NAME
+from sffshards.training.keeper import CHECKPOINT_GLOB, LAST_NAME
 from sffshards.training.loggers import LOG_FOLDERS
-from sffshards.training.record import RECORD_NAME, FoldRecord, read_record
+from sffshards.training.record import METRICS_NAME, RECORD_NAME, FoldRecord, read_record
 
 __all__ = ["check_folder", "clear_folder", "remove_leftovers"]
 
@@ -54,7 +54,7 @@ def clear_folder(out: Path) -> None:
     with storage_errors(out):
         for name in (RECORD_NAME, METRICS_NAME, LAST_NAME):
             (out / name).unlink(missing_ok=True)
-        for pattern in (CHECKPOINT_GLOB, "predictions*.csv", "predictions.json"):
+        for pattern in (CHECKPOINT_GLOB, "predictions*.csv", "predictions.json", "decision.json"):
             for path in out.glob(pattern):
                 path.unlink()
         for name in LOG_FOLDERS:

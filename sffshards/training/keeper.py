@@ -26,16 +26,13 @@ from sffshards.models.weights import read_checkpoint
 from sffshards.records import Engine
 from sffshards.training.module import FlareClassifier
 from sffshards.training.recipe import NUM_BEST, TrainingOptions
-from sffshards.training.record import FoldRecord, SavedCheckpoint, write_record
+from sffshards.training.record import METRICS_NAME, FoldRecord, SavedCheckpoint, write_record
 from sffshards.training.stop import StopRequest, TrainingStopped
 
-__all__ = ["LAST_NAME", "METRICS_NAME", "AtomicCheckpoints", "FoldKeeper", "format_checkpoint_name"]
+__all__ = ["LAST_NAME", "AtomicCheckpoints", "FoldKeeper", "format_checkpoint_name"]
 
 LAST_NAME = "last.ckpt"
 """The checkpoint that a run that was cut off goes on from."""
-
-METRICS_NAME = "metrics.csv"
-"""The table of epochs."""
 
 CHECKPOINT_GLOB = "sample-FLARE_*.ckpt"
 _METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")

@@ -18,7 +18,7 @@ from sffshards.errors import TrainingError
 from sffshards.loading import ClipBatch, ClipLoader, apply_views
 from sffshards.models import scale_clips
 from sffshards.records import Stage
-from sffshards.training.recipe import weighted_losses
+from sffshards.training.loss import weighted_losses
 
 __all__ = ["FlareClassifier"]
 

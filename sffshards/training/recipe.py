@@ -1,4 +1,4 @@
-"""The published recipe: its options, class weights and loss.
+"""The published recipe: its options and class weights.
 
 Grim and Gradvohl 2024, Solar Physics 299:33, doi 10.1007/s11207-024-02276-0.
 """
@@ -6,9 +6,6 @@ Grim and Gradvohl 2024, Solar Physics 299:33, doi 10.1007/s11207-024-02276-0.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-
-from torch import Tensor
-from torch.nn import functional
 
 from sffshards.errors import InputError
 from sffshards.records import (
@@ -27,7 +24,7 @@ from sffshards.records import (
 )
 from sffshards.shards import Manifest
 
-__all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights", "weighted_losses"]
+__all__ = ["NUM_BEST", "StageWeights", "TrainingOptions", "stage_weights"]
 
 _IN_GLOBAL_BATCH = {"batch_size", "devices", "num_nodes", "accumulate"}
 _OF_NO_CONSEQUENCE = {
@@ -182,29 +179,3 @@ def stage_weights(manifest: Manifest, variant: Variant, stage: Stage, *, fold: i
     if lost is not None and counts[lost]:
         counts[lost] -= 1
     return StageWeights(num_negative=counts[0], num_positive=counts[1])
-
-
-def weighted_losses(logits_BK: Tensor, labels_B: Tensor, mask_B: Tensor, *, weights_K: Tensor) -> Tensor:
-    """Give each sample's loss: its class's weight times its cross-entropy; zero where the mask is false.
-
-    The published loss of a batch is the sum of these over the number of samples. It is not
-    ``cross_entropy(weight=...)``, which divides by the sum of the weights.
-
-    Parameters
-    ----------
-    logits_BK
-        Shape (B, 2).
-    labels_B
-        int64, 0 or 1.
-    mask_B
-        bool, false for padding.
-    weights_K
-        Weights of the two classes.
-
-    Returns
-    -------
-    float32 of shape (B,)
-    """
-    losses_B = functional.cross_entropy(logits_BK.float(), labels_B, reduction="none")
-    # `where`, not a product: a padded position counts for nothing even if its loss is not finite.
-    return (weights_K[labels_B] * losses_B).where(mask_B, losses_B.new_zeros(()))

@@ -28,10 +28,22 @@ from sffshards.splits import NUM_FOLDS
 from sffshards.training.provenance import GitState
 from sffshards.training.recipe import StageWeights, TrainingOptions
 
-__all__ = ["RECORD_NAME", "FoldRecord", "SavedCheckpoint", "find_folds", "fold_folder", "read_record", "write_record"]
+__all__ = [
+    "METRICS_NAME",
+    "RECORD_NAME",
+    "FoldRecord",
+    "SavedCheckpoint",
+    "find_folds",
+    "fold_folder",
+    "read_record",
+    "write_record",
+]
 
 RECORD_NAME = "run.json"
 """The record's file name in a fold's folder."""
+
+METRICS_NAME = "metrics.csv"
+"""The table of epochs, in a fold's folder."""
 
 FORMAT_VERSION = 1
 
