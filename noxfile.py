@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -94,6 +95,13 @@ def slow(session: nox.Session) -> None:
     _pytest(session, "-m", "slow", spread="worksteal")
 
 
+@nox.session(python=MAIN)
+def long(session: nox.Session) -> None:
+    """The tests that take minutes, for before a release: job scripts, an experiment that is killed, compiled networks."""
+    _install(session, "test")
+    _pytest(session, "-m", "long", spread="worksteal")
+
+
 @nox.session(python=PYTHONS[0])
 def minimums(session: nox.Session) -> None:
     """The tests on the lowest versions that pyproject.toml promises."""
@@ -114,7 +122,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def newcomer(session: nox.Session) -> None:
-    """The first command of the README, as it stands there, in a bare environment and a clean copy."""
+    """The first command of the README, as it stands there, in a bare environment and a clean copy; and it learns."""
     command = _first_command((ROOT / "README.md").read_text("utf-8"))
     folder = ROOT / ".nox" / "newcomer"
     shutil.rmtree(folder, ignore_errors=True)
@@ -126,6 +134,7 @@ def newcomer(session: nox.Session) -> None:
     with session.chdir(checkout):
         session.log(command)
         session.run("bash", "-euo", "pipefail", "-c", command, external=True, env=env)
+    _check_skill(session, checkout / "sffshards-demo")
     shutil.rmtree(folder)
 
 
@@ -163,6 +172,17 @@ def _first_command(readme: str) -> str:
     if block is None:
         raise ValueError("README.md: expected a block ```sh with the first command, found none")
     return "\n".join(line.removeprefix("$ ") for line in block[1].splitlines() if not line.startswith("#"))
+
+
+def _check_skill(session: nox.Session, demo: Path) -> None:
+    """Fail where the demo's network forecasts regions that it was not trained on no better than chance."""
+    for path in demo.glob("runs/*/*/scores.json"):
+        folds = json.loads(path.read_text("utf-8"))["folds"]
+        skills = [fold["scores"]["TSS"] for fold in folds if fold["stage"] == "test"]
+        session.log(f"true skill statistic on the test set: {skills}")
+        if skills and min(skills) >= 0.5:
+            return
+    session.error("the demo's network has not learnt: expected a true skill statistic of at least 0.5 on the test set")
 
 
 def _copy_checkout(target: Path) -> None:

@@ -14,7 +14,7 @@ from sffshards.shards import open_build
 from sffshards.verification import ScoreName
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_learns_flares_of_regions_it_never_saw(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "MAX_EPOCHS", 1)  # three are for a wider margin
     report = run_demo(tmp_path, seed=0, workers=2, progress=SILENT)

@@ -134,7 +134,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("script", JOBS, ids=lambda path: path.stem)
 def test_a_body_trains_on_tiny_data(home: Path, script: Path) -> None:
     num_nodes = 2 if script.stem == "slurm_nodes" else 1

@@ -187,7 +187,7 @@ def test_a_choice_that_there_is_not_is_refused() -> None:
         parse_choices("--variants", "base,oT2", Variant)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_killed_and_given_again_ends_with_the_same_table(tmp_path: Path) -> None:
     make_data(tmp_path / "data", frames_per_harp=2)
     run("build", "--horizon", "48h", "--workers", "1", cwd=tmp_path)

@@ -208,7 +208,7 @@ def test_without_slurm_lightning_finds_out_by_itself(slurm) -> None:
 # Kernels ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler")
 def test_a_compiled_network_trains_to_the_same_weights_under_the_same_names(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
