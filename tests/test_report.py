@@ -18,12 +18,16 @@ from PIL import Image
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
+from sffshards.baselines import KEYWORDS, compute_baselines, read_keyword_table, read_samples
+from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import read_predictions, write_predictions
 from sffshards.evaluation.predictions import predictions_path
+from sffshards.evaluation.predict import predictions_path
+from sffshards.layout import find_label_lists
 from sffshards.progress import SILENT
-from sffshards.records import Horizon, Stage, Variant, View
-from sffshards.report import NamedScores, ReportOptions, write_report
+from sffshards.records import Horizon, Part, Protocol, Stage, Variant, View
+from sffshards.report import FlareSources, NamedScores, ReportOptions, ReportSources, write_report
 from sffshards.report.markup import Cell, Markup, element, table
 from sffshards.report.published import PUBLISHED_FOLDS
 from sffshards.training import read_record
@@ -310,6 +314,77 @@ def test_further_forecasts_stand_in_the_tables(runs, tmp_path):
     assert page.row("a <perfect> one")[1].split()[0] == "1.000"
 
 
+@pytest.fixture
+def sources(made, tmp_path):
+    """Lists, and a flare list that has one flare of M and above of a test region, 601, and one of another's."""
+    of_601 = "2011-02-14 05:00,M1.0,11429\n2011-02-14 03:00,C9.9,11429\n"
+    (tmp_path / "flares.csv").write_text(f"start_time,label,noaa_ar\n{of_601}2011-02-15 05:00,X2.0,11000\n")
+    (tmp_path / "map.txt").write_text("601 11429\n")
+    read, regions = read_flare_list(tmp_path / "flares.csv"), read_harp_map(tmp_path / "map.txt")
+    joined = assign_flares(
+        read, regions, threshold=GoesClass.parse("M1.0"), flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN
+    )
+    return ReportSources(
+        lists=find_label_lists(made[0].parent / "data"),
+        catalogue=FlareSources(flares=read, harp_map=regions, harp_flares=joined),
+    )
+
+
+def write_keywords(data, path):
+    """Write random keywords of all frames of the lists."""
+    names = [line.split()[0] for of in sorted(data.glob("M48/*.txt")) for line in of.read_text().splitlines()]
+    random = np.random.default_rng(1)
+    lines = [f"{name},{','.join(map(str, random.random(len(KEYWORDS))))}" for name in names]
+    path.write_text("\n".join([f"frame,{','.join(KEYWORDS)}", *lines]))
+    return path
+
+
+def test_persistence_by_the_flare_list_stands_beside_that_by_labels(runs, sources, tmp_path):
+    page = Page(write(runs, tmp_path, options=replace(QUICK, sources=sources)))
+    # The flare at 05:00 is known in the last two of 601's six frames, of which the last three have a flare to come, as
+    # have three of 603's.
+    for name in ("persistence", "ever flared"):
+        row = page.row(f"{name}, from the flare list, M1.0 and above")
+        assert row[1].split()[0] == f"{2 / 6:.3f}"
+    assert "logistic regression" not in page.text
+    without = Page(write(runs, tmp_path, options=replace(QUICK, sources=replace(sources, catalogue=None))))
+    assert without.row("persistence, from earlier labels of all parts")[1].split()[0] == "0.000"
+
+
+def test_regression_on_keywords_is_scored_as_the_mean_of_the_folds_that_the_runs_have(made, runs, sources, tmp_path):
+    data = made[0].parent / "data"
+    table = read_keyword_table(write_keywords(data, tmp_path / "keywords.csv"))
+    page = Page(write(runs, tmp_path, options=replace(QUICK, sources=replace(sources, keywords=table))))
+    row = page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of folds 0, 3")
+    halves = [
+        baseline
+        for baseline in compute_baselines(
+            read_samples(sources.lists[Horizon.H48]),
+            horizon=Horizon.H48,
+            protocol=Protocol.PAPER,
+            resampling=QUICK.resampling,
+            keywords=table,
+            folds=(0, 3),
+        )
+        if baseline.name == "logistic regression"
+    ]
+    mean = np.mean([forecast.probability for forecast in halves[0].forecasts], axis=0)
+    area = metrics.roc_auc_score(halves[0].forecasts[0].label, mean)
+    assert row[7].split()[0] == f"{area:.3f}"
+    assert float(row[3].split()[-1]) == pytest.approx(np.mean([f.threshold for f in halves[1].forecasts]), abs=5e-4)
+
+
+def test_lists_of_other_samples_are_refused(runs, sources, tmp_path):
+    paths = dict(sources.lists[Horizon.H48])
+    rows = paths[Part.TEST].read_text().splitlines()
+    paths[Part.TEST] = tmp_path / paths[Part.TEST].name
+    paths[Part.TEST].write_text("\n".join(rows[1:]))
+    options = replace(QUICK, sources=replace(sources, lists={Horizon.H48: paths}))
+    with pytest.raises(ConflictError, match=r"_Test.txt: expected the 24 test samples .* found 23 samples, 23 of them"):
+        write(runs, tmp_path, options=options)
+    assert not (tmp_path / "out").exists()
+
+
 # What is missing ----------------------------------------------------------------------------------------------------
 
 
@@ -451,12 +526,20 @@ def test_two_runs_of_a_variant_are_told_apart_by_their_folders(runs, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_writes_the_page_and_says_where(made, tmp_path):
-    runs = made[1] / "24h" / "base"
-    done = run("report", runs, "--shards", made[0], "--harps", "601,603", "--resamples", "20", cwd=tmp_path)
+    runs, data = made[1] / "24h" / "base", made[0].parent / "data"
+    (tmp_path / "flares.csv").write_text("start_time,label,noaa_ar\n2011-02-14 05:00,M1.0,11429\n")
+    (tmp_path / "map.txt").write_text("601 11429\n")
+    write_keywords(data, tmp_path / "keywords.csv")
+    options = ["--flares", "flares.csv", "--harp-map", "map.txt", "--keywords", "keywords.csv", "--resamples", "20"]
+    where = ["--shards", made[0], "--data", data]
+    done = run("report", runs, *where, "--harps", "601,603", *options, cwd=tmp_path)
     assert done.stdout == "report/index.html\n"
+    assert "flares.csv: 1 flares, 1 of M1.0 and above" in done.stderr
     page = Page(tmp_path / "report" / "index.html")
     assert page.of("img")
     assert "HARP 603" in page.text
+    assert page.row("persistence, from the flare list, M1.0 and above")
+    assert page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of folds 0, 3")
     assert (tmp_path / "report" / "figures" / "24h-roc.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -466,6 +549,9 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
         (["none"], "none: expected a run, .* found no such folder"),
         ([".", "--harps", "1,x"], "--harps: expected HARP numbers with commas between them, found '1,x'"),
         ([".", "--shards", "none"], "none: expected a build"),
+        ([".", "--keywords", "k.csv"], "--keywords: expected --data beside it, found no --data"),
+        ([".", "--flares", "f.csv"], "--harp-map: expected both --flares and --harp-map, found no --harp-map"),
+        ([".", "--data", "none"], "none: expected lists such as"),
     ],
 )
 def test_the_command_fails_in_one_line(tmp_path, arguments, said):

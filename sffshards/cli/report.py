@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sffshards.cli.catalogue import FlaresOption, HarpMapOption
 from sffshards.cli.options import SeedOption, place_of
 from sffshards.errors import InputError
+
+if TYPE_CHECKING:
+    from sffshards.progress import Progress
+    from sffshards.report import ReportSources
 
 __all__ = ["EXAMPLES", "report"]
 
 EXAMPLES = (
     ("sffshards report", "every run in runs/, as report/index.html"),
     ("sffshards report runs/48h --out report-48h --harps 1449,377", "one horizon, with two regions in time"),
+    (
+        "sffshards report --data data --flares flares.csv --harp-map harps.txt --keywords sharp_keywords.csv.gz",
+        "beside persistence by the flares themselves, and logistic regression",
+    ),
 )
 
 
@@ -38,6 +47,21 @@ def report(
             show_default=False,
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the label lists, for forecasts without a network that follow from all parts.",
+            show_default=False,
+        ),
+    ] = None,
+    flares: FlaresOption = None,
+    harp_map: HarpMapOption = None,
+    keywords: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of SHARP keywords, .csv or .csv.gz, for logistic regression; with --data.", show_default=False
+        ),
+    ] = None,
     resamples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Times that regions are drawn again.")] = 1000,
     seed: SeedOption = 123,
 ) -> None:
@@ -50,15 +74,50 @@ def report(
     from sffshards.cli.console import make_progress
     from sffshards.shards import load_builds
 
+    progress = make_progress()
     chosen, place = _parse_harps(harps), place_of(shards or "shards")
     if shards is not None:
         load_builds(place)  # one that is named must be there
+    sources = _read_sources(data, flares, harp_map, keywords, progress)
 
     from sffshards.report import ReportOptions, write_report
     from sffshards.verification.summary import Resampling
 
-    options = ReportOptions(harps=chosen, resampling=Resampling(num_resamples=resamples, seed=seed))
-    print(write_report(runs, out, shards=[place], options=options, progress=make_progress()))
+    resampling = Resampling(num_resamples=resamples, seed=seed)
+    options = ReportOptions(harps=chosen, resampling=resampling, sources=sources)
+    print(write_report(runs, out, shards=[place], options=options, progress=progress))
+
+
+def _read_sources(
+    data: Path | None, flares: Path | None, harp_map: Path | None, keywords: Path | None, progress: Progress
+) -> ReportSources:
+    from sffshards.cli.catalogue import load_catalogue
+    from sffshards.layout import find_label_lists
+
+    if keywords is not None and data is None:
+        raise InputError(
+            "--keywords",
+            expected="--data beside it",
+            found="no --data",
+            fix="name the folder of the label lists, to which the regression is fitted",
+        )
+    lists = {} if data is None else find_label_lists(data)
+    # As the labels are made, whose forecast this is: see docs/labels.md.
+    read = load_catalogue(flares, harp_map, threshold="M1.0", flare_time="start", clock="as-written")
+    for line in [] if read is None else read.say({}):
+        progress.note(line)
+    table = None
+    if keywords is not None:
+        from sffshards.baselines import read_keyword_table
+
+        table = read_keyword_table(keywords)
+
+    from sffshards.report import FlareSources, ReportSources
+
+    catalogue = None
+    if read is not None:
+        catalogue = FlareSources(flares=read.flares, harp_map=read.harp_map, harp_flares=read.harp_flares)
+    return ReportSources(lists=lists, catalogue=catalogue, keywords=table)
 
 
 def _parse_harps(text: str | None) -> tuple[int, ...] | None:

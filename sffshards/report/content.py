@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sffshards.records import Horizon
@@ -55,7 +55,7 @@ def compute_content(
     resampling: Resampling,
     harps: Sequence[int] | None,
     per_outcome: int,
-    further: Mapping[Horizon, Sequence[NamedScores]],
+    further: Sequence[NamedScores],
 ) -> HorizonContent:
     """Compute what is said of a horizon, of which at least one run was evaluated.
 
@@ -95,7 +95,7 @@ def compute_content(
         folds=folds,
         ensembles=ensembles,
         forecasts=tuple(score_ensemble(ensemble, resampling) for ensemble in ensembles),
-        references=(*score_references(ensembles[shown], horizon, resampling), *further.get(horizon, ())),
+        references=(*score_references(ensembles[shown], horizon, resampling), *further),
         shown=shown,
         harps=choose_harps(ordered, harps),
         examples=choose_examples(ensembles[shown], per_outcome=per_outcome),

@@ -265,7 +265,7 @@ _SCORES = {
     "alarmed.",
     "F1, ACC, CSI": "Harmonic mean of POD and PRE; fraction right of all; hits of hits, misses and false alarms.",
     "Persistence": "The region's latest label that is known by the time of the forecast. From the labels of the test "
-    "set alone; a flare list, which also knows of flares between them, makes it stronger.",
+    "set alone; a flare list (--data, --flares), which also knows of flares between them, makes it stronger.",
     "Ever flared": "A flare is forecast of every region that is known to have had one.",
     "95 % interval": "Regions, not sequences, are drawn again, for sequences of a region are much alike; with few "
     "flaring regions it is wide, and honest.",

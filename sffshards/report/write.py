@@ -17,6 +17,7 @@ from sffshards.report.content import HorizonContent, compute_content
 from sffshards.report.files import format_json, format_tables
 from sffshards.report.gallery import make_gallery
 from sffshards.report.page import HorizonPage, format_page
+from sffshards.report.references import ReportSources, score_baselines
 from sffshards.report.runs import gather_runs
 from sffshards.report.scoring import NamedScores
 from sffshards.report.strips import draw_strip
@@ -41,6 +42,8 @@ class ReportOptions:
     resampling: Resampling = field(default_factory=Resampling)
     further: Mapping[Horizon, Sequence[NamedScores]] = field(default_factory=dict)
     """Scores of more forecasts of the same test sequences, for the tables."""
+    sources: ReportSources = field(default_factory=ReportSources)
+    """Lists, flares and keywords, for baselines that stand in the tables before those further ones."""
 
 
 def write_report(
@@ -69,9 +72,10 @@ def write_report(
     Raises
     ------
     InputError
-        If there are no evaluated runs, or a table is malformed, or a region is in no test set.
+        If there are no evaluated runs, or a table is malformed, or a region is in no test set, or baselines cannot be
+        made of what is given.
     ConflictError
-        If runs cannot stand side by side, or the folder holds another's page.
+        If runs cannot stand side by side, or lists are of other samples, or the folder holds another's page.
     DamageError
         If a sample to be shown is not as it was written.
     """
@@ -82,13 +86,16 @@ def write_report(
     contents, pages = [], []
     with progress.task("Report", len(horizons)) as advance:
         for horizon in horizons:
+            baselines = score_baselines(
+                options.sources, runs, horizon, resampling=options.resampling, progress=progress
+            )
             content = compute_content(
                 runs,
                 horizon,
                 resampling=options.resampling,
                 harps=options.harps,
                 per_outcome=options.per_outcome,
-                further=options.further,
+                further=(*baselines, *options.further.get(horizon, ())),
             )
             contents.append(content)
             pages.append(_make_page(content, builds, absent))
