@@ -23,15 +23,20 @@ from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, r
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import read_predictions, write_predictions
 from sffshards.evaluation.predictions import predictions_path
+from sffshards.evaluation import Predictions, read_predictions, write_predictions
 from sffshards.evaluation.predict import predictions_path
 from sffshards.layout import find_label_lists
 from sffshards.progress import SILENT
 from sffshards.records import Horizon, Part, Protocol, Stage, Variant, View
 from sffshards.report import FlareSources, NamedScores, ReportOptions, ReportSources, write_report
+from sffshards.report.comparing import score_subsets
+from sffshards.report.decisions import ThresholdRule
+from sffshards.report.ensemble import Ensemble
 from sffshards.report.markup import Cell, Markup, element, table
 from sffshards.report.published import PUBLISHED_FOLDS
 from sffshards.training import read_record
 from sffshards.training.record import write_record
+from sffshards.verification import ScoreName
 from sffshards.verification.summary import Forecast, Resampling, score_forecast
 from tests.commands import error_of, run
 from tests.report_data import make_builds, make_runs
@@ -351,6 +356,26 @@ def test_persistence_by_the_flare_list_stands_beside_that_by_labels(runs, source
     assert without.row("persistence, from earlier labels of all parts")[1].split()[0] == "0.000"
 
 
+def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sources, tmp_path):
+    """601 is forecast from 14 February, 00:00 to 08:00, so that the list tells of it until 16 February, 08:00."""
+    path = tmp_path / "flares.csv"
+    rows = "2011-02-16 07:59,X1.1,11429\n2011-02-16 08:01,M5.0,11429\n2011-02-13 23:59,M4.0,11429\n"
+    path.write_text(path.read_text() + rows)
+    catalogue = replace(sources.catalogue, flares=read_flare_list(path))
+    options = replace(QUICK, harps=(601, 603), sources=ReportSources(catalogue=catalogue))
+    page = Page(write(runs, tmp_path, options=options))
+    said = "Triangles: starts of flares by the list, filled for class X: M1.0 02-14 05:00, X1.1 02-16 07:59."
+    assert said in page.text
+    assert "The flare list has no flare of class M or above of this region in these days." in page.text
+    svgs = re.findall(r"<svg.*?</svg>", (tmp_path / "out" / "index.html").read_text("utf-8"), re.DOTALL)
+    (of_601,) = [svg for svg in svgs if "HARP 601:" in svg]
+    assert re.findall(r">([MX]\d\.\d)<", of_601) == ["X1.1", "M1.0"]
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["horizons"]["48h"]["flares"]
+    assert content["601"][1] == {"start_utc": "2011-02-16T07:59:00", "class": "X1.1"}
+    # Without lists, the baselines stay as they are.
+    assert "from the flare list" not in page.text
+
+
 def test_regression_on_keywords_is_scored_as_the_mean_of_the_folds_that_the_runs_have(made, runs, sources, tmp_path):
     data = made[0].parent / "data"
     table = read_keyword_table(write_keywords(data, tmp_path / "keywords.csv"))
@@ -385,7 +410,105 @@ def test_lists_of_other_samples_are_refused(runs, sources, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def skill(label, call):
+    """Give TSS by scikit-learn: recall of both classes, less 1."""
+    return metrics.balanced_accuracy_score(label, call, adjusted=True)
+
+
+def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path):
+    page = Page(write(runs, tmp_path))
+    label, means = np.zeros(0), []
+    for variant in ("oTV", "base"):
+        tests = [plain(runs / variant / f"fold{fold}" / "predictions-test.csv") for fold in (0, 3)]
+        label = tests[0][0]
+        means.append(np.mean([probability for _, probability in tests], axis=0))
+    row = page.row("oTV less base")
+    expected = skill(label, means[0] >= 0.5) - skill(label, means[1] >= 0.5)
+    assert float(row[1].split()[0]) == pytest.approx(expected, abs=6e-4)
+    with (tmp_path / "out" / "tables" / "48h-differences.csv").open() as file:
+        rows = {row["score"]: row for row in csv.DictReader(file)}
+    errors = [metrics.brier_score_loss(label, mean) for mean in means]
+    # A quarter of every training set: two of the four regions of a part, for three of six frames.
+    reference = np.mean((label - 0.25) ** 2)
+    assert float(rows["BSS"]["first_less_second"]) == pytest.approx((errors[1] - errors[0]) / reference)
+    assert {"TSS at 0.5", "HSS at 0.5", "TSS, chosen threshold", "HSS, chosen threshold"} < set(rows)
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["horizons"]["48h"]["differences"]
+    assert [(one["first"], one["second"]) for one in content] == [("oTV", "base")]
+
+
+def test_one_run_alone_has_no_differences(runs, tmp_path):
+    page = Page(write(runs / "base", tmp_path))
+    assert "Differences between runs: there is one run of this horizon alone." in page.text
+    assert "oTV less base" not in page.text
+
+
+def make_ensemble(days, label, harp, probability):
+    times = np.datetime64("2014-01-01T00:00:00", "s") + np.array(days) * np.timedelta64(1, "D")
+    rows = Predictions(
+        sequence=tuple(f"sequence {number}" for number in range(len(days))),
+        harp=np.array(harp),
+        t_end_tai=times,
+        view=(View.NF,) * len(days),
+        label=np.array(label),
+        probability=np.array(probability),
+    )
+    return Ensemble(
+        name="base",
+        rows=rows,
+        probability_FN=rows.probability[np.newaxis],
+        thresholds={ThresholdRule.HALF: 0.5, ThresholdRule.MAX_TSS: 0.3},
+        calibrated=None,
+        climatology=0.25,
+    )
+
+
+def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_flare():
+    """At 24 h a day's label is known the next day: 7 flares on days 1, 2 and 4; 8 never."""
+    ensemble = make_ensemble(
+        days=[0, 1, 2, 3, 4, 0, 1, 2],
+        label=[0, 1, 1, 0, 1, 0, 0, 0],
+        harp=[7, 7, 7, 7, 7, 8, 8, 8],
+        probability=[0.4, 0.2, 0.9, 0.8, 0.6, 0.7, 0.1, 0.1],
+    )
+    first, continuing = score_subsets(ensemble, Horizon.H24, Resampling(num_resamples=10))
+    assert (str(first.subset), str(continuing.subset)) == ("first flares", "continuing activity")
+    assert first.scored
+    assert continuing.scored
+    # Continuing are days 2 and 3 of region 7, after the flares of days 1 and 2: one hit, one false alarm.
+    counts = continuing.scored.scores.table
+    assert (counts.tp, counts.fp, counts.fn, counts.tn) == (1, 1, 0, 0)
+    # First flares: those of days 1, missed, and 4, hit; of four quiet times, one false alarm.
+    counts = first.scored.scores.table
+    assert (counts.tp, counts.fp, counts.fn, counts.tn) == (1, 1, 1, 3)
+    assert first.scored.scores.interval(ScoreName.TSS).estimate == pytest.approx(1 / 2 - 1 / 4)
+    chosen = first.scored.chosen[ThresholdRule.MAX_TSS]
+    assert chosen.threshold == 0.3
+    assert chosen.interval.estimate == pytest.approx(1 / 2 - 2 / 4)
+    assert set(first.scored.chosen) == {ThresholdRule.MAX_TSS}
+
+
+def test_a_test_set_without_continuing_activity_is_said_to_have_none(runs, tmp_path):
+    """Six frames of 96 minutes are over before a label of 48 h is known."""
+    page = Page(write(runs, tmp_path))
+    assert page.row("oTV, first flares")[1] == "24"
+    assert page.row("oTV, continuing activity")[1:3] == ["0", "\u2013"]
+    assert "oTV, continuing activity: no test sequence is of this kind" in page.text
+
+
 # What is missing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_region_that_one_horizon_tests_may_be_named(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("sffshards.report.drawing._to_png", lambda figure: b"")
+    runs = Path(shutil.copytree(made[1], tmp_path / "runs"))
+    for path in runs.glob("24h/*/fold*/predictions-test.csv"):
+        read = read_predictions(path)
+        write_predictions(path, replace(read, harp=np.where(read.harp == 601, 604, read.harp)))
+    write(runs, tmp_path, options=replace(QUICK, harps=(601, 603)))
+    names = {path.name for path in (tmp_path / "out" / "figures").glob("*-harp-*")}
+    assert names == {"24h-harp-603.png", "48h-harp-601.png", "48h-harp-603.png"}
+    with pytest.raises(InputError, match="--harps: expected HARP numbers of a test set, found 5"):
+        write(runs, tmp_path, options=replace(QUICK, harps=(601, 5)))
 
 
 def test_film_strips_show_the_frames_that_lie_in_the_shards(made, report):
@@ -438,6 +561,9 @@ def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason
 def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
     relabel(runs, Stage.VAL, 0)
     page = Page(write(runs, tmp_path))
+    said = "folds 0, 3: a threshold of 0.5 and no calibration, as the validation set has no samples with a flare"
+    assert f"base, {said}" in page.text
+    assert f"oTV, {said}" in page.text
     assert page.row("oTV, mean of folds")[3] == "\u2013"
     assert "nothing was fitted" in page.text
 
@@ -500,7 +626,7 @@ def test_runs_that_cannot_stand_side_by_side_are_refused(runs, tmp_path):
 
 
 def test_bad_input_is_one_line(runs, tmp_path):
-    with pytest.raises(InputError, match="expected HARP numbers of the test set, found 5"):
+    with pytest.raises(InputError, match="expected HARP numbers of a test set, found 5"):
         write(runs, tmp_path, options=replace(QUICK, harps=(5,)))
     (runs / "base" / "fold0" / "metrics.csv").write_text("epoch,train_loss,valid_loss\n0,x,1\n")
     with pytest.raises(InputError, match="metrics.csv:2: expected a row of a table of epochs"):

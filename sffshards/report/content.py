@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from sffshards.records import Horizon
+from sffshards.report.comparing import Difference, SubsetScores, compare_ensembles, score_subsets
 from sffshards.report.ensemble import Ensemble, average_folds
 from sffshards.report.examples import Example, choose_examples, choose_harps
+from sffshards.report.flares import RegionFlare, find_region_flares
+from sffshards.report.references import FlareSources
 from sffshards.report.runs import RunResult
 from sffshards.report.scoring import (
     FoldScores,
@@ -37,10 +42,16 @@ class HorizonContent:
     forecasts: tuple[NamedScores, ...]
     """Of each ensemble."""
     references: tuple[NamedScores, ...]
+    subsets: tuple[SubsetScores, ...]
+    """Of each ensemble, first flares and continuing activity."""
+    differences: tuple[Difference, ...]
+    """Between every two ensembles of the same test samples."""
     shown: int
     """The run of highest mean TSS on validation, of which regions and examples are shown."""
     harps: tuple[int, ...]
     """Regions shown in time."""
+    flares: dict[int, tuple[RegionFlare, ...]] | None
+    """Of these, by HARP, while forecasts are made or a horizon later; None where no list was given."""
     examples: tuple[Example, ...]
     sets: tuple[tuple[SetCounts, ...], ...]
     """Of each run."""
@@ -56,6 +67,7 @@ def compute_content(
     harps: Sequence[int] | None,
     per_outcome: int,
     further: Sequence[NamedScores],
+    catalogue: FlareSources | None,
 ) -> HorizonContent:
     """Compute what is said of a horizon, of which at least one run was evaluated.
 
@@ -68,16 +80,16 @@ def compute_content(
     resampling
         How intervals are made.
     harps
-        Regions to show in time; None for those with most flares.
+        Regions to show in time, as far as the horizon tests them; None for those with most flares.
     per_outcome
         Examples of each outcome.
     further
         Scores of more forecasts to stand beside those from labels alone, computed on the same sequences.
+    catalogue
+        From which the flares of the regions in time are; None without.
 
     Raises
     ------
-    InputError
-        If a region is in no test set.
     ConflictError
         If folds of a run predict other sequences.
     """
@@ -85,7 +97,7 @@ def compute_content(
     ensembles = tuple(average_folds(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
     shown = max(range(len(folds)), key=lambda number: validation_skill(folds[number]))
-    ordered = [ensembles[shown], *ensembles]
+    shown_harps = choose_harps([ensembles[shown], *ensembles], harps)
     shared = {
         (pair.fold, pair.first, pair.second): pair for run in reversed(evaluated) for pair in find_shared_harps(run)
     }
@@ -96,9 +108,24 @@ def compute_content(
         ensembles=ensembles,
         forecasts=tuple(score_ensemble(ensemble, resampling) for ensemble in ensembles),
         references=(*score_references(ensembles[shown], horizon, resampling), *further),
+        subsets=tuple(one for of in ensembles for one in score_subsets(of, horizon, resampling)),
+        differences=compare_ensembles(ensembles, resampling),
         shown=shown,
-        harps=choose_harps(ordered, harps),
+        harps=shown_harps,
+        flares=None if catalogue is None else _find_flares(catalogue, ensembles[shown], shown_harps, horizon),
         examples=choose_examples(ensembles[shown], per_outcome=per_outcome),
         sets=tuple(count_sets(run) for run in evaluated),
         shared=tuple(shared[key] for key in sorted(shared, key=lambda key: key[0])),
     )
+
+
+def _find_flares(
+    catalogue: FlareSources, ensemble: Ensemble, harps: Sequence[int], horizon: Horizon
+) -> dict[int, tuple[RegionFlare, ...]]:
+    found = {}
+    for harp in harps:
+        times = ensemble.rows.t_end_tai[ensemble.rows.harp == harp]
+        if len(times):
+            last = times.max() + np.timedelta64(horizon.hours, "h")
+            found[harp] = find_region_flares(catalogue, harp, first=times.min(), last=last)
+    return found

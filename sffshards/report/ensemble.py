@@ -6,7 +6,7 @@ Shapes: F folds, N sequences of the test set.
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class Ensemble:
     where no fold has one."""
     climatology: float
     """Mean rate of flares in the training sets."""
+    reasons: dict[int, str] = field(default_factory=dict)
+    """Why a fold has a threshold of 0.5 alone, and no calibration, by its number; only of such folds."""
 
     def forecast(self, threshold: float) -> Forecast:
         """Give it as it is scored, at a threshold."""
@@ -89,5 +91,10 @@ def average_folds(run: RunResult) -> Ensemble:
         probability_FN=probability_FN,
         calibrated=np.mean(calibrated, axis=0) if any(decision.platt for decision in decisions) else None,
         thresholds={rule: statistics.fmean(of[rule] for of in chosen if rule in of) for rule in rules},
+        reasons={
+            fold.record.fold: decision.reason
+            for fold, decision in zip(run.evaluated, decisions, strict=True)
+            if decision.reason is not None
+        },
         climatology=statistics.fmean(float(labels.mean()) if len(labels) else 0.0 for labels in rates),
     )

@@ -9,10 +9,12 @@ from enum import StrEnum
 import numpy as np
 
 from sffshards.errors import InputError
+from sffshards.records import Stage
 from sffshards.report.ensemble import Ensemble
+from sffshards.report.runs import RunResult
 from sffshards.verification.contingency import THRESHOLD, part_outcomes
 
-__all__ = ["Example", "Outcome", "choose_examples", "choose_harps"]
+__all__ = ["Example", "Outcome", "check_harps", "choose_examples", "choose_harps"]
 
 MAX_HARPS = 6
 """Regions shown in time where none are named."""
@@ -64,24 +66,33 @@ def choose_examples(ensemble: Ensemble, *, per_outcome: int) -> tuple[Example, .
 
 
 def choose_harps(ensembles: Sequence[Ensemble], harps: Sequence[int] | None) -> tuple[int, ...]:
-    """Give the regions to show in time: those named, or those with most flares, the first of a horizon's ensembles.
+    """Give the regions to show in time: of those named the ones that are in a test set of the horizon's ensembles.
 
-    Raises
-    ------
-    InputError
-        If one that is named is in no test set.
+    Where none are named, those with most flares, of the first ensemble.
     """
     if harps is None:
         rows = ensembles[0].rows
         numbers, counts = np.unique(rows.harp[rows.label == 1], return_counts=True)
         return tuple(numbers[np.argsort(-counts, kind="stable")][:MAX_HARPS].tolist())
-    there = {int(harp) for ensemble in ensembles for harp in np.unique(ensemble.rows.harp)}
+    there = {harp for ensemble in ensembles for harp in np.unique(ensemble.rows.harp).tolist()}
+    return tuple(harp for harp in dict.fromkeys(harps) if harp in there)
+
+
+def check_harps(harps: Sequence[int], runs: Sequence[RunResult]) -> None:
+    """Require that each region that is named is in the test set of one of the runs.
+
+    Raises
+    ------
+    InputError
+        If one is in none.
+    """
+    tests = [fold.tables[Stage.TEST].harp for run in runs for fold in run.evaluated]
+    there = {harp for test in tests for harp in np.unique(test).tolist()}
     for harp in harps:
         if harp not in there:
             raise InputError(
                 "--harps",
-                expected="HARP numbers of the test set",
+                expected="HARP numbers of a test set",
                 found=str(harp),
                 fix="name others; predictions-test.csv lists them in the column harp",
             )
-    return tuple(dict.fromkeys(harps))

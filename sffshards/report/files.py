@@ -23,12 +23,15 @@ __all__ = ["format_json", "format_tables"]
 
 FORMAT_VERSION = 1
 _UNDEFINED = "undefined"
+_SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
 
 
 def format_tables(content: HorizonContent) -> dict[str, str]:
     """Give a horizon's tables as CSV, by file name."""
     return {
         f"{content.horizon}-forecasts.csv": _forecasts(content),
+        f"{content.horizon}-subsets.csv": _subsets(content),
+        f"{content.horizon}-differences.csv": _differences(content),
         f"{content.horizon}-folds.csv": _folds(content),
         f"{content.horizon}-reliability.csv": _reliability(content),
         f"{content.horizon}-thresholds.csv": _thresholds(content),
@@ -64,6 +67,16 @@ def _describe_content(content: HorizonContent) -> dict[str, Any]:
     return {
         "forecasts": [_describe_named(named) for named in content.forecasts],
         "references": [_describe_named(named) for named in content.references],
+        "subsets": [
+            {"run": one.name, "subset": one.subset}
+            | {"scored": None if one.scored is None else _describe_named(one.scored)}
+            for one in content.subsets
+        ],
+        "differences": [
+            {"first": one.first, "second": one.second}
+            | {said: None if of is None else describe_interval(of) for said, of in one.intervals.items()}
+            for one in content.differences
+        ],
         "folds": [
             {
                 "name": folds.name,
@@ -74,6 +87,12 @@ def _describe_content(content: HorizonContent) -> dict[str, Any]:
             for folds in content.folds
         ],
         "shown": content.runs[content.shown].name,
+        "flares": None
+        if content.flares is None
+        else {
+            str(harp): [{"start_utc": str(one.start), "class": str(one.goes_class)} for one in flares]
+            for harp, flares in content.flares.items()
+        },
         "examples": [asdict(one) | {"t_end_tai": str(one.t_end_tai)} for one in content.examples],
         "sets": {
             run.name: [asdict(counts) for counts in sets] for run, sets in zip(content.runs, content.sets, strict=True)
@@ -96,19 +115,36 @@ def _describe_named(named: NamedScores) -> dict[str, Any]:
 
 
 def _forecasts(content: HorizonContent) -> str:
-    rows: list[list[object]] = []
-    for named in (*content.forecasts, *content.references):
-        half = named.scores.threshold
-        scores = [(str(name), half, one) for name, one in named.scores.of_calls.items()]
-        scores += [(str(name), half, one) for name, one in named.scores.of_probabilities.items()]
-        if named.calibrated_skill is not None:
-            scores.append(("BSS, calibrated", half, named.calibrated_skill))
-        scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
-        rows += [
-            [named.name, name, threshold, *(_cell(value) for value in (one.estimate, one.low, one.high))]
-            for name, threshold, one in scores
-        ]
-    return _to_csv(["forecast", "score", "threshold", "estimate", "low", "high"], rows)
+    rows = [row for named in (*content.forecasts, *content.references) for row in _score_rows(named)]
+    return _to_csv(_SCORE_COLUMNS, rows)
+
+
+def _subsets(content: HorizonContent) -> str:
+    scored = [one.scored for one in content.subsets if one.scored is not None]
+    return _to_csv(_SCORE_COLUMNS, [row for named in scored for row in _score_rows(named)])
+
+
+def _differences(content: HorizonContent) -> str:
+    rows = [
+        [one.first, one.second, said, *(_cell(value) for value in (of.estimate, of.low, of.high))]
+        for one in content.differences
+        for said, of in one.intervals.items()
+        if of is not None
+    ]
+    return _to_csv(["first", "second", "score", "first_less_second", "low", "high"], rows)
+
+
+def _score_rows(named: NamedScores) -> list[list[object]]:
+    half = named.scores.threshold
+    scores = [(str(name), half, one) for name, one in named.scores.of_calls.items()]
+    scores += [(str(name), half, one) for name, one in named.scores.of_probabilities.items()]
+    if named.calibrated_skill is not None:
+        scores.append(("BSS, calibrated", half, named.calibrated_skill))
+    scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
+    return [
+        [named.name, name, threshold, *(_cell(value) for value in (one.estimate, one.low, one.high))]
+        for name, threshold, one in scores
+    ]
 
 
 def _folds(content: HorizonContent) -> str:

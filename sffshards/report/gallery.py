@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sffshards.records import Horizon
 from sffshards.report.content import HorizonContent
 from sffshards.report.courses import draw_timeline, draw_training
 from sffshards.report.drawing import Drawing, series_style
@@ -13,6 +12,9 @@ from sffshards.report.scoring import reference_forecasts
 from sffshards.verification import ScoreName
 
 __all__ = ["Figure", "Gallery", "make_gallery"]
+
+_MAX_NAMED = 12
+"""Flares of a region named below its figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,13 +57,14 @@ def make_gallery(content: HorizonContent) -> Gallery:
     timelines = [
         Figure(
             heading=f"HARP {harp}",
-            caption=_timeline_caption(harp, shown.name, content.horizon),
+            caption=_timeline_caption(content, harp, shown.name),
             drawing=draw_timeline(
                 f"{content.horizon}-harp-{harp}",
                 shown,
                 harp,
                 horizon=content.horizon,
                 style=series_style(content.shown),
+                flares=() if content.flares is None else content.flares[harp],
             ),
         )
         for harp in content.harps
@@ -118,8 +121,16 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
     return *figures, calibrated, *by_threshold
 
 
-def _timeline_caption(harp: int, name: str, horizon: Horizon) -> str:
-    return (
-        f"Probability of a flare of HARP {harp} within {horizon}, by {name}: line, mean of folds; band, lowest to "
-        "highest fold. Shaded: such a flare did follow, by the labels. TAI, test set."
+def _timeline_caption(content: HorizonContent, harp: int, name: str) -> str:
+    said = (
+        f"Probability of a flare of HARP {harp} within {content.horizon}, by {name}: line, mean of folds; band, lowest "
+        "to highest fold. Shaded: such a flare did follow, by the labels. TAI, test set."
     )
+    if content.flares is None:
+        return said
+    flares = content.flares[harp]
+    if not flares:
+        return f"{said} The flare list has no flare of class M or above of this region in these days."
+    named = ", ".join(f"{flare.goes_class} {str(flare.start)[5:16].replace('T', ' ')}" for flare in flares[:_MAX_NAMED])
+    more = f", and {len(flares) - _MAX_NAMED} more" if len(flares) > _MAX_NAMED else ""
+    return f"{said} Triangles: starts of flares by the list, filled for class X: {named}{more}."

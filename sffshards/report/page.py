@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from sffshards import __version__
 from sffshards.records import Horizon, Stage
+from sffshards.report.comparison_tables import difference_table, subset_table
 from sffshards.report.content import HorizonContent
 from sffshards.report.examples import Example, Outcome
 from sffshards.report.gallery import Figure, Gallery
@@ -157,6 +158,8 @@ def _horizon(page: HorizonPage) -> Markup:
         element("h2", f"Flares within {content.horizon}", id=f"h{content.horizon}"),
         element("h3", "Results"),
         forecast_table(content),
+        difference_table(content),
+        subset_table(content),
         fold_table(content),
         further,
         element("h3", "Skill and reliability"),
@@ -164,7 +167,7 @@ def _horizon(page: HorizonPage) -> Markup:
         element("h3", "Training"),
         _figures(gallery.training) if gallery.training else element("p", "No table of epochs lies in the runs."),
         element("h3", f"Regions in time, by {shown}"),
-        _figures(gallery.timelines) if gallery.timelines else element("p", "No region of the test set has a flare."),
+        _figures(gallery.timelines) if gallery.timelines else element("p", _NO_REGION),
         element("h3", f"Surest hits, misses and false alarms of {shown}"),
         _strips(page),
     )
@@ -251,6 +254,7 @@ def _count(number: int, noun: str) -> str:
 
 
 _HEADINGS = {Outcome.HIT: "Hits", Outcome.MISS: "Misses", Outcome.FALSE_ALARM: "False alarms"}
+_NO_REGION = "No region of the test set has a flare, or is one of those named."
 _SCORES = {
     "TSS, true skill statistic": "Flares detected less quiet times alarmed (POD - POFD). -1 to 1, no skill 0, perfect "
     "1. Says nothing of how many alarms are false where flares are rare.",

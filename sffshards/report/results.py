@@ -9,6 +9,7 @@ from sffshards.evaluation import Summary, format_summary
 from sffshards.records import Horizon, Stage
 from sffshards.report.content import HorizonContent
 from sffshards.report.decisions import ThresholdRule
+from sffshards.report.ensemble import Ensemble
 from sffshards.report.markup import Cell, Markup, element, join, table
 from sffshards.report.published import PUBLISHED_FOLDS
 from sffshards.report.scoring import ChosenScore, FoldScores, NamedScores
@@ -17,7 +18,7 @@ from sffshards.verification.resampling import Interval
 from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined, format_score
 from sffshards.verification.summary import ProbabilityScore
 
-__all__ = ["fold_table", "forecast_table", "format_range", "stage_table"]
+__all__ = ["chosen_cell", "fold_table", "forecast_table", "format_range", "list_notes", "stage_table"]
 
 _FURTHER = (ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
 _OF_PROBABILITIES = (ProbabilityScore.BRIER_SKILL, *_FURTHER)
@@ -35,7 +36,7 @@ def fold_table(content: HorizonContent) -> Markup:
     )
     whole = table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=f"{content.horizon}, published scores")
     notes = [note for folds in content.folds for note in _undefined_folds(folds, Stage.TEST)]
-    return join(whole, _list_notes(notes))
+    return join(whole, list_notes(notes))
 
 
 def stage_table(content: HorizonContent, stage: Stage) -> Markup:
@@ -44,7 +45,7 @@ def stage_table(content: HorizonContent, stage: Stage) -> Markup:
     rows = [_summary_row(folds, stage) for folds in content.folds]
     label = f"{content.horizon}, published scores, {stage}"
     notes = [note for folds in content.folds for note in _undefined_folds(folds, stage)]
-    return join(table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=label), _list_notes(notes))
+    return join(table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=label), list_notes(notes))
 
 
 def forecast_table(content: HorizonContent) -> Markup:
@@ -71,7 +72,7 @@ def forecast_table(content: HorizonContent) -> Markup:
         "one whose interval overlaps is not clearly worse.",
     )
     whole = table(caption, header, rows, label=f"{content.horizon}, forecasts with intervals")
-    return join(whole, _list_notes(_undefined_forecasts(named)))
+    return join(whole, list_notes([*_undecided_folds(content.ensembles), *_undefined_forecasts(named)]))
 
 
 def format_range(interval: Interval) -> Markup:
@@ -112,7 +113,7 @@ def _published_rows(horizon: Horizon) -> list[list[Cell]]:
 
 
 def _forecast_row(named: NamedScores, *, other: bool) -> list[Cell]:
-    chosen = [_chosen_cell(named.chosen.get(rule)) for rule in (ThresholdRule.MAX_TSS, ThresholdRule.MAX_HSS)]
+    chosen = [chosen_cell(named.chosen.get(rule)) for rule in (ThresholdRule.MAX_TSS, ThresholdRule.MAX_HSS)]
     return [
         Cell(text=named.name, kind="other wide-name" if other else "wide-name"),
         *(Cell(text=format_range(named.scores.interval(name))) for name in (ScoreName.TSS, ScoreName.HSS)),
@@ -123,7 +124,8 @@ def _forecast_row(named: NamedScores, *, other: bool) -> list[Cell]:
     ]
 
 
-def _chosen_cell(chosen: ChosenScore | None) -> Cell:
+def chosen_cell(chosen: ChosenScore | None) -> Cell:
+    """Give a score at a chosen threshold, and the threshold; a dash where none was chosen."""
     if chosen is None:
         return Cell(text="\u2013")
     return Cell(text=join(format_range(chosen.interval), element("span", f"at {chosen.threshold:.3f}", class_="small")))
@@ -150,6 +152,19 @@ def _reasons(counts: ContingencyTable, names: Iterable[ScoreName]) -> dict[str, 
     return reasons
 
 
+def _undecided_folds(ensembles: Sequence[Ensemble]) -> list[str]:
+    """Say of which folds validation could choose nothing, and why; alike folds in one line."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for of in ensembles:
+        for fold, reason in of.reasons.items():
+            found.setdefault((of.name, reason), []).append(str(fold))
+    return [
+        f"{name}, fold{'s' if len(folds) > 1 else ''} {', '.join(folds)}: a threshold of 0.5 and no calibration, as "
+        f"{reason}"
+        for (name, reason), folds in found.items()
+    ]
+
+
 def _undefined_forecasts(named: Sequence[NamedScores]) -> list[str]:
     counts = named[0].scores.table
     notes = []
@@ -163,7 +178,7 @@ def _undefined_forecasts(named: Sequence[NamedScores]) -> list[str]:
     if any(_lacks_interval(one) for one in named):
         notes.append("No interval: it takes the flares of about three regions at the least to draw them again.")
     if any(not one.chosen for one in named):
-        notes.append("\u2013: nothing was fitted, as the forecast needs no network, or validation lacks flares.")
+        notes.append("\u2013: nothing was fitted, as the forecast needs no network, or validation lacks an outcome.")
     return notes
 
 
@@ -180,7 +195,8 @@ def _lacks_interval(named: NamedScores) -> bool:
     return any(math.isnan(one.low) and not math.isnan(one.estimate) for one in intervals)
 
 
-def _list_notes(notes: Sequence[str]) -> Markup:
+def list_notes(notes: Sequence[str]) -> Markup:
+    """Give what is to be said below a table; nothing where there is nothing."""
     if not notes:
         return Markup()
     return element("ul", *(element("li", note) for note in notes), class_="notes")

@@ -14,6 +14,7 @@ from sffshards.progress import Progress
 from sffshards.records import Horizon
 from sffshards.remote import Place
 from sffshards.report.content import HorizonContent, compute_content
+from sffshards.report.examples import check_harps
 from sffshards.report.files import format_json, format_tables
 from sffshards.report.gallery import make_gallery
 from sffshards.report.page import HorizonPage, format_page
@@ -36,7 +37,7 @@ class ReportOptions:
     """What a report shows and how its intervals are made."""
 
     harps: tuple[int, ...] | None = None
-    """Regions to show in time; None for those with most flares."""
+    """Regions to show in time, wherever a horizon tests them; None for those with most flares."""
     per_outcome: int = 3
     """Film strips of each outcome, at most."""
     resampling: Resampling = field(default_factory=Resampling)
@@ -72,8 +73,8 @@ def write_report(
     Raises
     ------
     InputError
-        If there are no evaluated runs, or a table is malformed, or a region is in no test set, or baselines cannot be
-        made of what is given.
+        If there are no evaluated runs, or a table is malformed, or a region is in no test set at all, or baselines
+        cannot be made of what is given.
     ConflictError
         If runs cannot stand side by side, or lists are of other samples, or the folder holds another's page.
     DamageError
@@ -81,6 +82,7 @@ def write_report(
     """
     _check_folder(out)
     runs = gather_runs(place)
+    check_harps(options.harps or (), runs)
     horizons = [horizon for horizon in Horizon if any(run.horizon is horizon and run.evaluated for run in runs)]
     builds, absent = _find_builds(shards)
     contents, pages = [], []
@@ -96,6 +98,7 @@ def write_report(
                 harps=options.harps,
                 per_outcome=options.per_outcome,
                 further=(*baselines, *options.further.get(horizon, ())),
+                catalogue=options.sources.catalogue,
             )
             contents.append(content)
             pages.append(_make_page(content, builds, absent))
