@@ -351,6 +351,7 @@ def test_persistence_by_the_flare_list_stands_beside_that_by_labels(runs, source
     for name in ("persistence", "ever flared"):
         row = page.row(f"{name}, from the flare list, M1.0 and above")
         assert row[1].split()[0] == f"{2 / 6:.3f}"
+    assert f"persistence, from the flare list, M1.0 and above {2 / 6:.3f}" in page.text  # at a glance
     assert "logistic regression" not in page.text
     without = Page(write(runs, tmp_path, options=replace(QUICK, sources=replace(sources, catalogue=None))))
     assert without.row("persistence, from earlier labels of all parts")[1].split()[0] == "0.000"
@@ -364,7 +365,7 @@ def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sou
     catalogue = replace(sources.catalogue, flares=read_flare_list(path))
     options = replace(QUICK, harps=(601, 603), sources=ReportSources(catalogue=catalogue))
     page = Page(write(runs, tmp_path, options=options))
-    said = "Triangles: starts of flares by the list, filled for class X: M1.0 02-14 05:00, X1.1 02-16 07:59."
+    said = "Triangles: starts of flares by the list, in UTC, filled for class X: M1.0 02-14 05:00, X1.1 02-16 07:59."
     assert said in page.text
     assert "The flare list has no flare of class M or above of this region in these days." in page.text
     svgs = re.findall(r"<svg.*?</svg>", (tmp_path / "out" / "index.html").read_text("utf-8"), re.DOTALL)

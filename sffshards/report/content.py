@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sffshards.baselines import BaselineName
 from sffshards.records import Horizon
 from sffshards.report.comparing import Difference, SubsetScores, compare_ensembles, score_subsets
 from sffshards.report.ensemble import Ensemble, average_folds
@@ -57,6 +58,11 @@ class HorizonContent:
     """Of each run."""
     shared: tuple[SharedHarps, ...]
     """Each fold's three pairs of sets, as the first run has them that has the fold."""
+
+    @property
+    def persistence(self) -> NamedScores:
+        """The reference that knows most: from a flare list or the labels of all parts, where there are any."""
+        return [one for one in self.references if one.name.split(",")[0] == BaselineName.PERSISTENCE][-1]
 
 
 def compute_content(

@@ -25,7 +25,7 @@ _SIZE = (4.4, 3.0)
 _MAX_TICKS = 8
 """Of times: with fewer, no spacing of hours that there is reaches over just below three days."""
 _CLASS_X = GoesClass.parse("X1.0")
-_ROOM = 0.09
+_ROOM = 0.11
 """What the class of a flare takes of the width."""
 _GAP = np.timedelta64(6, "h")
 """A line is broken where no forecast was made for so long."""

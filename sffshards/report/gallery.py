@@ -133,4 +133,4 @@ def _timeline_caption(content: HorizonContent, harp: int, name: str) -> str:
         return f"{said} The flare list has no flare of class M or above of this region in these days."
     named = ", ".join(f"{flare.goes_class} {str(flare.start)[5:16].replace('T', ' ')}" for flare in flares[:_MAX_NAMED])
     more = f", and {len(flares) - _MAX_NAMED} more" if len(flares) > _MAX_NAMED else ""
-    return f"{said} Triangles: starts of flares by the list, filled for class X: {named}{more}."
+    return f"{said} Triangles: starts of flares by the list, in UTC, filled for class X: {named}{more}."

@@ -108,7 +108,7 @@ def _header(runs: Sequence[RunResult], pages: Sequence[HorizonPage], *, place: s
 
 def _glance(content: HorizonContent) -> Markup:
     """Set the shown run's main scores beside persistence's."""
-    shown, persistence = content.forecasts[content.shown], content.references[2]
+    shown, persistence = content.forecasts[content.shown], content.persistence
     cards = []
     for name in (ScoreName.TSS, ScoreName.HSS):
         ours, theirs = shown.scores.interval(name), persistence.scores.interval(name)
@@ -117,7 +117,7 @@ def _glance(content: HorizonContent) -> Markup:
                 "div",
                 element("p", f"{content.horizon}, {name} at 0.5"),
                 element("p", format_range(ours), class_="big"),
-                element("p", join("persistence ", format_range(theirs)), class_="lead"),
+                element("p", join(f"{persistence.name} ", format_range(theirs)), class_="lead"),
                 class_="card",
             )
         )
