@@ -97,7 +97,7 @@ def slow(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def long(session: nox.Session) -> None:
-    """The tests that take minutes, for before a release: job scripts, an experiment that is killed, compiled networks."""
+    """The tests that take minutes, for before a release: job scripts, kills of an experiment, compiled networks."""
     _install(session, "test")
     _pytest(session, "-m", "long", spread="worksteal")
 

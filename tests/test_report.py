@@ -21,10 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sffshards.baselines import KEYWORDS, compute_baselines, read_keyword_table, read_samples
 from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
 from sffshards.errors import ConflictError, InputError
-from sffshards.evaluation import read_predictions, write_predictions
-from sffshards.evaluation.predictions import predictions_path
 from sffshards.evaluation import Predictions, read_predictions, write_predictions
-from sffshards.evaluation.predict import predictions_path
+from sffshards.evaluation.predictions import predictions_path
 from sffshards.layout import find_label_lists
 from sffshards.progress import SILENT
 from sffshards.records import Horizon, Part, Protocol, Stage, Variant, View
