@@ -289,6 +289,27 @@ def test_a_record_of_another_form_is_refused(tmp_path):
         ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
 
 
+@pytest.mark.parametrize(
+    ("key", "forged"),
+    [
+        ("frames", {"../../x": {"source": "a", "sha256": "b", "quality": 0, "num_missing": 0}}),
+        ("frames", {"a\0b": {"source": "a", "sha256": "b", "quality": 0, "num_missing": 0}}),
+        ("options", {"scale": {"x": [1]}}),
+        ("options", {"scale": "\ud800"}),
+        ("options", {"clip_gauss": float("nan")}),
+        ("options", {"clip_gauss": 10**400}),
+        ("options", [["scale", "linear"]]),
+    ],
+)
+def test_a_record_with_names_or_options_that_are_none_is_refused(tmp_path, key, forged):
+    put(tmp_path / "fits")
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    path = tmp_path / "data" / "ingest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: forged}))
+    with pytest.raises(FormatError, match="format version 1"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL, force=True)
+
+
 # Bad files
 
 
@@ -430,6 +451,14 @@ def test_a_movie_becomes_cropped_frames_at_its_times(tmp_path, movie):
 def test_a_movie_with_fewer_frames_than_said_is_refused(tmp_path, movie):
     with pytest.raises(ImageError, match="expected 13 pictures, found 5"):
         ingest_movie(movie, tmp_path / "data", options=movie_options(num_frames=13))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_movie_past_the_calendar_is_refused(tmp_path, movie):
+    with pytest.raises(
+        InputError, match="--start: expected pictures of times before the year 10000, found 5, one each"
+    ):
+        ingest_movie(movie, tmp_path / "data", options=movie_options(start_tai=datetime(9999, 12, 31)))
     assert not (tmp_path / "data").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -12,7 +13,7 @@ from sffshards.atomic import read_text, storage_errors, write_atomic
 from sffshards.errors import ConflictError, FormatError
 from sffshards.layout import IMAGE_FOLDER
 from sffshards.locks import folder_lock
-from sffshards.names import IMAGE_SUFFIX
+from sffshards.names import IMAGE_SUFFIX, format_frame_name, parse_frame_name
 from sffshards.progress import Progress
 
 __all__ = ["INGEST_NAME", "IngestFolder", "IngestReport", "Ingested", "Options", "claimed_images", "read_ingested"]
@@ -141,10 +142,13 @@ def read_ingested(out: Path) -> IngestFolder | None:
         if content["format_version"] != _FORMAT_VERSION:
             raise ValueError
         names = {entry.name for entry in fields(Ingested)}
-        frames = {str(name): _parse_ingested(value, names) for name, value in content["frames"].items()}
+        frames = {
+            format_frame_name(parse_frame_name(name)): _parse_ingested(value, names)
+            for name, value in content["frames"].items()
+        }
         left_out, skipped = ({str(k): str(v) for k, v in content[key].items()} for key in ("left_out", "skipped"))
-        options = dict(content["options"])
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        options = {name: _parse_option(value) for name, value in content["options"].items()}
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise FormatError(
             path,
             expected=f"a record of ingested images, format version {_FORMAT_VERSION}",
@@ -217,9 +221,17 @@ def _find(out: Path, options: Options, *, force: bool) -> IngestFolder:
 def _remove_images(folder: IngestFolder) -> None:
     with storage_errors(folder.out):
         for name in folder.frames:
-            if "/" not in name:
-                folder.path_of(name).unlink(missing_ok=True)
+            folder.path_of(name).unlink(missing_ok=True)
     folder.frames.clear()
+
+
+def _parse_option(value: object) -> str | float | int | None:
+    """Take an option that a manifest can hold too."""
+    if value is None or (isinstance(value, str) and value.isprintable()):
+        return value
+    if isinstance(value, int | float) and math.isfinite(value):
+        return value
+    raise ValueError
 
 
 def _parse_ingested(value: Mapping[str, object], names: set[str]) -> Ingested:

@@ -121,6 +121,7 @@ def ingest_movie(
     sha256 = hash_file(source, expected="a movie that can be read")
     reader = _open(source, options.num_frames)
     num_pictures = len(reader)
+    times = _list_times(num_pictures, options)
     ingested = Ingested(source=source.name, sha256=sha256)
     num_written = 0
     with (
@@ -128,8 +129,7 @@ def ingest_movie(
         progress.task("pictures", num_pictures) as advance,
     ):
         pictures = list(_pictures(reader, num_pictures, source, options))  # all, before the first is written
-        for number, grey in enumerate(pictures):
-            time = options.start_tai + number * options.cadence
+        for time, grey in zip(times, pictures, strict=True):
             name = format_frame_name(FrameId(harp=options.harp, t_rec_tai=time))
             if not folder.has(name, source=source.name, sha256=sha256):
                 write_picture(grey, folder.path_of(name), jpeg_quality=options.jpeg_quality)
@@ -143,6 +143,18 @@ def ingest_movie(
             left_out={},
             num_bad=0,
         )
+
+
+def _list_times(num_pictures: int, options: MovieOptions) -> list[datetime]:
+    try:
+        return [options.start_tai + number * options.cadence for number in range(num_pictures)]
+    except OverflowError:
+        raise InputError(
+            "--start",
+            expected="pictures of times before the year 10000",
+            found=f"{num_pictures}, one each {format_duration(options.cadence)} from {options.start_tai} on",
+            fix="check it, and --cadence",
+        ) from None
 
 
 def _open(source: Path, num_frames: int | None) -> Any:
