@@ -62,7 +62,7 @@ def test_what_is_no_class_is_refused(text):
 # TAI and UTC --------------------------------------------------------------------------------------------------------
 
 
-@given(st.datetimes(datetime(1999, 1, 1, 0, 1), datetime(2025, 12, 31)))
+@given(st.datetimes(datetime(1972, 1, 1, 0, 1), datetime(2025, 12, 31)))
 def test_tai_agrees_with_astropy_at_any_time(time):
     utc = np.array([time.replace(microsecond=0)], "datetime64[s]")
     tai = np.array([Time(str(utc[0]), scale="utc").tai.isot[:19]], "datetime64[s]")
@@ -84,8 +84,8 @@ def test_the_offset_changes_with_the_leap_second(day, before, after):
 
 @pytest.mark.parametrize("convert", [utc_to_tai, tai_to_utc])
 def test_times_before_the_table_are_refused(convert):
-    with pytest.raises(InputError, match="expected 1999 or later, found 1998-12-31"):
-        convert(np.array(["1998-12-31", "2012-01-01"], "datetime64[s]"))
+    with pytest.raises(InputError, match="expected 1972 or later, found 1971-12-31"):
+        convert(np.array(["1971-12-31", "2012-01-01"], "datetime64[s]"))
 
 
 # Flare lists --------------------------------------------------------------------------------------------------------
@@ -201,6 +201,7 @@ def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
         ),
         ([HEADER, '2012-03-07,"'], "flares.csv:2: expected comma-separated values"),
         (['[{"begin_time": 1}'], "expected JSON, found none"),
+        ([f"[{'9' * 5000}]"], "expected JSON, found none"),
         (["[1, 2]"], "expected a list of objects, found other JSON"),
     ],
 )

@@ -13,11 +13,14 @@ from sffshards.errors import InputError
 
 __all__ = ["tai_to_utc", "utc_to_tai"]
 
-_SINCE_UTC = np.array(
-    ["1999-01-01", "2006-01-01", "2009-01-01", "2012-07-01", "2015-07-01", "2017-01-01"], "datetime64[s]"
-)
-_TAI_LESS_UTC = np.array([32, 33, 34, 35, 36, 37]).astype("timedelta64[s]")
-"""TAI less UTC since these dates: Bulletins C 16, 30, 36, 43, 49 and 52. No leap second has been announced since."""
+_DATES = """
+1972-01-01 1972-07-01 1973-01-01 1974-01-01 1975-01-01 1976-01-01 1977-01-01 1978-01-01 1979-01-01 1980-01-01
+1981-07-01 1982-07-01 1983-07-01 1985-07-01 1988-01-01 1990-01-01 1991-01-01 1992-07-01 1993-07-01 1994-07-01
+1996-01-01 1997-07-01 1999-01-01 2006-01-01 2009-01-01 2012-07-01 2015-07-01 2017-01-01
+"""
+_SINCE_UTC = np.array(_DATES.split(), "datetime64[s]")
+"""When TAI less UTC became 10 s, and one more each time. No leap second has been announced since the last."""
+_TAI_LESS_UTC = (10 + np.arange(len(_SINCE_UTC))).astype("timedelta64[s]")
 
 
 def utc_to_tai(t_utc: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
@@ -26,7 +29,7 @@ def utc_to_tai(t_utc: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     Parameters
     ----------
     t_utc
-        Of any shape, from 1999 on.
+        Of any shape, from 1972 on.
 
     Returns
     -------
@@ -35,7 +38,7 @@ def utc_to_tai(t_utc: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     Raises
     ------
     InputError
-        If a time is before 1999.
+        If a time is before 1972.
 
     Examples
     --------
@@ -51,7 +54,7 @@ def tai_to_utc(t_tai: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     Parameters
     ----------
     t_tai
-        Of any shape, from 1999 on.
+        Of any shape, from 1972 on.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def tai_to_utc(t_tai: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     Raises
     ------
     InputError
-        If a time is before 1999.
+        If a time is before 1972.
     """
     return _shift(t_tai, since=_SINCE_UTC + _TAI_LESS_UTC, by=-_TAI_LESS_UTC)
 
@@ -72,5 +75,5 @@ def _shift(
     which = np.searchsorted(since, times, side="right") - 1
     if np.any(which < 0) or np.any(np.isnat(times)):
         found = "not a time" if np.any(np.isnat(times)) else str(times.min())
-        raise InputError("time", expected="1999 or later", found=found, fix="correct the time")
+        raise InputError("time", expected="1972 or later", found=found, fix="correct the time")
     return times + by[which]

@@ -119,7 +119,7 @@ def _open_table(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
 def _open_json(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # json gives up numbers of thousands of digits with the former
         fix = "fetch the file again"
         raise InputError(path, expected="JSON", found=f"none: {error}", fix=fix) from None
     entries = value.get("result") if isinstance(value, dict) else value
