@@ -264,7 +264,20 @@ def test_another_file_in_its_place_is_not_written_over(server, tmp_path):
     assert (tmp_path / "file.bin").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/file", "not a url", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://host/file",
+        "not a url",
+        "",
+        "http://",
+        "http://[::1/x",
+        "http://host:abc/x",
+        "http://h/a b",
+        "http://ü/x",
+    ],
+)
 def test_only_http_is_fetched(tmp_path, url):
     with pytest.raises(InputError, match="https"):
         download(Source(url, "a file", "by hand", 100), tmp_path / "file", checksum=None, progress=SILENT)
@@ -421,6 +434,19 @@ def test_a_damaged_archive_is_refused(tmp_path, spoil):
     (tmp_path / "bad.zip").write_bytes(spoil(content))
     with pytest.raises(DamageError, match="a whole zip"):
         extract_dataset(tmp_path / "bad.zip", tmp_path / "data", force=False, progress=SILENT)
+    assert not list(tmp_path.glob("data/magnetogram_jpg/*"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_of_which_bytes_are_lost_is_refused(tmp_path, method):
+    path, name = tmp_path / "bad.zip", f"magnetogram_jpg/{image_name(0)}"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(name, random.Random(0).randbytes(5000))
+    content = bytearray(path.read_bytes())
+    content[200:400] = bytes(200)
+    path.write_bytes(content)
+    with pytest.raises(DamageError, match=r"bad\.zip: expected a whole zip, found a damaged one"):
+        extract_dataset(path, tmp_path / "data", force=False, progress=SILENT)
     assert not list(tmp_path.glob("data/magnetogram_jpg/*"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import stat
@@ -119,8 +120,17 @@ class _opened:  # noqa: N801  used as a function
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.archive.close()
-        damage = (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, RuntimeError, ValueError)
-        if isinstance(error, damage) and not isinstance(error, SffshardsError):
+        damage = (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            EOFError,
+            zlib.error,
+            lzma.LZMAError,
+            RuntimeError,
+            ValueError,
+        )
+        of_bz2 = isinstance(error, OSError) and error.errno is None  # the system's own errors have a number
+        if (of_bz2 or isinstance(error, damage)) and not isinstance(error, SffshardsError):
             raise _bad(self.path, "a whole zip", f"a damaged one ({str(error)[:100]})") from None
 
 

@@ -9,6 +9,7 @@ import re
 import socket
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ STALL_S = 60.0
 _CHUNK_BYTES = 1 << 18
 _TEMPORARY_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 _MAX_JSON_BYTES = 1 << 24
+_PLAIN = re.compile(r"[!-~]+")
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -222,13 +224,22 @@ def _version_of(note: Path, source: Source) -> str | None:
 
 
 def _check_url(source: Source) -> None:
-    if not re.match(r"https?://[^/\s]+", source.url):
+    if not _is_http(source.url):
         raise InputError(
             source.url[:200] or "the URL",
-            expected="a URL of http:// or https://",
+            expected="a URL of http:// or https://, in which spaces and letters beyond ASCII are written as %XX",
             found="another",
             fix=f"give one with --url, or {source.by_hand}",
         )
+
+
+def _is_http(url: str) -> bool:
+    """Say whether a request can be made of a URL; one that cannot would be tried again in vain."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(_PLAIN.fullmatch(url) and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:  # a port that is none, or half an IPv6 address
+        return False
 
 
 def _is_temporary(error: Exception) -> bool:
