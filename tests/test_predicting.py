@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -360,6 +361,7 @@ def test_each_harp_counts_once_with_its_latest_sequence_within_the_tolerance() -
         (192, (2, 4, 5)),
     ]
     assert combine_regions(found, tolerance_minutes=85)[-1].regions == (2, 5)
+    assert combine_regions(found, tolerance_minutes=10**15)[-1].regions == (2, 4, 5)
     assert disks[-1].spread.probability == pytest.approx(1 - 0.7 * 0.5 * 0.4)
     assert disks[-1].spread.deviation is None
     with pytest.raises(InputError, match="--tolerance: expected 0 or more"):
@@ -478,6 +480,13 @@ def test_a_time_before_sdo_is_refused() -> None:
         convert_to_utc(datetime(2008, 1, 1))
 
 
+def test_a_horizon_past_the_calendar_is_refused() -> None:
+    found = of_regions([(1, 0)], [[0.1]])
+    (disk,) = combine_regions(found, tolerance_minutes=96)
+    with pytest.raises(InputError, match="expected one before 9999"):
+        format_scoreboard_text(found, replace(disk, t_end_tai=datetime(9999, 12, 31, 23)), SUBMISSION)
+
+
 # The command --------------------------------------------------------------------------------------------------------
 
 
@@ -556,6 +565,7 @@ def test_bad_input_of_the_command_is_refused(published: Path, trained: tuple[Pat
         (["--run", a_run, "--images", tmp_path], "expected images named"),
         (["--run", a_run, "--images", tmp_path / "none"], "no such file"),
         (["--run", a_run, "--images", published, "--issue-time", "noon"], "--issue-time: expected a time in ISO"),
+        (["--run", a_run, "--images", published, "--issue-time", "0001-01-01T00:00+05:00"], "--issue-time: expected"),
         (["--run", checkpoint, "--horizon", "24h", "--shards", trained[0] / "shards"], "expected a build of 24h"),
         (["--run", a_run, "--shards", trained[0] / "shards", "--out", tmp_path / "x", "--tolerance", "-1"], ""),
     ]

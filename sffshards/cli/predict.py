@@ -176,11 +176,11 @@ def _parse_issue_time(text: str | None) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # the latter of a zone, at either end of the calendar
         raise InputError(
             "--issue-time", expected="a time in ISO format", found=text[:40], fix="give one such as 2012-03-06T01:30"
         ) from None
-    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
 
 
 @contextmanager

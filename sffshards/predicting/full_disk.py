@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
@@ -43,14 +43,13 @@ def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int) -> li
     """
     if tolerance_minutes < 0:
         raise InputError("--tolerance", expected="0 or more", found=str(tolerance_minutes), fix="choose another")
-    tolerance = timedelta(minutes=tolerance_minutes)
     order = sorted(range(len(forecasts.shown)), key=lambda number: forecasts.shown[number].t_end_tai)
     disks, first = [], 0
     for position, number in enumerate(order):
         time = forecasts.shown[number].t_end_tai
         if position + 1 < len(order) and forecasts.shown[order[position + 1]].t_end_tai == time:
             continue
-        while forecasts.shown[order[first]].t_end_tai < time - tolerance:
+        while (time - forecasts.shown[order[first]].t_end_tai).total_seconds() > 60 * tolerance_minutes:
             first += 1
         latest = {forecasts.shown[near].harp: near for near in order[first : position + 1]}
         disks.append(_combine(forecasts, time, tuple(sorted(latest.values()))))

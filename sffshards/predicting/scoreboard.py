@@ -162,7 +162,11 @@ def _describe(t_end_tai: datetime, horizon: Horizon, spread: Spread) -> dict[str
 
 def _window(t_end_tai: datetime, horizon: Horizon) -> tuple[datetime, datetime]:
     start = convert_to_utc(t_end_tai)
-    return start, start + timedelta(hours=horizon.hours)
+    try:
+        return start, start + timedelta(hours=horizon.hours)
+    except OverflowError:
+        found = t_end_tai.isoformat()
+        raise InputError("time", expected="one before 9999", found=found, fix="take images of SDO/HMI") from None
 
 
 def _format_spread(spread: Spread) -> str:
