@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from pathlib import Path
 
 from sffshards.atomic import storage_errors, temporary_path, write_atomic
@@ -63,7 +62,7 @@ def build_sequences(
 def _is_gap(before: FrameId, after: FrameId, windows: WindowRule) -> bool:
     if windows.max_gap_minutes is None:
         return False
-    return after.t_rec_tai - before.t_rec_tai > timedelta(minutes=windows.max_gap_minutes)
+    return (after.t_rec_tai - before.t_rec_tai).total_seconds() > 60 * windows.max_gap_minutes
 
 
 def pad_short_run(frames: tuple[FrameId, ...]) -> tuple[FrameId, ...]:

@@ -95,8 +95,9 @@ def test_a_sequence_takes_nothing_from_before_a_longer_gap():
     rule = WindowRule(max_gap_minutes=192, min_frames=16, on_short=OnShort.KEEP)
     shown = [minutes_of(sequence) for sequence in build_sequences(rows, part=Part.TEST, windows=rule)]
     assert shown == [[0], [0, 96], [0, 96, 192], [385], [385, 481], [674]]
-    longer = replace(rule, max_gap_minutes=193)
-    assert minutes_of(build_sequences(rows, part=Part.TEST, windows=longer)[-1]) == [0, 96, 192, 385, 481, 674]
+    for minutes in (193, 10**20):
+        longer = replace(rule, max_gap_minutes=minutes)
+        assert minutes_of(build_sequences(rows, part=Part.TEST, windows=longer)[-1]) == [0, 96, 192, 385, 481, 674]
 
 
 def test_a_gap_in_one_region_is_none_in_another():
