@@ -9,13 +9,17 @@ from sffshards.errors import InputError
 from sffshards.names import format_list_name
 from sffshards.records import Horizon, Part
 
-__all__ = ["DataLayout", "find_data", "find_image_folder", "find_label_lists"]
+__all__ = ["PART_SELECTIONS", "DataLayout", "find_data", "find_image_folder", "find_label_lists"]
 
 IMAGE_FOLDER = "magnetogram_jpg"
 """Folder of the published images."""
 
 PUBLISHED_ROOT = "Seq_Magnetogram"
 """Folder in which the published lists lie."""
+
+
+PART_SELECTIONS = (tuple(Part), (Part.TEST,))
+"""The parts that a data set may have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +29,7 @@ class DataLayout:
     images: Path
     """Folder of images, named ``<frame name>.fits.jpg``."""
     lists: dict[Horizon, dict[Part, Path]]
-    """The label lists of all six parts, by horizon; only horizons that are there."""
+    """The label lists of all six parts, or of Test alone, by horizon; only horizons that are there."""
 
 
 def find_data(data: Path, *, images: Path | None = None, labels: Path | None = None) -> DataLayout:
@@ -43,7 +47,7 @@ def find_data(data: Path, *, images: Path | None = None, labels: Path | None = N
     Raises
     ------
     InputError
-        If either is not there, or a horizon lacks the list of a part.
+        If either is not there, or a horizon lacks the list of a part and has others than that of Test.
     """
     return DataLayout(
         images=find_image_folder(data) if images is None else _require_folder(images, "a folder of images"),
@@ -66,23 +70,31 @@ def find_image_folder(data: Path) -> Path:
 
 
 def find_label_lists(folder: Path) -> dict[Horizon, dict[Part, Path]]:
-    """Find the lists of every horizon that has any; raises `InputError` if there are none or a part lacks its own."""
+    """Find the lists of every horizon that has any: those of all six parts, or that of Test alone.
+
+    Test alone is what can be forecast and scored, and not trained on. Any other selection is taken for a loss.
+
+    Raises
+    ------
+    InputError
+        If there are none, or a part lacks its own.
+    """
     found = {}
     for horizon in Horizon:
         for place in _list_folders(folder, horizon):
             paths = {part: place / format_list_name(horizon, part) for part in Part}
-            present = [path for path in paths.values() if path.is_file()]
+            present = {part: path for part, path in paths.items() if path.is_file()}
             if not present:
                 continue
-            missing = [path.name for path in paths.values() if path not in present]
-            if missing:
+            if tuple(present) not in PART_SELECTIONS:
+                missing = ", ".join(path.name for part, path in paths.items() if part not in present)
                 raise InputError(
                     place,
-                    expected=f"the {horizon} lists of all six parts",
-                    found=f"no {', '.join(missing)}",
+                    expected=f"the {horizon} lists of all six parts, or of {Part.TEST} alone",
+                    found=f"no {missing}",
                     fix="add the lists that are missing",
                 )
-            found[horizon] = paths
+            found[horizon] = present
             break
     if not found:
         raise InputError(

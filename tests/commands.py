@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-__all__ = ["error_of", "run"]
+__all__ = ["COMMANDS", "error_of", "run"]
 
 COMMANDS = [
     "demo",

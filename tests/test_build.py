@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sffshards.baselines.samples import read_samples
 from sffshards.errors import ConflictError, DamageError, ImageError, InputError, SffshardsError, StorageError
 from sffshards.layout import find_data
 from sffshards.locks import folder_lock
@@ -524,6 +525,29 @@ def test_a_build_of_too_short_sequences_only_is_refused(data, tmp_path):
     rule = WindowRule(max_gap_minutes=None, min_frames=5, on_short=OnShort.DROP)
     with pytest.raises(InputError, match="--min-frames: expected a sequence that is long enough, found none of 48"):
         build(data, tmp_path / "out" / "48h", replace(options(), windows=rule))
+
+
+def test_a_list_of_test_alone_can_be_built_and_not_trained_on(data, tmp_path):
+    for path in data.glob("M*/*TrainVal*.txt"):
+        path.unlink()
+    manifest = build(data, tmp_path / "out" / "48h").manifest
+    assert {name: group.num_samples for name, group in manifest.groups.items() if group.num_samples} == {
+        "Test/base": 8,
+        "Test/over": 15,
+    }
+    assert verify_build_deep(tmp_path / "out" / "48h", find_data(data), workers=0, progress=SILENT) == []
+    card = (tmp_path / "out" / "48h" / "README.md").read_text()
+    assert "split: test" in card
+    assert "split: train" not in card
+    with pytest.raises(InputError, match="expected the lists of all six parts"):
+        read_samples(find_data(data).lists[Horizon.H48])
+
+
+def test_a_selection_of_lists_that_lost_one_is_refused(data, tmp_path):
+    (data / "M48" / "flare_Mclass_48h_TrainVal3.txt").unlink()
+    said = r"M48: expected the 48h lists of all six parts, or of Test alone, found no flare_Mclass_48h_TrainVal3\.txt"
+    with pytest.raises(InputError, match=said):
+        build(data, tmp_path / "out" / "48h")
 
 
 def test_how_images_were_ingested_stands_in_the_manifest(data, tmp_path):

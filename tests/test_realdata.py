@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +21,10 @@ from sffshards.shards.inputs import read_sequences
 from sffshards.shards.plan import plan_shards
 from sffshards.training import train_fold
 from sffshards.verification import ScoreName
+from tests.commands import run
 from tests.training_data import FastNetwork, fast_options
+
+ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.realdata
 
@@ -62,6 +68,36 @@ def test_the_small_network_takes_real_images(real_mini: Path, tmp_path: Path) ->
     scores = _go_the_whole_way(real_mini, tmp_path, codec=CodecName.JPG, horizon=Horizon.H48, learning_rate=3e-4)
     assert _positives_of_test(scores) == 4
     assert math.isnan(next(s.scores[ScoreName.TSS] for s in scores.stages if s.stage is Stage.VAL))  # it has none
+
+
+@pytest.mark.parametrize("page", ["your-own-region.md"])
+def test_the_commands_of_a_page_run_on_real_magnetograms(real_data: Path, tmp_path: Path, page: str) -> None:
+    """Each as it stands, but for what needs JSOC, and for the demo, of which a smaller network stands in."""
+    (tmp_path / "fits").mkdir()
+    for harp in (1446, 1447, 1449):
+        for path in (real_data / "fits").glob(f"*.{harp}.*"):
+            (tmp_path / "fits" / path.name).symlink_to(path)
+    (tmp_path / "flares.csv").symlink_to(real_data / "catalog" / "flares_2010_2025.csv")
+    (tmp_path / "harp_to_noaa.txt").symlink_to(real_data / "catalog" / "harp_to_noaa.txt")
+    demo = tmp_path / "sffshards-demo"
+    run("synth", demo / "data", "--harps", "2", "--frames", "2", cwd=tmp_path)
+    run("build", demo / "data", "--horizon", "48h", "--out", demo / "shards", cwd=tmp_path)
+    small = ("--model", "mvit_tiny", "--epochs", "1", "--fold", "0", "--batch-size", "8")
+    run("train", "--shards", demo / "shards", "--out", demo / "runs", *small, cwd=tmp_path)
+    run("evaluate", demo / "runs", "--shards", demo / "shards", cwd=tmp_path)
+
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+    commands = [shlex.split(line)[1:] for block in blocks for line in block.splitlines()]
+    done = [command[0] for command in commands if command[0] not in ("fetch", "demo")]
+    assert done == ["ingest", "labels", "labels", "build", "info", "show", "predict"]
+    for command in commands:
+        if command[0] in done:
+            run(*command, cwd=tmp_path)
+    rows = [line.split() for line in (tmp_path / "region/M48/flare_Mclass_48h_Test.txt").read_text().splitlines()]
+    assert [label for name, label in rows if ".1449." in name] == ["1", "1", "0", "1"]
+    assert (tmp_path / "region.png").read_bytes().startswith(b"\x89PNG")
+    forecast = json.loads((tmp_path / "forecast.json").read_text())
+    assert "1449" in json.dumps(forecast)
 
 
 def _go_the_whole_way(data: Path, out: Path, *, codec: CodecName, horizon: Horizon, **changes: object) -> RunScores:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sffshards.baselines.records import Samples
+from sffshards.errors import InputError
 from sffshards.labels import read_parts
 from sffshards.records import LabelledFrame, Part
 
@@ -25,10 +26,17 @@ def read_samples(lists: Mapping[Part, Path]) -> dict[Part, Samples]:
     Raises
     ------
     InputError
-        If a list is malformed, or two parts share a frame.
+        If a list is malformed, two parts share a frame, or there is no part to learn from.
     StorageError
         If a list cannot be read.
     """
+    if tuple(lists) != tuple(Part):
+        raise InputError(
+            next(iter(lists.values())).parent,
+            expected="the lists of all six parts: of some the climatology is learnt, and regressions",
+            found=f"that of {', '.join(lists)} alone",
+            fix="name data with training parts",
+        )
     return {part: _gather(rows) for part, rows in read_parts(lists).items()}
 
 

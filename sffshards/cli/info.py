@@ -152,7 +152,7 @@ def _format_build(described: dict[str, Any]) -> str:
     ]
     lines.append(_describe_windows(described))
     if described["image_options"]:
-        chosen = ", ".join(f"{name} {value}" for name, value in described["image_options"].items())
+        chosen = ", ".join(f"{name} {value}" for name, value in described["image_options"].items() if value is not None)
         lines.append(f"  images ingested with {chosen}")
     if described["num_skipped_sequences"]:
         lines.append(

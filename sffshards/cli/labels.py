@@ -9,7 +9,7 @@ import typer
 
 from sffshards.cli.catalogue import AllHorizonsOption, ClockOption, FlaresOption, HarpMapOption, ThresholdOption
 from sffshards.cli.options import DataArgument, ForceOption, ImagesOption, JsonOption
-from sffshards.records import Horizon
+from sffshards.records import Horizon, Part
 
 if TYPE_CHECKING:
     from sffshards.audit.load import Labels
@@ -91,6 +91,14 @@ def rebuild(
     threshold: ThresholdOption = "M1.0",
     time: Annotated[str, typer.Option("--time", help="Which time of a flare counts: start or peak.")] = "start",
     clock: ClockOption = "as-written",
+    part: Annotated[
+        Part | None,
+        typer.Option(
+            help="Part that frames without lists are of. Test: they can be built, shown, forecast and scored; for "
+            "training see `labels split`.  [default: none, as the published lists of all parts]",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write lists to, in M24/ and M48/.")] = Path("labels"),
     force: ForceOption = False,
 ) -> None:
@@ -117,9 +125,13 @@ def rebuild(
         )
     flared, texts, rows = catalogue.harp_flares, {}, []
     for of_horizon in Horizon if horizon is None else (horizon,):
-        for part, frames in find_frames(data, horizon=of_horizon).items():
+        for of_part, frames in find_frames(data, horizon=of_horizon).items():
+            if part is not None and of_part is not None:
+                raise InputError(
+                    "--part", expected="frames without lists", found=f"the {of_part} list in {data}", fix="leave it out"
+                )
             made = label_frames(frames, flared, horizon=of_horizon)
-            path = list_path(out, of_horizon, part)
+            path = list_path(out, of_horizon, of_part or part)
             texts[path] = format_label_list(zip(frames, made, strict=True))
             rows.append((path, len(made), sum(made), *count_unfounded(frames, flared, horizon=of_horizon)))
     names = ("rows", "positive", "rows_of_unknown_harps", "rows_not_covered")
@@ -175,7 +187,6 @@ def split(
     from sffshards.audit.rebuild import write_lists
     from sffshards.cli.console import format_table
     from sffshards.labels import format_label_list
-    from sffshards.records import Part
 
     read = {_require_horizon(horizon, data): labels for horizon, labels in read_labels(data).items()}
     frames = {frame for labels in read.values() for frame in labels}

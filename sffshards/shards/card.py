@@ -83,6 +83,8 @@ def _format_configs(manifest: Manifest) -> str:
             for stage, split in _SPLITS.items():
                 groups = manifest.stage_groups(variant, stage, fold=fold, protocol=Protocol.PAPER)
                 patterns = [f"{group}-*.tar" for group in groups if manifest.groups[group].shards]
+                if not patterns:  # a build of Test alone, or of parts without positives
+                    continue
                 lines.append(f"  - split: {split}")
                 lines.append("    path:")
                 lines += [f"    - {pattern}" for pattern in patterns]

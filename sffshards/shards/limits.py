@@ -10,7 +10,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sffshards.records import Part
+from sffshards.layout import PART_SELECTIONS
 
 if TYPE_CHECKING:
     from sffshards.shards.manifest import BuildInputs, Group, Manifest
@@ -63,7 +63,7 @@ def _check_inputs(inputs: BuildInputs) -> None:
     _require(type(inputs.windows.max_gap_minutes) in (int, type(None)), "max_gap_minutes")
     _require(type(inputs.windows.min_frames) is int, "min_frames")
     _require(all(type(value) in _PLAIN for value in inputs.image_options.values()), "image_options")
-    _require(set(inputs.lists) == set(Part), "lists")
+    _require(tuple(inputs.lists) in PART_SELECTIONS, "lists")
     for source in inputs.lists.values():
         _require_texts(source, "name", "sha256")
         _require_counts(source, "num_rows")
