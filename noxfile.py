@@ -14,7 +14,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 MAIN = "3.12"
-"""Where tools run that need one Python only, and where coverage is measured."""
+"""Where tools run that need one Python only."""
 ROOT = Path(__file__).parent
 REPORTS = ROOT / ".nox" / "reports"
 """One JUnit file a session of tests: `.ci/run` sums them."""
@@ -82,10 +82,16 @@ def typecheck(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests, warnings being errors; on one Python with coverage by branch."""
+    """The tests, warnings being errors."""
     _install(session, "test")
-    coverage = ["--cov", "--cov-report=term"] if session.python == MAIN else []
-    _pytest(session, *coverage)
+    _pytest(session)
+
+
+@nox.session(python=MAIN)
+def coverage(session: nox.Session) -> None:
+    """The tests, the slow ones too, with coverage by branch."""
+    _install(session, "test")
+    _pytest(session, "-m", "not realdata and not long and not docs", "--cov", "--cov-report=term", spread="worksteal")
 
 
 @nox.session(python=MAIN)

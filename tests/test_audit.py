@@ -359,6 +359,7 @@ def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
     assert document["catalogue"]["disagreements_by_clock"]["tai"]["48h"].keys() == {"missed", "extra"}
 
 
+@pytest.mark.slow
 def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     text = run("labels", "rebuild", *CATALOGUE, cwd=home).stdout
     assert "labels/M48/flare_Mclass_48h_TrainVal0.txt: 10 rows, 5 positive, 5 of HARPs that the map lacks" in text
@@ -385,6 +386,7 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     assert "0 positive" in run("labels", "rebuild", *CATALOGUE, "--threshold", "X1", "--force", cwd=home).stdout
 
 
+@pytest.mark.slow
 def test_labels_of_images_become_a_data_set_of_six_parts(home):
     images = ["data/magnetogram_jpg", "--horizon", "48h", "--time", "peak", "--clock", "tai"]
     run("labels", "rebuild", *images, *CATALOGUE, cwd=home)

@@ -319,6 +319,7 @@ def home(tmp_path_factory):
     return home
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_table(home):
     options = ["--horizon", "48h", "--keywords", "keywords.csv", "--folds", "--resamples", "10"]
     done = run("baselines", *options, "--flares", "flares.csv", "--harp-map", "map.txt", cwd=home)

@@ -89,6 +89,7 @@ def test_info_shows_counts_sets_urls_and_keys(home):
     assert described[0]["groups"]["Test/over"]["num_samples"] == 15
 
 
+@pytest.mark.slow
 def test_verify_says_whole_and_finds_damage(home, tmp_path):
     run("build", home / "data", "--horizon", "48h", "--out", tmp_path, "--workers", "1")
     assert run("verify", tmp_path, "--deep", "--data", home / "data").stdout == f"{tmp_path / '48h'}: whole\n"
@@ -116,6 +117,7 @@ def test_sequences_writes_the_published_files(home, tmp_path):
     assert "passed over, a sequence list already" in text
 
 
+@pytest.mark.slow
 def test_bad_lists_and_options_end_in_one_line_and_code_2(home, tmp_path):
     for text, message in [
         (f"{frame_name(1, 0)}\n", "expected two fields"),

@@ -625,6 +625,7 @@ def test_a_region_that_jsoc_does_not_have_is_said(jsoc, tmp_path):
         fetch_jsoc(tmp_path / "fits", query_of(harp=378), server=jsoc.url)
 
 
+@pytest.mark.slow
 def test_the_command_fetches_from_the_server_that_it_is_told(jsoc, tmp_path):
     command = ["fetch", "jsoc", "--harp", "377", "--start", "2011-02-13", "--end", "2011-02-13T03:12:00"]
     done = run(*command, "--series", "hmi.sharp_cea_720s", "--server", jsoc.url, cwd=tmp_path)

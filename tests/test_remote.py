@@ -411,7 +411,7 @@ def test_four_processes_fetch_each_shard_once(build: Path, server: FolderServer,
     assert sent <= 1.2 * sum((build.parent / name).stat().st_size for name in names)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_four_processes_get_on_in_a_cache_that_is_too_small_for_all(
     build: Path, server: FolderServer, tmp_path: Path
 ) -> None:
@@ -581,6 +581,7 @@ class TestPublishing:
         assert isinstance(place, RemoteFolder)
         return place
 
+    @pytest.mark.slow
     def test_a_build_is_copied_to_s3_and_read_from_there(self, build: Path, bucket: str, tmp_path: Path) -> None:
         place = self.place(bucket, tmp_path)
         num_shards = len(list(build.glob("*/*.tar")))
@@ -589,6 +590,7 @@ class TestPublishing:
         assert hash_epoch(place) == hash_epoch(build)
         assert publish_build(build, place, force=False, progress=SILENT) == 0
 
+    @pytest.mark.slow
     def test_a_copy_that_was_stopped_goes_on_and_has_no_manifest_before_its_end(
         self, build: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -642,6 +644,7 @@ class TestPublishing:
         with pytest.raises(StorageError, match="at the first try"):
             load_builds(parse_place(url, cache=self.place(bucket, tmp_path).cache))
 
+    @pytest.mark.slow
     def test_damage_there_is_found_by_verify(self, build: Path, bucket: str, tmp_path: Path) -> None:
         place = self.place(bucket, tmp_path)
         publish_build(build, place, force=False, progress=SILENT)

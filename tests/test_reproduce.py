@@ -143,6 +143,7 @@ def test_a_conflict_in_the_last_run_is_found_before_the_first_is_trained(
     assert not (tmp_path / "48h" / "base").exists()
 
 
+@pytest.mark.slow
 def test_further_ranks_train_and_leave_the_scores_to_the_first(
     build: Path, tmp_path: Path, killer: Killer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,8 +68,9 @@ def read_trace(out: Path, *, rank: int = 0) -> list[list[float]]:
     return [json.loads(line) for line in (out / f"trace-{rank}.txt").read_text().splitlines()]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("SIGTERM", marks=pytest.mark.slow), pytest.param("SIGUSR1", marks=pytest.mark.long)]
+)
 def test_a_signal_saves_after_the_step_ends_with_143_and_the_same_command_goes_on(
     build: Path, tmp_path: Path, name: str
 ) -> None:
@@ -89,7 +90,7 @@ def test_a_signal_saves_after_the_step_ends_with_143_and_the_same_command_goes_o
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_step(build: Path, tmp_path: Path) -> None:
     assert train(tmp_path, build, tmp_path / "whole", devices=2) == 0
     assert train(tmp_path, build, tmp_path / "stopped", devices=2, when="SIGTERM:training_step:1:1:1") == 143

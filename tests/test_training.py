@@ -709,12 +709,18 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
-def test_validation_is_the_same_to_the_last_bit_on_any_number_of_ranks(build: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "ranks",
+    [pytest.param((1, 2, 3), marks=pytest.mark.slow), pytest.param((1, 4, 8), marks=pytest.mark.long)],
+    ids=["few", "many"],
+)
+def test_validation_is_the_same_to_the_last_bit_on_any_number_of_ranks(
+    build: Path, tmp_path: Path, ranks: tuple[int, ...]
+) -> None:
     # 35 samples, which none of these divides. See `SpreadNetwork` for why the order of a sum would show.
     (tmp_path / "train.py").write_text(_EXACT_RANKS)
     figures = {}
-    for devices in (1, 2, 3, 4, 8):
+    for devices in ranks:
         out = tmp_path / str(devices)
         command = [sys.executable, str(tmp_path / "train.py"), str(build), str(out), str(devices)]
         subprocess.run(
