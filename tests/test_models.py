@@ -308,8 +308,9 @@ def test_the_small_network_is_the_same_in_both_ways(training: bool) -> None:
     assert worst_gradient(gradients, expected_gradients) < 2e-5
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "training", [pytest.param(True, marks=pytest.mark.slow), pytest.param(False, marks=pytest.mark.long)]
+)
 def test_mvit_v2_s_is_the_same_in_both_ways(training: bool) -> None:
     # Max pooling passes a gradient on to the largest of its inputs. In float32 rounding changes which that is for a
     # few, in torchvision's own network too, so gradients are compared in float64.

@@ -757,7 +757,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_on_four_ranks_and_gone_on_with_on_two_no_sample_is_lost_or_seen_twice(
     build: Path, tmp_path: Path
 ) -> None:
