@@ -63,6 +63,7 @@ class EncodedFrames:
     def __init__(self, folder: Path) -> None:
         with storage_errors(folder):
             self._table = np.load(folder / _TABLE, allow_pickle=False)
+        self._keys = self._table["key"].copy()  # of its own, or every search would make one
         self._folder = folder
         self._descriptors: dict[int, int] = {}
 
@@ -74,7 +75,7 @@ class EncodedFrames:
         DamageError
             If the bytes are not those that were written.
         """
-        entry = self._table[np.searchsorted(self._table["key"], _key(row, view))]
+        entry = self._table[np.searchsorted(self._keys, _key(row, view))]
         number = int(entry["file"])
         with storage_errors(self._folder):
             if number not in self._descriptors:
