@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sffshards.verification import ScoreName, bootstrap_interval
 from sffshards.verification.by_harp import score_by_harp
 from sffshards.verification.contingency import Counts
-from sffshards.verification.resampling import IntervalMethod
+from sffshards.verification.resampling import IntervalMethod, Resampling
 from sffshards.verification.scores import compute_scores
 
 LEVEL = 0.95
@@ -75,7 +75,9 @@ def measure(
         labels, probabilities, harps = draw_set(random, num_regions, uneven=uneven)
         statistic = score_by_harp(ScoreName.TSS, labels, probabilities, harps, threshold=0.5)
         for method in IntervalMethod:
-            found = bootstrap_interval(statistic, level=LEVEL, num_resamples=num_resamples, seed=number, method=method)
+            found = bootstrap_interval(
+                statistic, Resampling(level=LEVEL, num_resamples=num_resamples, seed=number, method=method)
+            )
             intervals[method].append((found.low, found.high))
         called = probabilities >= 0.5
         table = [int(np.sum((called == f) & (labels == y))) for f, y in ((1, 1), (1, 0), (0, 1), (0, 0))]

@@ -33,7 +33,8 @@ from sffshards.errors import InputError
 from sffshards.layout import find_label_lists
 from sffshards.records import Horizon, Part, Protocol
 from sffshards.verification import ScoreName, choose_threshold, compute_score, count_outcomes
-from sffshards.verification.summary import ProbabilityScore, Resampling
+from sffshards.verification.resampling import Resampling
+from sffshards.verification.summary import ProbabilityScore
 from tests.commands import error_of, run
 from tests.tiny import frame_name, make_data
 

@@ -35,7 +35,8 @@ from sffshards.report.published import PUBLISHED_FOLDS
 from sffshards.training import read_record
 from sffshards.training.record import write_record
 from sffshards.verification import ScoreName
-from sffshards.verification.summary import Forecast, Resampling, score_forecast
+from sffshards.verification.resampling import Resampling
+from sffshards.verification.summary import Forecast, score_forecast
 from tests.commands import error_of, run
 from tests.report_data import make_builds, make_runs
 from tests.tiny import digest_tree

@@ -23,7 +23,8 @@ from sffshards.evaluation.verification_tables import describe_verification, writ
 from sffshards.records import Horizon, Protocol, Stage, Variant, View
 from sffshards.training import FoldRecord
 from sffshards.verification import ScoreName
-from sffshards.verification.summary import ProbabilityScore, Resampling
+from sffshards.verification.resampling import Resampling
+from sffshards.verification.summary import ProbabilityScore
 from tests.training_data import fast_options
 
 NUM_HARPS, PER_HARP = 40, 12

@@ -50,7 +50,7 @@ from sffshards.verification.calibration import (
 )
 from sffshards.verification.probability import BrierParts, decompose_brier
 from sffshards.verification.references import forecast_climatology, forecast_ever_flared, forecast_persistence
-from sffshards.verification.resampling import Interval, IntervalMethod, bootstrap_intervals
+from sffshards.verification.resampling import Interval, IntervalMethod, Resampling, bootstrap_intervals
 from sffshards.verification.scores import explain_undefined
 
 
@@ -430,7 +430,7 @@ def mean_of(values: NDArray[np.float64]) -> HarpStatistic:
 def interval(
     statistic: HarpStatistic, method: IntervalMethod = IntervalMethod.PERCENTILE, *, seed: int = 1
 ) -> Interval:
-    return bootstrap_interval(statistic, level=0.9, num_resamples=4000, seed=seed, method=method)
+    return bootstrap_interval(statistic, Resampling(level=0.9, num_resamples=4000, seed=seed, method=method))
 
 
 def test_the_interval_of_a_mean_is_the_textbooks() -> None:
@@ -483,11 +483,11 @@ def test_intervals_are_expanded_further_where_few_regions_sway_the_score() -> No
 def test_intervals_of_several_scores_are_those_of_each() -> None:
     labels, probabilities, harps = draw_regions(9, 60)
     statistics = [prepare(labels, probabilities, harps) for prepare, _ in STATISTICS]
-    options: dict[str, Any] = {"level": 0.95, "num_resamples": 300, "seed": 3, "method": IntervalMethod.EXPANDED}
-    together = bootstrap_intervals(statistics, **options)
-    assert together == [bootstrap_interval(statistic, **options) for statistic in statistics]
+    resampling = Resampling(num_resamples=300, seed=3, method=IntervalMethod.EXPANDED)
+    together = bootstrap_intervals(statistics, resampling)
+    assert together == [bootstrap_interval(statistic, resampling) for statistic in statistics]
     with pytest.raises(InputError, match="expected the harps of the first"):
-        bootstrap_intervals([*statistics, mean_of(np.ones(3))], **options)
+        bootstrap_intervals([*statistics, mean_of(np.ones(3))], resampling)
 
 
 def test_the_draws_follow_from_the_seed_and_not_from_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,7 +508,7 @@ def test_the_draws_are_those_of_the_raw_stream() -> None:
 
     once = np.ones(3, np.int64)
     statistic = HarpStatistic(harps=np.arange(3), num_samples=once, num_flares=once, compute=compute)
-    bootstrap_interval(statistic, level=0.9, num_resamples=2, seed=7, method=IntervalMethod.PERCENTILE)
+    bootstrap_interval(statistic, Resampling(level=0.9, num_resamples=2, seed=7, method=IntervalMethod.PERCENTILE))
     raw = np.random.PCG64(np.random.SeedSequence(7)).random_raw(6).tolist()
     drawn = [(number >> 32) * 3 >> 32 for number in raw]
     assert seen[1:] == [[float(draw.count(harp)) for harp in range(3)] for draw in (drawn[:3], drawn[3:])]
@@ -527,27 +527,27 @@ def test_what_is_hard_for_both_cancels_in_their_difference() -> None:
     labels, probabilities, harps = draw_regions(6, 100)
     worse = np.where(np.arange(len(labels)) % 7 == 0, 1 - probabilities, probabilities)
     first, second = (auc_by_harp(labels, p, harps) for p in (probabilities, worse))
-    options: dict[str, Any] = {"level": 0.95, "num_resamples": 2000, "seed": 3, "method": IntervalMethod.PERCENTILE}
-    difference = bootstrap_difference(first, second, **options)
+    resampling = Resampling(num_resamples=2000, seed=3, method=IntervalMethod.PERCENTILE)
+    difference = bootstrap_difference(first, second, resampling)
     assert difference.estimate == pytest.approx(roc_auc(labels, probabilities) - roc_auc(labels, worse))
     assert difference.low > 0
-    apart = [bootstrap_interval(one, **options) for one in (first, second)]
+    apart = [bootstrap_interval(one, resampling) for one in (first, second)]
     assert difference.high - difference.low < min(one.high - one.low for one in apart)
-    same = bootstrap_difference(first, first, **options)
+    same = bootstrap_difference(first, first, resampling)
     assert (same.low, same.estimate, same.high) == (0, 0, 0)
 
 
 def test_a_difference_is_of_the_same_samples_only() -> None:
     labels, probabilities, harps = draw_regions(6, 30)
     first = brier_by_harp(labels, probabilities, harps)
-    options: dict[str, Any] = {"level": 0.95, "num_resamples": 10, "seed": 3, "method": IntervalMethod.PERCENTILE}
+    resampling = Resampling(num_resamples=10, seed=3, method=IntervalMethod.PERCENTILE)
     for other, field in (
         (brier_by_harp(labels, probabilities, harps + 1), "harps"),
         (brier_by_harp(labels[1:], probabilities[1:], harps[1:]), "num_samples"),
         (brier_by_harp(1 - labels, probabilities, harps), "num_flares"),
     ):
         with pytest.raises(InputError, match=f"expected the {field} of the first"):
-            bootstrap_difference(first, other, **options)
+            bootstrap_difference(first, other, resampling)
 
 
 def test_resamples_without_flares_are_counted_and_left_out() -> None:
@@ -572,16 +572,10 @@ def test_resamples_without_flares_are_counted_and_left_out() -> None:
     ],
 )
 def test_an_interval_that_cannot_be_drawn_is_refused(change: dict[str, Any], message: str) -> None:
-    options: dict[str, Any] = {
-        "level": 0.95,
-        "num_resamples": 10,
-        "seed": 3,
-        "method": IntervalMethod.PERCENTILE,
-    } | change
     with pytest.raises(InputError, match=message):
-        bootstrap_interval(mean_of(np.ones(3)), **options)
+        Resampling(**change)
     with pytest.raises(InputError, match="harps: expected at least one"):
-        bootstrap_interval(mean_of(np.ones(0)), **(options | {"level": 0.5, "num_resamples": 1, "seed": 1}))
+        bootstrap_interval(mean_of(np.ones(0)), Resampling(num_resamples=1))
     with pytest.raises(InputError, match="a HARP for each sample"):
         auc_by_harp(np.array([0, 1]), np.array([0.1, 0.2]), np.array([1]))
 
@@ -602,7 +596,7 @@ def test_95_percent_intervals_of_many_flaring_regions_hold_the_truth_about_that_
         shift = np.where(flaring, 0.5, -1) + random.normal(0, 0.8, num_harps)
         logits = shift[harps] + labels + random.normal(0, 0.6, len(harps))
         statistic = score_by_harp(ScoreName.TSS, labels, 1 / (1 + np.exp(-logits)), harps, threshold=0.5)
-        found = bootstrap_interval(statistic, level=0.95, num_resamples=1000, seed=seed, method=IntervalMethod.EXPANDED)
+        found = bootstrap_interval(statistic, Resampling(seed=seed))
         held += found.low <= truth <= found.high
     assert 0.92 <= held / num_sets <= 0.97, held
 

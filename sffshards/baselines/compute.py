@@ -25,8 +25,9 @@ from sffshards.splits import NUM_FOLDS, stage_parts
 from sffshards.verification.contingency import THRESHOLD
 from sffshards.verification.curves import choose_threshold
 from sffshards.verification.references import forecast_climatology, forecast_ever_flared, forecast_persistence
+from sffshards.verification.resampling import Resampling
 from sffshards.verification.scores import ScoreName
-from sffshards.verification.summary import Forecast, Resampling, describe_forecast_scores, describe_interval
+from sffshards.verification.summary import Forecast, describe_forecast_scores, describe_interval
 
 __all__ = ["compute_baselines", "describe_baselines"]
 

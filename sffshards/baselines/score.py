@@ -11,17 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.baselines.records import Baseline, BaselineName, ThresholdRule
-from sffshards.verification.by_harp import (
-    HarpStatistic,
-    auc_by_harp,
-    average_precision_by_harp,
-    brier_by_harp,
-    brier_skill_by_harp,
-    score_by_harp,
-)
-from sffshards.verification.resampling import Interval, bootstrap_interval
+from sffshards.verification.by_harp import HarpStatistic
+from sffshards.verification.resampling import Interval, Resampling, bootstrap_interval
 from sffshards.verification.scores import ScoreName
-from sffshards.verification.summary import Forecast, ProbabilityScore, Resampling, score_forecast
+from sffshards.verification.summary import Forecast, ProbabilityScore, prepare_statistic, score_forecast
 
 __all__ = ["score_baseline"]
 
@@ -69,31 +62,12 @@ def score_baseline(
 
 
 def _score_mean(forecasts: tuple[Forecast, ...], name: _Name, resampling: Resampling) -> Interval:
-    members = [_prepare(forecast, name) for forecast in forecasts]
+    members = [prepare_statistic(forecast, name) for forecast in forecasts]
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
         mean_R: NDArray[np.float64] = np.mean([member.compute(weights_RH) for member in members], axis=0)
         return mean_R
 
     first = members[0]
-    return bootstrap_interval(
-        HarpStatistic(harps=first.harps, num_samples=first.num_samples, num_flares=first.num_flares, compute=compute),
-        level=resampling.level,
-        num_resamples=resampling.num_resamples,
-        seed=resampling.seed,
-        method=resampling.method,
-    )
-
-
-def _prepare(forecast: Forecast, name: _Name) -> HarpStatistic:
-    label, probability, harp = forecast.label, forecast.probability, forecast.harp
-    if isinstance(name, ScoreName):
-        return score_by_harp(name, label, probability, harp, threshold=forecast.threshold)
-    if name is ProbabilityScore.BRIER_SKILL:
-        return brier_skill_by_harp(label, probability, harp, climatology=forecast.climatology)
-    prepare = {
-        ProbabilityScore.BRIER: brier_by_harp,
-        ProbabilityScore.ROC_AUC: auc_by_harp,
-        ProbabilityScore.AVERAGE_PRECISION: average_precision_by_harp,
-    }
-    return prepare[name](label, probability, harp)
+    mean = HarpStatistic(harps=first.harps, num_samples=first.num_samples, num_flares=first.num_flares, compute=compute)
+    return bootstrap_interval(mean, resampling)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from sffshards.baselines import Baseline, KeywordTable, Samples
     from sffshards.cli.catalogue import Catalogue
     from sffshards.progress import Progress
-    from sffshards.verification.resampling import Interval
-    from sffshards.verification.summary import Resampling
+    from sffshards.verification.resampling import Interval, Resampling
 
 __all__ = ["EXAMPLES", "baselines"]
 
@@ -56,7 +55,7 @@ def baselines(
     from sffshards.cli.catalogue import load_catalogue
     from sffshards.cli.console import make_progress, print_json
     from sffshards.layout import find_label_lists
-    from sffshards.verification.summary import Resampling
+    from sffshards.verification.resampling import Resampling
 
     progress = make_progress()
     # As the labels are made, whose forecast this is: see docs/labels.md.

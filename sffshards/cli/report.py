@@ -81,7 +81,7 @@ def report(
     sources = _read_sources(data, flares, harp_map, keywords, progress)
 
     from sffshards.report import ReportOptions, write_report
-    from sffshards.verification.summary import Resampling
+    from sffshards.verification.resampling import Resampling
 
     resampling = Resampling(num_resamples=resamples, seed=seed)
     options = ReportOptions(harps=chosen, resampling=resampling, sources=sources)

@@ -22,7 +22,7 @@ from sffshards.remote import Place
 from sffshards.shards import Build, open_build
 from sffshards.training import FoldRecord, find_folds, read_record
 from sffshards.verification.contingency import count_outcomes
-from sffshards.verification.summary import Resampling
+from sffshards.verification.resampling import Resampling
 
 __all__ = ["evaluate_run"]
 

@@ -18,8 +18,9 @@ from sffshards.evaluation.predictions import Predictions
 from sffshards.evaluation.records import FoldMean, average_folds
 from sffshards.records import Horizon, Stage
 from sffshards.verification.references import forecast_persistence
+from sffshards.verification.resampling import Resampling
 from sffshards.verification.scores import ScoreName
-from sffshards.verification.summary import Forecast, ForecastScores, ProbabilityScore, Resampling, score_thresholds
+from sffshards.verification.summary import Forecast, ForecastScores, ProbabilityScore, score_thresholds
 
 __all__ = [
     "LeftOut",

@@ -17,14 +17,8 @@ from sffshards.report.ensemble import Ensemble
 from sffshards.report.scoring import ChosenScore, NamedScores
 from sffshards.verification import ScoreName
 from sffshards.verification.contingency import THRESHOLD
-from sffshards.verification.resampling import Interval
-from sffshards.verification.summary import (
-    Forecast,
-    ProbabilityScore,
-    Resampling,
-    compare_forecasts,
-    score_thresholds,
-)
+from sffshards.verification.resampling import Interval, Resampling
+from sffshards.verification.summary import Forecast, ProbabilityScore, compare_forecasts, score_thresholds
 
 __all__ = ["DIFFERENCES", "Difference", "SubsetScores", "compare_ensembles", "score_subsets"]
 

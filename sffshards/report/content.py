@@ -24,7 +24,7 @@ from sffshards.report.scoring import (
     validation_skill,
 )
 from sffshards.report.sets import SetCounts, SharedHarps, count_sets, find_shared_harps
-from sffshards.verification.summary import Resampling
+from sffshards.verification.resampling import Resampling
 
 __all__ = ["HorizonContent", "compute_content"]
 

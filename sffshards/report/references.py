@@ -19,7 +19,8 @@ from sffshards.records import Horizon, Part, Stage
 from sffshards.report.decisions import RULE_SCORES, ThresholdRule
 from sffshards.report.runs import RunResult, plain_rows
 from sffshards.report.scoring import ChosenScore, NamedScores
-from sffshards.verification.summary import Forecast, Resampling, score_forecast, score_thresholds
+from sffshards.verification.resampling import Resampling
+from sffshards.verification.summary import Forecast, score_forecast, score_thresholds
 
 __all__ = ["FlareSources", "ReportSources", "score_baselines"]
 

@@ -13,11 +13,11 @@ from sffshards.records import Horizon, Stage
 from sffshards.report.decisions import RULE_SCORES, ThresholdRule
 from sffshards.report.ensemble import Ensemble
 from sffshards.report.runs import RunResult
-from sffshards.verification.by_harp import HarpStatistic, brier_skill_by_harp, score_by_harp
+from sffshards.verification.by_harp import brier_skill_by_harp, score_by_harp
 from sffshards.verification.contingency import THRESHOLD, count_outcomes
 from sffshards.verification.references import forecast_ever_flared, forecast_persistence
-from sffshards.verification.resampling import Interval, bootstrap_interval
-from sffshards.verification.summary import Forecast, ForecastScores, Resampling, score_forecast
+from sffshards.verification.resampling import Interval, Resampling, bootstrap_interval
+from sffshards.verification.summary import Forecast, ForecastScores, score_forecast
 
 __all__ = [
     "ChosenScore",
@@ -78,23 +78,13 @@ def score_ensemble(ensemble: Ensemble, resampling: Resampling) -> NamedScores:
         if rule in ensemble.thresholds:
             threshold = ensemble.thresholds[rule]
             statistic = score_by_harp(score, rows.label, rows.probability, rows.harp, threshold=threshold)
-            chosen[rule] = ChosenScore(threshold=threshold, interval=_draw_interval(statistic, resampling))
+            chosen[rule] = ChosenScore(threshold=threshold, interval=bootstrap_interval(statistic, resampling))
     skill = None
     if ensemble.calibrated is not None:
         prepared = brier_skill_by_harp(rows.label, ensemble.calibrated, rows.harp, climatology=ensemble.climatology)
-        skill = _draw_interval(prepared, resampling)
+        skill = bootstrap_interval(prepared, resampling)
     scores = score_forecast(ensemble.forecast(THRESHOLD), resampling)
     return NamedScores(name=f"{ensemble.name}, mean of folds", scores=scores, chosen=chosen, calibrated_skill=skill)
-
-
-def _draw_interval(statistic: HarpStatistic, resampling: Resampling) -> Interval:
-    return bootstrap_interval(
-        statistic,
-        level=resampling.level,
-        num_resamples=resampling.num_resamples,
-        seed=resampling.seed,
-        method=resampling.method,
-    )
 
 
 def reference_forecasts(ensemble: Ensemble, horizon: Horizon) -> dict[str, NDArray[np.float64]]:

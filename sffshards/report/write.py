@@ -23,7 +23,7 @@ from sffshards.report.runs import gather_runs
 from sffshards.report.scoring import NamedScores
 from sffshards.report.strips import draw_strip
 from sffshards.shards import Manifest, load_builds, open_build
-from sffshards.verification.summary import Resampling
+from sffshards.verification.resampling import Resampling
 
 __all__ = ["PAGE_NAME", "ReportOptions", "write_report"]
 

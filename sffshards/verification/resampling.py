@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from sffshards.errors import InputError
 from sffshards.verification.by_harp import HarpStatistic
 
-__all__ = ["Interval", "IntervalMethod", "bootstrap_difference", "bootstrap_interval", "bootstrap_intervals"]
+__all__ = [
+    "Interval",
+    "IntervalMethod",
+    "Resampling",
+    "bootstrap_difference",
+    "bootstrap_interval",
+    "bootstrap_intervals",
+]
 
 _BLOCK_NUMBERS = 1 << 22
 """How many draws are held at once: 32 MB each time that they are copied."""
@@ -31,6 +38,29 @@ class IntervalMethod(StrEnum):
     """Their quantiles."""
     EXPANDED = "expanded"
     """Quantiles further out, for few regions: see `bootstrap_interval`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resampling:
+    """How intervals are made; checked when made."""
+
+    level: float = 0.95
+    """Above 0 and below 1: the probability with which an interval is to hold the truth."""
+    num_resamples: int = 1000
+    """At least 1; 1,000 and more for the tails of a level of 0.95."""
+    seed: int = 123
+    """What the draws follow from, 0 or more."""
+    method: IntervalMethod = IntervalMethod.EXPANDED
+    """How the ends are taken."""
+
+    def __post_init__(self) -> None:
+        for name, number, valid, expected in (
+            ("level", self.level, 0 < self.level < 1, "above 0 and below 1"),
+            ("num_resamples", self.num_resamples, self.num_resamples > 0, "at least 1"),
+            ("seed", self.seed, self.seed >= 0, "0 or more"),
+        ):
+            if not valid:
+                raise InputError(name, expected=expected, found=str(number), fix="choose another")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +79,7 @@ class Interval:
     """Resamples in which it is undefined, as where no flaring HARP was drawn; they are left out."""
 
 
-def bootstrap_interval(
-    statistic: HarpStatistic, *, level: float, num_resamples: int, seed: int, method: IntervalMethod
-) -> Interval:
+def bootstrap_interval(statistic: HarpStatistic, resampling: Resampling) -> Interval:
     """Give the confidence interval of a score, by drawing as many HARPs as there are, with replacement.
 
     A few HARPs with most of the flares make the quantiles too narrow. Expanded ones stand as far out as Student's t
@@ -66,19 +94,13 @@ def bootstrap_interval(
     ----------
     statistic
         From `sffshards.verification.by_harp.score_by_harp` or the like.
-    level
-        Above 0 and below 1; 0.95 is usual.
-    num_resamples
-        At least 1; 1,000 and more for the tails of a level of 0.95.
-    seed
-        What the draws follow from, 0 or more.
-    method
-        How the ends are taken.
+    resampling
+        How many draws, and what is taken from them.
 
     Raises
     ------
     InputError
-        If there are no HARPs, or a number is out of its range.
+        If there are no HARPs.
 
     References
     ----------
@@ -87,19 +109,17 @@ def bootstrap_interval(
     Biometrics Bulletin 2 (1946), 110, and Carter, Schnepel and Steigerwald, Review of Economics and Statistics 99
     (2017), 698, on the clusters that a variance is really estimated from.
     """
-    return bootstrap_intervals([statistic], level=level, num_resamples=num_resamples, seed=seed, method=method)[0]
+    return bootstrap_intervals([statistic], resampling)[0]
 
 
-def bootstrap_intervals(
-    statistics: Sequence[HarpStatistic], *, level: float, num_resamples: int, seed: int, method: IntervalMethod
-) -> list[Interval]:
+def bootstrap_intervals(statistics: Sequence[HarpStatistic], resampling: Resampling) -> list[Interval]:
     """Give the confidence intervals of several scores of the same samples, all from the same draws.
 
     Parameters
     ----------
     statistics
         Of the same HARPs; at least one.
-    level, num_resamples, seed, method
+    resampling
         As of `bootstrap_interval`, whose intervals these are.
 
     Raises
@@ -108,29 +128,22 @@ def bootstrap_intervals(
         As `bootstrap_interval`, and if a statistic is of other HARPs than the first.
     """
     harps = statistics[0].harps
-    _check_options(len(harps), level=level, num_resamples=num_resamples, seed=seed)
+    if not len(harps):
+        raise InputError("harps", expected="at least one", found="0", fix="give the forecasts of some regions")
     for statistic in statistics[1:]:
         _require_same(statistics[0], statistic, "harps")
     estimates = [float(statistic.compute(np.ones((1, len(harps))))[0]) for statistic in statistics]
     draws: list[list[NDArray[np.float64]]] = [[] for _ in statistics]
-    for weights_RH in _draw_weights(len(harps), num_resamples, seed):
+    for weights_RH in _draw_weights(len(harps), resampling.num_resamples, resampling.seed):
         for statistic, drawn in zip(statistics, draws, strict=True):
             drawn.append(statistic.compute(weights_RH))
     return [
-        _find_ends(statistic, estimate, np.concatenate(drawn), level=level, method=method)
+        _find_ends(statistic, estimate, np.concatenate(drawn), resampling)
         for statistic, estimate, drawn in zip(statistics, estimates, draws, strict=True)
     ]
 
 
-def bootstrap_difference(
-    first: HarpStatistic,
-    second: HarpStatistic,
-    *,
-    level: float,
-    num_resamples: int,
-    seed: int,
-    method: IntervalMethod,
-) -> Interval:
+def bootstrap_difference(first: HarpStatistic, second: HarpStatistic, resampling: Resampling) -> Interval:
     """Give the confidence interval of the first score less the second, of two forecasts of the same samples.
 
     Both are computed from the same draws, so that what makes a region hard for both cancels.
@@ -139,7 +152,7 @@ def bootstrap_difference(
     ----------
     first, second
         Of the same HARPs, samples and labels.
-    level, num_resamples, seed, method
+    resampling
         As of `bootstrap_interval`.
 
     Raises
@@ -155,18 +168,7 @@ def bootstrap_difference(
         num_flares=first.num_flares,
         compute=lambda weights_RH: first.compute(weights_RH) - second.compute(weights_RH),
     )
-    return bootstrap_interval(difference, level=level, num_resamples=num_resamples, seed=seed, method=method)
-
-
-def _check_options(num_harps: int, *, level: float, num_resamples: int, seed: int) -> None:
-    for name, number, valid, expected in (
-        ("harps", num_harps, num_harps > 0, "at least one"),
-        ("level", level, 0 < level < 1, "above 0 and below 1"),
-        ("num_resamples", num_resamples, num_resamples > 0, "at least 1"),
-        ("seed", seed, seed >= 0, "0 or more"),
-    ):
-        if not valid:
-            raise InputError(name, expected=expected, found=str(number), fix="choose another")
+    return bootstrap_interval(difference, resampling)
 
 
 def _require_same(first: HarpStatistic, second: HarpStatistic, name: str) -> None:
@@ -177,14 +179,14 @@ def _require_same(first: HarpStatistic, second: HarpStatistic, name: str) -> Non
 
 
 def _find_ends(
-    statistic: HarpStatistic, estimate: float, draws: NDArray[np.float64], *, level: float, method: IntervalMethod
+    statistic: HarpStatistic, estimate: float, draws: NDArray[np.float64], resampling: Resampling
 ) -> Interval:
     """Take the interval of a statistic from its values in the resamples."""
     defined = draws[~np.isnan(draws)]
     low = high = math.nan
     if len(defined) and not math.isnan(estimate):
-        tail = (1 - level) / 2
-        if method is IntervalMethod.EXPANDED:
+        tail = (1 - resampling.level) / 2
+        if resampling.method is IntervalMethod.EXPANDED:
             tail = _expand_tail(tail, _count_effective_harps(statistic))
         if not math.isnan(tail):
             low, high = (float(end) for end in np.quantile(defined, [tail, 1 - tail]))
@@ -192,7 +194,7 @@ def _find_ends(
         estimate=estimate,
         low=low,
         high=high,
-        level=level,
+        level=resampling.level,
         num_resamples=len(draws),
         num_undefined=len(draws) - len(defined),
     )

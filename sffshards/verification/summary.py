@@ -23,17 +23,17 @@ from sffshards.verification.by_harp import (
     score_by_harp,
 )
 from sffshards.verification.contingency import ContingencyTable, count_outcomes
-from sffshards.verification.resampling import Interval, IntervalMethod, bootstrap_difference, bootstrap_intervals
+from sffshards.verification.resampling import Interval, Resampling, bootstrap_difference, bootstrap_intervals
 from sffshards.verification.scores import ScoreName
 
 __all__ = [
     "Forecast",
     "ForecastScores",
     "ProbabilityScore",
-    "Resampling",
     "compare_forecasts",
     "describe_forecast_scores",
     "describe_interval",
+    "prepare_statistic",
     "score_forecast",
     "score_thresholds",
 ]
@@ -46,16 +46,6 @@ class ProbabilityScore(StrEnum):
     BRIER_SKILL = "BSS"
     ROC_AUC = "AUC"
     AVERAGE_PRECISION = "AP"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resampling:
-    """How intervals are made; see `bootstrap_interval`."""
-
-    level: float = 0.95
-    num_resamples: int = 1000
-    seed: int = 123
-    method: IntervalMethod = IntervalMethod.EXPANDED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,13 +112,9 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling
     The same as one after the other, in less time: the scores of probabilities are computed once.
     """
     at_each = [replace(forecast, threshold=threshold) for threshold in thresholds]
-    statistics = [_prepare(at, name) for at in at_each for name in ScoreName]
+    statistics = [prepare_statistic(at, name) for at in at_each for name in ScoreName]
     intervals = bootstrap_intervals(
-        [*statistics, *(_prepare(forecast, name) for name in ProbabilityScore)],
-        level=resampling.level,
-        num_resamples=resampling.num_resamples,
-        seed=resampling.seed,
-        method=resampling.method,
+        [*statistics, *(prepare_statistic(forecast, name) for name in ProbabilityScore)], resampling
     )
     num = len(ScoreName)
     of_calls = [
@@ -159,14 +145,17 @@ def compare_forecasts(
     InputError
         If the two are not of the same samples.
     """
-    return bootstrap_difference(
-        _prepare(first, name),
-        _prepare(second, name),
-        level=resampling.level,
-        num_resamples=resampling.num_resamples,
-        seed=resampling.seed,
-        method=resampling.method,
-    )
+    return bootstrap_difference(prepare_statistic(first, name), prepare_statistic(second, name), resampling)
+
+
+def prepare_statistic(forecast: Forecast, name: ScoreName | ProbabilityScore) -> HarpStatistic:
+    """Prepare a score of a forecast for draws of its HARPs; raises as `score_forecast`."""
+    label, probability, harp = forecast.label, forecast.probability, forecast.harp
+    if isinstance(name, ScoreName):
+        return score_by_harp(name, label, probability, harp, threshold=forecast.threshold)
+    if name is ProbabilityScore.BRIER_SKILL:
+        return brier_skill_by_harp(label, probability, harp, climatology=forecast.climatology)
+    return _PREPARE[name](label, probability, harp)
 
 
 def describe_forecast_scores(scores: ForecastScores) -> dict[str, Any]:
@@ -194,15 +183,6 @@ def describe_interval(interval: Interval) -> dict[str, float | int | None]:
 
 def _nullable(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _prepare(forecast: Forecast, name: ScoreName | ProbabilityScore) -> HarpStatistic:
-    label, probability, harp = forecast.label, forecast.probability, forecast.harp
-    if isinstance(name, ScoreName):
-        return score_by_harp(name, label, probability, harp, threshold=forecast.threshold)
-    if name is ProbabilityScore.BRIER_SKILL:
-        return brier_skill_by_harp(label, probability, harp, climatology=forecast.climatology)
-    return _PREPARE[name](label, probability, harp)
 
 
 _PREPARE: dict[

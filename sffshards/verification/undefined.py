@@ -16,7 +16,8 @@ def explain_score(scores: ForecastScores, name: ScoreName | ProbabilityScore) ->
     Examples
     --------
     >>> import numpy as np
-    >>> from sffshards.verification.summary import Forecast, Resampling, score_forecast
+    >>> from sffshards.verification.resampling import Resampling
+    >>> from sffshards.verification.summary import Forecast, score_forecast
     >>> quiet = Forecast(
     ...     label=np.zeros(2, int), probability=np.ones(2), harp=np.array([1, 2]), threshold=0.5, climatology=0.1
     ... )
