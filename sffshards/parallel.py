@@ -58,6 +58,14 @@ class WorkerPool:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
 
+    def start(self, prepare: Callable[[], None]) -> None:
+        """Start the workers now and have each call ``prepare``, rather than wait when the first task comes.
+
+        Processes take half a second to start and import what they need, while this one has other things to do.
+        """
+        for _ in range(self.workers):
+            self._submit(prepare)
+
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         """Call ``function`` on every task and give the results in the order of the tasks.
 
@@ -102,14 +110,14 @@ class WorkerPool:
             for future in pending:
                 future.cancel()
 
-    def _submit(self, function: Callable[[T], R], task: T) -> Future[R]:
+    def _submit(self, function: Callable[..., R], *task: T) -> Future[R]:
         """Hand out a task, and start the workers if there are none, Ctrl-C held back meanwhile.
 
         A worker that it reached before `_start_worker` leaves it to the parent would end with a traceback.
         """
         resource_tracker.ensure_running()  # where it has to be started, it lets Ctrl-C through afterwards
         with _ctrl_c_later():
-            return self._start().submit(function, task)
+            return self._start().submit(function, *task)
 
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:

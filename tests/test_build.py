@@ -24,8 +24,16 @@ from sffshards.locks import folder_lock
 from sffshards.progress import SILENT
 from sffshards.records import CodecName, Horizon, Kind, OnShort, WindowRule
 from sffshards.shards import codec as codec_module
-from sffshards.shards import encoded, estimate_build, open_build, read_manifest, strip, verify_build, verify_build_deep
-from sffshards.shards import writer as writer_module
+from sffshards.shards import (
+    encoded,
+    estimate_build,
+    open_build,
+    read_manifest,
+    stream,
+    strip,
+    verify_build,
+    verify_build_deep,
+)
 from tests.test_shards import build, options
 from tests.tiny import digest_tree, draw_image, frame_name, make_data
 from tests.training_data import Listener
@@ -84,8 +92,9 @@ def test_a_frame_is_encoded_once_in_each_view_that_is_shown(data, tmp_path, monk
     seen = []
 
     def encode(frames):
-        seen.extend(frames)
-        return strip.encode_frames(frames)
+        shown = list(frames)
+        seen.extend(shown)
+        return strip.encode_frames(shown)
 
     monkeypatch.setattr(codec_module, "encode_frames", encode)
     build(data, tmp_path / "out" / "48h")
@@ -101,20 +110,28 @@ def test_a_frame_is_encoded_once_in_each_view_that_is_shown(data, tmp_path, monk
 def test_encoded_frames_are_removed_when_a_build_breaks_off_and_made_anew(
     data, tmp_path, reference, monkeypatch, num_shards
 ):
-    folder, join = tmp_path / "out" / "48h", strip.join_frames
+    folder, join = tmp_path / "out" / "48h", strip.join_pieces
 
-    def fail_later(frames):
+    def fail_later(pieces):
         if len(list(folder.glob("*/*.tar"))) >= num_shards:
             raise KeyboardInterrupt
-        return join(frames)
+        return join(pieces)
 
-    monkeypatch.setattr(codec_module, "join_frames", fail_later)
+    monkeypatch.setattr(codec_module, "join_pieces", fail_later)
     with pytest.raises(KeyboardInterrupt):
         build(data, folder)
     assert not (folder / ".build" / "encoded").exists()
     monkeypatch.undo()
     assert build(data, folder).num_kept == num_shards
     assert digest_tree(folder) == reference
+
+
+@pytest.mark.parametrize("num_a_file", [1, 5])
+def test_how_encoded_frames_are_parted_into_files_changes_no_byte(data, tmp_path, reference, monkeypatch, num_a_file):
+    monkeypatch.setattr(encoded, "_MIN_PER_FILE", num_a_file)
+    monkeypatch.setattr(encoded, "_MAX_FILES", 1000)
+    build(data, tmp_path / "out" / "48h")
+    assert digest_tree(tmp_path / "out" / "48h") == reference
 
 
 def test_encoded_frames_that_changed_on_the_disk_are_not_written(data, tmp_path, monkeypatch):
@@ -232,7 +249,7 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(data, tmp_path, refere
 
 
 def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, monkeypatch):
-    folder, written = tmp_path / "out" / "48h", writer_module._HashingStream.write
+    folder, written = tmp_path / "out" / "48h", stream.HashedStream.write
     failed: list[object] = []
 
     def fail_at_second_shard(self, data):
@@ -241,7 +258,7 @@ def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, m
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written(self, data)
 
-    monkeypatch.setattr(writer_module._HashingStream, "write", fail_at_second_shard)
+    monkeypatch.setattr(stream.HashedStream, "write", fail_at_second_shard)
     with pytest.raises(StorageError, match=r"found no space left on device; free some space"):
         build(data, folder)
     assert [path.name for path in folder.glob("*/*") if path.parent.name != ".build"] == ["base-00000.tar"]

@@ -94,13 +94,37 @@ def made_clips():
     }
 
 
+def cut_pieces(data, places, runs):
+    """Give pieces of encoded frames, each of a range of them."""
+    return [
+        strip.Piece(
+            data=data,
+            rest=int(places["rest"][run.start]),
+            end=int(places["end"][run.stop - 1]),
+            first=int(places["first"][run.start]),
+            last=int(places["last"][run.stop - 1]),
+        )
+        for run in runs
+    ]
+
+
 @pytest.mark.parametrize("kind", made_clips())
 def test_a_strip_of_frames_encoded_alone_is_the_strip_encoded_whole(kind):
     clip, whole = made_clips()[kind], io.BytesIO()
     Image.fromarray(clip.reshape(-1, 224)).save(whole, "JPEG", quality=95)
-    alone = [strip.encode_frames(frame[None])[0] for frame in clip]
-    assert strip.encode_frames(np.concatenate([clip] * 5))[64:] == alone  # more than are encoded as one image
-    assert strip.join_frames(alone) == whole.getvalue()
+    alone = [strip.encode_frames(frame[None]) for frame in clip]
+    pieces = [piece for data, places in alone for piece in cut_pieces(data, places, [range(1)])]
+    assert strip.join_pieces(pieces) == whole.getvalue()
+
+
+@pytest.mark.parametrize("kind", made_clips())
+@pytest.mark.parametrize("start", [0, 1, 37, 56, 80])  # 64 are encoded as one image
+def test_sixteen_frames_that_follow_one_another_are_cut_out_as_they_are(kind, start):
+    frames = np.concatenate([made_clips()[kind]] * 6)
+    data, places = strip.encode_frames(frames)
+    assert len(places) == 96
+    pieces = cut_pieces(data, places, [range(start, start + 16)])
+    assert strip.join_pieces(pieces) == get_codec(CodecName.JPG).encode(frames[start : start + 16])
 
 
 @given(st.permutations(range(16)), st.integers(0, 15))
@@ -108,8 +132,9 @@ def test_a_strip_of_frames_encoded_alone_is_the_strip_encoded_whole(kind):
 def test_frames_join_in_any_order_and_more_than_once(order, again):
     clip = smooth_clip()
     order = [again, *order[1:]]
-    kept = strip.encode_frames(clip)
-    assert strip.join_frames([kept[k] for k in order]) == get_codec(CodecName.JPG).encode(clip[order])
+    data, places = strip.encode_frames(clip)
+    pieces = cut_pieces(data, places, [range(k, k + 1) for k in order])
+    assert strip.join_pieces(pieces) == get_codec(CodecName.JPG).encode(clip[order])
 
 
 @pytest.mark.parametrize("name", CODECS)

@@ -38,13 +38,17 @@ from sffshards.shards.index import INDEX_NAME, Index, format_index, read_index
 from sffshards.shards.inputs import BuildOptions, format_inputs, read_sequences
 from sffshards.shards.manifest import MANIFEST_NAME, Group, Manifest, all_groups, read_manifest
 from sffshards.shards.plan import ShardPlan, plan_shards
-from sffshards.shards.prepare import (
-    Prepared,
-    prepare_build,
-)
+from sffshards.shards.prepare import Prepared, prepare_build
 from sffshards.shards.publish import check_target
 from sffshards.shards.room import check_room, tars_bytes
-from sffshards.shards.writer import ShardTask, read_shard_record, verify_written, write_shard, write_shard_record
+from sffshards.shards.writer import (
+    ShardTask,
+    prepare_worker,
+    read_shard_record,
+    verify_written,
+    write_shard,
+    write_shard_record,
+)
 
 __all__ = ["BuildReport", "build_shards", "check_build"]
 
@@ -107,6 +111,7 @@ def build_shards(
     sequences, lists = read_sequences(layout, options.horizon, windows=options.windows)
     check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
     with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
+        pool.start(prepare_worker)
         try:
             prepared = prepare_build(
                 layout,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sffshards.errors import DamageError, InputError
 from sffshards.records import FRAME_SIDE, NUM_FRAMES, CodecName
-from sffshards.shards.strip import STRIP_QUALITY, encode_frames, encode_strip, join_frames
+from sffshards.shards.strip import STRIP_QUALITY, Piece, encode_frames, encode_strip, join_pieces
 
 __all__ = ["CLIP_SHAPE", "Codec", "FrameCodec", "get_codec"]
 
@@ -73,12 +73,12 @@ class FrameCodec(Codec):
     """A codec whose payloads can be put together from frames, so that a frame of many clips is encoded once."""
 
     @abstractmethod
-    def encode_frames(self, frames: NDArray[np.uint8]) -> list[bytes]:
-        """Encode frames, uint8 of shape (n, 224, 224), each to bytes that do not depend on the others."""
+    def encode_frames(self, frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[np.void]]:
+        """Encode frames, each uint8 of shape (224, 224); give their bits, and where each lies: `PLACE_DTYPE`."""
 
     @abstractmethod
-    def join_frames(self, frames: Sequence[bytes]) -> bytes:
-        """Give the payload that `encode` makes of 16 frames that `encode_frames` encoded, to the byte."""
+    def join_pieces(self, pieces: Sequence[Piece]) -> bytes:
+        """Give the payload that `encode` makes of 16 frames, from pieces of what `encode_frames` gave, to the byte."""
 
 
 class _Jpg(FrameCodec):
@@ -91,13 +91,13 @@ class _Jpg(FrameCodec):
         """Encode a clip."""
         return encode_strip(clip)
 
-    def encode_frames(self, frames: NDArray[np.uint8]) -> list[bytes]:
+    def encode_frames(self, frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[np.void]]:
         """Encode frames."""
         return encode_frames(frames)
 
-    def join_frames(self, frames: Sequence[bytes]) -> bytes:
-        """Join frames to a strip."""
-        return join_frames(frames)
+    def join_pieces(self, pieces: Sequence[Piece]) -> bytes:
+        """Join pieces to a strip."""
+        return join_pieces(pieces)
 
     def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
         """Decode a payload with libjpeg-turbo, straight into the array."""

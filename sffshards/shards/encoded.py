@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +31,19 @@ from sffshards.records import CodecName, FrameId, View
 from sffshards.shards.codec import FrameCodec, get_codec
 from sffshards.shards.index import VIEWS
 from sffshards.shards.plan import Sample
+from sffshards.shards.strip import PLACE_DTYPE, Piece
 from sffshards.views import apply_view
 
 __all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
 
 _TABLE = "table.npy"
-_TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), ("offset", "<u8"), ("size", "<u4"), ("xxh3", "<u8")])
+_TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), ("place", PLACE_DTYPE), ("xxh3", "<u8")])
+_Entry = tuple[int, int, tuple[int, int, int, int, int], int]
+"""A row of the table as Python's numbers."""
 _MIN_PER_FILE = 256
 """Frames a task, at least: some 30 ms of work, in 2 MB."""
 _MAX_FILES = 256
 """Files, which every worker holds open."""
-_NUM_AT_ONCE = 64
-"""Frames read and encoded together, in 3 MB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,28 +69,47 @@ class EncodedFrames:
         self._folder = folder
         self._descriptors: dict[int, int] = {}
 
-    def read(self, row: int, view: View) -> bytes:
-        """Give a row of the store in a view, as `FrameCodec.encode_frames` encoded it.
+    def read(self, rows: Sequence[int], view: View) -> list[Piece]:
+        """Give rows of the store in a view, as `FrameCodec.encode_frames` encoded them: what lies together in a piece.
 
         Raises
         ------
         DamageError
             If the bytes are not those that were written.
         """
-        entry = self._table[np.searchsorted(self._keys, _key(row, view))]
-        number = int(entry["file"])
+        numbers = self._keys.searchsorted([_key(row, view) for row in rows]).tolist()
+        shown = sorted(set(numbers))
+        entries: dict[int, _Entry] = dict(zip(shown, self._table[shown].tolist(), strict=True))
+        data: dict[int, tuple[memoryview, int]] = {}
+        for run in _part_runs(shown, entries):
+            data |= dict.fromkeys(run, self._read_run([entries[number] for number in run]))
+        pieces = []
+        for run in _part_runs(numbers, entries):
+            (_, rest, _, first, _), (_, _, end, _, last) = entries[run[0]][2], entries[run[-1]][2]
+            content, offset = data[run[0]]
+            pieces.append(Piece(data=content, rest=rest - offset, end=end - offset, first=first, last=last))
+        return pieces
+
+    def _read_run(self, entries: Sequence[_Entry]) -> tuple[memoryview, int]:
+        """Read frames that follow one another in a file at once, and check each; give the file's bit they begin at."""
+        file = entries[0][1]
+        offset = entries[0][2][0] // 8
+        data = memoryview(self._read_bytes(file, offset, _byte_end(entries[-1][2][2])))
+        for *_, (start, _, end, _, _), xxh3 in entries:
+            if xxh3_64_intdigest(data[start // 8 - offset : _byte_end(end) - offset]) != xxh3:
+                raise DamageError(
+                    _file_path(self._folder, file),
+                    expected=f"checksum {xxh3:016x} at byte {start // 8}",
+                    found="other bytes",
+                    fix="build again: it goes on from here",
+                )
+        return data, 8 * offset
+
+    def _read_bytes(self, number: int, start: int, end: int) -> bytes:
         with storage_errors(self._folder):
             if number not in self._descriptors:
                 self._descriptors[number] = os.open(_file_path(self._folder, number), os.O_RDONLY)
-            data = os.pread(self._descriptors[number], int(entry["size"]), int(entry["offset"]))
-        if xxh3_64_intdigest(data) != entry["xxh3"]:
-            raise DamageError(
-                _file_path(self._folder, number),
-                expected=f"checksum {int(entry['xxh3']):016x} at byte {int(entry['offset'])}",
-                found="other bytes",
-                fix="build again: it goes on from here",
-            )
-        return data
+            return os.pread(self._descriptors[number], end - start, start)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -170,11 +191,11 @@ def _encode(
     table["file"] = np.arange(len(shown)) // size
     with progress.task("Encode frames", len(shown)) as advance:
         done = 0
-        for sizes, checksums in pool.run(_encode_file, tasks):
-            rows = table[done : done + len(sizes)]
-            rows["offset"], rows["size"], rows["xxh3"] = np.cumsum(sizes) - sizes, sizes, checksums
-            done += len(sizes)
-            advance(len(sizes))
+        for places, checksums in pool.run(_encode_file, tasks):
+            rows = table[done : done + len(places)]
+            rows["place"], rows["xxh3"] = places, checksums
+            done += len(places)
+            advance(len(places))
     with storage_errors(folder):
         np.save(folder / _TABLE, table)
     return EncodedSnapshot(folder=folder, token=secrets.token_hex(8))
@@ -205,18 +226,34 @@ def _list_shown(samples: Iterable[Sample], snapshot: StoreSnapshot) -> list[tupl
     return sorted((_key(rows[frame], view), names[frame], view) for view, frames in shown.items() for frame in frames)
 
 
-def _encode_file(task: _Task) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Write a file of encoded frames; give the size and the checksum of each."""
+def _encode_file(task: _Task) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+    """Write a file of encoded frames; give the place and the checksum of each."""
     codec = get_codec(task.codec)
     assert isinstance(codec, FrameCodec)  # noqa: S101  `frames_encoded` has asked
     store = open_snapshot(task.store)
-    encoded: list[bytes] = []
-    for some in chunked(task.frames, _NUM_AT_ONCE):
-        plain = store.read([name for name, _ in some])
-        encoded += codec.encode_frames(np.stack([apply_view(f, v) for f, (_, v) in zip(plain, some, strict=True)]))
+    data, places = codec.encode_frames(apply_view(store.read([name])[0], view) for name, view in task.frames)
     with storage_errors(task.path):
-        task.path.write_bytes(b"".join(encoded))
-    return np.array([len(e) for e in encoded]), np.array([xxh3_64_intdigest(e) for e in encoded], np.uint64)
+        task.path.write_bytes(data)
+    whole = memoryview(data)
+    borders = zip(places["start"].tolist(), places["end"].tolist(), strict=True)
+    return places, np.array(
+        [xxh3_64_intdigest(whole[start // 8 : _byte_end(end)]) for start, end in borders], np.uint64
+    )
+
+
+def _part_runs(numbers: Sequence[int], entries: dict[int, _Entry]) -> list[Sequence[int]]:
+    """Part numbers of entries where the next one's frame does not follow in the same file."""
+    borders = [
+        slot
+        for slot, (before, number) in enumerate(pairwise(numbers), 1)
+        if number != before + 1 or entries[number][1] != entries[before][1]
+    ]
+    return [numbers[start:end] for start, end in pairwise([0, *borders, len(numbers)])]
+
+
+def _byte_end(bit: int) -> int:
+    """Give the end of the bytes that hold all bits before one."""
+    return -(-bit // 8)
 
 
 def _file_path(folder: Path, number: int) -> Path:
