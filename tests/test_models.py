@@ -17,7 +17,7 @@ from torchvision.models.video.mvit import MultiscaleAttention
 
 from sffshards.errors import DamageError, InputError
 from sffshards.models import build_model, load_checkpoint, read_state_dict, scale_clips
-from sffshards.models.attention import FusedAttention
+from sffshards.models.attention import FusedAttention, GreyStem
 from sffshards.models.weights import KINETICS400_FILE, read_kinetics400
 from sffshards.records import Attention, ModelName
 
@@ -295,6 +295,33 @@ def test_fused_attention_is_torchvisions(
     exact = dtype is torch.float64
     assert relative_error(found, expected) < (1e-14 if exact else 1e-6)
     assert worst_gradient(gradients, expected_gradients) < (1e-13 if exact else 2e-5)
+
+
+@pytest.mark.parametrize("num_channels", [1, 3])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [
+        ((3, 7, 7), (2, 4, 4), (1, 3, 3)),  # MViTv2-S's
+        ((2, 8, 8), (2, 8, 8), (0, 0, 0)),  # patches side by side
+        ((2, 3, 5), (2, 3, 5), (0, 0, 0)),  # with a rest at the end of each axis
+        ((2, 8, 8), (2, 8, 8), (0, 1, 0)),
+    ],
+)
+def test_the_stem_is_torchs_convolution(
+    kernel: tuple[int, int, int], stride: tuple[int, int, int], padding: tuple[int, int, int], num_channels: int
+) -> None:
+    torch.manual_seed(4)
+    conv = torch.nn.Conv3d(3, 6, kernel, stride, padding, dtype=torch.float64)
+    x = torch.randn(2, num_channels, 5, 32, 24, dtype=torch.float64)
+    stock = conv(x.expand(-1, 3, -1, -1, -1))
+    weights = torch.randn_like(stock)
+    gradients = torch.autograd.grad((stock * weights).sum(), list(conv.parameters()))
+    found = GreyStem(conv)(x)
+    torch.testing.assert_close(found, stock, rtol=1e-12, atol=1e-12)
+    for ours, expected in zip(
+        torch.autograd.grad((found * weights).sum(), list(conv.parameters())), gradients, strict=True
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("training", [True, False])
