@@ -302,17 +302,15 @@ def test_weights_land_in_the_cache_of_torch(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_training_looks_where_weights_land(tmp_path, monkeypatch):
+def test_weights_land_where_torchvision_looks(tmp_path, monkeypatch):
     import torch
-
-    from sffshards.models import weights as models
+    from torchvision.models.video import MViT_V2_S_Weights
 
     for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv("TORCH_HOME", raising=False)
         monkeypatch.setenv(name, str(tmp_path / name))
-        assert weights_path() == Path(torch.hub.get_dir()) / "checkpoints" / models.KINETICS400_FILE
-    assert published.WEIGHTS_SHA256 == models.KINETICS400_SHA256
-    assert published.WEIGHTS_URL == models.KINETICS400_URL
+        assert weights_path() == Path(torch.hub.get_dir()) / "checkpoints" / Path(published.WEIGHTS_URL).name
+    assert MViT_V2_S_Weights.KINETICS400_V1.url == published.WEIGHTS_URL
 
 
 def test_lists_are_fetched_and_others_kept(server, tmp_path, monkeypatch):

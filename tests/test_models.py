@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
 from torchvision.models.video.mvit import MultiscaleAttention
 
-from sffshards.errors import DamageError, InputError
+from sffshards.errors import DamageError, InputError, StorageError
+from sffshards.fetch import published, weights_path
 from sffshards.models import build_model, load_checkpoint, read_state_dict, scale_clips
+from sffshards.models import weights as weights_module
 from sffshards.models.attention import FusedAttention, GreyStem
-from sffshards.models.weights import KINETICS400_FILE, read_kinetics400
+from sffshards.models.weights import read_kinetics400
+from sffshards.progress import SILENT
 from sffshards.records import Attention, ModelName
 
 TINY = ModelName.MVIT_TINY
@@ -37,9 +41,8 @@ class Evil:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of torch's; gives the place of the Kinetics-400 file in it."""
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path / "torch" / "hub" / "checkpoints" / KINETICS400_FILE
+    return weights_path()
 
 
 @pytest.fixture
@@ -54,15 +57,14 @@ def kinetics(tmp_path: Path) -> tuple[bytes, str]:
 
 @pytest.fixture
 def server(kinetics: tuple[bytes, str]) -> Iterator[str]:
-    """Serves the file under /whole, and under /cut the first half of it."""
+    """Serves the file."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            data = kinetics[0] if self.path == "/whole" else kinetics[0][: len(kinetics[0]) // 2]
             self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Length", str(len(kinetics[0])))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(kinetics[0])
 
         def log_message(self, *args: object) -> None:
             pass
@@ -166,24 +168,27 @@ def test_kinetics_weights_are_for_mvit_v2_s_only() -> None:
         build_model(TINY, weights="kinetics400")
 
 
-def test_kinetics_weights_are_downloaded_once(server: str, kinetics: tuple[bytes, str], hub: Path) -> None:
+def test_kinetics_weights_are_fetched_once(
+    server: str, kinetics: tuple[bytes, str], hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "WEIGHTS_SHA256", kinetics[1])
+    monkeypatch.setattr(weights_module, "fetch_weights", partial(published.fetch_weights, url=f"{server}/weights.pth"))
     model = build_model(TINY, weights="none")
-    read_kinetics400(model, url=f"{server}/whole", sha256=kinetics[1])
+    read_kinetics400(model, progress=SILENT)
     assert hub.read_bytes() == kinetics[0]
+    monkeypatch.setattr(
+        weights_module, "fetch_weights", partial(published.fetch_weights, url="http://127.0.0.1:9/none")
+    )
     other = build_model(TINY, weights="none")
-    read_kinetics400(other, url="http://127.0.0.1:9/none", sha256=kinetics[1])
+    read_kinetics400(other, progress=SILENT)
     assert torch.equal(other.state_dict()["net.conv_proj.weight"], model.state_dict()["net.conv_proj.weight"])
 
 
-def test_a_download_that_is_cut_off_leaves_nothing(server: str, kinetics: tuple[bytes, str], hub: Path) -> None:
-    with pytest.raises(DamageError, match="not all of them"):
-        read_kinetics400(nn.Module(), url=f"{server}/cut", sha256=kinetics[1])
-    assert list(hub.parent.iterdir()) == []
-
-
-def test_without_a_network_the_user_learns_where_to_put_the_file(hub: Path) -> None:
-    with pytest.raises(InputError, match="put that file there, or give --weights FILE or --weights none") as caught:
-        read_kinetics400(nn.Module(), url="http://127.0.0.1:9/none")
+def test_without_a_network_the_user_learns_where_to_put_the_file(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = partial(published.fetch_weights, url="http://127.0.0.1:9/none")
+    monkeypatch.setattr(weights_module, "fetch_weights", fetch)
+    with pytest.raises(StorageError, match=r"put it at .*; `train --weights none` does without") as caught:
+        read_kinetics400(nn.Module(), progress=SILENT)
     assert str(hub) in str(caught.value)
 
 

@@ -33,6 +33,7 @@ from sffshards.synth import (
     synthesize,
     synthesize_for_lists,
 )
+from tests.commands import run
 
 T0 = datetime(2012, 3, 7)
 SMALL = {"num_harps": 2, "frames_per_harp": 3}
@@ -281,11 +282,14 @@ class TestMadeFolder:
             assert 4_000 < path.stat().st_size < 45_000
 
     def test_labels_follow_from_the_flares_listed(self, made):
+        lines = (made / "harps.txt").read_text().splitlines()
+        harps = {region: int(harp) for harp, region in map(str.split, lines[1:])}
         with (made / "flares.csv").open() as file:
             flares = [
-                (int(row["harp"]), datetime.fromisoformat(row["t_start_tai"]))
+                # TAI was 34 s ahead of UTC until 2012-07-01, and these regions are of May 2010.
+                (harps[row["noaa_ar"]], datetime.fromisoformat(row["start_time"]) + timedelta(seconds=34))
                 for row in csv.DictReader(file)
-                if row["class"][0] in "MX"
+                if row["goes_class"][0] in "MX"
             ]
         assert flares
         for hours in (24, 48):
@@ -295,6 +299,13 @@ class TestMadeFolder:
                     t = datetime.strptime(text, "%Y%m%d_%H%M%S_TAI")
                     ahead = [s for h, s in flares if h == int(harp) and t < s <= t + timedelta(hours=hours)]
                     assert label == bool(ahead), name
+
+    def test_its_catalogue_is_read_and_agrees_with_every_label(self, made):
+        catalogue = ("--flares", made / "flares.csv", "--harp-map", made / "harps.txt", "--clock", "tai")
+        checked = json.loads(run("labels", "check", made, *catalogue, "--strict", "--json").stdout)
+        parts = [part for by_part in checked["parts"].values() for part in by_part.values()]
+        assert [(part["num_missed"], part["num_extra"]) for part in parts] == [(0, 0)] * 12
+        assert checked["catalogue"]["unused"] == []
 
     def test_note_says_what_it_was_made_from(self, made):
         note = json.loads((made / "synth.json").read_text())
@@ -349,6 +360,7 @@ class TestSomebodyElsesFolder:
         [
             "magnetogram_jpg/hmi.sharp_720s.1.20100501_000000_TAI.magnetogram.fits.jpg",
             "flares.csv",
+            "harps.txt",
             "M48/flare_Mclass_48h_Test.txt",
             "magnetogram_jpg/notes.txt",
         ],

@@ -62,7 +62,7 @@ def weights_path() -> Path:
 def fetch_weights(path: Path, *, url: str = WEIGHTS_URL, progress: Progress) -> Path:
     """Fetch torchvision's Kinetics-400 weights of MViTv2-S; raises as `download`."""
     what = "the Kinetics-400 weights of MViTv2-S"
-    by_hand = f"fetch {WEIGHTS_URL} elsewhere and put it at {path}"
+    by_hand = f"fetch {WEIGHTS_URL} elsewhere and put it at {path}; `train --weights none` does without"
     source = Source(url, what, by_hand, _MAX_WEIGHTS_BYTES)
     download(source, path, checksum=Checksum(algorithm="sha256", value=WEIGHTS_SHA256), progress=progress)
     return path

@@ -115,9 +115,11 @@ class FusedAttention(nn.Module):
     def forward(self, x_BNC: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
         """Give what the tokens attend to, and the grid that pooling leaves of theirs."""
         qkv_3BHND = self.qkv(x_BNC).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
-        q_BHND, thw_q = _pool(self.pool_q, qkv_3BHND[0], thw)
-        k_BHND, thw_k = _pool(self.pool_k, qkv_3BHND[1], thw)
-        v_BHND, _ = _pool(self.pool_v, qkv_3BHND[2], thw)
+        # Not by index: the gradient of each would be a whole qkv, zero but for a third.
+        q_BHND, k_BHND, v_BHND = qkv_3BHND.unbind(0)
+        q_BHND, thw_q = _pool(self.pool_q, q_BHND, thw)
+        k_BHND, thw_k = _pool(self.pool_k, k_BHND, thw)
+        v_BHND, _ = _pool(self.pool_v, v_BHND, thw)
         out_BHND = self._attend(q_BHND, k_BHND, v_BHND, thw_q, thw_k)
         if self.residual_pool:
             out_BHND = self._add_query(out_BHND, q_BHND)
@@ -177,11 +179,12 @@ def _pool(pool: Pool | None, x_BHND: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
         if any(size % 2 == 0 for size in conv.kernel_size):
             pooled = pool(x_BHND, thw)
             return pooled
-        grid_MDTHW = x_BHND[:, :, 1:].reshape(-1, *thw, x_BHND.shape[3]).permute(0, 4, 1, 2, 3)
+        class_BH1D, positions_BHND = x_BHND.split_with_sizes([1, x_BHND.shape[2] - 1], dim=2)
+        grid_MDTHW = positions_BHND.reshape(-1, *thw, x_BHND.shape[3]).permute(0, 4, 1, 2, 3)
         grid_MDTHW = _DepthwiseConv.apply(grid_MDTHW, conv.weight, conv.stride)
         positions_BHND = grid_MDTHW.permute(0, 2, 3, 4, 1).reshape(*x_BHND.shape[:2], -1, x_BHND.shape[3])
         num_t, num_h, num_w = grid_MDTHW.shape[2:]
-        return pool.norm_act(torch.cat([x_BHND[:, :, :1], positions_BHND], dim=2)), (num_t, num_h, num_w)
+        return pool.norm_act(torch.cat([class_BH1D, positions_BHND], dim=2)), (num_t, num_h, num_w)
 
 
 class _DepthwiseConv(torch.autograd.Function):

@@ -13,6 +13,7 @@ from torchvision.models.video.mvit import MSBlockConfig
 from sffshards.errors import InputError
 from sffshards.models.attention import speed_up, tile_channel
 from sffshards.models.weights import KINETICS400, NO_WEIGHTS, read_kinetics400, read_weights_file
+from sffshards.progress import SILENT, Progress
 from sffshards.records import FRAME_SIDE, NUM_FRAMES, Attention, ModelName
 
 __all__ = ["NUM_CLASSES", "build_model", "scale_clips"]
@@ -24,7 +25,9 @@ _GREY = 128 / 255
 """The level of no field, as `scale_clips` gives it."""
 
 
-def build_model(name: ModelName, *, weights: str, attention: Attention = Attention.FUSED) -> nn.Module:
+def build_model(
+    name: ModelName, *, weights: str, attention: Attention = Attention.FUSED, progress: Progress = SILENT
+) -> nn.Module:
     """Make a network that turns clips of shape (B, 1, 16, 224, 224) into logits of shape (B, 2).
 
     Clips may also have three channels, as torchvision's networks want them.
@@ -34,16 +37,20 @@ def build_model(name: ModelName, *, weights: str, attention: Attention = Attenti
     name
         Which network.
     weights
-        ``kinetics400``: torchvision's for MViTv2-S, from torch's cache or downloaded; ``none``: drawn with torch's
-        current seed; else a file, with a state dict of this network (a head of other classes is dropped) or a
+        ``kinetics400``: torchvision's for MViTv2-S, from torch's cache or fetched to there; ``none``: drawn with
+        torch's current seed; else a file, with a state dict of this network (a head of other classes is dropped) or a
         Lightning checkpoint of this package or of the published programs.
     attention
         How to compute; the function and the names of the weights are the same.
+    progress
+        Told how far the fetching is.
 
     Raises
     ------
     InputError
         If the file is not there or does not fit, or the network has no such weights.
+    DamageError, StorageError
+        If torchvision's weights cannot be had.
     """
     model = _build_v2_s(attention) if name is ModelName.MVIT_V2_S else _build_tiny(attention)
     if weights == NO_WEIGHTS:
@@ -56,7 +63,7 @@ def build_model(name: ModelName, *, weights: str, attention: Attention = Attenti
                 found=KINETICS400,
                 fix=f"take --model {ModelName.MVIT_V2_S}, which these weights are for",
             )
-        read_kinetics400(model)
+        read_kinetics400(model, progress=progress)
     else:
         read_weights_file(model, weights, model_name=name)
     return model

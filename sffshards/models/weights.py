@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sffshards.atomic import replacing, storage_errors
-from sffshards.errors import DamageError, InputError
-from sffshards.hashing import hash_file
+from sffshards.atomic import storage_errors
+from sffshards.errors import InputError
+from sffshards.fetch import fetch_weights, weights_path
+from sffshards.progress import Progress
 
 __all__ = [
     "KINETICS400",
@@ -33,10 +31,6 @@ KINETICS400 = "kinetics400"
 
 NO_WEIGHTS = "none"
 """Weights drawn at random."""
-
-KINETICS400_FILE = "mvit_v2_s-ae3be167.pth"
-KINETICS400_URL = f"https://download.pytorch.org/models/{KINETICS400_FILE}"
-KINETICS400_SHA256 = "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b975"
 
 
 class _Unread:
@@ -59,26 +53,19 @@ over, so that no function of these libraries is called with what a file says."""
 
 _HEAD = "head.1."
 _LIGHTNING_PREFIX = "model."
-_TIMEOUT_SECONDS = 60
 
 
-def read_kinetics400(model: nn.Module, *, url: str = KINETICS400_URL, sha256: str = KINETICS400_SHA256) -> None:
+def read_kinetics400(model: nn.Module, *, progress: Progress) -> None:
     """Load torchvision's Kinetics-400 weights into MViTv2-S, all but the head.
 
-    The file is taken from torch's cache, where torchvision would put it, or downloaded to there.
+    The file is taken from torch's cache, where torchvision would put it, or fetched to there.
 
     Raises
     ------
-    InputError
-        If there is no file and none can be had.
-    DamageError
-        If the file is not the published one.
+    DamageError, StorageError
+        As `sffshards.fetch.fetch_weights`.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / KINETICS400_FILE
-    if not path.is_file():
-        _download(url, path, sha256=sha256)
-    elif hash_file(path) != sha256:
-        raise _not_published(path, "other bytes", fix="remove it, or put the published file there")
+    path = fetch_weights(weights_path(), progress=progress)
     _load(model, read_state_dict(path), where=path, model_name="mvit_v2_s", drop_head=True)
 
 
@@ -181,31 +168,6 @@ def _load(model: nn.Module, state: dict[str, Tensor], *, where: Path, model_name
             fix="name another file with --weights, or the network that it is of with --model",
         )
     model.load_state_dict(given, strict=False)
-
-
-def _download(url: str, path: Path, *, sha256: str) -> None:
-    with replacing(path) as temporary:
-        try:
-            with (
-                urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer,  # noqa: S310  the URL is ours
-                temporary.open("wb") as file,
-            ):
-                shutil.copyfileobj(answer, file, 1 << 20)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
-            raise InputError(
-                path,
-                expected=f"the Kinetics-400 weights, or a network to fetch them over from {url}",
-                found=f"neither ({reason})",
-                fix="put that file there, or give --weights FILE or --weights none",
-            ) from None
-        if hash_file(temporary) != sha256:
-            raise _not_published(url, "other bytes, or not all of them", fix="try again, or give --weights FILE")
-
-
-def _not_published(where: object, found: str, *, fix: str) -> DamageError:
-    expected = f"the published file of SHA-256 {KINETICS400_SHA256[:16]}..."
-    return DamageError(where, expected=expected, found=found, fix=fix)
 
 
 def _unusable(path: Path, found: str) -> InputError:

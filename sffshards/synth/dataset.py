@@ -11,15 +11,12 @@ from sffshards.layout import IMAGE_FOLDER
 from sffshards.names import format_list_name
 from sffshards.progress import SILENT, Progress
 from sffshards.records import Horizon, Part
-from sffshards.synth.flares import write_flares
+from sffshards.synth.catalogue import FLARES_NAME, HARP_MAP_NAME, write_flare_list, write_harp_map
 from sffshards.synth.folder import Origin, claimed_folder
 from sffshards.synth.images import write_images
 from sffshards.synth.timeline import MadeRegion, plan_parts
 
-__all__ = ["FLARES_NAME", "RECIPE", "SynthReport", "list_path", "synthesize"]
-
-FLARES_NAME = "flares.csv"
-"""Where the made flares are listed."""
+__all__ = ["RECIPE", "SynthReport", "list_path", "synthesize"]
 
 RECIPE = 1
 """Raised whenever a release draws other images, regions or flares from the same seed."""
@@ -53,7 +50,8 @@ def synthesize(
     """Make a data set in the published layout, with flares that the images explain.
 
     ``out`` gets ``magnetogram_jpg/``, the lists ``M24/`` and ``M48/`` of all six parts, ``flares.csv`` with the flares
-    that the labels follow from, and ``synth.json``, which says what it was made from. A run that was stopped goes on
+    that the labels follow from, in UTC and by NOAA region, ``harps.txt`` with the region of each HARP, and
+    ``synth.json``, which says what it was made from. A run that was stopped goes on
     where it was.
 
     Parameters
@@ -85,13 +83,18 @@ def synthesize(
     parts = plan_parts(seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
     origin = Origin(recipe=RECIPE, seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp, lists_sha256=None)
     regions = [region for by_part in parts.values() for region in by_part]
-    flares = sorted((f for region in regions for f in region.flares), key=lambda f: (f.t_start_tai, f.harp))
+    flares = [flare for region in regions for flare in region.flares]
     paths = {horizon: {part: list_path(out, horizon, part) for part in Part} for horizon in Horizon}
-    precious = (out / FLARES_NAME, *(path for by_part in paths.values() for path in by_part.values()))
+    precious = (
+        out / FLARES_NAME,
+        out / HARP_MAP_NAME,
+        *(path for by_part in paths.values() for path in by_part.values()),
+    )
     views = [(region.region, region.frames) for region in regions]
     with claimed_folder(out, origin, precious=precious, progress=progress):
         num_written = write_images(out / IMAGE_FOLDER, views, force=force, workers=workers, progress=progress)
-        write_flares(out / FLARES_NAME, flares)
+        write_flare_list(out / FLARES_NAME, flares)
+        write_harp_map(out / HARP_MAP_NAME, [region.region.harp for region in regions])
         num_positive = {horizon: _write_lists(parts, paths[horizon], horizon) for horizon in Horizon}
     return SynthReport(
         num_harps=len(regions),

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sffshards.atomic import write_atomic
 from sffshards.records import FrameId, Horizon
 from sffshards.synth.region import Region
 from sffshards.synth.streams import Stream, stream
 
-__all__ = ["Flare", "draw_flares", "flare_rate_per_hour", "label_frames", "write_flares"]
+__all__ = ["Flare", "draw_flares", "flare_rate_per_hour", "label_frames"]
 
 _MAX_RATE_PER_HOUR = 0.08
 _TYPICAL_FLUX = 0.42
@@ -120,13 +116,3 @@ def label_frames(frames: Iterable[FrameId], flares: Sequence[Flare], *, horizon:
     return [
         int(bisect_right(starts, frame.t_rec_tai) < bisect_right(starts, frame.t_rec_tai + span)) for frame in frames
     ]
-
-
-def write_flares(path: Path, flares: Iterable[Flare]) -> None:
-    """Write flares as CSV, ``t_start_tai,harp,class``, whole or not at all."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["t_start_tai", "harp", "class"])
-    for flare in flares:
-        writer.writerow([flare.t_start_tai.isoformat(sep=" "), flare.harp, flare.goes_class])
-    write_atomic(path, buffer.getvalue().encode("ascii"))

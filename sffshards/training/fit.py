@@ -178,7 +178,8 @@ class _Fit:
         self.keeper = FoldKeeper(plan.out, plan.record, after_epoch=report.note_epoch, stop=self.stop)
         with quiet_lightning():
             pl.seed_everything(options.seed, workers=True, verbose=False)
-            self.module = _build_module(plan.record, weights=NO_WEIGHTS if resume else options.weights)
+            weights = NO_WEIGHTS if resume else options.weights
+            self.module = _build_module(plan.record, weights=weights, progress=progress)
             self.trainer = _build_trainer(plan.out, plan.record, callbacks=[self.keeper, report])
 
     def run(self) -> FoldRecord:
@@ -224,9 +225,9 @@ def _describe_progress(record: FoldRecord) -> str:
     return f"{done}; the same command without --force goes on from where it last saved"
 
 
-def _build_module(record: FoldRecord, *, weights: str) -> FlareClassifier:
+def _build_module(record: FoldRecord, *, weights: str, progress: Progress) -> FlareClassifier:
     options = record.options
-    network = build_model(options.model, weights=weights, attention=options.attention)
+    network = build_model(options.model, weights=weights, attention=options.attention, progress=progress)
     if options.compile_network:
         network.compile()  # in place: the names of its weights stay
     return FlareClassifier(
