@@ -36,7 +36,7 @@ def default_workers() -> int:
 
 
 class WorkerPool:
-    """Worker processes, started when the first task comes and kept until the pool is closed.
+    """Worker processes, started when asked to or when the first task comes, and kept until the pool is closed.
 
     Parameters
     ----------
@@ -59,12 +59,23 @@ class WorkerPool:
             self._executor = None
 
     def start(self, prepare: Callable[[], None]) -> None:
-        """Start the workers now and have each call ``prepare``, rather than wait when the first task comes.
+        """Start the workers now, rather than when the first task comes.
 
-        Processes take half a second to start and import what they need, while this one has other things to do.
+        They take half a second to start and import what they need, while this process has other things to do.
+
+        Parameters
+        ----------
+        prepare
+            A function at the top level of a module, handed out as often as there are workers; as a rule, each calls it.
+
+        Raises
+        ------
+        StorageError
+            As `run`.
         """
-        for _ in range(self.workers):
-            self._submit(prepare)
+        with _broken_pools():
+            for _ in range(self.workers):
+                self._submit(prepare)
 
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         """Call ``function`` on every task and give the results in the order of the tasks.
@@ -93,19 +104,13 @@ class WorkerPool:
         remaining = iter(tasks)
         pending: deque[Future[R]] = deque()
         try:
-            for task in islice(remaining, self.workers * _IN_FLIGHT_PER_WORKER):
-                pending.append(self._submit(function, task))
-            while pending:
-                yield pending.popleft().result()
-                for task in islice(remaining, 1):
+            with _broken_pools():
+                for task in islice(remaining, self.workers * _IN_FLIGHT_PER_WORKER):
                     pending.append(self._submit(function, task))
-        except BrokenProcessPool:
-            raise StorageError(
-                "a worker process",
-                expected="that it ends by itself",
-                found="that it was killed, as happens when memory runs out",
-                fix="run the command again with fewer --workers and without --force: it goes on from here",
-            ) from None
+                while pending:
+                    yield pending.popleft().result()
+                    for task in islice(remaining, 1):
+                        pending.append(self._submit(function, task))
         finally:
             for future in pending:
                 future.cancel()
@@ -130,6 +135,20 @@ def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int) -
     """Run tasks as `WorkerPool.run` does, in a pool of their own."""
     with WorkerPool(workers) as pool:
         yield from pool.run(function, tasks)
+
+
+@contextmanager
+def _broken_pools() -> Iterator[None]:
+    """Say what it means that a worker is gone."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise StorageError(
+            "a worker process",
+            expected="that it ends by itself",
+            found="that it was killed, as happens when memory runs out",
+            fix="run the command again with fewer --workers and without --force: it goes on from here",
+        ) from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from sffshards.baselines.samples import read_samples
 from sffshards.errors import ConflictError, DamageError, ImageError, InputError, SffshardsError, StorageError
 from sffshards.layout import find_data
 from sffshards.locks import folder_lock
+from sffshards.parallel import WorkerPool
 from sffshards.progress import SILENT
 from sffshards.records import CodecName, Horizon, Kind, OnShort, WindowRule
 from sffshards.shards import codec as codec_module
@@ -230,6 +232,24 @@ def test_a_build_killed_anywhere_and_run_again_ends_with_the_same_bytes(tmp_path
     assert num_killed >= len(KILLED_WHEN) - 1  # the last moment is a short one
     assert subprocess.run([*command, folder], capture_output=True).returncode == 0
     assert digest_tree(folder / "48h") == reference
+    # Its sequences of sixteen frames in a row are what the codec makes of the images.
+    assert verify_build_deep(folder / "48h", find_data(data), workers=0, progress=SILENT) == []
+
+
+@pytest.mark.parametrize("moment", ["start", "run"])
+def test_a_finished_build_is_left_as_it_was_when_checking_it_is_broken_off(
+    data, tmp_path, reference, monkeypatch, moment
+):
+    folder = tmp_path / "reference" / "48h"
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WorkerPool, moment, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build(data, folder)
+    assert digest_tree(folder) == reference
+    assert not (folder / ".build").exists()
 
 
 def test_leftovers_of_a_kill_are_removed_and_nothing_else(data, tmp_path, reference):
@@ -262,6 +282,7 @@ def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, m
     with pytest.raises(StorageError, match=r"found no space left on device; free some space"):
         build(data, folder)
     assert [path.name for path in folder.glob("*/*") if path.parent.name != ".build"] == ["base-00000.tar"]
+    assert gc.get_freeze_count() == 0
     assert not (folder / "manifest.json").exists()
     monkeypatch.undo()
     report = build(data, folder)
@@ -446,6 +467,7 @@ def test_two_builds_of_one_folder_do_not_mix(data, tmp_path):
 import sys, time
 from pathlib import Path
 from sffshards.locks import folder_lock
+from sffshards.parallel import WorkerPool
 from sffshards.progress import SILENT
 with folder_lock(Path(sys.argv[1]), progress=SILENT, wait=False):
     print("held", flush=True)

@@ -103,6 +103,7 @@ def cut_pieces(data, places, runs):
             end=int(places["end"][run.stop - 1]),
             first=int(places["first"][run.start]),
             last=int(places["last"][run.stop - 1]),
+            num_frames=len(run),
         )
         for run in runs
     ]
@@ -125,6 +126,12 @@ def test_sixteen_frames_that_follow_one_another_are_cut_out_as_they_are(kind, st
     assert len(places) == 96
     pieces = cut_pieces(data, places, [range(start, start + 16)])
     assert strip.join_pieces(pieces) == get_codec(CodecName.JPG).encode(frames[start : start + 16])
+
+
+def test_other_than_sixteen_frames_are_no_strip():
+    data, places = strip.encode_frames(smooth_clip())
+    with pytest.raises(ValueError, match="a strip has 16 frames, got 15"):
+        strip.join_pieces(cut_pieces(data, places, [range(7), range(7, 15)]))
 
 
 @given(st.permutations(range(16)), st.integers(0, 15))

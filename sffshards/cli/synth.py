@@ -32,8 +32,9 @@ def synth(
 ) -> None:
     """Make images and label lists in the published layout: evolving bipoles, some of which flare.
 
-    A region's chance of a flare rises with its unsigned flux and with the strong field along its polarity inversion
-    line, so that a model can learn the labels from the pixels. The same seed gives the same images on any machine.
+    flares.csv and harps.txt, as SWPC and JSOC give theirs, hold the flares that the labels follow from. A region's
+    chance of a flare rises with its unsigned flux and with the strong field along its polarity inversion line, so that
+    a model can learn the labels from the pixels. The same seed gives the same images on any machine.
     """
     from sffshards.cli.console import make_progress
     from sffshards.synth import synthesize, synthesize_for_lists

@@ -74,8 +74,7 @@ def download(
         If it cannot be had now, or not be written; what has come of it is kept, and the next call goes on.
     """
     if path.is_file():
-        _check_present(path, checksum)
-        return hash_file(path)
+        return _check_present(path, checksum)
     work = path.parent / _WORK_FOLDER
     with folder_lock(work, progress=progress, wait=True):
         if not path.is_file():
@@ -114,14 +113,23 @@ def _retrieve(source: Source, work: Path, name: str, *, checksum: Checksum | Non
             if checksum is None or not found or found == checksum.value:
                 raise
             if attempt + 1 == _NUM_TRIES:
-                raise _other(source.url, checksum, found, f"try later or another --url; or {source.by_hand}") from None
+                raise _other(
+                    source.url,
+                    checksum,
+                    found,
+                    f"try later, or `sffshards fetch` with another --url; or {source.by_hand}",
+                ) from None
             progress.note(f"{name}: other bytes than were published; fetching it again from the start")
     raise AssertionError  # pragma: no cover
 
 
-def _check_present(path: Path, checksum: Checksum | None) -> None:
-    if checksum is not None and (found := checksum.of(path)) != checksum.value:
+def _check_present(path: Path, checksum: Checksum | None) -> str:
+    """Refuse a file that is another one; give its SHA-256."""
+    if checksum is None:
+        return hash_file(path)
+    if (found := checksum.of(path)) != checksum.value:
         raise _other(path, checksum, found, "remove it, and run the same command again")
+    return found if checksum.algorithm == "sha256" else hash_file(path)
 
 
 def _checked(check: Callable[[Path], None], fetched: Path) -> None:

@@ -53,7 +53,7 @@ _MAX_LIST_BYTES = 1 << 24
 
 
 def weights_path() -> Path:
-    """Give the place where torch, and so `sffshards train`, looks for the weights."""
+    """Give the place where torch, as its environment sets it, and so `sffshards train` looks for the weights."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser()
     return home / "hub" / "checkpoints" / WEIGHTS_FILE

@@ -273,6 +273,5 @@ def _cannot(source: Source, reason: str) -> StorageError:
 
 
 def _other(source: Source, expected: str, found: str) -> DamageError:
-    return DamageError(
-        source.url, expected=expected, found=found, fix=f"try later or another --url; or {source.by_hand}"
-    )
+    fix = f"try later, or `sffshards fetch` with another --url; or {source.by_hand}"
+    return DamageError(source.url, expected=expected, found=found, fix=fix)

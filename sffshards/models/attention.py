@@ -51,7 +51,8 @@ class GreyStem(nn.Module):
     """A 3D convolution of three channels that also takes one, which stands for three equal ones.
 
     Equal channels may be added up before or after the product with the weights, so one channel is convolved with the
-    sum of the weights over channels. The gradient of that sum is the gradient of each channel's weights.
+    sum of the weights over channels. The gradient of that sum is the gradient of each channel's weights. Where patches
+    lie side by side, the convolution is computed as a product with their pixels.
 
     Parameters
     ----------
@@ -235,7 +236,7 @@ def _spread(x_MDTHW: Tensor, thw: Grid, stride: Grid) -> Tensor:
 
 
 def _half(weight: Tensor) -> list[int]:
-    """Give the padding with which a convolution keeps the grid's size."""
+    """Give half the kernel, by which these convolutions are padded: one that does not stride keeps the grid's size."""
     return [size // 2 for size in weight.shape[2:]]
 
 

@@ -43,7 +43,6 @@ from sffshards.shards.publish import check_target
 from sffshards.shards.room import check_room, tars_bytes
 from sffshards.shards.writer import (
     ShardTask,
-    prepare_worker,
     read_shard_record,
     verify_written,
     write_shard,
@@ -111,7 +110,6 @@ def build_shards(
     sequences, lists = read_sequences(layout, options.horizon, windows=options.windows)
     check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
     with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
-        pool.start(prepare_worker)
         try:
             prepared = prepare_build(
                 layout,

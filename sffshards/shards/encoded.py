@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +39,30 @@ __all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
 
 _TABLE = "table.npy"
 _TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), ("place", PLACE_DTYPE), ("xxh3", "<u8")])
-_Entry = tuple[int, int, tuple[int, int, int, int, int], int]
-"""A row of the table as Python's numbers."""
 _MIN_PER_FILE = 256
 """Frames a task, at least: some 30 ms of work, in 2 MB."""
 _MAX_FILES = 256
 """Files, which every worker holds open."""
+
+
+class _Place(NamedTuple):
+    """A row of `PLACE_DTYPE`, as Python's numbers."""
+
+    start: int
+    rest: int
+    end: int
+    first: int
+    last: int
+
+
+class _Entry(NamedTuple):
+    """A row of the table, as Python's numbers."""
+
+    key: int
+    file: int
+    place: tuple[int, int, int, int, int]
+    """As `_Place`."""
+    xxh3: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,27 +98,37 @@ class EncodedFrames:
         """
         numbers = self._keys.searchsorted([_key(row, view) for row in rows]).tolist()
         shown = sorted(set(numbers))
-        entries: dict[int, _Entry] = dict(zip(shown, self._table[shown].tolist(), strict=True))
+        entries = {number: _Entry(*row) for number, row in zip(shown, self._table[shown].tolist(), strict=True)}
         data: dict[int, tuple[memoryview, int]] = {}
         for run in _part_runs(shown, entries):
             data |= dict.fromkeys(run, self._read_run([entries[number] for number in run]))
         pieces = []
         for run in _part_runs(numbers, entries):
-            (_, rest, _, first, _), (_, _, end, _, last) = entries[run[0]][2], entries[run[-1]][2]
+            head, tail = _Place(*entries[run[0]].place), _Place(*entries[run[-1]].place)
             content, offset = data[run[0]]
-            pieces.append(Piece(data=content, rest=rest - offset, end=end - offset, first=first, last=last))
+            pieces.append(
+                Piece(
+                    data=content,
+                    rest=head.rest - offset,
+                    end=tail.end - offset,
+                    first=head.first,
+                    last=tail.last,
+                    num_frames=len(run),
+                )
+            )
         return pieces
 
     def _read_run(self, entries: Sequence[_Entry]) -> tuple[memoryview, int]:
         """Read frames that follow one another in a file at once, and check each; give the file's bit they begin at."""
-        file = entries[0][1]
-        offset = entries[0][2][0] // 8
-        data = memoryview(self._read_bytes(file, offset, _byte_end(entries[-1][2][2])))
-        for *_, (start, _, end, _, _), xxh3 in entries:
-            if xxh3_64_intdigest(data[start // 8 - offset : _byte_end(end) - offset]) != xxh3:
+        file = entries[0].file
+        offset = _Place(*entries[0].place).start // 8
+        data = memoryview(self._read_bytes(file, offset, _byte_end(_Place(*entries[-1].place).end)))
+        for entry in entries:
+            start, _, end, *_ = entry.place
+            if xxh3_64_intdigest(data[start // 8 - offset : _byte_end(end) - offset]) != entry.xxh3:
                 raise DamageError(
                     _file_path(self._folder, file),
-                    expected=f"checksum {xxh3:016x} at byte {start // 8}",
+                    expected=f"checksum {entry.xxh3:016x} at byte {start // 8}",
                     found="other bytes",
                     fix="build again: it goes on from here",
                 )
@@ -246,7 +275,7 @@ def _part_runs(numbers: Sequence[int], entries: dict[int, _Entry]) -> list[Seque
     borders = [
         slot
         for slot, (before, number) in enumerate(pairwise(numbers), 1)
-        if number != before + 1 or entries[number][1] != entries[before][1]
+        if number != before + 1 or entries[number].file != entries[before].file
     ]
     return [numbers[start:end] for start, end in pairwise([0, *borders, len(numbers)])]
 

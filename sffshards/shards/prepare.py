@@ -29,6 +29,7 @@ from sffshards.shards.room import (
     tars_bytes,
     total_bytes,
 )
+from sffshards.shards.writer import prepare_worker
 
 __all__ = [
     "Estimate",
@@ -124,6 +125,7 @@ def prepare_build(
     if bad and not options.skip_bad_images:
         raise _missing(layout.images, bad)
     _check_skipped(layout.images, bad, len(names), options)
+    pool.start(prepare_worker)
     with folder_lock(store_folder, progress=progress, wait=True):
         store = FrameStore(store_folder)
         num_new = sum(not is_stored(store, image) for image in images)

@@ -64,6 +64,7 @@ class Piece:
     """The first frame's first DC coefficient."""
     last: int
     """The last frame's last one."""
+    num_frames: int = 1
 
 
 def encode_strip(frames: NDArray[np.uint8]) -> bytes:
@@ -99,7 +100,15 @@ def encode_frames(frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[n
 
 
 def join_pieces(pieces: Sequence[Piece]) -> bytes:
-    """Give the JPEG that `encode_strip` makes of the frames of all pieces."""
+    """Give the JPEG that `encode_strip` makes of the 16 frames of all pieces.
+
+    Raises
+    ------
+    ValueError
+        If they are not 16: the header of a strip says its height.
+    """
+    if (num := sum(piece.num_frames for piece in pieces)) != NUM_FRAMES:
+        raise ValueError(f"a strip has {NUM_FRAMES} frames, got {num}")
     strip = _Bits(sum(len(piece.data) + _CODE_BYTES for piece in pieces))
     for piece in pieces:
         strip.add(piece)

@@ -51,8 +51,7 @@ def synthesize(
 
     ``out`` gets ``magnetogram_jpg/``, the lists ``M24/`` and ``M48/`` of all six parts, ``flares.csv`` with the flares
     that the labels follow from, in UTC and by NOAA region, ``harps.txt`` with the region of each HARP, and
-    ``synth.json``, which says what it was made from. A run that was stopped goes on
-    where it was.
+    ``synth.json``, which says what it was made from. A run that was stopped goes on where it was.
 
     Parameters
     ----------

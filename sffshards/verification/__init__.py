@@ -9,11 +9,12 @@ computes all of a forecast at once.
 from sffshards.verification.contingency import ContingencyTable, count_outcomes
 from sffshards.verification.curves import average_precision, choose_threshold, roc_auc, trace_thresholds
 from sffshards.verification.probability import brier_score, brier_skill_score, trace_reliability
-from sffshards.verification.resampling import bootstrap_difference, bootstrap_interval
+from sffshards.verification.resampling import Resampling, bootstrap_difference, bootstrap_interval
 from sffshards.verification.scores import ScoreName, compute_score
 
 __all__ = [
     "ContingencyTable",
+    "Resampling",
     "ScoreName",
     "average_precision",
     "bootstrap_difference",

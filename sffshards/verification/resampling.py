@@ -42,7 +42,7 @@ class IntervalMethod(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resampling:
-    """How intervals are made; checked when made."""
+    """How intervals are made; checked when made. The defaults are those of every table and report of this package."""
 
     level: float = 0.95
     """Above 0 and below 1: the probability with which an interval is to hold the truth."""
