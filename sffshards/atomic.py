@@ -5,13 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sffshards.errors import InputError, StorageError
+from sffshards.errors import ConflictError, InputError, StorageError
 
-__all__ = ["read_text", "remove_temporary", "replacing", "storage_errors", "temporary_path", "write_atomic"]
+__all__ = [
+    "check_replaceable",
+    "read_text",
+    "remove_temporary",
+    "replacing",
+    "storage_errors",
+    "temporary_path",
+    "write_atomic",
+    "write_files",
+]
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9]+\.tmp")
 
@@ -94,6 +103,40 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> None:
+    """Refuse to replace files of other content.
+
+    Raises
+    ------
+    ConflictError
+        If a file of other content is there and not ``force``.
+    StorageError
+        If the system refuses.
+    """
+    for path, data in contents.items():
+        with storage_errors(path):
+            if not force and path.exists() and path.read_bytes() != data:
+                raise ConflictError(
+                    path,
+                    expected="no such file, or the same",
+                    found="one of other content",
+                    fix="name another folder, or replace it with --force",
+                )
+
+
+def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
+    """Write several files, each whole or not at all, and none where one would replace another's content.
+
+    A file that is there and the same is left as it is. Raises as `check_replaceable`.
+    """
+    check_replaceable(contents, force=force)
+    for path, data in contents.items():
+        with storage_errors(path):
+            is_same = path.is_file() and path.read_bytes() == data
+        if not is_same:
+            write_atomic(path, data)
 
 
 def read_text(path: Path) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from sffshards.atomic import read_text, write_atomic
+from sffshards.atomic import read_text
 from sffshards.errors import InputError
 from sffshards.names import format_frame_name, parse_frame_name
 from sffshards.records import FrameId, LabelledFrame, Part
 
-__all__ = ["format_label_list", "parse_label_line", "read_label_list", "read_parts", "write_label_list"]
+__all__ = ["format_label_list", "parse_label_line", "read_label_list", "read_parts"]
 
 
 def read_label_list(path: Path) -> list[LabelledFrame]:
@@ -71,11 +71,6 @@ def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
                     fix="remove it from one of the two lists",
                 )
     return parts
-
-
-def write_label_list(path: Path, rows: Iterable[tuple[FrameId, int]]) -> None:
-    """Write a label list as published, whole or not at all; every line ends in a newline."""
-    write_atomic(path, format_label_list(rows).encode("ascii"))
 
 
 def format_label_list(rows: Iterable[tuple[FrameId, int]]) -> str:

@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 
 from sffshards.errors import StorageError
 
-__all__ = ["WorkerPool", "chunked", "default_workers", "run_tasks"]
+__all__ = ["WorkerPool", "chunked", "default_workers", "end_with_parent", "run_tasks"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -178,6 +178,11 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Have this process end at once when the one that started it has ended, however that was."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()

@@ -60,6 +60,7 @@ def reproduce(
     folds: Sequence[int],
     inference: Inference,
     report: Path,
+    num_jobs: int = 1,
     progress: Progress,
 ) -> list[RunScores]:
     """Train and score every variant at every horizon; write the table, the comparisons and the report.
@@ -79,6 +80,8 @@ def reproduce(
         How to compute the scores.
     report
         Folder for the report on them.
+    num_jobs
+        Folds to train and predict at a time, each on one device; 1 for one after the other in this process.
     progress
         Told how far the work is.
 
@@ -93,15 +96,25 @@ def reproduce(
     """
     from sffshards.evaluation import evaluate_run
     from sffshards.evaluation.comparison import compare_runs, write_comparisons
+    from sffshards.jobs import FoldJob, check_jobs, is_done, run_jobs
     from sffshards.report import ReportOptions, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
 
     runs = [(build, out / horizon / variant, variant) for horizon, build in builds.items() for variant in variants]
+    check_jobs(options, num_workers=num_jobs)
     for build, run, variant in runs:
         check_folds(build, run, replace(options, variant=variant), folds=folds)
-    for number, (build, run, variant) in enumerate(runs, 1):
-        progress.note(f"{run}: run {number} of {len(runs)}")
-        train_folds(build, run, replace(options, variant=variant), folds=folds, force=False, progress=progress)
+    if num_jobs > 1:
+        jobs = [
+            FoldJob(build=build, run=run, fold=fold, options=replace(options, variant=variant), inference=inference)
+            for build, run, variant in runs
+            for fold in folds
+        ]
+        run_jobs([job for job in jobs if not is_done(job.run, job.fold)], num_workers=num_jobs, progress=progress)
+    else:
+        for number, (build, run, variant) in enumerate(runs, 1):
+            progress.note(f"{run}: run {number} of {len(runs)}")
+            train_folds(build, run, replace(options, variant=variant), folds=folds, force=False, progress=progress)
     if not is_first_process():
         return []
     scores = [

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sffshards.atomic import write_files
 from sffshards.audit import (
     FindingKind,
     audit_labels,
@@ -22,7 +23,7 @@ from sffshards.audit import (
     split_harps,
     summarize_audit,
 )
-from sffshards.audit.rebuild import count_unfounded, write_lists
+from sffshards.audit.rebuild import count_unfounded, merge_record
 from sffshards.audit.split import PUBLISHED_SIZES
 from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
 from sffshards.errors import ConflictError, InputError
@@ -30,7 +31,7 @@ from sffshards.layout import find_label_lists
 from sffshards.names import format_frame_name, parse_frame_name
 from sffshards.records import FrameId, Horizon, Part
 from tests.commands import error_of, run
-from tests.tiny import PARTS, START, frame_name, make_data
+from tests.tiny import PARTS, START, digest_tree, frame_name, make_data
 
 FLARES = "start_time,peak_time,label,noaa_ar\n"
 
@@ -256,13 +257,28 @@ def test_rebuilt_labels_follow_the_rule_and_horizons_never_contradict(tmp_path_f
 
 def test_lists_are_not_written_over_others_and_none_is_where_one_would_be(tmp_path):
     (tmp_path / "b.txt").write_text("mine\n")
-    texts = {tmp_path / "a.txt": "new\n", tmp_path / "b.txt": "new\n"}
+    contents = {tmp_path / "a.txt": b"new\n", tmp_path / "b.txt": b"new\n"}
     with pytest.raises(ConflictError, match=r"b\.txt: expected no such file, or the same, found one of other content"):
-        write_lists(texts, force=False)
+        write_files(contents, force=False)
     assert not (tmp_path / "a.txt").exists()
-    write_lists(texts, force=True)
-    write_lists(texts, force=False)  # the same again
+    write_files(contents, force=True)
+    written = (tmp_path / "b.txt").stat().st_mtime_ns
+    write_files(contents, force=False)  # the same again
+    assert (tmp_path / "b.txt").stat().st_mtime_ns == written
     assert (tmp_path / "b.txt").read_text() == "new\n"
+
+
+def test_a_record_of_labels_takes_in_the_other_horizons_lists_of_the_same_rule_only(tmp_path):
+    path, of_24h, of_48h = tmp_path / "labels.json", {"M24/a.txt": {"rows": 1}}, {"M48/a.txt": {"rows": 2}}
+    record = {"threshold": "M1.0", "lists": of_24h}
+    assert merge_record(path, record) == record
+    path.write_text(json.dumps(record))
+    assert merge_record(path, record) == record
+    assert merge_record(path, {**record, "lists": of_48h}) == {**record, "lists": of_24h | of_48h}
+    assert merge_record(path, {"threshold": "X1.0", "lists": of_48h}) is None
+    for other in ("[]", "{}", "no JSON", '{"lists": 3}'):
+        path.write_text(other)
+        assert merge_record(path, record) is None
 
 
 def test_labels_that_say_less_than_they_seem_are_counted(tmp_path):
@@ -365,7 +381,14 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     assert "labels/M48/flare_Mclass_48h_TrainVal0.txt: 10 rows, 5 positive, 5 of HARPs that the map lacks" in text
     rebuilt = (home / "labels" / "M48" / "flare_Mclass_48h_TrainVal0.txt").read_text().splitlines()
     assert rebuilt == [f"{frame_name(harp, number)} {harp % 2}" for harp in (100, 101) for number in range(5)]
+    for horizon in ("48h", "24h"):  # one after the other: the same
+        run("labels", "rebuild", *CATALOGUE, "--horizon", horizon, "--out", "apart", cwd=home)
+    assert digest_tree(home / "apart") != {}
+    assert {name: digest for name, digest in digest_tree(home / "apart").items() if name != "labels.json"} == {
+        name: digest for name, digest in digest_tree(home / "labels").items() if name != "labels.json"
+    }
     record = json.loads((home / "labels" / "labels.json").read_text())
+    assert json.loads((home / "apart" / "labels.json").read_text()) == record
     assert (record["threshold"], record["time"], record["clock"]) == ("M1.0", "start", "as-written")
     assert record["lists"]["M48/flare_Mclass_48h_Test.txt"] == {
         "rows": 10,

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from sffshards.errors import InputError, StorageError
-from sffshards.labels import read_label_list, read_parts, write_label_list
+from sffshards.labels import format_label_list, read_label_list, read_parts
 from sffshards.records import Part
 from tests.tiny import frame_name
 
@@ -62,6 +62,6 @@ def test_a_frame_in_two_parts_is_refused(tmp_path):
 
 def test_a_written_list_reads_back(tmp_path):
     rows = read_label_list(write(tmp_path, f"{A} 0\n{B} 1"))
-    write_label_list(tmp_path / "new.txt", [(row.frame, row.label) for row in rows])
+    (tmp_path / "new.txt").write_text(format_label_list((row.frame, row.label) for row in rows))
     assert (tmp_path / "new.txt").read_text() == f"{A} 0\n{B} 1\n"
     assert sorted(os.listdir(tmp_path)) == ["list.txt", "new.txt"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -351,6 +352,26 @@ class TestMadeFolder:
         image = next((out / "magnetogram_jpg").iterdir())
         image.write_bytes(b"damaged")
         assert make(out, force=True).num_written == 36
+        assert digests(out) == digests(made)
+
+
+class TestChangedLists:
+    @pytest.mark.parametrize("name", ["flares.csv", "harps.txt", "M48/flare_Mclass_48h_Test.txt"])
+    def test_are_kept_unless_forced(self, made, tmp_path, name):
+        out = tmp_path / "copy"
+        shutil.copytree(made, out)
+        (out / name).write_text("mine\n")
+        with pytest.raises(ConflictError, match=f"{name}: expected no such file, or the same, found one of other"):
+            make(out)
+        assert (out / name).read_text() == "mine\n"
+        make(out, force=True)
+        assert digests(out) == digests(made)
+
+    def test_that_are_missing_are_written(self, made, tmp_path):
+        out = tmp_path / "copy"
+        shutil.copytree(made, out)
+        (out / "harps.txt").unlink()
+        assert make(out).num_written == 0
         assert digests(out) == digests(made)
 
 

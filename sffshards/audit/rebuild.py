@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sffshards.atomic import read_text, storage_errors, write_atomic
+from sffshards.atomic import read_text, storage_errors
 from sffshards.catalog import HarpFlares, has_flare
 from sffshards.catalog.by_harp import is_covered
-from sffshards.errors import ConflictError, InputError
+from sffshards.errors import InputError
 from sffshards.labels import read_parts
 from sffshards.layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists
 from sffshards.names import IMAGE_SUFFIX, parse_frame_name
 from sffshards.records import FrameId, Horizon, Part
 
-__all__ = ["count_unfounded", "find_frames", "label_frames", "write_lists"]
+__all__ = ["count_unfounded", "find_frames", "label_frames", "merge_record"]
 
 
 def find_frames(data: Path, *, horizon: Horizon) -> dict[Part | None, list[FrameId]]:
@@ -90,27 +92,31 @@ def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: H
     return num_unknown, int((~is_covered(flares, times, horizon_hours=horizon.hours)).sum())
 
 
-def write_lists(texts: Mapping[Path, str], *, force: bool) -> None:
-    """Write several files, each whole or not at all, and none where one would replace another's content.
+def merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Add the lists to those of a record that a file holds of the same rule and catalogue, as of the other horizon.
 
-    Raises
-    ------
-    ConflictError
-        If a file of other content is there and not ``force``.
-    StorageError
-        If the system refuses.
+    Parameters
+    ----------
+    path
+        The file, which need not be there.
+    record
+        What lists follow from, and under ``lists`` what each holds.
+
+    Returns
+    -------
+    the record with the lists of both; None where the file is something else
     """
-    for path, text in texts.items():
-        with storage_errors(path):
-            if not force and path.exists() and path.read_bytes() != text.encode("utf-8"):
-                raise ConflictError(
-                    path,
-                    expected="no such file, or the same",
-                    found="one of other content",
-                    fix="name another folder with --out, or replace it with --force",
-                )
-    for path, text in texts.items():
-        write_atomic(path, text.encode("utf-8"))
+    if not path.exists():
+        return dict(record)
+    with storage_errors(path):
+        text = path.read_bytes()
+    try:
+        there = json.loads(text)
+        lists = dict(there["lists"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    merged = {**record, "lists": lists | record["lists"]}
+    return merged if there | {"lists": {}} == {**record, "lists": {}} else None
 
 
 def _read_names(path: Path) -> list[FrameId]:

@@ -111,9 +111,10 @@ def rebuild(
     """
     import json
 
+    from sffshards.atomic import check_replaceable, write_files
     from sffshards.audit import find_frames, label_frames
     from sffshards.audit.load import list_path
-    from sffshards.audit.rebuild import count_unfounded, write_lists
+    from sffshards.audit.rebuild import count_unfounded, merge_record
     from sffshards.cli.catalogue import load_catalogue
     from sffshards.errors import InputError
     from sffshards.labels import format_label_list
@@ -123,7 +124,7 @@ def rebuild(
         raise InputError(
             "--flares", expected="a flare list and a map of HARPs", found="neither", fix="add --flares and --harp-map"
         )
-    flared, texts, rows = catalogue.harp_flares, {}, []
+    flared, contents, rows = catalogue.harp_flares, {}, []
     for of_horizon in Horizon if horizon is None else (horizon,):
         for of_part, frames in find_frames(data, horizon=of_horizon).items():
             if part is not None and of_part is not None:
@@ -132,12 +133,16 @@ def rebuild(
                 )
             made = label_frames(frames, flared, horizon=of_horizon)
             path = list_path(out, of_horizon, of_part or part)
-            texts[path] = format_label_list(zip(frames, made, strict=True))
+            contents[path] = format_label_list(zip(frames, made, strict=True)).encode("ascii")
             rows.append((path, len(made), sum(made), *count_unfounded(frames, flared, horizon=of_horizon)))
     names = ("rows", "positive", "rows_of_unknown_harps", "rows_not_covered")
     lists = {str(path.relative_to(out)): dict(zip(names, of, strict=True)) for path, *of in rows}
     record = {"format_version": 1, **catalogue.describe({}), "lists": lists}
-    write_lists({**texts, out / "labels.json": json.dumps(record, indent=1, allow_nan=False) + "\n"}, force=force)
+    record_path = out / "labels.json"
+    merged = merge_record(record_path, record)
+    text = json.dumps(merged or record, indent=1, allow_nan=False) + "\n"
+    check_replaceable(contents if merged else {**contents, record_path: text.encode("ascii")}, force=force)
+    write_files({**contents, record_path: text.encode("ascii")}, force=True)
     for line in catalogue.say({}):
         print(line)
     for path, num_rows, num_positive, num_unknown, num_uncovered in rows:
@@ -182,9 +187,9 @@ def split(
     HARPs are taken by their first frame, and cut where the number of rows comes nearest to the sizes, which are
     proportions. The parts are the same at both horizons.
     """
+    from sffshards.atomic import write_files
     from sffshards.audit import read_labels, split_harps
     from sffshards.audit.load import list_path
-    from sffshards.audit.rebuild import write_lists
     from sffshards.cli.console import format_table
     from sffshards.labels import format_label_list
 
@@ -192,18 +197,18 @@ def split(
     frames = {frame for labels in read.values() for frame in labels}
     homes = split_harps(frames, sizes=_parse_sizes(sizes))
     order = {harp: position for position, harp in enumerate(homes)}
-    texts, rows = {}, []
+    contents, rows = {}, []
     for horizon, labels in read.items():
         # HARPs in the order of time, their frames in that of their list.
         ordered = sorted(labels, key=lambda frame: order[frame.harp])
         for part in Part:
             made = [(frame, labels[frame][0]) for frame in ordered if homes[frame.harp] is part]
-            texts[list_path(out, horizon, part)] = format_label_list(made)
+            contents[list_path(out, horizon, part)] = format_label_list(made).encode("ascii")
             times = [frame.t_rec_tai for frame, _ in made]
             num_harps, num_positive = len({frame.harp for frame, _ in made}), sum(label for _, label in made)
             span = [f"{min(times):%Y-%m-%d}", f"{max(times):%Y-%m-%d}"] if times else ["-", "-"]
             rows.append([horizon, part, f"{len(made):,}", f"{num_positive:,}", f"{num_harps:,}", *span])
-    write_lists(texts, force=force)
+    write_files(contents, force=force)
     print(format_table(["", "part", "rows", "positive", "HARPs", "first", "last"], rows, left=(0, 1)))
 
 

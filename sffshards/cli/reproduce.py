@@ -60,6 +60,7 @@ EXAMPLES = (
     ("sffshards reproduce", "four variants, both horizons, five folds, into runs/"),
     ("sffshards reproduce --variants oTV --horizons 48h --folds 0,1", "some of it"),
     ("sffshards reproduce --protocol published", "as the authors' programs did"),
+    ("sffshards reproduce --jobs 4", "four folds at a time, each on a GPU of its own"),
     ("sffshards reproduce --model mvit_tiny --epochs 3", "the small network, without a GPU"),
 )
 
@@ -86,6 +87,10 @@ def reproduce(
     compile_network: CompileOption = False,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Folds to train at a time, each on one device; the published batch stays as it is."),
+    ] = 1,
     num_nodes: NodesOption = 1,
     strategy: StrategyOption = Strategy.AUTO,
     logger: LoggerOption = LoggerName.TENSORBOARD,
@@ -155,6 +160,7 @@ def reproduce(
         folds=chosen_folds,
         inference=Inference(batch_size=batch_size, num_threads=threads, device=device, check=check),
         report=report,
+        num_jobs=jobs,
         progress=make_progress() if is_first_process() else SILENT,
     )
     if scores:

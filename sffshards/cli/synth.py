@@ -28,7 +28,9 @@ def synth(
     frames: Annotated[int, typer.Option(min=1, help="Frames of each region, 96 minutes apart.")] = 40,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Draw images again that are there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Draw images again that are there, and replace changed lists.")
+    ] = False,
 ) -> None:
     """Make images and label lists in the published layout: evolving bipoles, some of which flare.
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
-from sffshards.atomic import write_atomic
 from sffshards.catalog import tai_to_utc
 from sffshards.synth.flares import Flare
 
-__all__ = ["FLARES_NAME", "HARP_MAP_NAME", "write_flare_list", "write_harp_map"]
+__all__ = ["FLARES_NAME", "HARP_MAP_NAME", "format_flare_list", "format_harp_map"]
 
 FLARES_NAME = "flares.csv"
 """Where the made flares are listed."""
@@ -25,8 +23,8 @@ _FIRST_REGION = 10_000
 """A made HARP is one NOAA region, whose number is so much higher; those of the 2010s have five digits too."""
 
 
-def write_flare_list(path: Path, flares: Iterable[Flare]) -> None:
-    """Write flares in order of time as CSV, ``start_time,goes_class,noaa_ar``, in UTC, as flare lists are."""
+def format_flare_list(flares: Iterable[Flare]) -> str:
+    """Give flares in order of time as CSV, ``start_time,goes_class,noaa_ar``, in UTC, as flare lists are."""
     ordered = sorted(flares, key=lambda flare: (flare.t_start_tai, flare.harp))
     starts_utc = tai_to_utc(np.array([flare.t_start_tai for flare in ordered], "datetime64[s]"))
     buffer = io.StringIO()
@@ -34,10 +32,10 @@ def write_flare_list(path: Path, flares: Iterable[Flare]) -> None:
     writer.writerow(["start_time", "goes_class", "noaa_ar"])
     for flare, start in zip(ordered, starts_utc.tolist(), strict=True):
         writer.writerow([start.isoformat(sep=" "), flare.goes_class, _FIRST_REGION + flare.harp])
-    write_atomic(path, buffer.getvalue().encode("ascii"))
+    return buffer.getvalue()
 
 
-def write_harp_map(path: Path, harps: Iterable[int]) -> None:
-    """Write the NOAA region of each HARP, as JSOC's ``all_harps_with_noaa_ars.txt`` has them."""
+def format_harp_map(harps: Iterable[int]) -> str:
+    """Give the NOAA region of each HARP, as JSOC's ``all_harps_with_noaa_ars.txt`` has them."""
     lines = ["HARPNUM NOAA_ARS", *(f"{harp} {_FIRST_REGION + harp}" for harp in sorted(harps))]
-    write_atomic(path, ("\n".join(lines) + "\n").encode("ascii"))
+    return "\n".join(lines) + "\n"

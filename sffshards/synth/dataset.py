@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.labels import write_label_list
+from sffshards.atomic import check_replaceable, write_files
+from sffshards.labels import format_label_list
 from sffshards.layout import IMAGE_FOLDER
 from sffshards.names import format_list_name
 from sffshards.progress import SILENT, Progress
-from sffshards.records import Horizon, Part
-from sffshards.synth.catalogue import FLARES_NAME, HARP_MAP_NAME, write_flare_list, write_harp_map
+from sffshards.records import FrameId, Horizon, Part
+from sffshards.synth.catalogue import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
 from sffshards.synth.folder import Origin, claimed_folder
 from sffshards.synth.images import write_images
 from sffshards.synth.timeline import MadeRegion, plan_parts
@@ -64,7 +65,7 @@ def synthesize(
     frames_per_harp
         Frames of each region, 96 minutes apart but for some gaps.
     force
-        Whether to draw images again that are there.
+        Whether to draw images again that are there, and to replace lists that were changed.
     workers
         Number of processes; 0 does all in this one. The data do not depend on it.
     progress
@@ -75,7 +76,7 @@ def synthesize(
     InputError
         If a number is out of range.
     ConflictError
-        If the folder holds other data.
+        If the folder holds other data, or lists that were changed and not ``force``.
     StorageError
         If the system refuses.
     """
@@ -83,35 +84,29 @@ def synthesize(
     origin = Origin(recipe=RECIPE, seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp, lists_sha256=None)
     regions = [region for by_part in parts.values() for region in by_part]
     flares = [flare for region in regions for flare in region.flares]
-    paths = {horizon: {part: list_path(out, horizon, part) for part in Part} for horizon in Horizon}
-    precious = (
-        out / FLARES_NAME,
-        out / HARP_MAP_NAME,
-        *(path for by_part in paths.values() for path in by_part.values()),
-    )
+    rows = {(horizon, part): _label_frames(parts[part], horizon) for horizon in Horizon for part in Part}
+    texts = {
+        out / FLARES_NAME: format_flare_list(flares),
+        out / HARP_MAP_NAME: format_harp_map(region.region.harp for region in regions),
+        **{list_path(out, *of): format_label_list(labelled) for of, labelled in rows.items()},
+    }
+    contents = {path: text.encode("ascii") for path, text in texts.items()}
     views = [(region.region, region.frames) for region in regions]
-    with claimed_folder(out, origin, precious=precious, progress=progress):
+    with claimed_folder(out, origin, precious=tuple(contents), progress=progress):
+        check_replaceable(contents, force=force)
         num_written = write_images(out / IMAGE_FOLDER, views, force=force, workers=workers, progress=progress)
-        write_flare_list(out / FLARES_NAME, flares)
-        write_harp_map(out / HARP_MAP_NAME, [region.region.harp for region in regions])
-        num_positive = {horizon: _write_lists(parts, paths[horizon], horizon) for horizon in Horizon}
+        write_files(contents, force=force)
     return SynthReport(
         num_harps=len(regions),
         num_frames=sum(len(region.frames) for region in regions),
         num_written=num_written,
         num_flares=sum(flare.is_major for flare in flares),
-        num_positive=num_positive,
+        num_positive={horizon: sum(label for part in Part for _, label in rows[horizon, part]) for horizon in Horizon},
     )
 
 
-def _write_lists(parts: Mapping[Part, tuple[MadeRegion, ...]], paths: Mapping[Part, Path], horizon: Horizon) -> int:
-    """Write the lists of a horizon and give the number of positive rows."""
-    num_positive = 0
-    for part, path in paths.items():
-        rows = [row for made in parts[part] for row in zip(made.frames, made.labels(horizon), strict=True)]
-        write_label_list(path, rows)
-        num_positive += sum(label for _, label in rows)
-    return num_positive
+def _label_frames(regions: Iterable[MadeRegion], horizon: Horizon) -> list[tuple[FrameId, int]]:
+    return [row for made in regions for row in zip(made.frames, made.labels(horizon), strict=True)]
 
 
 def list_path(out: Path, horizon: Horizon, part: Part) -> Path:

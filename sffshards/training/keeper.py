@@ -21,7 +21,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from sffshards.atomic import replacing, write_atomic
-from sffshards.errors import TrainingError
+from sffshards.errors import InputError, TrainingError
 from sffshards.models.weights import read_checkpoint
 from sffshards.records import Engine
 from sffshards.training.module import FlareClassifier
@@ -70,7 +70,11 @@ class AtomicCheckpoints(TorchCheckpointIO):
         weights_only: Any = None,
     ) -> dict[str, Any]:
         """Read a checkpoint, with ``weights_only`` whatever is asked."""
-        return read_checkpoint(Path(path))
+        try:
+            return read_checkpoint(Path(path))
+        except InputError as error:
+            fix = "begin the fold anew with --force"
+            raise InputError(path, expected="a checkpoint to go on from", found=error.found, fix=fix) from None
 
 
 class FoldKeeper(Checkpoint):

@@ -1,0 +1,120 @@
+"""Folds side by side: what processes are given, what becomes of errors and signals, and that the table is the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sffshards.errors import InputError, SffshardsError, TrainingError
+from sffshards.jobs import check_jobs, run_jobs
+from sffshards.training import TrainingStopped
+from tests.commands import run
+from tests.errands import Errand
+from tests.tiny import make_data
+from tests.training_data import Listener, fast_options
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 200
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("sffshards.jobs.default_workers", lambda: 6)
+
+
+def test_every_job_is_done_with_its_share_of_the_processors(tmp_path: Path) -> None:
+    names = [f"job {number}" for number in range(5)]
+    listener = Listener()
+    run_jobs([Errand(out=tmp_path, name=name) for name in names], num_workers=2, progress=listener)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, "3")
+    assert sorted(listener.notes) == [f"{name}: begun" for name in names]
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_what_the_user_chose_of_the_processors_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run_jobs([Errand(out=tmp_path, name="job")], num_workers=2, progress=Listener())
+    assert (tmp_path / "job").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "message"),
+    [
+        ("fail", InputError, "^bad: expected luck, found none; try again"),
+        ("die", TrainingError, "^bad: expected a process that ends by itself, found one that ended with code -9"),
+    ],
+)
+def test_an_error_stops_the_others_which_save_first(
+    tmp_path: Path, what: str, error: type[SffshardsError], message: str
+) -> None:
+    class Late(Listener):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if text == "bad: begun":
+                wait_for(tmp_path / "long waits")
+
+    jobs = [
+        Errand(out=tmp_path, name="long", what="wait"),
+        Errand(out=tmp_path, name="bad", what=what),
+        Errand(out=tmp_path, name="never"),
+    ]
+    with pytest.raises(error, match=message):
+        run_jobs(jobs, num_workers=2, progress=Late())
+    assert {path.name for path in tmp_path.iterdir()} == {"long waits", "long saved"}
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGTERM, TrainingStopped),
+        (signal.SIGUSR1, TrainingStopped),
+        (signal.SIGINT, KeyboardInterrupt),
+    ],
+)
+def test_signals_stop_all_jobs_which_save_first(
+    tmp_path: Path, number: signal.Signals, error: type[BaseException]
+) -> None:
+    def interrupt() -> None:
+        for name in ("a", "b"):
+            wait_for(tmp_path / f"{name} waits")
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(error):
+        run_jobs([Errand(out=tmp_path, name=name, what="wait") for name in "abc"], num_workers=2, progress=Listener())
+    thread.join()
+    assert {path.name for path in tmp_path.iterdir()} == {"a waits", "b waits", "a saved", "b saved"}
+
+
+def test_a_job_has_one_device() -> None:
+    check_jobs(fast_options(devices=2, accelerator="cpu"), num_workers=1)
+    with pytest.raises(InputError, match="^--jobs: expected --devices 1 and --num-nodes 1 with it"):
+        check_jobs(fast_options(devices=2, accelerator="cpu"), num_workers=2)
+
+
+@pytest.mark.long
+def test_an_experiment_side_by_side_has_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    make_data(tmp_path / "data", frames_per_harp=2)
+    run("build", "--horizon", "48h", "--workers", "1", cwd=tmp_path)
+    arguments = [
+        *("reproduce", "--variants", "base,oT", "--folds", "0,1", "--model", "mvit_tiny", "--epochs", "1"),
+        *("--batch-size", "4", "--accelerator", "cpu", "--threads", "0"),
+    ]
+    run(*arguments, "--out", "one", cwd=tmp_path)
+    run(*arguments, "--out", "two", "--jobs", "2", cwd=tmp_path)
+    for name in ("results.csv", "results.json"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    again = run(*arguments, "--out", "two", "--jobs", "2", cwd=tmp_path)
+    assert "Fold" not in again.stderr
