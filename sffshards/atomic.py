@@ -105,8 +105,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> None:
-    """Refuse to replace files of other content.
+def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> dict[Path, bytes]:
+    """Refuse to replace files of other content; give those that are not there as they are to be.
 
     Raises
     ------
@@ -115,15 +115,21 @@ def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> None:
     StorageError
         If the system refuses.
     """
+    missing = {}
     for path, data in contents.items():
         with storage_errors(path):
-            if not force and path.exists() and path.read_bytes() != data:
-                raise ConflictError(
-                    path,
-                    expected="no such file, or the same",
-                    found="one of other content",
-                    fix="name another folder, or replace it with --force",
-                )
+            is_there = path.exists()
+            if is_there and path.read_bytes() == data:
+                continue
+        if is_there and not force:
+            raise ConflictError(
+                path,
+                expected="no such file, or the same",
+                found="one of other content",
+                fix="name another folder, or replace it with --force",
+            )
+        missing[path] = data
+    return missing
 
 
 def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
@@ -131,12 +137,8 @@ def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
 
     A file that is there and the same is left as it is. Raises as `check_replaceable`.
     """
-    check_replaceable(contents, force=force)
-    for path, data in contents.items():
-        with storage_errors(path):
-            is_same = path.is_file() and path.read_bytes() == data
-        if not is_same:
-            write_atomic(path, data)
+    for path, data in check_replaceable(contents, force=force).items():
+        write_atomic(path, data)
 
 
 def read_text(path: Path) -> str:

@@ -1,8 +1,7 @@
 """Folds trained and predicted side by side, each in a process of its own with a device or a share of the processors.
 
 More devices for one fold make its batch larger, and so another recipe than the published one; folds side by side do
-not. On a CPU two folds of a small network with half of the cores each are a fifth faster than one after the other with
-all of them.
+not. On a CPU, too, folds of a small network with a core each leave less idle than one fold with all cores.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from sffshards.evaluation import Inference
     from sffshards.training import TrainingOptions
 
-__all__ = ["FoldJob", "check_jobs", "is_done", "run_jobs"]
+__all__ = ["FoldJob", "Job", "check_jobs", "is_done", "run_jobs"]
 
 _LOOK_SECONDS = 0.5
 """How often a signal to stop is looked for."""
@@ -154,9 +153,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
-        self._process = context.Process(target=_work, args=(theirs,))
-        with _environment(_share(number, num_workers)):
-            self._process.start()
+        self._process = context.Process(target=_work, args=(theirs, _share(number, num_workers)))
+        self._process.start()
         theirs.close()
 
     def __enter__(self) -> Self:
@@ -227,21 +225,6 @@ def _share(number: int, num_workers: int) -> dict[str, str]:
     return share
 
 
-@contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    """Change the environment for what is started in the block."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 class _Relay:
     """Passes on what a job notes; how far each epoch is would be too much of several at a time."""
 
@@ -258,11 +241,14 @@ class _Relay:
         self._connection.send(text)
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, environment: dict[str, str]) -> None:
     """Do the jobs that come; say None when one is done, and end where one failed or a signal came.
+
+    The environment is changed before torch, which looks at it, is imported.
 
     Ctrl-C in a terminal comes to all processes: the one that hands out jobs answers it, for all.
     """
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     with suppress(EOFError):

@@ -110,7 +110,8 @@ def reproduce(
             for build, run, variant in runs
             for fold in folds
         ]
-        run_jobs([job for job in jobs if not is_done(job.run, job.fold)], num_workers=num_jobs, progress=progress)
+        if open_jobs := [job for job in jobs if not is_done(job.run, job.fold)]:
+            run_jobs(open_jobs, num_workers=num_jobs, progress=progress)
     else:
         for number, (build, run, variant) in enumerate(runs, 1):
             progress.note(f"{run}: run {number} of {len(runs)}")

@@ -117,4 +117,4 @@ def test_an_experiment_side_by_side_has_the_same_table(tmp_path: Path, monkeypat
     for name in ("results.csv", "results.json"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     again = run(*arguments, "--out", "two", "--jobs", "2", cwd=tmp_path)
-    assert "Fold" not in again.stderr
+    assert "Train and predict" not in again.stderr

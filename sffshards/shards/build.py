@@ -41,13 +41,7 @@ from sffshards.shards.plan import ShardPlan, plan_shards
 from sffshards.shards.prepare import Prepared, prepare_build
 from sffshards.shards.publish import check_target
 from sffshards.shards.room import check_room, tars_bytes
-from sffshards.shards.writer import (
-    ShardTask,
-    read_shard_record,
-    verify_written,
-    write_shard,
-    write_shard_record,
-)
+from sffshards.shards.writer import ShardTask, read_shard_record, verify_written, write_shard, write_shard_record
 
 __all__ = ["BuildReport", "build_shards", "check_build"]
 

@@ -38,30 +38,23 @@ from sffshards.views import apply_view
 __all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
 
 _TABLE = "table.npy"
-_TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), ("place", PLACE_DTYPE), ("xxh3", "<u8")])
+_TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), *PLACE_DTYPE.descr, ("xxh3", "<u8")])
 _MIN_PER_FILE = 256
 """Frames a task, at least: some 30 ms of work, in 2 MB."""
 _MAX_FILES = 256
 """Files, which every worker holds open."""
 
 
-class _Place(NamedTuple):
-    """A row of `PLACE_DTYPE`, as Python's numbers."""
+class _Entry(NamedTuple):
+    """A row of the table, as Python's numbers; see `PLACE_DTYPE`."""
 
+    key: int
+    file: int
     start: int
     rest: int
     end: int
     first: int
     last: int
-
-
-class _Entry(NamedTuple):
-    """A row of the table, as Python's numbers."""
-
-    key: int
-    file: int
-    place: tuple[int, int, int, int, int]
-    """As `_Place`."""
     xxh3: int
 
 
@@ -104,7 +97,7 @@ class EncodedFrames:
             data |= dict.fromkeys(run, self._read_run([entries[number] for number in run]))
         pieces = []
         for run in _part_runs(numbers, entries):
-            head, tail = _Place(*entries[run[0]].place), _Place(*entries[run[-1]].place)
+            head, tail = entries[run[0]], entries[run[-1]]
             content, offset = data[run[0]]
             pieces.append(
                 Piece(
@@ -121,14 +114,14 @@ class EncodedFrames:
     def _read_run(self, entries: Sequence[_Entry]) -> tuple[memoryview, int]:
         """Read frames that follow one another in a file at once, and check each; give the file's bit they begin at."""
         file = entries[0].file
-        offset = _Place(*entries[0].place).start // 8
-        data = memoryview(self._read_bytes(file, offset, _byte_end(_Place(*entries[-1].place).end)))
+        offset = entries[0].start // 8
+        data = memoryview(self._read_bytes(file, offset, _byte_end(entries[-1].end)))
         for entry in entries:
-            start, _, end, *_ = entry.place
-            if xxh3_64_intdigest(data[start // 8 - offset : _byte_end(end) - offset]) != entry.xxh3:
+            first = entry.start // 8
+            if xxh3_64_intdigest(data[first - offset : _byte_end(entry.end) - offset]) != entry.xxh3:
                 raise DamageError(
                     _file_path(self._folder, file),
-                    expected=f"checksum {entry.xxh3:016x} at byte {start // 8}",
+                    expected=f"checksum {entry.xxh3:016x} at byte {first}",
                     found="other bytes",
                     fix="build again: it goes on from here",
                 )
@@ -222,7 +215,9 @@ def _encode(
         done = 0
         for places, checksums in pool.run(_encode_file, tasks):
             rows = table[done : done + len(places)]
-            rows["place"], rows["xxh3"] = places, checksums
+            for name in places.dtype.names:
+                rows[name] = places[name]
+            rows["xxh3"] = checksums
             done += len(places)
             advance(len(places))
     with storage_errors(folder):

@@ -140,8 +140,7 @@ def _open_tar(stream: HashedStream) -> TarWriter:
 def _frozen_plans() -> Iterator[None]:
     """Leave what there is out of garbage collections while the block runs.
 
-    The thousands of records of a plan are no garbage, and to look through them again and again takes an eighth of the
-    time of writing.
+    The thousands of records of a plan are no garbage, and to look through them again and again takes time.
     """
     gc.freeze()
     try:

@@ -14,7 +14,6 @@ from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import EarlyStopping
 
 from sffshards.errors import InputError, TrainingError
-from sffshards.fetch import fetch_weights, weights_path
 from sffshards.hashing import hash_file
 from sffshards.loading import ShardDataModule
 from sffshards.locks import folder_lock
@@ -142,13 +141,10 @@ def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
     is_first = is_first_process()
     last = out / LAST_NAME
     resume = last if there is not None and last.is_file() else None
-    if resume is None and plan.record.options.weights == KINETICS400:
-        fetch_weights(weights_path(), progress=progress)  # or nothing begins
+    fit = _Fit(plan, resume=resume, progress=progress)
     with ExitStack() as stack:
         if is_first:
             stack.enter_context(folder_lock(out, progress=progress, wait=False))
-        fit = _Fit(plan, resume=resume, progress=progress)
-        if is_first:
             if force:  # only now that the network and the devices are there
                 clear_folder(out)
             remove_leftovers(out)
