@@ -23,7 +23,7 @@ from sffshards.audit import (
     split_harps,
     summarize_audit,
 )
-from sffshards.audit.rebuild import count_unfounded, merge_record
+from sffshards.audit.rebuild import count_unfounded, write_rebuilt
 from sffshards.audit.split import PUBLISHED_SIZES
 from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
 from sffshards.errors import ConflictError, InputError
@@ -269,16 +269,24 @@ def test_lists_are_not_written_over_others_and_none_is_where_one_would_be(tmp_pa
 
 
 def test_a_record_of_labels_takes_in_the_other_horizons_lists_of_the_same_rule_only(tmp_path):
-    path, of_24h, of_48h = tmp_path / "labels.json", {"M24/a.txt": {"rows": 1}}, {"M48/a.txt": {"rows": 2}}
-    record = {"threshold": "M1.0", "lists": of_24h}
-    assert merge_record(path, record) == record
-    path.write_text(json.dumps(record))
-    assert merge_record(path, record) == record
-    assert merge_record(path, {**record, "lists": of_48h}) == {**record, "lists": of_24h | of_48h}
-    assert merge_record(path, {"threshold": "X1.0", "lists": of_48h}) is None
-    for other in ("[]", "{}", "no JSON", '{"lists": 3}'):
-        path.write_text(other)
-        assert merge_record(path, record) is None
+    of_24h, of_48h = {"M24/a.txt": {"rows": 1}}, {"M48/a.txt": {"rows": 2}}
+    record, path = {"threshold": "M1.0", "lists": of_24h}, tmp_path / "labels.json"
+
+    def write(of, *, force=False):
+        write_rebuilt({tmp_path / name: "list" for name in of["lists"]}, of, out=tmp_path, force=force)
+        return json.loads(path.read_text())
+
+    assert write(record) == record
+    assert write(record) == record
+    assert write({**record, "lists": of_48h}) == {**record, "lists": of_24h | of_48h}
+    other = {"threshold": "X1.0", "lists": {"M48/b.txt": {"rows": 3}}}
+    for text in (path.read_text(), "[]", "{}", "no JSON", '{"lists": 3}'):
+        path.write_text(text)
+        with pytest.raises(ConflictError, match=r"labels\.json: expected no such file, or the same"):
+            write(other)
+        assert path.read_text() == text
+        assert not (tmp_path / "M48" / "b.txt").exists()
+    assert write(other, force=True) == other
 
 
 def test_labels_that_say_less_than_they_seem_are_counted(tmp_path):
@@ -383,10 +391,9 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     assert rebuilt == [f"{frame_name(harp, number)} {harp % 2}" for harp in (100, 101) for number in range(5)]
     for horizon in ("48h", "24h"):  # one after the other: the same
         run("labels", "rebuild", *CATALOGUE, "--horizon", horizon, "--out", "apart", cwd=home)
-    assert digest_tree(home / "apart") != {}
-    assert {name: digest for name, digest in digest_tree(home / "apart").items() if name != "labels.json"} == {
-        name: digest for name, digest in digest_tree(home / "labels").items() if name != "labels.json"
-    }
+    lists = {name for name in digest_tree(home / "labels") if name != "labels.json"}
+    assert len(lists) == 12
+    assert all((home / "apart" / name).read_bytes() == (home / "labels" / name).read_bytes() for name in lists)
     record = json.loads((home / "labels" / "labels.json").read_text())
     assert json.loads((home / "apart" / "labels.json").read_text()) == record
     assert (record["threshold"], record["time"], record["clock"]) == ("M1.0", "start", "as-written")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -224,8 +223,17 @@ def test_any_text_is_read_or_refused(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("any") / "any.txt"
     path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
     for read in (read_flare_list, read_harp_map):
-        with suppress(InputError):
-            read(path)
+        refused = None
+        try:
+            found = read(path)
+        except InputError as error:
+            refused = str(error)
+        if refused is not None:
+            assert refused.startswith(str(path))
+            assert "\n" not in refused
+        else:
+            assert found.source == str(path)
+            assert found.regions if read is read_harp_map else found.flares
 
 
 # HARPs to regions ---------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from sffshards.errors import ConflictError, DamageError, FormatError, InputError, TrainingError
+from sffshards.errors import ConflictError, DamageError, FormatError, InputError, StorageError, TrainingError
 from sffshards.evaluation import Inference, evaluate_run
 from sffshards.loading import ClipBatch
 from sffshards.progress import SILENT, Progress
@@ -594,6 +594,39 @@ def test_code_in_a_checkpoint_is_not_run_when_a_run_goes_on(build: Path, tmp_pat
     with pytest.raises(InputError, match="objects that could run code"):
         fit(build, tmp_path / "fold0", fast_options())
     assert not (tmp_path / "ran").exists()
+
+
+def test_where_the_weights_cannot_be_had_nothing_is_begun(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(path: Path, *, progress: Progress) -> Path:
+        asked.append(path)
+        raise StorageError(path, expected="the weights", found="no network", fix="fetch them")
+
+    monkeypatch.setattr("sffshards.models.weights.fetch_weights", refuse)
+    with pytest.raises(StorageError, match="expected the weights, found no network"):
+        fit(build, tmp_path / "fold0", fast_options(model=ModelName.MVIT_V2_S, weights="kinetics400"))
+    with pytest.raises(InputError, match="take --model mvit_v2_s"):
+        fit(build, tmp_path / "fold0", fast_options(model=ModelName.MVIT_TINY, weights="kinetics400"))
+    assert len(asked) == 1  # the small network has no such weights, and none are fetched for it
+    assert not (tmp_path / "fold0").exists()
+
+
+@pytest.mark.parametrize("size", [0, 500, 5000])
+def test_a_checkpoint_that_was_cut_off_is_named_with_what_helps(
+    build: Path, tmp_path: Path, network: MakeNetwork, size: int
+) -> None:
+    network(fail_at=9)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(build, tmp_path / "fold0", fast_options())
+    network()
+    os.truncate(tmp_path / "fold0" / "last.ckpt", size)
+    with pytest.raises(
+        InputError, match=r"last\.ckpt: expected a checkpoint to go on from, .*; begin the fold anew with"
+    ):
+        fit(build, tmp_path / "fold0", fast_options())
 
 
 def test_more_gpus_than_there_are_are_refused(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

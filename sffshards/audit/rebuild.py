@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sffshards.atomic import read_text, storage_errors
+from sffshards.atomic import check_replaceable, read_text, storage_errors, write_files
 from sffshards.catalog import HarpFlares, has_flare
 from sffshards.catalog.by_harp import is_covered
 from sffshards.errors import InputError
@@ -18,7 +18,10 @@ from sffshards.layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists
 from sffshards.names import IMAGE_SUFFIX, parse_frame_name
 from sffshards.records import FrameId, Horizon, Part
 
-__all__ = ["count_unfounded", "find_frames", "label_frames", "merge_record"]
+__all__ = ["RECORD_NAME", "count_unfounded", "find_frames", "label_frames", "write_rebuilt"]
+
+RECORD_NAME = "labels.json"
+"""What rebuilt lists follow from."""
 
 
 def find_frames(data: Path, *, horizon: Horizon) -> dict[Part | None, list[FrameId]]:
@@ -92,20 +95,39 @@ def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: H
     return num_unknown, int((~is_covered(flares, times, horizon_hours=horizon.hours)).sum())
 
 
-def merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Add the lists to those of a record that a file holds of the same rule and catalogue, as of the other horizon.
+def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:
+    """Write label lists, and beside them in ``labels.json`` what they follow from, or nothing where that cannot be.
+
+    A record that is there of the same rule and catalogue, as of the other horizon's lists, keeps what it says of them.
 
     Parameters
     ----------
-    path
-        The file, which need not be there.
+    texts
+        The lists, by their paths in ``out``.
     record
-        What lists follow from, and under ``lists`` what each holds.
+        What they follow from, and under ``lists`` what each holds.
+    out
+        Folder of the lists.
+    force
+        Whether to replace files of other content.
 
-    Returns
-    -------
-    the record with the lists of both; None where the file is something else
+    Raises
+    ------
+    ConflictError
+        If files of other content are there, or a record of other lists, and not ``force``.
+    StorageError
+        If the system refuses.
     """
+    path = out / RECORD_NAME
+    lists = {place: text.encode("ascii") for place, text in texts.items()}
+    merged = _merge_record(path, record)
+    data = (json.dumps(record if merged is None else merged, indent=1, allow_nan=False) + "\n").encode("ascii")
+    check_replaceable(lists if merged else {**lists, path: data}, force=force)
+    write_files({**lists, path: data}, force=True)
+
+
+def _merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the record with the lists of one that is there added; None if that is of another rule, or no record."""
     if not path.exists():
         return dict(record)
     with storage_errors(path):
@@ -115,8 +137,8 @@ def merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None
         lists = dict(there["lists"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    merged = {**record, "lists": lists | record["lists"]}
-    return merged if there | {"lists": {}} == {**record, "lists": {}} else None
+    same = there | {"lists": {}} == {**record, "lists": {}}
+    return {**record, "lists": lists | record["lists"]} if same else None
 
 
 def _read_names(path: Path) -> list[FrameId]:

@@ -109,12 +109,9 @@ def rebuild(
     that comes after the frame, up to and with the end of the horizon. What the labels follow from is written to
     labels.json.
     """
-    import json
-
-    from sffshards.atomic import check_replaceable, write_files
     from sffshards.audit import find_frames, label_frames
     from sffshards.audit.load import list_path
-    from sffshards.audit.rebuild import count_unfounded, merge_record
+    from sffshards.audit.rebuild import count_unfounded, write_rebuilt
     from sffshards.cli.catalogue import load_catalogue
     from sffshards.errors import InputError
     from sffshards.labels import format_label_list
@@ -124,7 +121,7 @@ def rebuild(
         raise InputError(
             "--flares", expected="a flare list and a map of HARPs", found="neither", fix="add --flares and --harp-map"
         )
-    flared, contents, rows = catalogue.harp_flares, {}, []
+    flared, texts, rows = catalogue.harp_flares, {}, []
     for of_horizon in Horizon if horizon is None else (horizon,):
         for of_part, frames in find_frames(data, horizon=of_horizon).items():
             if part is not None and of_part is not None:
@@ -133,16 +130,12 @@ def rebuild(
                 )
             made = label_frames(frames, flared, horizon=of_horizon)
             path = list_path(out, of_horizon, of_part or part)
-            contents[path] = format_label_list(zip(frames, made, strict=True)).encode("ascii")
+            texts[path] = format_label_list(zip(frames, made, strict=True))
             rows.append((path, len(made), sum(made), *count_unfounded(frames, flared, horizon=of_horizon)))
     names = ("rows", "positive", "rows_of_unknown_harps", "rows_not_covered")
     lists = {str(path.relative_to(out)): dict(zip(names, of, strict=True)) for path, *of in rows}
     record = {"format_version": 1, **catalogue.describe({}), "lists": lists}
-    record_path = out / "labels.json"
-    merged = merge_record(record_path, record)
-    text = json.dumps(merged or record, indent=1, allow_nan=False) + "\n"
-    check_replaceable(contents if merged else {**contents, record_path: text.encode("ascii")}, force=force)
-    write_files({**contents, record_path: text.encode("ascii")}, force=True)
+    write_rebuilt(texts, record, out=out, force=force)
     for line in catalogue.say({}):
         print(line)
     for path, num_rows, num_positive, num_unknown, num_uncovered in rows:
