@@ -233,7 +233,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, lines):
             assert "\n" not in refused
         else:
             assert found.source == str(path)
-            assert found.regions if read is read_harp_map else found.flares
+            assert found.regions if isinstance(found, HarpMap) else found.flares
 
 
 # HARPs to regions ---------------------------------------------------------------------------------------------------

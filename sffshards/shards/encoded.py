@@ -215,7 +215,7 @@ def _encode(
         done = 0
         for places, checksums in pool.run(_encode_file, tasks):
             rows = table[done : done + len(places)]
-            for name in places.dtype.names:
+            for name, *_ in PLACE_DTYPE.descr:
                 rows[name] = places[name]
             rows["xxh3"] = checksums
             done += len(places)
