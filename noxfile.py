@@ -21,7 +21,10 @@ REPORTS = ROOT / ".nox" / "reports"
 CACHES = ROOT / ".nox" / "caches"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(CACHES / "huggingface"), "TORCH_HOME": str(CACHES / "torch")}
 """Keeps tests from asking any server, and from what the user has downloaded."""
-TEST_ENV = OFFLINE | {"OMP_NUM_THREADS": "1"}  # a process of tests a core, not all of them on all cores
+TEST_ENV = OFFLINE | {
+    "OMP_NUM_THREADS": "1",  # a process of tests a core, not all of them on all cores
+    "PYTHONDONTWRITEBYTECODE": "",  # or each of the many processes of tests compiles torch anew
+}
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"

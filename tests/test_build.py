@@ -180,6 +180,7 @@ def test_a_damaged_shard_is_found_and_written_anew(data, reference, tmp_path, da
     assert verify_build(folder, workers=0, progress=SILENT) == []
 
 
+@pytest.mark.slow
 def test_deep_verification_finds_other_pixels_and_other_labels(data, tmp_path):
     folder = tmp_path / "out" / "48h"
     build(data, folder)
@@ -371,6 +372,7 @@ def test_room_is_asked_for_before_images_are_decoded(data, tmp_path, monkeypatch
     assert not (tmp_path / "out" / "frames" / "frames.npy").exists()
 
 
+@pytest.mark.slow
 def test_force_takes_no_image_for_the_same_by_its_date(data, tmp_path):
     folder = tmp_path / "out" / "48h"
     path = data / "magnetogram_jpg" / f"{frame_name(100, 2)}.fits.jpg"

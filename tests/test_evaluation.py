@@ -320,6 +320,7 @@ def test_thresholds_calibration_and_verification_are_kept_beside_the_checkpoints
     assert (run / "verification.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tuple[Path, Path], run: Path) -> None:
     runs = run.parent / "runs"
     for name in ("a", "b"):

@@ -537,6 +537,7 @@ STAMPS = [f"20110213_{time}00" for time in ("0000", "0136", "0312", "0448", "062
 FILES = [f"hmi.sharp_cea_720s.377.{stamp}_TAI.magnetogram.fits" for stamp in STAMPS]
 
 
+@pytest.mark.slow
 def test_magnetograms_of_a_region_arrive_and_can_be_ingested(jsoc, tmp_path):
     report = fetch_jsoc(tmp_path / "fits", query_of(), server=jsoc.url)
     assert (report.num_records, report.num_fetched, report.offline) == (6, 6, ())

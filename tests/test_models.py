@@ -409,6 +409,7 @@ def test_a_checkpoint_gives_the_same_logits_with_either_attention(tmp_path: Path
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)  # of logits that are thirty times a difference
 
 
+@pytest.mark.slow
 def test_bfloat16_is_as_near_to_float32_as_torchvisions() -> None:
     stock, ours = build_pair(TINY)
     x, weights = clip(1, torch.float32), torch.tensor([[1.0, -1.0]])

@@ -612,6 +612,7 @@ class TestPublishing:
         assert publish_build(build, place, force=False, progress=SILENT) == len(list(build.glob("*/*.tar"))) - 5
         assert verify_build(place, workers=0, progress=SILENT) == []
 
+    @pytest.mark.slow
     def test_another_build_there_is_kept_unless_forced(self, build: Path, bucket: str, tmp_path: Path) -> None:
         place, other = self.place(bucket, tmp_path), make_build(tmp_path / "other", seed=4)
         publish_build(build, place, force=False, progress=SILENT)
@@ -623,6 +624,7 @@ class TestPublishing:
         publish_build(build, place, force=True, progress=SILENT)
         assert hash_epoch(place) == hash_epoch(build)
 
+    @pytest.mark.slow
     def test_a_damaged_manifest_there_is_replaced_when_forced(self, build: Path, bucket: str, tmp_path: Path) -> None:
         place = self.place(bucket, tmp_path)
         RemoteStore(place).write(MANIFEST_NAME, b"garbage")
@@ -684,6 +686,7 @@ class TestPublishing:
         assert "expected a bucket or folder that can be written to" in said
         assert not (tmp_path / "shards").exists()
 
+    @pytest.mark.slow
     def test_an_index_that_was_replaced_is_not_copied(self, build: Path, bucket: str, tmp_path: Path) -> None:
         copy = shutil.copytree(build, tmp_path / "copy")
         index = copy / "index.npy"

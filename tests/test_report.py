@@ -196,6 +196,7 @@ def test_figures_take_their_colours_from_the_page(report):
     assert not re.search(r"(fill|stroke): ?#[0-9a-f]{6}", "".join(svgs))
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(made, report, tmp_path):
     write_report(made[1], tmp_path / "again", shards=[made[0]], options=QUICK, progress=SILENT)
     assert digest_tree(tmp_path / "again") == digest_tree(report.parent)
@@ -308,6 +309,7 @@ def test_regions_that_sets_share_are_counted_and_named(runs, tmp_path):
     assert "1 test region also in training or validation." in page.text
 
 
+@pytest.mark.slow
 def test_further_forecasts_stand_in_the_tables(runs, tmp_path):
     label, _ = plain(runs / "base" / "fold0" / "predictions-test.csv")
     forecast = Forecast(
@@ -343,6 +345,7 @@ def write_keywords(data, path):
     return path
 
 
+@pytest.mark.slow
 def test_persistence_by_the_flare_list_stands_beside_that_by_labels(runs, sources, tmp_path):
     page = Page(write(runs, tmp_path, options=replace(QUICK, sources=sources)))
     # The flare at 05:00 is known in the last two of 601's six frames, of which the last three have a flare to come, as
@@ -487,6 +490,7 @@ def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_
     assert set(first.scored.chosen) == {ThresholdRule.MAX_TSS}
 
 
+@pytest.mark.slow
 def test_a_test_set_without_continuing_activity_is_said_to_have_none(runs, tmp_path):
     """Six frames of 96 minutes are over before a label of 48 h is known."""
     page = Page(write(runs, tmp_path))
@@ -498,6 +502,7 @@ def test_a_test_set_without_continuing_activity_is_said_to_have_none(runs, tmp_p
 # What is missing ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_region_that_one_horizon_tests_may_be_named(made, tmp_path, monkeypatch):
     monkeypatch.setattr("sffshards.report.drawing._to_png", lambda figure: b"")
     runs = Path(shutil.copytree(made[1], tmp_path / "runs"))
@@ -588,6 +593,7 @@ def test_markup_escapes_all_that_is_not_markup():
     assert not {"<c>", "<h>", "<t>", "<l>"} & set(re.findall(r"<\w>", made))
 
 
+@pytest.mark.slow
 def test_a_report_takes_away_what_an_earlier_one_left_and_nothing_else(runs, tmp_path):
     write(runs, tmp_path)
     figures = tmp_path / "out" / "figures"
@@ -639,6 +645,7 @@ def test_bad_input_is_one_line(runs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_variant_are_told_apart_by_their_folders(runs, tmp_path):
     shutil.copytree(runs / "base", runs / "again")
     page = Page(write(runs, tmp_path))

@@ -106,6 +106,7 @@ def test_killed_anywhere_and_run_again_the_table_is_the_same_and_then_nothing_is
     assert sum("finished before, kept as it is" in note for note in progress.notes) == 4
 
 
+@pytest.mark.slow
 def test_the_table_has_means_and_deviations_over_folds_beside_the_published_fold(
     build: Path, tmp_path: Path, killer: Killer
 ) -> None:
