@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,10 +78,11 @@ def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; move it there, synced to disk, when the block ends well.
 
-    After an error, or a kill, nothing stands under ``path`` that was not there before.
+    After an error, or a kill, nothing stands under ``path`` that was not there before. Devices and pipes are refused.
     """
     temporary = temporary_path(path)
     with storage_errors(path):
+        _is_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -118,7 +120,7 @@ def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> dict[Pa
     missing = {}
     for path, data in contents.items():
         with storage_errors(path):
-            is_there = path.exists()
+            is_there = _is_file(path)
             if is_there and path.read_bytes() == data:
                 continue
         if is_there and not force:
@@ -135,10 +137,11 @@ def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> dict[Pa
 def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
     """Write several files, each whole or not at all, and none where one would replace another's content.
 
-    A file that is there and the same is left as it is. Raises as `check_replaceable`.
+    A file that is there and the same is left as it is, and a link's target is written, not the link. Raises as
+    `check_replaceable`.
     """
     for path, data in check_replaceable(contents, force=force).items():
-        write_atomic(path, data)
+        write_atomic(Path(os.path.realpath(path)), data)
 
 
 def read_text(path: Path) -> str:
@@ -162,6 +165,22 @@ def read_text(path: Path) -> str:
             found=f"byte 0x{data[error.start]:02x} at offset {error.start}",
             fix="check that this is the right file",
         ) from None
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether a file is there; what is there and is none could be lost if it were replaced."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(mode):
+        raise StorageError(
+            path,
+            expected="a file, or none yet",
+            found="a folder" if stat.S_ISDIR(mode) else "a device or a pipe",
+            fix="name another file",
+        )
+    return True
 
 
 def _sync(path: Path) -> None:

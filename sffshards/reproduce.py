@@ -97,11 +97,12 @@ def reproduce(
     from sffshards.evaluation import evaluate_run
     from sffshards.evaluation.comparison import compare_runs, write_comparisons
     from sffshards.jobs import FoldJob, check_jobs, is_done, run_jobs
-    from sffshards.report import ReportOptions, write_report
+    from sffshards.report import ReportOptions, check_folder, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
 
     runs = [(build, out / horizon / variant, variant) for horizon, build in builds.items() for variant in variants]
     check_jobs(options, num_workers=num_jobs)
+    check_folder(report)
     for build, run, variant in runs:
         check_folds(build, run, replace(options, variant=variant), folds=folds)
     if num_jobs > 1:

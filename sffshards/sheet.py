@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from sffshards.atomic import replacing
+from sffshards.atomic import write_files
 from sffshards.errors import InputError
 from sffshards.names import sequence_key
 from sffshards.records import FRAME_SIDE, NUM_FRAMES, Part, View
@@ -28,7 +29,7 @@ _INK, _FAINT, _PAPER = (24, 24, 28), (110, 110, 118), (255, 255, 255)
 _ALARM, _QUIET = (178, 34, 34), (40, 90, 160)
 
 
-def write_sheet(build: Build, *, sequence: str | None, out: Path | None) -> Path:
+def write_sheet(build: Build, *, sequence: str | None, out: Path | None, force: bool = False) -> Path:
     """Write the contact sheet of a sequence as a PNG file.
 
     Parameters
@@ -39,6 +40,8 @@ def write_sheet(build: Build, *, sequence: str | None, out: Path | None) -> Path
         Sequence name or sample key; None for the first positive of the test part, or else the first sample.
     out
         The file; None for ``<key>.png`` in the current folder.
+    force
+        Replace a file of other content.
 
     Returns
     -------
@@ -49,14 +52,16 @@ def write_sheet(build: Build, *, sequence: str | None, out: Path | None) -> Path
     ------
     InputError
         If the build has no such sequence.
+    ConflictError
+        If a file of other content is there and not ``force``.
     """
     rows = find_samples(build, sequence)
     path = out if out is not None else Path(f"{build.index[rows[0]]['key'].decode('ascii')[:-3]}.png")
     if not path.name or path.is_dir():
         raise InputError(path, expected="the name of a PNG file", found="a folder", fix="name a file with --out")
-    sheet = draw_sheet(build, rows)
-    with replacing(path) as temporary:
-        sheet.save(temporary, "PNG")
+    png = io.BytesIO()
+    draw_sheet(build, rows).save(png, "PNG")
+    write_files({path: png.getvalue()}, force=force)
     return path
 
 

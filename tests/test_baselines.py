@@ -266,6 +266,13 @@ def test_a_table_is_found_by_frame_whatever_its_form(tmp_path):
             r"k\.csv:2: expected a number in column USFLUX, found 'a1'",
         ),
         (f"frame,{NAMES}\n{frame_name(1, 0)},inf{NUMBERS[1:]}\n", r"expected a number in column USFLUX, found 'inf'"),
+        *(
+            (
+                f"frame,{NAMES}\n{frame_name(1, 0)},{NUMBERS}\n{frame_name(1, 1)},{huge}{NUMBERS[1:]}\n",
+                rf"k\.csv:3: expected a number of at most 1e\+36 in size in column USFLUX, found '{huge}'",
+            )
+            for huge in ("1e308", "-1e308")
+        ),
         (
             f"frame,{NAMES}\n" + f"{frame_name(1, 0)},{NUMBERS}\n" * 2,
             r"k\.csv:3: expected every frame once, found HARP 1 at",

@@ -659,5 +659,6 @@ def test_ctrl_c_ends_a_build_in_a_line_even_while_workers_start(tmp_path, delay)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted"
     assert "Traceback" not in said
     assert not list(tmp_path.glob("shards/48h/**/.*.tmp"))

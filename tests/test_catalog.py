@@ -158,6 +158,8 @@ def test_rows_that_cannot_be_used_are_listed_with_their_line_and_reason(tmp_path
         "2012-03-07 00:02,,M,11429",
         "2012-03-07 00:02,,M1.0,AR11429",
         "2012-03-07 00:02",
+        "0001-01-01 00:00,,M1.0,11429",
+        "2012-03-07 00:02,1971-12-31 23:59,M1.0,11429",
     ]
     read = read_flare_list(write(tmp_path, HEADER, *bad, *[X54] * 200))
     assert len(read.flares) == 200
@@ -171,8 +173,10 @@ def test_rows_that_cannot_be_used_are_listed_with_their_line_and_reason(tmp_path
         (8, "BAD_CLASS"),
         (9, "BAD_REGION"),
         (10, "NO_CLASS"),
+        (11, "EARLY_TIME"),
+        (12, "EARLY_TIME"),
     ]
-    assert sum(read.count_unused().values()) == 9
+    assert sum(read.count_unused().values()) == 11
     assert read.unused[0].text == "12-03-07 00:02"
 
 
@@ -197,6 +201,10 @@ def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
         (
             [HEADER, X54, "12-03-07 00:02,,M1.0,11429"],
             r"found 1 flares and 1 such rows of 2, first on line 3: a year of two digits \('12-03-07 00:02'\)",
+        ),
+        (
+            [HEADER, X54, "0001-01-01 00:00,,M1.0,11429"],
+            r"flares\.csv: .*, first on line 3: a time before 1972 \('0001-01-01 00:00'\)",
         ),
         ([HEADER, '2012-03-07,"'], "flares.csv:2: expected comma-separated values"),
         (['[{"begin_time": 1}'], "expected JSON, found none"),

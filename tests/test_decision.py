@@ -126,6 +126,11 @@ def test_a_decision_reads_back_exactly_and_none_is_none(tmp_path: Path) -> None:
         ({"thresholds": {"0.5": 0.5, "max F1": 0.3}}, DamageError, "not a valid ThresholdRule"),
         ({"num_flares": 999}, DamageError, "999 flares in 300"),
         ({"reason": 3}, DamageError, "no text"),
+        ({"platt": None}, DamageError, "either both calibrations are there, or a reason why not"),
+        ({"isotonic": None}, DamageError, "or a reason why not"),
+        ({"platt": None, "isotonic": None}, DamageError, "or a reason why not"),
+        ({"platt": None, "isotonic": None, "reason": ""}, DamageError, "or a reason why not"),
+        ({"reason": "none"}, DamageError, "either both calibrations are there"),
         ({"platt": {"format_version": 7}}, FormatError, "expected a calibration of format version 1"),
     ],
 )
@@ -138,6 +143,7 @@ def test_what_is_no_decision_is_refused(
     with pytest.raises(kind, match=message) as caught:
         read_decision(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith("; fit it anew with `sffshards evaluate`")
 
 
 def test_calibrations_in_each_others_place_are_refused(tmp_path: Path) -> None:

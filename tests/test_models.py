@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -142,6 +143,23 @@ def test_a_file_that_cannot_be_used_ends_in_one_line(tmp_path: Path, content: ob
         build_model(TINY, weights=str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (1, torch.zeros(2)),
+        ("net.head.1.bias", torch.zeros(2).to_sparse()),
+        ("net.head.1.bias", torch.zeros(2, device="meta")),
+        ("net.head.1.bias", torch.zeros(2, dtype=torch.complex64)),
+    ],
+    ids=["no name", "sparse", "meta", "complex"],
+)
+def test_an_entry_that_no_weights_can_be_set_to_is_refused(tmp_path: Path, name: Any, value: Tensor) -> None:
+    path, model = tmp_path / "weights.pth", build_model(TINY, weights="none")
+    torch.save(model.state_dict() | {name: value}, path)
+    with pytest.raises(InputError, match=rf"found an entry that is no named array of real numbers \({name}\)"):
+        load_checkpoint(model, path, model_name=TINY)
 
 
 @pytest.mark.parametrize("part", [0.2, 0.9, 0.999])

@@ -590,3 +590,29 @@ def test_the_best_checkpoint_is_taken(a_run: Path) -> None:
     best = read_record(a_run / "fold0").best
     assert best is not None
     assert find_members(a_run, folds=[0])[0].checkpoint.name == best.name
+
+
+def test_a_file_that_is_there_is_replaced_by_force_only(
+    trained: tuple[Path, Path], a_run: Path, tmp_path: Path
+) -> None:
+    start = ["--run", a_run, "--shards", trained[0] / "shards", "--device", "cpu", "--out", tmp_path / "f.csv"]
+    (tmp_path / "f.csv").write_text("mine")
+    refused = predict(*start)
+    assert "f.csv: expected no such file, or the same, found one of other content" in str(refused.exception)
+    assert (tmp_path / "f.csv").read_text() == "mine"
+    assert predict(*start, "--force").exit_code == 0
+    assert (tmp_path / "f.csv").read_text().startswith("kind,")
+
+
+@pytest.mark.parametrize("source", ["--shards", "--images"])
+def test_a_network_that_gives_no_numbers_is_refused(trained: tuple[Path, Path], a_run: Path, source: str) -> None:
+    best = read_record(a_run / "fold2").best
+    assert best is not None
+    checkpoint = torch.load(a_run / "fold2" / best.name, weights_only=True)
+    for value in checkpoint["state_dict"].values():
+        value.fill_(float("nan"))
+    torch.save(checkpoint, a_run / "fold2" / best.name)
+    place = trained[0] / ("shards" if source == "--shards" else "data")
+    found = predict("--run", a_run, source, place, "--device", "cpu")
+    assert found.stdout == ""
+    assert re.search(r"fold2/.*: expected a network that gives probabilities, found no number", str(found.exception))

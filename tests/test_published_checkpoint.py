@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sffshards.errors import InputError
+from sffshards.errors import DamageError, InputError
 from sffshards.evaluation import Inference
 from sffshards.evaluation.predict import predict_rows
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
@@ -121,6 +121,29 @@ def test_code_anywhere_in_it_is_refused_and_not_run(tmp_path: Path, place: str) 
     with pytest.raises(InputError, match="found objects that could run code, which are never loaded"):
         load_checkpoint(make_model(seed=2), path, model_name="mvit_tiny")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("part", ["a tensor", "the attributes of a member"])
+def test_a_changed_byte_in_it_is_noticed(tmp_path: Path, part: str) -> None:
+    model = make_model(seed=1)
+    path = write_checkpoint(tmp_path / "a.ckpt", model)
+    data = bytearray(path.read_bytes())
+    if part == "a tensor":
+        data[data.index(model.get_parameter("net.head.1.weight").detach().numpy().tobytes()) + 2] ^= 1
+    else:
+        data[data.rindex(b"a/data/0") - 8] ^= 0x10  # said to be a folder: torch would leave the memory as it is
+    path.write_bytes(data)
+    with pytest.raises(
+        DamageError, match=r"a\.ckpt: expected the bytes that torch\.save wrote, found others in its member a/data/\d+;"
+    ):
+        load_checkpoint(make_model(seed=2), path, model_name="mvit_tiny")
+
+
+def test_one_in_torchs_old_format_which_has_no_checksums_is_loaded(tmp_path: Path) -> None:
+    published, loaded = make_model(seed=1), make_model(seed=2)
+    torch.save(published.state_dict(), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    load_checkpoint(loaded, tmp_path / "a.pth", model_name="mvit_tiny")
+    assert_equal_state(loaded, published)
 
 
 def test_one_of_another_network_is_said_to_be(tmp_path: Path) -> None:

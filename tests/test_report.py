@@ -6,8 +6,10 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,11 +20,14 @@ from PIL import Image
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
+from sffshards.atomic import write_atomic
 from sffshards.baselines import KEYWORDS, compute_baselines, read_keyword_table, read_samples
 from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
-from sffshards.errors import ConflictError, InputError
+from sffshards.errors import ConflictError, DamageError, InputError
 from sffshards.evaluation import Predictions, read_predictions, write_predictions
 from sffshards.evaluation.predictions import predictions_path
+from sffshards.evaluation.seal import Seal, write_seal
+from sffshards.hashing import hash_file
 from sffshards.layout import find_label_lists
 from sffshards.progress import SILENT
 from sffshards.records import Horizon, Part, Protocol, Stage, Variant, View
@@ -30,8 +35,10 @@ from sffshards.report import FlareSources, NamedScores, ReportOptions, ReportSou
 from sffshards.report.comparing import score_subsets
 from sffshards.report.decisions import ThresholdRule
 from sffshards.report.ensemble import Ensemble
+from sffshards.report.folder import write_folder
 from sffshards.report.markup import Cell, Markup, element, table
 from sffshards.report.published import PUBLISHED_FOLDS
+from sffshards.report.runs import gather_runs
 from sffshards.training import read_record
 from sffshards.training.record import write_record
 from sffshards.verification import ScoreName
@@ -597,20 +604,98 @@ def test_markup_escapes_all_that_is_not_markup():
 def test_a_report_takes_away_what_an_earlier_one_left_and_nothing_else(runs, tmp_path):
     write(runs, tmp_path)
     figures = tmp_path / "out" / "figures"
+    assert (figures / "48h-harp-603.png").is_file()
     (figures / "48h-harp-9999.png").write_bytes(b"")
     (figures / "mine.png").write_bytes(b"")
     write(runs, tmp_path, options=replace(QUICK, harps=(601,)))
     names = {path.name for path in figures.iterdir()}
-    assert {"48h-harp-601.png", "mine.png"} <= names
-    assert not {"48h-harp-9999.png", "48h-harp-603.png"} & names
+    assert {"48h-harp-601.png", "48h-harp-9999.png", "mine.png"} <= names
+    assert "48h-harp-603.png" not in names
 
 
-def test_a_page_of_another_kind_is_not_written_over(runs, tmp_path):
+@pytest.mark.parametrize("name", ["index.html", "report.json", "tables/48h-folds.csv", "figures"])
+def test_a_file_that_no_report_wrote_is_not_written_over(tmp_path, name):
+    theirs = tmp_path / "out" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text('{"mine": 1}')
+    contents = {"index.html": b"page", "tables/48h-folds.csv": b"run,fold"}
+    with pytest.raises(ConflictError, match=f"{name}: expected nothing, or what a report wrote, found a"):
+        write_folder(tmp_path / "out", contents, describe_files)
+    assert theirs.read_text() == '{"mine": 1}'
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [theirs]
+
+
+@pytest.mark.parametrize("listed", [["../notes.txt"], ["figures/../../notes.txt"], [7], "figures", {"a": 1}])
+def test_a_forged_list_of_files_takes_nothing_away(tmp_path, listed):
+    (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "index.html").write_text("<html>mine</html>")
-    with pytest.raises(ConflictError, match="found another page"):
-        write(runs, tmp_path)
-    assert (tmp_path / "out" / "index.html").read_text() == "<html>mine</html>"
+    (tmp_path / "out" / "report.json").write_text(json.dumps({"files": listed}))
+    with suppress(ConflictError):
+        write_folder(tmp_path / "out", {"index.html": b"page"}, describe_files)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_report_that_was_broken_off_goes_on(tmp_path, monkeypatch):
+    out, first, then = tmp_path / "out", {"index.html": b"1", "figures/48h-roc.png": b"1"}, {"index.html": b"2"}
+    for step in range(6):
+        write_folder(out, first, describe_files)
+        calls = iter(range(6))
+
+        def break_off(path, data, *, calls=calls, step=step):
+            if next(calls) == step:
+                raise KeyboardInterrupt
+            write_atomic(path, data)
+
+        monkeypatch.setattr("sffshards.report.folder.write_atomic", break_off)
+        with suppress(KeyboardInterrupt):
+            write_folder(out, then, describe_files)
+        monkeypatch.undo()
+        write_folder(out, then, describe_files)
+        assert (out / "index.html").read_bytes() == b"2"
+        assert not (out / "figures" / "48h-roc.png").exists()
+        assert json.loads((out / "report.json").read_text())["files"] == ["index.html"]
+
+
+def describe_files(names):
+    return json.dumps({"files": list(names)}).encode()
+
+
+@pytest.mark.parametrize("change", ["emptied", "a row less", "other outcomes", "seal"])
+def test_tables_that_were_changed_since_they_were_written_are_refused(runs, tmp_path, change):
+    folder = runs / "base" / "fold0"
+    best = read_record(folder).best
+    assert best is not None
+    seal = Seal(checkpoint=best.name, checkpoint_sha256="0" * 64, manifest_sha256="0" * 64)
+    write_seal(folder, seal, {stage: hash_file(predictions_path(folder, stage)) for stage in Stage})
+    gather_runs(runs)
+    path = predictions_path(folder, Stage.TRAIN)
+    lines = path.read_text().splitlines(keepends=True)
+    if change == "seal":
+        path = folder / "predictions.json"
+    path.write_text(
+        {
+            "emptied": "",
+            "a row less": "".join(lines[:-1]),
+            "other outcomes": "".join(lines).replace(",1,", ",0,"),
+            "seal": "{}",
+        }[change]
+    )
+    with pytest.raises(DamageError, match=f"{path.name}: expected .*sffshards evaluate .*48h/base`"):
+        gather_runs(runs)
+
+
+def test_forecasts_of_an_earlier_checkpoint_are_refused(runs):
+    folder = runs / "base" / "fold0"
+    write_seal(folder, Seal(checkpoint="sample-old.ckpt", checkpoint_sha256="0" * 64, manifest_sha256="0" * 64), {})
+    with pytest.raises(ConflictError, match=r"found those of sample-old\.ckpt; run `sffshards evaluate .*48h/base`"):
+        gather_runs(runs)
+
+
+def test_a_path_that_is_not_text_is_shown_by_its_bytes(runs, tmp_path):
+    odd = tmp_path / os.fsdecode(b"a\xff")
+    runs.rename(odd)
+    page = write_report(odd, odd / "report", shards=(), options=QUICK, progress=SILENT)
+    assert "a\\udcff" in page.read_text("utf-8")
 
 
 def test_runs_that_cannot_stand_side_by_side_are_refused(runs, tmp_path):

@@ -144,6 +144,17 @@ def test_a_conflict_in_the_last_run_is_found_before_the_first_is_trained(
     assert not (tmp_path / "48h" / "base").exists()
 
 
+def test_a_page_where_the_report_goes_is_found_before_anything_is_trained(
+    build: Path, tmp_path: Path, killer: Killer
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("mine")
+    with pytest.raises(ConflictError, match=r"report/index\.html: .*name another folder for the report"):
+        reproduce_tiny(build, tmp_path)
+    assert killer.num_calls == 0
+    assert (tmp_path / "report" / "index.html").read_text() == "mine"
+
+
 @pytest.mark.slow
 def test_further_ranks_train_and_leave_the_scores_to_the_first(
     build: Path, tmp_path: Path, killer: Killer, monkeypatch: pytest.MonkeyPatch

@@ -49,6 +49,8 @@ from sffshards.training.folder import check_folder
 from sffshards.training.keeper import format_checkpoint_name
 from sffshards.training.loss import weighted_losses
 from sffshards.training.module import FlareClassifier
+from sffshards.training.recipe import StageWeights
+from sffshards.training.record import SavedCheckpoint, write_record
 from tests.training_data import FastNetwork, Listener, SpreadNetwork, fast_options, make_build
 
 # Positives of the published parts, TrainVal0 to 4 and Test; all have 10,000 rows but Test, and begin with a negative.
@@ -571,7 +573,6 @@ def test_a_set_of_one_class_is_said_and_trained_all_the_same(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sffshards.training import fit as fitting
-    from sffshards.training.recipe import StageWeights
 
     monkeypatch.setattr(fitting, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
     progress = Listener()
@@ -643,8 +644,62 @@ def test_more_gpus_than_there_are_are_refused(build: Path, tmp_path: Path, monke
 )
 def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str, error: type[Exception]) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(error, match="run.json"):
+    with pytest.raises(error, match=r"run\.json: .* train it anew with `sffshards train --force`$"):
         read_record(tmp_path)
+
+
+def write_some_record(folder: Path) -> None:
+    record = FoldRecord(
+        horizon=Horizon.H48,
+        fold=0,
+        manifest_sha256="ab" * 32,
+        weights_sha256=None,
+        options=fast_options(),
+        class_counts={Stage.TRAIN: StageWeights(num_negative=5, num_positive=1)},
+        versions={"torch": "2.11.0"},
+        num_epochs=3,
+        checkpoints=(SavedCheckpoint(name="best.ckpt", epoch=2, valid_loss=0.2),),
+        finished=True,
+    )
+    write_record(folder, record)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        *((("checkpoints", 0, "name"), value) for value in (5, None, "a\0b", "\ud800", "", "..", "../fold1/a", "a\\b")),
+        (("checkpoints", 0, "epoch"), -1),
+        *((("checkpoints", 0, "valid_loss"), value) for value in ("0.2", math.nan)),
+        *((("manifest_sha256",), value) for value in (5, "ab" * 31)),
+        (("weights_sha256",), 5),
+        *((("fold",), value) for value in (9, -1, "0", True, 1)),  # 1 is a fold, but not that of fold0
+        *((("finished",), value) for value in ("no", 1)),
+        *((("class_counts", "train", "num_positive"), value) for value in (-5, "5")),
+        *((("num_epochs",), value) for value in (-1, "3")),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, keys: tuple[str | int, ...], value: object
+) -> None:
+    folder = tmp_path / "fold0"
+    write_some_record(folder)
+    content = json.loads((folder / "run.json").read_text())
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (folder / "run.json").write_text(json.dumps(content))
+    with pytest.raises(
+        DamageError, match=r"run\.json: expected the record of a fold, found something else \("
+    ) as caught:
+        read_record(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["fold0", "mine", "fold1.old"])
+def test_a_record_may_lie_in_its_folds_folder_or_one_of_another_name(tmp_path: Path, name: str) -> None:
+    write_some_record(tmp_path / name)
+    assert read_record(tmp_path / name).fold == 0
 
 
 _TWO_RANKS = """

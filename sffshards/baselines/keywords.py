@@ -50,6 +50,10 @@ KEYWORDS = (
 )
 """The keywords that are used: Bobra et al., Solar Physics 289 (2014), 3549, table 3, without MEANALP."""
 
+MAX_MAGNITUDE = 1e36
+"""The largest keyword that can be. TOTPOT in erg/cm and USFLUX in Mx, the largest of them, come to some 1e24; the room
+above is for other units. The regression squares and sums them, which far larger ones would make infinite."""
+
 _MISSING = frozenset({"", "nan", "missing", "--", "invalid keylink"})
 _T_REC = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)_(\d\d):(\d\d):(\d\d)_TAI", re.ASCII)
 
@@ -91,7 +95,8 @@ def read_keyword_table(path: Path) -> KeywordTable:
     Raises
     ------
     InputError
-        If a column lacks, a field is no number, or a frame comes twice; the line is named.
+        If a column lacks, a field is no number or larger than a keyword can be, or a frame comes twice; the line is
+        named.
     StorageError
         If it cannot be read.
     """
@@ -169,6 +174,8 @@ def _parse_number(text: str, column: str, where: str) -> float:
         value = np.inf
     if np.isinf(value):
         _refuse(where, f"a number in column {column}", repr(text[:40]))
+    if abs(value) > MAX_MAGNITUDE:
+        _refuse(where, f"a number of at most {MAX_MAGNITUDE:g} in size in column {column}", repr(text[:40]))
     return value
 
 

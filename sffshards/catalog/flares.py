@@ -32,6 +32,7 @@ _TIME = re.compile(
 )
 _TWO_DIGIT_YEAR = re.compile(r"\d{1,2}[-/.][\w]{1,3}[-/.]\d{1,2}\D.*|\d{6}\D.*", re.ASCII)
 _BLANKS = frozenset({"", "-", "--", "0", "0.0", "nan", "nat", "none", "null", "unk", "unknown"})
+_FIRST_YEAR = 1972
 _FIRST_WITH_LEADING_ONE = datetime(2002, 6, 15)
 """Region 10000 came on this day; since then many lists leave out the first digit."""
 
@@ -52,7 +53,8 @@ def read_flare_list(path: Path) -> FlareList:
     Understood are tables of comma-separated values with a line of column names, and JSON lists of objects, such as
     SWPC's ``xray-flares-7-day.json`` or HEK's ``result``; `COLUMNS` has the names that are known, others are passed
     over. A row whose times, class or region cannot be used is set aside and listed. A region that is blank or 0 is not
-    known; of four digits, it lacks its leading 1. Times are UTC, year first, the year in four digits.
+    known; of four digits, it lacks its leading 1. Times are UTC, year first, the year in four digits, from
+    1972 on.
 
     Parameters
     ----------
@@ -171,9 +173,12 @@ def _parse_time(text: str) -> datetime | None:
         two_digits = _TWO_DIGIT_YEAR.fullmatch(text)
         raise _UnusableError(UnusedReason.TWO_DIGIT_YEAR if two_digits else UnusedReason.BAD_TIME, text)
     try:
-        return datetime(*(int(number or 0) for number in match.groups()))  # type: ignore[arg-type]  # six of them
+        time = datetime(*(int(number or 0) for number in match.groups()))  # type: ignore[arg-type]  # six of them
     except ValueError:
         raise _UnusableError(UnusedReason.BAD_TIME, text) from None
+    if time.year < _FIRST_YEAR:
+        raise _UnusableError(UnusedReason.EARLY_TIME, text)
+    return time
 
 
 def _parse_class(text: str) -> GoesClass:

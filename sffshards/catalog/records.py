@@ -82,6 +82,8 @@ class UnusedReason(StrEnum):
     NO_START = "no start time"
     TWO_DIGIT_YEAR = "a year of two digits"
     BAD_TIME = "a time that cannot be read"
+    EARLY_TIME = "a time before 1972"
+    """There are no such flares, as GOES measures since 1975, and no whole seconds between UTC and TAI."""
     NO_CLASS = "no class"
     BAD_CLASS = "a class that cannot be read"
     BAD_REGION = "a region that cannot be read"

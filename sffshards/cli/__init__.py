@@ -10,6 +10,9 @@ from sffshards.errors import SffshardsError
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
+"""128 and the number of SIGINT: what a shell takes for a program that Ctrl-C ended."""
+
 app = typer.Typer(
     name="sffshards",
     help=(
@@ -35,8 +38,15 @@ def main() -> None:
     except SffshardsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); use fewer --workers or a smaller --batch-size", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        raise
     except OSError as error:  # of a path that was only asked about, or of standard output
-        place = f"{error.filename}: " if error.filename else ""
+        place = error.filename or "standard output"
         found = (error.strerror or str(error)).lower()
-        print(f"error: {place}{found}; check the path and your rights to it", file=sys.stderr)
+        print(f"error: {place}: {found}; check where it goes and your rights to it", file=sys.stderr)
         sys.exit(2)

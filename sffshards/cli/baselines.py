@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sffshards.cli.catalogue import AllHorizonsOption, FlaresOption, HarpMapOption
-from sffshards.cli.options import DataArgument, JsonOption, LabelsOption, ProtocolOption, SeedOption
+from sffshards.cli.options import (
+    DataArgument,
+    JsonOption,
+    LabelsOption,
+    ProtocolOption,
+    ReplaceOption,
+    SeedOption,
+)
 from sffshards.records import Horizon, Part, Protocol
 
 if TYPE_CHECKING:
@@ -43,6 +50,7 @@ def baselines(
     resamples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Draws of HARPs for the intervals.")] = 1000,
     seed: SeedOption = 123,
     out: Annotated[Path | None, typer.Option(help=f"Folder to write {_FILE} to.", show_default=False)] = None,
+    force: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score forecasts of Test that need neither images nor a network: what a network has to beat.
@@ -51,6 +59,9 @@ def baselines(
     with a table of keywords, logistic regression, at 0.5 and at the thresholds that are best on validation. Intervals
     are 95 %, by drawing HARPs again. The horizons that have lists are done, or the one named.
     """
+    import json
+
+    from sffshards.atomic import write_files
     from sffshards.baselines import read_keyword_table
     from sffshards.cli.catalogue import load_catalogue
     from sffshards.cli.console import make_progress, print_json
@@ -73,7 +84,8 @@ def baselines(
         shown.append(_format(of_horizon, samples, made, lacking, show_folds=show_folds))
     document = {"format_version": 1, "level": resampling.level, "seed": seed, "horizons": described}
     if out is not None:
-        _write(out / _FILE, document)
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        write_files({out / _FILE: text.encode("ascii")}, force=force)
     if as_json:
         print_json(document)
     else:
@@ -197,11 +209,3 @@ def _format_number(value: float) -> str:
     import math
 
     return "-" if math.isnan(value) else f"{value:z.2f}"
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    import json
-
-    from sffshards.atomic import write_atomic
-
-    write_atomic(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("ascii"))

@@ -98,6 +98,9 @@ WorkersOption = Annotated[
     typer.Option(min=1, max=1024, help="Processes to use.  [default: one a processor]", show_default=False),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+ReplaceOption = Annotated[
+    bool, typer.Option("--force", help="Replace a file of other content that is there under the name.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.options import place_of
+from sffshards.cli.options import ReplaceOption, place_of
 from sffshards.errors import InputError
 from sffshards.predicting.scoreboard import (
     ForecastMode,
@@ -84,11 +84,11 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write; for scoreboard-text, a folder gets one of the name that it wants.  [default: standard "
-            "output]",
+            help="File to write; a folder gets one of the name that the format wants.  [default: standard output]",
             show_default=False,
         ),
     ] = None,
+    force: ReplaceOption = False,
     model: Annotated[
         ModelName, typer.Option(help="Network of a checkpoint file; a run's is known.")
     ] = ModelName.MVIT_V2_S,
@@ -117,10 +117,13 @@ def predict(
     deviation of the folds; whether a flare is forecast at each threshold; and the full disk, 1 - prod(1 - p) over the
     regions at a time. What is not calibrated is said.
     """
+    from sffshards.atomic import check_replaceable, write_files
     from sffshards.cli.console import make_progress
     from sffshards.evaluation import Inference, choose_device
     from sffshards.predicting import combine_regions, forecast_regions
 
+    if out is not None and not out.is_dir():  # before the work, not after it
+        check_replaceable({out: b""}, force=force)
     progress = make_progress()
     members = _find_members(run, folds, model=model, horizon=horizon)
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device))
@@ -139,9 +142,7 @@ def predict(
         print(text, end="")
         return
     path = out / name if out.is_dir() else out
-    from sffshards.atomic import write_atomic
-
-    write_atomic(path, text.encode("utf-8"))
+    write_files({path: text.encode("utf-8")}, force=force)
     print(f"{path}: {len(forecasts.shown):,} sequences, {len(disks):,} times of the full disk")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import HorizonOption, ShardsOption, choose_build, place_of
+from sffshards.cli.options import HorizonOption, ReplaceOption, ShardsOption, choose_build, place_of
 
 __all__ = ["EXAMPLES", "show"]
 
@@ -28,6 +28,7 @@ def show(
     out: Annotated[
         Path | None, typer.Option(help="PNG file to write.  [default: <key>.png here]", show_default=False)
     ] = None,
+    force: ReplaceOption = False,
 ) -> None:
     """Write a contact sheet of a sequence: its 16 frames with times and gaps, its label and its views."""
     from sffshards.shards import open_build
@@ -35,5 +36,5 @@ def show(
 
     folder, _ = choose_build(place_of(shards), horizon)
     with open_build(folder) as build:
-        path = write_sheet(build, sequence=sequence, out=out)
+        path = write_sheet(build, sequence=sequence, out=out, force=force)
     print(path)

@@ -32,7 +32,7 @@ DECISION_NAME = "decision.json"
 """The file's name in a fold's folder."""
 
 _FORMAT_VERSION = 1
-_REPAIR = "run `sffshards evaluate` again: it is fitted anew"
+_REPAIR = "fit it anew with `sffshards evaluate`"
 
 
 class ThresholdRule(StrEnum):
@@ -70,6 +70,8 @@ class Decision:
             raise ValueError(f"the rule {ThresholdRule.HALF} must have a threshold of {THRESHOLD}")
         if not all(0 <= threshold <= 1 for threshold in self.thresholds.values()):
             raise ValueError(f"thresholds must be from 0 to 1, got {list(self.thresholds.values())}")
+        if self.reason == "" or {self.platt is None, self.isotonic is None} != {self.reason is not None}:
+            raise ValueError("either both calibrations are there, or a reason why not")
 
 
 def fit_decision(validation: Predictions, *, checkpoint_sha256: str) -> Decision:
@@ -182,4 +184,9 @@ def _from_json(content: dict[str, Any], path: Path) -> Decision:
 
 
 def _calibration(content: object, path: Path) -> PlattCalibration | IsotonicCalibration | None:
-    return None if content is None else parse_calibration(json.dumps(content), where=path)
+    if content is None:
+        return None
+    try:
+        return parse_calibration(json.dumps(content), where=path)
+    except FormatError as error:
+        raise FormatError(path, expected=error.expected, found=error.found, fix=_REPAIR) from None

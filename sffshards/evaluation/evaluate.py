@@ -139,5 +139,5 @@ def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:
             folder,
             expected=f"a fold trained on {build.folder} (build {sha256[:12]})",
             found=f"one trained on the {record.horizon} build {record.manifest_sha256[:12]}",
-            fix="name the folder of that build with --shards, or train again with --force",
+            fix="name the folder of that build with --shards, or train it anew with `sffshards train --force`",
         )

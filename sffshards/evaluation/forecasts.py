@@ -124,7 +124,7 @@ def combine_folds(folds: Sequence[Issued]) -> Issued:
                 f"fold {other.fold}, {other.stage} set",
                 expected=f"the samples and labels of fold {first.fold}",
                 found="others",
-                fix="evaluate all folds on one build, with --force",
+                fix="evaluate all folds on one build, with `sffshards evaluate --force`",
             )
     defined = [by for by in Probability if any(by in fold.probabilities for fold in folds)]
     reasons = {key: reason for fold in reversed(folds) for key, reason in fold.reasons.items()}

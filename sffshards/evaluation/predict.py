@@ -5,9 +5,8 @@ Shapes: B batch, K 2 classes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sffshards.atomic import write_atomic
-from sffshards.errors import InputError
+from sffshards.errors import DamageError, InputError
 from sffshards.evaluation.predictions import (
     Predictions,
     build_predictions,
@@ -25,6 +23,7 @@ from sffshards.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
+from sffshards.evaluation.seal import Seal, find_kept, write_seal
 from sffshards.hashing import hash_file
 from sffshards.loading import ClipLoader, PlanSource
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
@@ -33,10 +32,7 @@ from sffshards.records import CheckLevel, Shuffle, Stage
 from sffshards.shards import Build
 from sffshards.training import FoldRecord
 
-__all__ = ["FoldPredictions", "Inference", "predict_clips", "predict_fold", "predict_rows"]
-
-_SEAL_NAME = "predictions.json"
-_FORMAT_VERSION = 1
+__all__ = ["FoldPredictions", "Inference", "predict_clips", "predict_fold", "predict_rows", "require_finite"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,17 +59,6 @@ class FoldPredictions:
     tables: dict[Stage, Predictions]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Seal:
-    """From which bytes a fold's predictions came, and their own checksums by stage."""
-
-    format_version: int
-    checkpoint: str
-    checkpoint_sha256: str
-    manifest_sha256: str
-    stages: dict[str, str]
-
-
 def predict_fold(
     folder: Path, record: FoldRecord, build: Build, *, inference: Inference, force: bool, progress: Progress
 ) -> FoldPredictions:
@@ -96,18 +81,18 @@ def predict_fold(
     ------
     InputError
         If the fold has no checkpoint yet, or it is damaged or of another network.
+    DamageError
+        If its network gives no numbers.
     """
     if record.best is None:
         raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
     path = folder / record.best.name
-    seal = _Seal(
-        format_version=_FORMAT_VERSION,
+    seal = Seal(
         checkpoint=path.name,
         checkpoint_sha256=hash_file(path, expected="the fold's best checkpoint"),
         manifest_sha256=record.manifest_sha256,
-        stages={},
     )
-    kept = {} if force else _find_kept(folder, seal)
+    kept = {} if force else find_kept(folder, seal)
     model = None
     options = record.options
     for stage in Stage:
@@ -120,11 +105,11 @@ def predict_fold(
         build.check_shards(rows, progress=progress)
         with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
             probabilities = predict_rows(model, build, rows, inference=inference, advance=advance)
+        require_finite(probabilities, checkpoint=path)
         table = predictions_path(folder, stage)
         write_predictions(table, build_predictions(build, rows, probabilities))
         kept[stage] = hash_file(table)
-        content = asdict(seal) | {"stages": {str(done): kept[done] for done in kept}}
-        write_atomic(folder / _SEAL_NAME, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+        write_seal(folder, seal, kept)
     tables = {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
     return FoldPredictions(checkpoint_sha256=seal.checkpoint_sha256, tables=tables)
 
@@ -191,25 +176,26 @@ def predict_clips(
     return np.concatenate(parts)
 
 
+def require_finite(probabilities: NDArray[np.float64], *, checkpoint: Path) -> None:
+    """Refuse what a network with weights that are not numbers gives.
+
+    Raises
+    ------
+    DamageError
+        If a probability is not a number; the checkpoint is named.
+    """
+    num_undefined = int((~np.isfinite(probabilities)).sum())
+    if num_undefined:
+        raise DamageError(
+            checkpoint,
+            expected="a network that gives probabilities",
+            found=f"no number for {num_undefined:,} of {len(probabilities):,} samples",
+            fix="name another checkpoint, or train it anew with `sffshards train --force`",
+        )
+
+
 def _forecast(model: nn.Module, clips_BTHW: Tensor) -> Tensor:
     """Give float64 probabilities of shape (B,), on the processor."""
     logits_BK = model(scale_clips(clips_BTHW)).cpu().double()
     # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
     return torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])
-
-
-def _find_kept(folder: Path, seal: _Seal) -> dict[Stage, str]:
-    """Give the checksums of the tables that lie there, of this checkpoint and unchanged."""
-    try:
-        content = json.loads((folder / _SEAL_NAME).read_bytes())
-        stages = dict(content.pop("stages"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-    if content | {"stages": {}} != asdict(seal):
-        return {}
-    paths = {stage: predictions_path(folder, stage) for stage in Stage}
-    return {
-        stage: stages[stage]
-        for stage, path in paths.items()
-        if stage in stages and path.is_file() and hash_file(path) == stages[stage]
-    }

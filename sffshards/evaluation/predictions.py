@@ -75,6 +75,10 @@ def plain_views(predictions: Predictions) -> Predictions:
 
 
 _HEADER = tuple(field.name for field in fields(Predictions))
+_MAX_HARP = 10**9 - 1
+"""As published names have at most nine digits."""
+_FIRST_YEAR, _LAST_YEAR = 1972, 2999
+"""From when on TAI is defined beside UTC, and until when a diagram's axis has room behind it."""
 
 
 def predictions_path(folder: Path, stage: Stage) -> Path:
@@ -131,7 +135,11 @@ def read_predictions(path: Path) -> Predictions:
     InputError
         If a line is malformed; it is named.
     """
-    lines = list(csv.reader(io.StringIO(read_text(path))))
+    reader = csv.reader(io.StringIO(read_text(path)))
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise _malformed(path, reader.line_num, "comma-separated values", str(error)) from None
     if not lines or tuple(lines[0]) != _HEADER:
         raise _malformed(path, 1, f"the header {','.join(_HEADER)}", ",".join(lines[0]) if lines else "nothing")
     rows = [_parse_row(path, number, line) for number, line in enumerate(lines[1:], start=2)]
@@ -155,6 +163,10 @@ def _parse_row(path: Path, number: int, line: Sequence[str]) -> tuple[str, int, 
         row = name, int(harp), datetime.fromisoformat(time), View(view), int(label), probability
     except ValueError as error:
         raise _malformed(path, number, "a row of a predictions table", str(error)) from None
+    if not 1 <= row[1] <= _MAX_HARP:
+        raise _malformed(path, number, f"a HARP from 1 to {_MAX_HARP}", harp)
+    if row[2].tzinfo is not None or not _FIRST_YEAR <= row[2].year <= _LAST_YEAR:
+        raise _malformed(path, number, f"a time without a zone, in {_FIRST_YEAR} to {_LAST_YEAR}", time)
     if label not in ("0", "1"):
         raise _malformed(path, number, "label 0 or 1", label)
     if not 0 <= probability <= 1:
@@ -163,6 +175,5 @@ def _parse_row(path: Path, number: int, line: Sequence[str]) -> tuple[str, int, 
 
 
 def _malformed(path: Path, number: int, expected: str, found: str) -> InputError:
-    return InputError(
-        f"{path}:{number}", expected=expected, found=found[:120], fix="restore the file, or evaluate again with --force"
-    )
+    fix = "restore the file, or predict anew with `sffshards evaluate --force`"
+    return InputError(f"{path}:{number}", expected=expected, found=found[:120], fix=fix)

@@ -50,7 +50,7 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         found = f"{name!r} ({str(error).splitlines()[0][:80]})"
         raise InputError("--device", expected="a device of this machine", found=found, fix="choose another") from None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import lzma
 import pickle
+import struct
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
 from sffshards.atomic import storage_errors
-from sffshards.errors import InputError
+from sffshards.errors import DamageError, InputError
 from sffshards.fetch import fetch_weights, weights_path
 from sffshards.progress import Progress
 
@@ -51,6 +55,19 @@ _UNREAD = (
 """What hyperparameters often are, by the names in a pickle: numbers of numpy, and paths. They are not made, but passed
 over, so that no function of these libraries is called with what a file says."""
 
+_ARCHIVE_START = b"PK\x03\x04"
+"""By which torch, too, tells its archives from the files that it wrote before 1.6."""
+
+_IS_FOLDER = 0x10
+"""The attribute of an archive's member by which torch leaves the tensor that it holds as memory happens to be."""
+
+_CUT_OFF = "a file that is cut off or not of torch"
+_UNREADABLE = (
+    *(RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError),
+    *(AssertionError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What torch and zipfile raise on a file that is cut off or of another kind: it depends on where they stumble."""
+
 _HEAD = "head.1."
 _LIGHTNING_PREFIX = "model."
 
@@ -76,6 +93,8 @@ def read_weights_file(model: nn.Module, file: str, *, model_name: str) -> None:
     ------
     InputError
         If the file is not there, cannot be read without running code, or is of another network.
+    DamageError
+        If its bytes are not those that were written.
     """
     path = Path(file)
     state = read_state_dict(path)
@@ -92,6 +111,8 @@ def load_checkpoint(model: nn.Module, path: Path, *, model_name: str) -> None:
     ------
     InputError
         As `read_weights_file`, and if its head is of other classes.
+    DamageError
+        As `read_weights_file`.
     """
     _load(model, read_state_dict(path), where=path, model_name=model_name, drop_head=False)
 
@@ -105,7 +126,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        If the file is not there, cut off, no file of torch, or holds objects other than plain data and tensors.
+        If the file is not there, cut off, no file of torch, or holds objects other than plain data and tensors, or
+        tensors that are no dense arrays of real numbers.
+    DamageError
+        If its bytes are not those that were written.
     """
     content = read_checkpoint(path)
     state = content.get("state_dict", content)
@@ -117,6 +141,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         }
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise _unusable(path, "no state dict in it")
+    for name, value in state.items():
+        if not isinstance(name, str) or not _is_dense(value):
+            raise _unusable(path, f"an entry that is no named array of real numbers ({str(name)[:80]})")
     return dict(state)
 
 
@@ -127,27 +154,61 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    InputError
+    InputError, DamageError
         As `read_state_dict`.
     """
     if not path.is_file():
         raise _unusable(path, "no such file")
     with storage_errors(path, expected="a file that can be read"):
         file = path.open("rb")
+    with file:
+        _check_crc(file, path)
+        content = _unpickle(file, path)
+    if not isinstance(content, dict):
+        raise _unusable(path, f"a {type(content).__name__}")
+    return content
+
+
+def _check_crc(file: IO[bytes], path: Path) -> None:
+    """Compare an archive's members with their CRC-32, which `torch.load` passes over; leave the file at its start."""
+    is_archive = file.read(len(_ARCHIVE_START)) == _ARCHIVE_START
+    file.seek(0)
+    if not is_archive:
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            folders = [member.filename for member in archive.infolist() if member.external_attr & _IS_FOLDER]
+            damaged = folders[0] if folders else archive.testzip()
+    except _UNREADABLE:
+        raise _unusable(path, _CUT_OFF) from None
+    file.seek(0)
+    if damaged is not None:
+        raise DamageError(
+            path,
+            expected="the bytes that torch.save wrote",
+            found=f"others in its member {damaged[:80]}",
+            fix="copy or fetch it again, or train it anew with `sffshards train --force`",
+        )
+
+
+def _unpickle(file: IO[bytes], path: Path) -> object:
     try:
         unread: list[Any] = [(_Unread, name) for name in _UNREAD]
-        with file, warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(unread):
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(unread):
+            content: object = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         unsafe = "Unsupported" in str(error) or "GLOBAL" in str(error)
         found = "objects that could run code, which are never loaded" if unsafe else "a file that torch does not read"
         raise _unusable(path, found) from None
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError):
-        # What torch raises on a file that is cut off or of another kind depends on where it stumbles.
-        raise _unusable(path, "a file that is cut off or not of torch") from None
-    if not isinstance(content, dict):
-        raise _unusable(path, f"a {type(content).__name__}")
+    except _UNREADABLE:
+        raise _unusable(path, _CUT_OFF) from None
     return content
+
+
+def _is_dense(value: Tensor) -> bool:
+    """Say whether a tensor has numbers in memory that a network's weights can be set to."""
+    is_array = not value.is_nested and value.layout is torch.strided and value.device.type == "cpu"
+    return is_array and not value.is_complex() and not value.is_quantized
 
 
 def _head_of(model: nn.Module) -> str:

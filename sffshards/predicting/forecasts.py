@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sffshards.evaluation.decision import ThresholdRule
 from sffshards.evaluation.forecasts import Probability, calibrate, mean_thresholds
-from sffshards.evaluation.predict import Inference, predict_clips, predict_rows
+from sffshards.evaluation.predict import Inference, predict_clips, predict_rows, require_finite
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
 from sffshards.predicting.members import Member
 from sffshards.predicting.sources import BuildSource, ImageSource, Shown
@@ -105,6 +105,8 @@ def forecast_regions(
     ------
     InputError
         If a checkpoint is damaged or of another network, or an image cannot be read.
+    DamageError
+        If a network gives no numbers.
     """
     raw_MN = np.stack([_forecast(member, source, inference=inference, progress=progress) for member in members])
     calibrated = []
@@ -126,6 +128,9 @@ def _forecast(
     if isinstance(source, BuildSource):
         source.build.check_shards(source.rows, progress=progress)
         with progress.task(f"Forecast, {member.name}", len(source.rows)) as advance:
-            return predict_rows(model, source.build, source.rows, inference=inference, advance=advance)
-    with progress.task(f"Forecast, {member.name}", len(source.shown)) as advance:
-        return predict_clips(model, source.clips(), inference=inference, advance=advance)
+            raw_N = predict_rows(model, source.build, source.rows, inference=inference, advance=advance)
+    else:
+        with progress.task(f"Forecast, {member.name}", len(source.shown)) as advance:
+            raw_N = predict_clips(model, source.clips(), inference=inference, advance=advance)
+    require_finite(raw_N, checkpoint=member.checkpoint)
+    return raw_N

@@ -67,7 +67,7 @@ def average_folds(run: RunResult) -> Ensemble:
                 fold.folder,
                 expected=f"predictions of the test sequences of {run.evaluated[0].folder.name}",
                 found="predictions of others",
-                fix="evaluate the folds of a run again with --force",
+                fix="evaluate the run again with `sffshards evaluate --force`",
             )
     probability_FN = np.stack([test.probability for test in tests])
     decisions = [decide_fold(fold) for fold in run.evaluated]

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -40,11 +40,12 @@ def format_tables(content: HorizonContent) -> dict[str, str]:
     }
 
 
-def format_json(runs: Sequence[RunResult], contents: Sequence[HorizonContent]) -> str:
-    """Give the numbers of the report as JSON; what is undefined is null."""
+def format_json(runs: Sequence[RunResult], contents: Sequence[HorizonContent], *, files: Collection[str]) -> str:
+    """Give the numbers of the report, and the names of its files, as JSON; what is undefined is null."""
     report = {
         "format_version": FORMAT_VERSION,
         "program_version": __version__,
+        "files": list(files),
         "runs": [_describe_run(run) for run in runs],
         "horizons": {content.horizon: _describe_content(content) for content in contents},
     }

@@ -16,6 +16,7 @@ from sffshards.atomic import read_text
 from sffshards.errors import ConflictError, InputError
 from sffshards.evaluation import Predictions, find_runs, read_predictions
 from sffshards.evaluation.predictions import predictions_path
+from sffshards.evaluation.seal import check_tables
 from sffshards.hashing import hash_file
 from sffshards.records import Horizon, Stage, View
 from sffshards.splits import NUM_FOLDS
@@ -91,7 +92,9 @@ def gather_runs(place: Path) -> tuple[RunResult, ...]:
     InputError
         If there is no run, or none was evaluated, or a table is malformed.
     ConflictError
-        If folds of a run were trained otherwise, or runs of a horizon on other builds.
+        If folds of a run were trained otherwise, or runs of a horizon on other builds, or trained on since.
+    DamageError
+        If a table was changed since it was written.
     """
     read = [[_read_fold(folder) for folder in find_folds(run).values()] for run in find_runs(place)]
     read.sort(key=lambda folds: (list(Horizon).index(folds[0].record.horizon), _variant_order(folds), folds[0].folder))
@@ -140,9 +143,12 @@ def _read_fold(folder: Path) -> FoldResult:
     paths = {stage: predictions_path(folder, stage) for stage in Stage}
     whole = all(path.is_file() for path in paths.values())
     read = [*(paths.values() if whole else ()), *(path for path in [folder / METRICS_NAME] if path.is_file())]
+    record = read_record(folder)
+    if whole:
+        check_tables(folder, record)
     return FoldResult(
         folder=folder,
-        record=read_record(folder),
+        record=record,
         tables={stage: read_predictions(path) for stage, path in paths.items()} if whole else {},
         epochs=_read_epochs(folder / METRICS_NAME),
         fingerprints={path.name: hash_file(path) for path in read},

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sffshards.atomic import storage_errors, write_atomic
-from sffshards.errors import ConflictError, InputError
+from sffshards.errors import InputError
 from sffshards.progress import Progress
 from sffshards.records import Horizon
 from sffshards.remote import Place
 from sffshards.report.content import HorizonContent, compute_content
 from sffshards.report.examples import check_harps
 from sffshards.report.files import format_json, format_tables
+from sffshards.report.folder import PAGE_NAME, check_folder, write_folder
 from sffshards.report.gallery import make_gallery
 from sffshards.report.page import HorizonPage, format_page
 from sffshards.report.references import ReportSources, score_baselines
@@ -25,11 +24,7 @@ from sffshards.report.strips import draw_strip
 from sffshards.shards import Manifest, load_builds, open_build
 from sffshards.verification.resampling import Resampling
 
-__all__ = ["PAGE_NAME", "ReportOptions", "write_report"]
-
-PAGE_NAME = "index.html"
-_OWN = re.compile(rf"({'|'.join(Horizon)})-[a-z0-9-]+\.(png|csv)")
-_MARK = b'<meta name="generator" content="sffshards '
+__all__ = ["ReportOptions", "write_report"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +71,11 @@ def write_report(
         If there are no evaluated runs, or a table is malformed, or a region is in no test set at all, or baselines
         cannot be made of what is given.
     ConflictError
-        If runs cannot stand side by side, or lists are of other samples, or the folder holds another's page.
+        If runs cannot stand side by side, or lists are of other samples, or files of another's stand in the folder.
     DamageError
-        If a sample to be shown is not as it was written.
+        If a sample to be shown, or a table of predictions, is not as it was written.
     """
-    _check_folder(out)
+    check_folder(out)
     runs = gather_runs(place)
     check_harps(options.harps or (), runs)
     horizons = [horizon for horizon in Horizon if any(run.horizon is horizon and run.evaluated for run in runs)]
@@ -103,14 +98,12 @@ def write_report(
             contents.append(content)
             pages.append(_make_page(content, builds, absent))
             advance(1)
-    written = {"report.json": format_json(runs, contents).encode("ascii")}
+    # A path that is not text is shown by its bytes.
+    written = {PAGE_NAME: format_page(runs, pages, place=str(place)).encode("utf-8", "backslashreplace")}
     for content, page in zip(contents, pages, strict=True):
         written |= {f"tables/{name}": text.encode("utf-8") for name, text in format_tables(content).items()}
         written |= {f"figures/{drawing.name}.png": drawing.png for drawing in page.gallery.drawings}
-    _remove_old(out, set(written))
-    for name, data in written.items():
-        write_atomic(out / name, data)
-    write_atomic(out / PAGE_NAME, format_page(runs, pages, place=str(place)).encode("utf-8"))
+    write_folder(out, written, lambda names: format_json(runs, contents, files=names).encode("ascii"))
     return out / PAGE_NAME
 
 
@@ -142,22 +135,3 @@ def _make_page(content: HorizonContent, builds: dict[str, tuple[Place, Manifest]
         manifest=None if found is None else found[1],
         no_build=absent if found is None else "",
     )
-
-
-def _check_folder(out: Path) -> None:
-    """Refuse to write over a page that is not a report's."""
-    page = out / PAGE_NAME
-    with storage_errors(page):
-        if page.is_file() and _MARK not in page.read_bytes()[:4096]:
-            raise ConflictError(
-                page, expected="no page, or a report's", found="another page", fix="name another folder with --out"
-            )
-
-
-def _remove_old(out: Path, names: set[str]) -> None:
-    """Remove figures and tables that an earlier report left and this one has not."""
-    with storage_errors(out):
-        for folder in ("figures", "tables"):
-            for path in sorted((out / folder).glob("*")):
-                if _OWN.fullmatch(path.name) and f"{folder}/{path.name}" not in names:
-                    path.unlink()

@@ -71,5 +71,5 @@ def _conflict(out: Path, found: str) -> ConflictError:
         out,
         expected="no training, or the same one",
         found=found,
-        fix="name another folder with --out, or replace it with --force",
+        fix="name another folder with --out, or train it anew with `sffshards train --force`",
     )

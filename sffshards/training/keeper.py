@@ -73,7 +73,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         try:
             return read_checkpoint(Path(path))
         except InputError as error:
-            fix = "begin the fold anew with --force"
+            fix = "begin the fold anew with `sffshards train --force`"
             raise InputError(path, expected="a checkpoint to go on from", found=error.found, fix=fix) from None
 
 

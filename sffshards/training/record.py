@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,10 @@ METRICS_NAME = "metrics.csv"
 
 FORMAT_VERSION = 1
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FOLD_FOLDER = re.compile(r"fold(\d+)", re.ASCII)
+_TRAIN_ANEW = "train it anew with `sffshards train --force`"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedCheckpoint:
@@ -56,6 +62,12 @@ class SavedCheckpoint:
     """File name in the fold's folder."""
     epoch: int
     valid_loss: float
+
+    def __post_init__(self) -> None:
+        _check_file_name(self.name)
+        _check_count("epoch", self.epoch)
+        if type(self.valid_loss) not in (float, int) or not math.isfinite(self.valid_loss):
+            raise ValueError(f"valid_loss must be a finite number, got {self.valid_loss!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +92,20 @@ class FoldRecord:
     checkpoints: tuple[SavedCheckpoint, ...] = ()
     """The best first."""
     finished: bool = False
+
+    def __post_init__(self) -> None:
+        _check_count("fold", self.fold)
+        if self.fold >= NUM_FOLDS:
+            raise ValueError(f"fold must be 0 to {NUM_FOLDS - 1}, got {self.fold}")
+        _check_count("num_epochs", self.num_epochs)
+        for counts in self.class_counts.values():
+            _check_count("num_negative", counts.num_negative)
+            _check_count("num_positive", counts.num_positive)
+        _check_sha256("manifest_sha256", self.manifest_sha256)
+        if self.weights_sha256 is not None:
+            _check_sha256("weights_sha256", self.weights_sha256)
+        if type(self.finished) is not bool:
+            raise ValueError(f"finished must be true or false, got {self.finished!r}")
 
     @property
     def best(self) -> SavedCheckpoint | None:
@@ -128,7 +154,7 @@ def read_record(folder: Path) -> FoldRecord:
     FormatError
         If its format version is not known to this program.
     DamageError
-        If it is not a record.
+        If it is not a record, or that of another fold than its folder's name says.
     """
     path = folder / RECORD_NAME
     try:
@@ -139,15 +165,17 @@ def read_record(folder: Path) -> FoldRecord:
                 path,
                 expected=f"format version {FORMAT_VERSION}",
                 found=str(version)[:40],
-                fix="update sffshards, or train again with --force",
+                fix=f"update sffshards, or {_TRAIN_ANEW}",
             )
-        return _from_json(content)
+        record = _from_json(content)
+        _check_folder_name(folder, record.fold)
+        return record
     except FormatError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         found = " ".join(str(error).split())[:120]
         raise DamageError(
-            path, expected="the record of a fold", found=f"something else ({found})", fix="train again with --force"
+            path, expected="the record of a fold", found=f"something else ({found})", fix=_TRAIN_ANEW
         ) from None
 
 
@@ -175,12 +203,32 @@ def _from_json(content: dict[str, Any]) -> FoldRecord:
                 }
             ),
             "class_counts": {
-                Stage(stage): StageWeights(
-                    num_negative=int(counts["num_negative"]), num_positive=int(counts["num_positive"])
-                )
+                Stage(stage): StageWeights(num_negative=counts["num_negative"], num_positive=counts["num_positive"])
                 for stage, counts in content["class_counts"].items()
             },
             "git": GitState(**content["git"]) if content.get("git") else None,
             "checkpoints": tuple(SavedCheckpoint(**checkpoint) for checkpoint in content["checkpoints"]),
         }
     )
+
+
+def _check_count(name: str, value: object) -> None:
+    if type(value) is not int or value < 0:  # not isinstance: true and false are whole numbers to it
+        raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")
+
+
+def _check_sha256(name: str, value: object) -> None:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError(f"{name} must be 64 hexadecimal digits, got {value!r}")
+
+
+def _check_file_name(name: object) -> None:
+    """Refuse what is no name in a folder: a path to elsewhere, or what no system opens."""
+    if not isinstance(name, str) or not name.isprintable() or re.fullmatch(r"\.{0,2}|.*[/\\].*", name):
+        raise ValueError(f"name must be that of a file, got {name!r}")
+
+
+def _check_folder_name(folder: Path, fold: int) -> None:
+    match = _FOLD_FOLDER.fullmatch(folder.name)
+    if match and int(match[1]) != fold:
+        raise ValueError(f"that of fold {fold}, in {folder.name}")
