@@ -212,9 +212,10 @@ print(json.dumps([max(resident() for _ in batches) - before for epoch in range(2
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("codec", [CodecName.NPY, CodecName.JPG])
+@pytest.mark.parametrize(
+    "codec", [pytest.param(CodecName.NPY, marks=pytest.mark.long), pytest.param(CodecName.JPG, marks=pytest.mark.slow)]
+)
 def test_memory_stays_small_and_flat_over_twenty_epochs(tmp_path: Path, codec: CodecName) -> None:
     # 210 samples of 0.8 MB: an epoch that was kept would be 160 MiB more each time.
     command = [sys.executable, "-c", _MEMORY, str(make_build(tmp_path, codec=codec))]

@@ -74,7 +74,8 @@ def note_gradients(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("batch_size", "accumulate"),
-    [(3, 4), (6, 2), (1, 12)],  # 40 samples in steps of 12: the last has 4, in batches of 3 and 1, or one of 4
+    # 40 samples in steps of 12: the last has 4, in batches of 3 and 1, or one of 4
+    [(3, 4), *(pytest.param(*of, marks=pytest.mark.slow) for of in [(6, 2), (1, 12)])],
 )
 def test_accumulated_batches_give_the_gradients_of_one_large_batch(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, accumulate: int
@@ -96,7 +97,9 @@ def test_accumulated_batches_give_the_gradients_of_one_large_batch(
         assert many["step"] == one["step"]
 
 
-@pytest.mark.parametrize("fail_at", [6, 8, 11, 13])  # in the first epoch, of 14 batches in steps of four
+@pytest.mark.parametrize(  # in the first epoch, of 14 batches in steps of four
+    "fail_at", [11, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (6, 8, 13))]
+)
 def test_a_run_with_accumulated_batches_goes_on_at_a_whole_step(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail_at: int
 ) -> None:

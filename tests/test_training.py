@@ -343,7 +343,9 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(
     assert read_metrics(tmp_path / "a") != read_metrics(tmp_path / "c")
 
 
-@pytest.mark.parametrize("fail_at", [1, 8, 17, 22])  # an epoch is 5 steps and 2 of validation
+@pytest.mark.parametrize(  # an epoch is 5 steps and 2 of validation
+    "fail_at", [8, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 17, 22))]
+)
 def test_a_run_that_was_broken_off_ends_like_one_that_was_not(
     build: Path, tmp_path: Path, network: MakeNetwork, fail_at: int
 ) -> None:
@@ -360,7 +362,10 @@ def test_a_run_that_was_broken_off_ends_like_one_that_was_not(
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
-@pytest.mark.parametrize(("epoch", "num_steps"), [(0, 1), (0, 2), (0, 4), (1, 0), (1, 3), (2, 2)])
+@pytest.mark.parametrize(
+    ("epoch", "num_steps"),
+    [(0, 2), (1, 3), *(pytest.param(*when, marks=pytest.mark.slow) for when in [(0, 1), (0, 4), (1, 0), (2, 2)])],
+)
 def test_a_run_that_was_broken_off_in_an_epoch_goes_on_with_the_next_batch(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch, epoch: int, num_steps: int
 ) -> None:
@@ -799,7 +804,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(
     "ranks",
-    [pytest.param((1, 2, 3), marks=pytest.mark.slow), pytest.param((1, 4, 8), marks=pytest.mark.long)],
+    [pytest.param((1, 2), marks=pytest.mark.slow), pytest.param((1, 3, 4, 8), marks=pytest.mark.long)],
     ids=["few", "many"],
 )
 def test_validation_is_the_same_to_the_last_bit_on_any_number_of_ranks(
