@@ -42,13 +42,23 @@ def find_kept(folder: Path, seal: Seal) -> dict[Stage, str]:
     there, stages = _read_seal(folder)
     if there != seal:
         return {}
-    return {stage: sha256 for stage, sha256 in stages.items() if _hash_table(folder, stage) == sha256}
+    paths = {stage: predictions_path(folder, stage) for stage in stages}
+    return {
+        stage: stages[stage] for stage, path in paths.items() if path.is_file() and hash_file(path) == stages[stage]
+    }
 
 
-def check_tables(folder: Path, record: FoldRecord) -> None:
+def check_tables(folder: Path, record: FoldRecord, tables: Mapping[Stage, str]) -> None:
     """Refuse tables that are not as `sffshards.evaluation.evaluate_run` wrote them, or not of the best checkpoint.
 
     Tables without a seal beside them are taken as they are.
+
+    Parameters
+    ----------
+    folder, record
+        Of the fold.
+    tables
+        SHA-256 of the tables that lie there.
 
     Raises
     ------
@@ -70,7 +80,7 @@ def check_tables(folder: Path, record: FoldRecord) -> None:
             fix=f"run `sffshards evaluate {folder.parent}`",
         )
     for stage in Stage:
-        if _hash_table(folder, stage) != stages.get(stage):
+        if tables[stage] != stages.get(stage):
             raise _damage(predictions_path(folder, stage), f"the table that {SEAL_NAME} describes", "another one")
 
 
@@ -84,11 +94,6 @@ def _read_seal(folder: Path) -> tuple[Seal | None, dict[Stage, str]]:
         return Seal(**content), stages
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, {}
-
-
-def _hash_table(folder: Path, stage: Stage) -> str | None:
-    path = predictions_path(folder, stage)
-    return hash_file(path) if path.is_file() else None
 
 
 def _damage(path: Path, expected: str, found: str) -> DamageError:

@@ -144,14 +144,15 @@ def _read_fold(folder: Path) -> FoldResult:
     whole = all(path.is_file() for path in paths.values())
     read = [*(paths.values() if whole else ()), *(path for path in [folder / METRICS_NAME] if path.is_file())]
     record = read_record(folder)
+    fingerprints = {path.name: hash_file(path) for path in read}
     if whole:
-        check_tables(folder, record)
+        check_tables(folder, record, {stage: fingerprints[path.name] for stage, path in paths.items()})
     return FoldResult(
         folder=folder,
         record=record,
         tables={stage: read_predictions(path) for stage, path in paths.items()} if whole else {},
         epochs=_read_epochs(folder / METRICS_NAME),
-        fingerprints={path.name: hash_file(path) for path in read},
+        fingerprints=fingerprints,
     )
 
 
