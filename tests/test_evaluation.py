@@ -23,7 +23,15 @@ from typer.testing import CliRunner
 
 from sffshards.cli.evaluate import evaluate as evaluate_command
 from sffshards.errors import ConflictError, InputError
-from sffshards.evaluation import Inference, Predictions, RunScores, evaluate_run, read_predictions, write_predictions
+from sffshards.evaluation import (
+    Inference,
+    Predictions,
+    RunScores,
+    choose_device,
+    evaluate_run,
+    read_predictions,
+    write_predictions,
+)
 from sffshards.evaluation.decision import read_decision
 from sffshards.evaluation.records import score_stage, summarise_scores
 from sffshards.progress import SILENT, Progress
@@ -458,3 +466,9 @@ def test_a_fold_without_an_epoch_is_refused_and_one_under_way_is_scored_with_a_w
 def test_a_batch_size_of_none_is_refused() -> None:
     with pytest.raises(InputError, match="--batch-size"):
         Inference(batch_size=0, num_threads=0, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["meta", "cuda:99", "gpu"])
+def test_a_device_that_cannot_compute_here_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="--device: expected a device of this machine, found"):
+        choose_device(name)

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from sffshards.errors import InputError
 
-__all__ = ["tai_to_utc", "utc_to_tai"]
+__all__ = ["FIRST_YEAR", "tai_to_utc", "utc_to_tai"]
+
+FIRST_YEAR = 1972
+"""From when on UTC and TAI differ by whole seconds."""
 
 _DATES = """
 1972-01-01 1972-07-01 1973-01-01 1974-01-01 1975-01-01 1976-01-01 1977-01-01 1978-01-01 1979-01-01 1980-01-01
@@ -75,5 +78,5 @@ def _shift(
     which = np.searchsorted(since, times, side="right") - 1
     if np.any(which < 0) or np.any(np.isnat(times)):
         found = "not a time" if np.any(np.isnat(times)) else str(times.min())
-        raise InputError("time", expected="1972 or later", found=found, fix="correct the time")
+        raise InputError("time", expected=f"{FIRST_YEAR} or later", found=found, fix="correct the time")
     return times + by[which]

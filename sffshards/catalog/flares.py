@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sffshards.atomic import read_text
+from sffshards.catalog.clock import FIRST_YEAR
 from sffshards.catalog.records import Flare, FlareList, GoesClass, UnusedReason, UnusedRow
 from sffshards.errors import InputError
 
@@ -32,7 +33,6 @@ _TIME = re.compile(
 )
 _TWO_DIGIT_YEAR = re.compile(r"\d{1,2}[-/.][\w]{1,3}[-/.]\d{1,2}\D.*|\d{6}\D.*", re.ASCII)
 _BLANKS = frozenset({"", "-", "--", "0", "0.0", "nan", "nat", "none", "null", "unk", "unknown"})
-_FIRST_YEAR = 1972
 _FIRST_WITH_LEADING_ONE = datetime(2002, 6, 15)
 """Region 10000 came on this day; since then many lists leave out the first digit."""
 
@@ -176,7 +176,7 @@ def _parse_time(text: str) -> datetime | None:
         time = datetime(*(int(number or 0) for number in match.groups()))  # type: ignore[arg-type]  # six of them
     except ValueError:
         raise _UnusableError(UnusedReason.BAD_TIME, text) from None
-    if time.year < _FIRST_YEAR:
+    if time.year < FIRST_YEAR:
         raise _UnusableError(UnusedReason.EARLY_TIME, text)
     return time
 

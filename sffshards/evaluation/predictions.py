@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.atomic import read_text, write_atomic
+from sffshards.catalog.clock import FIRST_YEAR
 from sffshards.errors import InputError
 from sffshards.records import Stage, View
 from sffshards.shards import Build
@@ -77,8 +78,8 @@ def plain_views(predictions: Predictions) -> Predictions:
 _HEADER = tuple(field.name for field in fields(Predictions))
 _MAX_HARP = 10**9 - 1
 """As published names have at most nine digits."""
-_FIRST_YEAR, _LAST_YEAR = 1972, 2999
-"""From when on TAI is defined beside UTC, and until when a diagram's axis has room behind it."""
+_LAST_YEAR = 2999
+"""Until when a diagram's axis has room behind it."""
 
 
 def predictions_path(folder: Path, stage: Stage) -> Path:
@@ -165,8 +166,8 @@ def _parse_row(path: Path, number: int, line: Sequence[str]) -> tuple[str, int, 
         raise _malformed(path, number, "a row of a predictions table", str(error)) from None
     if not 1 <= row[1] <= _MAX_HARP:
         raise _malformed(path, number, f"a HARP from 1 to {_MAX_HARP}", harp)
-    if row[2].tzinfo is not None or not _FIRST_YEAR <= row[2].year <= _LAST_YEAR:
-        raise _malformed(path, number, f"a time without a zone, in {_FIRST_YEAR} to {_LAST_YEAR}", time)
+    if row[2].tzinfo is not None or not FIRST_YEAR <= row[2].year <= _LAST_YEAR:
+        raise _malformed(path, number, f"a time without a zone, in {FIRST_YEAR} to {_LAST_YEAR}", time)
     if label not in ("0", "1"):
         raise _malformed(path, number, "label 0 or 1", label)
     if not 0 <= probability <= 1:
