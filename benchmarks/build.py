@@ -4,7 +4,7 @@ Run it on an idle machine: ``python benchmarks/build.py`` (about ten minutes), o
 and times, on as many processes each:
 
 frame stage
-    `sffshards.frames.fill_store` against a bare loop that decodes and resizes the same files and keeps nothing.
+    `sffshards.images.fill_store` against a bare loop that decodes and resizes the same files and keeps nothing.
 whole build
     `sffshards build --codec jpg` against the sum of its bounds: that loop, a bare loop that encodes the same film
     strips from memory, and a bare write of as many bytes with one fsync a shard.
@@ -38,18 +38,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sffshards.frames import FrameStore, decode_image, fill_store, find_images, read_frame, resize_frame
-from sffshards.frames.fill import ImageFile
-from sffshards.layout import find_data
-from sffshards.names import IMAGE_SUFFIX, format_frame_name
-from sffshards.parallel import WorkerPool, chunked
-from sffshards.progress import SILENT
-from sffshards.records import PUBLISHED_WINDOWS, CodecName, Horizon, Kind, View
-from sffshards.shards.codec import get_codec
-from sffshards.shards.inputs import read_sequences
-from sffshards.shards.plan import Sample
-from sffshards.synth import synthesize
-from sffshards.views import apply_view
+from sffshards.base.progress import SILENT
+from sffshards.base.worker_pool import WorkerPool, chunked
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
+from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.domain.sample_sets import Kind
+from sffshards.domain.task import Horizon
+from sffshards.domain.views import View, apply_view
+from sffshards.images.frame_decoding import decode_image, read_frame, resize_frame
+from sffshards.images.frame_store import FrameStore
+from sffshards.images.store_filling import ImageFile, fill_store, find_images
+from sffshards.labels.data_layout import find_data
+from sffshards.shards.build.build_inputs import read_sequences
+from sffshards.shards.build.shard_plan import Sample
+from sffshards.shards.format.codecs import CodecName, get_codec
+from sffshards.synth.synthetic_dataset import synthesize
 
 
 def timed(function: Callable[[], object]) -> float:

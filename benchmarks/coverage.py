@@ -37,12 +37,17 @@ import numpy as np
 import torch
 import webdataset as wds
 
-from sffshards.layout import find_data
-from sffshards.loading import ClipLoader, PlanSource
-from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Shuffle
-from sffshards.shards import Build, BuildOptions, build_shards, open_build
-from sffshards.synth import synthesize
+from sffshards.base.progress import SILENT
+from sffshards.domain.task import Horizon
+from sffshards.labels.data_layout import find_data
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.clip_loader import ClipLoader
+from sffshards.loading.loading_options import Shuffle
+from sffshards.shards.build.build_inputs import BuildOptions
+from sffshards.shards.build.shard_build import build_shards
+from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.read.build_reader import Build, open_build
+from sffshards.synth.synthetic_dataset import synthesize
 
 SIZES = (107, 150, 210)
 BATCH = 4

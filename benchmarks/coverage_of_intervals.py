@@ -17,11 +17,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.verification import ScoreName, bootstrap_interval
 from sffshards.verification.by_harp import score_by_harp
+from sffshards.verification.cluster_bootstrap import IntervalMethod, Resampling, bootstrap_interval
 from sffshards.verification.contingency import Counts
-from sffshards.verification.resampling import IntervalMethod, Resampling
-from sffshards.verification.scores import compute_scores
+from sffshards.verification.score_names import ScoreName, compute_scores
 
 LEVEL = 0.95
 FLARING = 0.15

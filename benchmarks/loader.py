@@ -8,7 +8,7 @@ memcpy, decode
     the bounds: a copy of the same bytes from memory to memory; a bare loop that decodes payloads that lie in memory, on
     as many threads as ours.
 ours
-    `sffshards.loading.ClipLoader`, shuffled, every checksum checked.
+    `sffshards.loading.clip_loader.ClipLoader`, shuffled, every checksum checked.
 classic
     stock ``webdataset.WebDataset`` on our tars with a shuffle buffer of 100.
 mosaicml, litdata
@@ -42,14 +42,18 @@ import webdataset as wds
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sffshards.layout import find_data
-from sffshards.loading import ClipLoader, PlanSource
-from sffshards.names import IMAGE_SUFFIX
-from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Shuffle
-from sffshards.shards import CLIP_SHAPE, Build, BuildOptions, build_shards, open_build
-from sffshards.shards.codec import get_codec
-from sffshards.synth import synthesize
+from sffshards.base.progress import SILENT
+from sffshards.domain.published_names import IMAGE_SUFFIX
+from sffshards.domain.task import Horizon
+from sffshards.labels.data_layout import find_data
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.clip_loader import ClipLoader
+from sffshards.loading.loading_options import Shuffle
+from sffshards.shards.build.build_inputs import BuildOptions
+from sffshards.shards.build.shard_build import build_shards
+from sffshards.shards.format.codecs import CLIP_SHAPE, CodecName, get_codec
+from sffshards.shards.read.build_reader import Build, open_build
+from sffshards.synth.synthetic_dataset import synthesize
 
 BATCH = 10
 Batches = Iterator[Tensor]

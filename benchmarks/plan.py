@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sffshards.loading import PlanSource
-from sffshards.records import Shuffle
-from sffshards.shards import RowShards
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.loading_options import Shuffle
+from sffshards.shards.read.build_reader import RowShards
 
 SAMPLES_PER_SHARD = 800
 NUM_GROUPS = 10

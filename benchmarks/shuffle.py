@@ -7,9 +7,9 @@ it; without one, about as many rows are made, a fifth of them positive. The real
 random
     a permutation by numpy, many times: the ideal.
 global
-    `sffshards.loading.shuffle_order`, ``--shuffle global``.
+    `sffshards.loading.epoch_plan.shuffle_order`, ``--shuffle global``.
 blocks
-    `sffshards.loading.shuffle_blocks`, ``--shuffle blocks``.
+    `sffshards.loading.epoch_plan.shuffle_blocks`, ``--shuffle blocks``.
 buffer
     stock WebDataset's own stages, over the same shards: the list of shards shuffled with a seed as
     ``WebDataset(shardshuffle=..., seed=...)`` does, which is the same in every epoch, then ``shuffle(size)``.
@@ -35,16 +35,17 @@ import numpy as np
 import webdataset as wds
 from numpy.typing import NDArray
 
-from sffshards.labels import read_parts
-from sffshards.layout import find_label_lists
-from sffshards.loading import shuffle_blocks, shuffle_order
-from sffshards.names import format_frame_name
-from sffshards.records import Horizon, Kind, LabelledFrame, Part, Protocol, Stage, Variant
-from sffshards.records import Sequence as FrameSequence
-from sffshards.sequences import build_sequences
-from sffshards.shards.plan import plan_shards
-from sffshards.splits import stage_groups
-from sffshards.synth import plan_parts
+from sffshards.domain.frame_sequences import Sequence as FrameSequence
+from sffshards.domain.frame_sequences import build_sequences
+from sffshards.domain.frames import LabelledFrame
+from sffshards.domain.published_names import format_frame_name
+from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant, stage_groups
+from sffshards.domain.task import Horizon
+from sffshards.labels.data_layout import find_label_lists
+from sffshards.labels.label_lists import read_parts
+from sffshards.loading.epoch_plan import shuffle_blocks, shuffle_order
+from sffshards.shards.build.shard_plan import plan_shards
+from sffshards.synth.observation_times import plan_parts
 
 SEED = 1
 

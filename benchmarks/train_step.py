@@ -32,8 +32,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sffshards.models import build_model, scale_clips
-from sffshards.records import FRAME_SIDE, NUM_FRAMES, Attention, ModelName, Precision
+from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frames import FRAME_SIDE
+from sffshards.models.model_names import Attention, ModelName
+from sffshards.models.networks import build_model, scale_clips
+from sffshards.training.training_choices import Precision
 
 
 class Trainer:

@@ -8,8 +8,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.errors import InputError
-from sffshards.progress import Progress
+from sffshards.base.errors import InputError
+from sffshards.base.progress import Progress
 
 __all__ = ["Errand"]
 

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from sffshards.evaluation.predictions import build_predictions, predictions_path, write_predictions
-from sffshards.layout import find_data
-from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, ModelName, Protocol, Stage, Variant
-from sffshards.shards import Build, BuildOptions, build_shards, open_build
-from sffshards.training import FoldRecord, TrainingOptions, fold_folder, stage_weights
-from sffshards.training.record import SavedCheckpoint, write_record
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.task import Horizon
+from sffshards.forecasting.runs.predictions_table import build_predictions, predictions_path, write_predictions
+from sffshards.labels.data_layout import find_data
+from sffshards.models.model_names import ModelName
+from sffshards.shards.build.build_inputs import BuildOptions
+from sffshards.shards.build.shard_build import build_shards
+from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.read.build_reader import Build, open_build
+from sffshards.training.fold_record import FoldRecord, SavedCheckpoint, fold_folder, write_record
+from sffshards.training.training_config import TrainingOptions, stage_weights
 from tests.tiny import make_data
 
 VARIANTS = (Variant.BASE, Variant.OTV)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sffshards.atomic import check_replaceable, write_atomic, write_files
-from sffshards.errors import ConflictError, StorageError
+from sffshards.base.atomic_files import check_replaceable, write_atomic, write_files
+from sffshards.base.errors import ConflictError, StorageError
 
 
 @pytest.mark.parametrize("write", [write_atomic, lambda path, data: write_files({path: data}, force=True)])

@@ -11,25 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sffshards.atomic import write_files
-from sffshards.audit import (
-    FindingKind,
-    audit_labels,
-    diff_labels,
-    find_frames,
-    label_frames,
-    read_labels,
-    read_lists,
-    split_harps,
-    summarize_audit,
-)
-from sffshards.audit.rebuild import count_unfounded, write_rebuilt
-from sffshards.audit.split import PUBLISHED_SIZES
-from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
-from sffshards.errors import ConflictError, InputError
-from sffshards.layout import find_label_lists
-from sffshards.names import format_frame_name, parse_frame_name
-from sffshards.records import FrameId, Horizon, Part
+from sffshards.base.atomic_files import write_files
+from sffshards.base.errors import ConflictError, InputError
+from sffshards.domain.frames import FrameId
+from sffshards.domain.published_names import format_frame_name, parse_frame_name
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Horizon
+from sffshards.flares.flare_lists import read_flare_list
+from sffshards.flares.flare_records import FlareTime, GoesClass
+from sffshards.flares.harp_flares import FrameClock, assign_flares
+from sffshards.flares.harp_map import read_harp_map
+from sffshards.labels.audit_records import FindingKind
+from sffshards.labels.data_layout import find_label_lists
+from sffshards.labels.harp_split import PUBLISHED_SIZES, split_harps
+from sffshards.labels.label_audit import audit_labels, summarize_audit
+from sffshards.labels.label_diff import diff_labels
+from sffshards.labels.label_rebuild import count_unfounded, find_frames, label_frames, write_rebuilt
+from sffshards.labels.labelled_frames import read_labels
+from sffshards.labels.lenient_lists import read_lists
 from tests.commands import error_of, run
 from tests.tiny import PARTS, START, digest_tree, frame_name, make_data
 

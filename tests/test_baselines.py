@@ -14,26 +14,24 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sffshards.baselines import (
-    KEYWORDS,
-    BaselineName,
-    KeywordTable,
-    Samples,
-    ThresholdRule,
-    compute_baselines,
-    describe_baselines,
-    read_keyword_table,
-    read_samples,
-)
-from sffshards.baselines.keywords import EXTENSIVE
-from sffshards.baselines.regression import forecast_regression
-from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
-from sffshards.errors import InputError
-from sffshards.layout import find_label_lists
-from sffshards.records import Horizon, Part, Protocol
-from sffshards.verification import ScoreName, choose_threshold, compute_score, count_outcomes
-from sffshards.verification.resampling import Resampling
-from sffshards.verification.summary import ProbabilityScore
+from sffshards.base.errors import InputError
+from sffshards.domain.sample_sets import Part, Protocol
+from sffshards.domain.task import Horizon
+from sffshards.flares.flare_lists import read_flare_list
+from sffshards.flares.flare_records import FlareTime, GoesClass
+from sffshards.flares.harp_flares import FrameClock, assign_flares
+from sffshards.flares.harp_map import read_harp_map
+from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines, describe_baselines
+from sffshards.forecasting.baselines.baseline_records import BaselineName, Samples, ThresholdRule
+from sffshards.forecasting.baselines.baseline_samples import read_samples
+from sffshards.forecasting.baselines.keyword_regression import forecast_regression
+from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
+from sffshards.labels.data_layout import find_label_lists
+from sffshards.verification.cluster_bootstrap import Resampling
+from sffshards.verification.contingency import count_outcomes
+from sffshards.verification.forecast_scores import ProbabilityScore
+from sffshards.verification.score_names import ScoreName, compute_score
+from sffshards.verification.threshold_curves import choose_threshold
 from tests.commands import error_of, run
 from tests.tiny import frame_name, make_data
 

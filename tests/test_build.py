@@ -18,24 +18,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sffshards.baselines.samples import read_samples
-from sffshards.errors import ConflictError, DamageError, ImageError, InputError, SffshardsError, StorageError
-from sffshards.layout import find_data
-from sffshards.locks import folder_lock
-from sffshards.parallel import WorkerPool
-from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Kind, OnShort, WindowRule
-from sffshards.shards import codec as codec_module
-from sffshards.shards import (
-    encoded,
-    estimate_build,
-    open_build,
-    read_manifest,
-    stream,
-    strip,
-    verify_build,
-    verify_build_deep,
-)
+from sffshards.base.errors import ConflictError, DamageError, ImageError, InputError, SffshardsError, StorageError
+from sffshards.base.folder_locks import folder_lock
+from sffshards.base.progress import SILENT
+from sffshards.base.worker_pool import WorkerPool
+from sffshards.domain.frame_sequences import OnShort, WindowRule
+from sffshards.domain.sample_sets import Kind
+from sffshards.domain.task import Horizon
+from sffshards.forecasting.baselines.baseline_samples import read_samples
+from sffshards.labels.data_layout import find_data
+from sffshards.shards.build import encoded_frames as encoded
+from sffshards.shards.build import hashed_stream as stream
+from sffshards.shards.build.build_preparation import estimate_build
+from sffshards.shards.format import codecs as codec_module
+from sffshards.shards.format import jpeg_splice as strip
+from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.manifest import read_manifest
+from sffshards.shards.read.build_reader import open_build
+from sffshards.shards.read.build_verification import verify_build, verify_build_deep
 from tests.test_shards import build, options
 from tests.tiny import digest_tree, draw_image, frame_name, make_data
 from tests.training_data import Listener
@@ -77,7 +77,8 @@ def test_both_horizons_use_the_same_frames(data, tmp_path):
 
 
 def test_an_image_is_opened_for_decoding_once_in_a_build(data, tmp_path, monkeypatch):
-    from sffshards.frames import fill, image
+    from sffshards.images import frame_decoding as image
+    from sffshards.images import store_filling as fill
 
     seen = []
 
@@ -293,7 +294,7 @@ def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, m
 
 def test_a_full_disk_is_known_before_anything_is_written(data, tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
-    monkeypatch.setattr("sffshards.shards.room.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("sffshards.shards.build.disk_space.shutil.disk_usage", lambda _: usage)
     with pytest.raises(StorageError, match="MB of free space"):
         build(data, tmp_path / "out" / "48h")
     assert not list((tmp_path / "out").rglob("*.npy"))
@@ -358,7 +359,7 @@ def test_a_folder_named_as_our_state_does_not_make_a_folder_ours(data, tmp_path)
 def test_force_asks_for_room_before_it_clears(data, tmp_path, monkeypatch, reference):
     folder = tmp_path / "out" / "48h"
     build(data, folder)
-    monkeypatch.setattr("sffshards.shards.room.free_bytes", lambda _: 1_000_000)
+    monkeypatch.setattr("sffshards.shards.build.disk_space.free_bytes", lambda _: 1_000_000)
     with pytest.raises(StorageError, match=r"expected .* MB of free space, found 1\.0 MB"):
         build(data, folder, options(CodecName.NPY), force=True)
     left = {name: digest for name, digest in digest_tree(folder).items() if not name.startswith(".build")}
@@ -366,7 +367,7 @@ def test_force_asks_for_room_before_it_clears(data, tmp_path, monkeypatch, refer
 
 
 def test_room_is_asked_for_before_images_are_decoded(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("sffshards.shards.room.free_bytes", lambda _: 3_000_000)
+    monkeypatch.setattr("sffshards.shards.build.disk_space.free_bytes", lambda _: 3_000_000)
     with pytest.raises(StorageError, match="MB of free space"):
         build(data, tmp_path / "out" / "48h")
     assert not (tmp_path / "out" / "frames" / "frames.npy").exists()
@@ -446,7 +447,7 @@ def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
     def flock(descriptor, operation):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-    monkeypatch.setattr("sffshards.locks.fcntl.flock", flock)
+    monkeypatch.setattr("sffshards.base.folder_locks.fcntl.flock", flock)
     progress = Listener()
     with folder_lock(tmp_path, progress=progress, wait=False):
         pass
@@ -457,7 +458,7 @@ def test_no_room_leaves_the_build_that_is_there(data, tmp_path, monkeypatch):
     folder = tmp_path / "out" / "48h"
     build(data, folder)
     (folder / "Test" / "base-00000.tar").write_bytes(b"damaged")
-    monkeypatch.setattr("sffshards.shards.room.free_bytes", lambda _: 0)
+    monkeypatch.setattr("sffshards.shards.build.disk_space.free_bytes", lambda _: 0)
     with pytest.raises(StorageError, match=r"found 0\.0 MB"):
         build(data, folder)
     assert (folder / "manifest.json").is_file()
@@ -468,9 +469,9 @@ def test_two_builds_of_one_folder_do_not_mix(data, tmp_path):
     script = """
 import sys, time
 from pathlib import Path
-from sffshards.locks import folder_lock
-from sffshards.parallel import WorkerPool
-from sffshards.progress import SILENT
+from sffshards.base.folder_locks import folder_lock
+from sffshards.base.worker_pool import WorkerPool
+from sffshards.base.progress import SILENT
 with folder_lock(Path(sys.argv[1]), progress=SILENT, wait=False):
     print("held", flush=True)
     time.sleep(60)

@@ -11,19 +11,12 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sffshards.catalog import (
-    FlareTime,
-    FrameClock,
-    GoesClass,
-    assign_flares,
-    has_flare,
-    read_flare_list,
-    read_harp_map,
-    tai_to_utc,
-    utc_to_tai,
-)
-from sffshards.catalog.records import Flare, FlareList, HarpMap, UnusedReason
-from sffshards.errors import InputError
+from sffshards.base.errors import InputError
+from sffshards.flares.flare_lists import read_flare_list
+from sffshards.flares.flare_records import Flare, FlareList, FlareTime, GoesClass, HarpMap, UnusedReason
+from sffshards.flares.harp_flares import FrameClock, assign_flares, has_flare
+from sffshards.flares.harp_map import read_harp_map
+from sffshards.flares.leap_seconds import tai_to_utc, utc_to_tai
 
 M1 = GoesClass.parse("M1.0")
 HEADER = "start_time,peak_time,label,noaa_ar"

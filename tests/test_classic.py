@@ -15,10 +15,16 @@ import torch
 import webdataset as wds
 from numpy.typing import NDArray
 
-from sffshards.errors import DamageError, InputError
-from sffshards.loading import PADDING, ClassicLoader, ClipLoader, PlanSource
-from sffshards.records import CheckLevel, CodecName, Engine, Protocol, Shuffle, Stage, Variant, ViewSource
-from sffshards.shards import Build, open_build
+from sffshards.base.errors import DamageError, InputError
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.clip_loader import ClipLoader
+from sffshards.loading.epoch_plan import PADDING
+from sffshards.loading.loading_options import Engine, Shuffle, ViewSource
+from sffshards.loading.stock_loader import ClassicLoader
+from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.read.build_reader import Build, open_build
+from sffshards.shards.read.check_level import CheckLevel
 from tests.training_data import fast_options, make_build
 
 

@@ -28,15 +28,19 @@ import torch
 from PIL import Image
 from xxhash import xxh3_64_intdigest
 
-from sffshards.errors import DamageError, FormatError, InputError, SffshardsError
-from sffshards.layout import find_data
-from sffshards.loading import ClipLoader, PlanSource
-from sffshards.models.weights import read_checkpoint
-from sffshards.progress import SILENT
-from sffshards.records import CheckLevel, CodecName, Shuffle
-from sffshards.shards import open_build, read_manifest, verify_build, verify_build_deep
-from sffshards.shards.codec import CLIP_SHAPE, get_codec
-from sffshards.shards.index import INDEX_DTYPE
+from sffshards.base.errors import DamageError, FormatError, InputError, SffshardsError
+from sffshards.base.progress import SILENT
+from sffshards.labels.data_layout import find_data
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.clip_loader import ClipLoader
+from sffshards.loading.loading_options import Shuffle
+from sffshards.models.model_weights import read_checkpoint
+from sffshards.shards.format.codecs import CLIP_SHAPE, CodecName, get_codec
+from sffshards.shards.format.manifest import read_manifest
+from sffshards.shards.format.shard_index import INDEX_DTYPE
+from sffshards.shards.read.build_reader import open_build
+from sffshards.shards.read.build_verification import verify_build, verify_build_deep
+from sffshards.shards.read.check_level import CheckLevel
 from tests.test_shards import build, options
 from tests.tiny import PARTS, make_data
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from sffshards.errors import DamageError, FormatError
-from sffshards.evaluation import Predictions
-from sffshards.evaluation.decision import (
+from sffshards.base.errors import DamageError, FormatError
+from sffshards.domain.views import View
+from sffshards.forecasting.runs.decision import (
     DECISION_NAME,
     Decision,
     ThresholdRule,
@@ -20,7 +20,7 @@ from sffshards.evaluation.decision import (
     read_decision,
     write_decision,
 )
-from sffshards.records import View
+from sffshards.forecasting.runs.predictions_table import Predictions
 
 SHA256 = "ab" * 32
 

@@ -6,12 +6,12 @@ import csv
 
 import pytest
 
-from sffshards import demo
-from sffshards.demo import FOLD, run_demo
-from sffshards.progress import SILENT
-from sffshards.records import Protocol, Stage, Variant
-from sffshards.shards import open_build
-from sffshards.verification import ScoreName
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.experiments import demo_run as demo
+from sffshards.experiments.demo_run import FOLD, run_demo
+from sffshards.shards.read.build_reader import open_build
+from sffshards.verification.score_names import ScoreName
 
 
 @pytest.mark.long

@@ -21,26 +21,28 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from typer.testing import CliRunner
 
+from sffshards.base.errors import ConflictError, InputError
+from sffshards.base.progress import SILENT, Progress
 from sffshards.cli.evaluate import evaluate as evaluate_command
-from sffshards.errors import ConflictError, InputError
-from sffshards.evaluation import (
-    Inference,
-    Predictions,
-    RunScores,
-    choose_device,
-    evaluate_run,
-    read_predictions,
-    write_predictions,
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.views import View
+from sffshards.forecasting.runs.decision import read_decision
+from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.forecasting.runs.predictions_table import Predictions, read_predictions, write_predictions
+from sffshards.forecasting.runs.run_evaluation import evaluate_run
+from sffshards.forecasting.runs.run_folders import choose_device
+from sffshards.forecasting.runs.run_scores import RunScores, score_stage, summarise_scores
+from sffshards.shards.read.build_reader import open_build
+from sffshards.training.fold_record import read_record, write_record
+from sffshards.training.fold_training import train_folds
+from sffshards.verification.contingency import ContingencyTable, count_outcomes
+from sffshards.verification.score_names import (
+    PUBLISHED_SCORES,
+    ScoreName,
+    compute_score,
+    explain_undefined,
+    format_score,
 )
-from sffshards.evaluation.decision import read_decision
-from sffshards.evaluation.records import score_stage, summarise_scores
-from sffshards.progress import SILENT, Progress
-from sffshards.records import Protocol, Stage, Variant, View
-from sffshards.shards import open_build
-from sffshards.training import read_record, train_folds
-from sffshards.training.record import write_record
-from sffshards.verification import ContingencyTable, ScoreName, compute_score, count_outcomes
-from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined, format_score
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))
@@ -246,7 +248,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("evaluation")
     build = make_build(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sffshards.training.fit.build_model", lambda *_, **__: FastNetwork())
+        patch.setattr("sffshards.training.fold_training.build_model", lambda *_, **__: FastNetwork())
         options = fast_options(variant=Variant.OTV, max_epochs=3)
         train_folds(build, folder / "oTV", options, folds=[0, 2], force=False, progress=SILENT)
     return build, folder / "oTV"
@@ -255,7 +257,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def run(trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, which a test may spoil."""
-    monkeypatch.setattr("sffshards.evaluation.predict.build_model", lambda *_, **__: FastNetwork())
+    monkeypatch.setattr("sffshards.forecasting.runs.network_prediction.build_model", lambda *_, **__: FastNetwork())
     return Path(shutil.copytree(trained[1], tmp_path / "oTV"))
 
 
@@ -360,7 +362,7 @@ def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tup
 def test_what_is_undefined_is_null_and_said_so(
     run: Path, evaluate: Callable[..., RunScores], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sffshards.evaluation.evaluate.count_outcomes", lambda *_: table(0, 0, 0, 9))
+    monkeypatch.setattr("sffshards.forecasting.runs.run_evaluation.count_outcomes", lambda *_: table(0, 0, 0, 9))
     evaluate()
     content = json.loads((run / "scores.json").read_text())
     assert content["folds"][0]["scores"]["TSS"] is None

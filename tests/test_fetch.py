@@ -22,25 +22,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sffshards.errors import ConflictError, DamageError, InputError, SffshardsError, StorageError
-from sffshards.fetch import (
-    Checksum,
-    JsocQuery,
-    download,
-    extract_dataset,
-    fetch_dataset,
-    fetch_jsoc,
-    fetch_labels,
-    fetch_weights,
-    published,
-    stream,
-    weights_path,
-)
-from sffshards.fetch import extract as extract_module
+from sffshards.base.errors import ConflictError, DamageError, InputError, SffshardsError, StorageError
+from sffshards.base.progress import SILENT
+from sffshards.fetch import http_transfer as stream
 from sffshards.fetch import jsoc as jsoc_module
-from sffshards.fetch.stream import Source
-from sffshards.layout import find_data
-from sffshards.progress import SILENT
+from sffshards.fetch import published_files as published
+from sffshards.fetch import zip_extraction as extract_module
+from sffshards.fetch.dataset_archive import fetch_dataset
+from sffshards.fetch.http_transfer import Source
+from sffshards.fetch.jsoc import JsocQuery, fetch_jsoc
+from sffshards.fetch.published_files import fetch_labels, fetch_weights, weights_path
+from sffshards.fetch.verified_download import Checksum, download
+from sffshards.fetch.zip_extraction import extract_dataset
+from sffshards.labels.data_layout import find_data
 from tests.commands import error_of, run
 from tests.fake_jsoc import serve_jsoc
 from tests.tiny import digest_tree, make_data

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sffshards.errors import ConflictError, DamageError, FormatError, ImageError
-from sffshards.frames import FrameStore, decode_image, fill_store, find_images, read_frame, resize_frame
-from sffshards.parallel import WorkerPool
-from sffshards.progress import SILENT
+from sffshards.base.errors import ConflictError, DamageError, FormatError, ImageError
+from sffshards.base.progress import SILENT
+from sffshards.base.worker_pool import WorkerPool
+from sffshards.images.frame_decoding import decode_image, read_frame, resize_frame
+from sffshards.images.frame_store import FrameStore
+from sffshards.images.store_filling import fill_store, find_images
 from tests.tiny import draw_image, frame_name, make_data
 
 

@@ -15,13 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sffshards.errors import ConflictError, FormatError, ImageError, InputError
-from sffshards.ingest import FitsOptions, MovieOptions, ingest_fits, ingest_movie, read_ingested, scale_field
-from sffshards.ingest.grid import choose_on_grid
-from sffshards.ingest.movie import parse_crop
-from sffshards.ingest.scale import invert_colours
-from sffshards.records import BadQuality, Colours, Component, FrameId, Scale
-from sffshards.times import parse_duration, parse_tai
+from sffshards.base.errors import ConflictError, FormatError, ImageError, InputError
+from sffshards.domain.frames import FrameId
+from sffshards.domain.times import parse_duration, parse_tai
+from sffshards.images.fits_ingest import FitsOptions, ingest_fits
+from sffshards.images.grey_scales import invert_colours, scale_field
+from sffshards.images.ingest_options import BadQuality, Colours, Component, Scale
+from sffshards.images.ingest_record import read_ingested
+from sffshards.images.movie_ingest import MovieOptions, ingest_movie, parse_crop
+from sffshards.images.time_grid import choose_on_grid
 from tests.commands import error_of, run
 from tests.fits_files import file_name, make_fits
 

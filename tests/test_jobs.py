@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sffshards.training import read_record
+from sffshards.training.fold_record import read_record
 from tests.commands import run
 from tests.tiny import make_data
 

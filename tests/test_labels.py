@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from sffshards.errors import InputError, StorageError
-from sffshards.labels import format_label_list, read_label_list, read_parts
-from sffshards.records import Part
+from sffshards.base.errors import InputError, StorageError
+from sffshards.domain.sample_sets import Part
+from sffshards.labels.label_lists import format_label_list, read_label_list, read_parts
 from tests.tiny import frame_name
 
 A, B, C = (frame_name(377, number) for number in range(3))

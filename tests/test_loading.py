@@ -20,22 +20,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sffshards.errors import ConflictError, DamageError, FormatError, InputError
-from sffshards.loading import (
-    PADDING,
-    ClipBatch,
-    ClipLoader,
-    PlanSource,
-    ShardDataModule,
-    apply_views,
-    plan_epoch,
-    shuffle_blocks,
-    shuffle_order,
-)
-from sffshards.loading.buffers import BatchBuffers
-from sffshards.records import CheckLevel, CodecName, Protocol, Shuffle, Stage, Variant, ViewSource
-from sffshards.shards import Build, open_build
-from sffshards.shards.checks import CHECKED_NAME
+from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.loading.batch_buffers import BatchBuffers
+from sffshards.loading.batch_pipeline import ClipBatch, PlanSource
+from sffshards.loading.clip_loader import ClipLoader
+from sffshards.loading.datamodule import ShardDataModule
+from sffshards.loading.device_views import apply_views
+from sffshards.loading.epoch_plan import PADDING, plan_epoch, shuffle_blocks, shuffle_order
+from sffshards.loading.loading_options import Shuffle, ViewSource
+from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.read.build_reader import Build, open_build
+from sffshards.shards.read.check_level import CheckLevel
+from sffshards.shards.read.shard_checks import CHECKED_NAME
 from tests.training_data import Listener, make_build
 
 SIZES = {
@@ -196,7 +193,7 @@ import json, os, sys
 from pathlib import Path
 import numpy as np
 from sffshards.loading import ClipLoader, PlanSource
-from sffshards.records import Shuffle
+from sffshards.loading.loading_options import Shuffle
 from sffshards.shards import open_build
 
 def resident():
@@ -264,7 +261,7 @@ def test_what_one_process_has_checked_another_need_not(folder: Path, monkeypatch
     rows = np.arange(6)
     with open_build(folder) as first, open_build(folder) as second:  # opened before anything was checked
         first.check_shards(rows, progress=Listener())
-        monkeypatch.setattr("sffshards.shards.checks.hash_file", None)
+        monkeypatch.setattr("sffshards.shards.read.shard_checks.hash_file", None)
         second.check_shards(rows, progress=Listener())
         assert second.read_clip(0).any()
 

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
 from torchvision.models.video.mvit import MultiscaleAttention
 
-from sffshards.errors import DamageError, InputError, StorageError
-from sffshards.fetch import published, weights_path
-from sffshards.models import build_model, load_checkpoint, read_state_dict, scale_clips
-from sffshards.models import weights as weights_module
-from sffshards.models.attention import FusedAttention, GreyStem
-from sffshards.models.weights import read_kinetics400
-from sffshards.progress import SILENT
-from sffshards.records import Attention, ModelName
+from sffshards.base.errors import DamageError, InputError, StorageError
+from sffshards.base.progress import SILENT
+from sffshards.fetch import published_files as published
+from sffshards.fetch.published_files import weights_path
+from sffshards.models import model_weights as weights_module
+from sffshards.models.fused_attention import FusedAttention, GreyStem
+from sffshards.models.model_names import Attention, ModelName
+from sffshards.models.model_weights import load_checkpoint, read_kinetics400, read_state_dict
+from sffshards.models.networks import build_model, scale_clips
 
 TINY = ModelName.MVIT_TINY
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sffshards.errors import InputError
-from sffshards.names import (
+from sffshards.base.errors import InputError
+from sffshards.domain.frame_sequences import Sequence
+from sffshards.domain.frames import FrameId
+from sffshards.domain.published_names import (
     format_frame_name,
     format_key,
     format_sequence_name,
@@ -18,7 +20,8 @@ from sffshards.names import (
     parse_key,
     sequence_key,
 )
-from sffshards.records import FrameId, Part, Sequence, View
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.views import View
 
 TIMES = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31)).map(lambda t: t.replace(microsecond=0))
 FRAMES = st.builds(lambda harp, t: FrameId(harp=harp, t_rec_tai=t), st.integers(1, 999_999_999), TIMES)

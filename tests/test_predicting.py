@@ -16,27 +16,18 @@ import torch
 import typer
 from typer.testing import CliRunner, Result
 
-from sffshards.cli import commands
-from sffshards.errors import ConflictError, DamageError, ImageError, InputError
-from sffshards.evaluation import Inference, evaluate_run, read_predictions
-from sffshards.evaluation.decision import DECISION_NAME, ThresholdRule, read_decision
-from sffshards.frames import read_frame
-from sffshards.labels import read_label_list
-from sffshards.models import build_model
-from sffshards.predicting import (
-    BuildSource,
-    ImageSource,
-    Member,
-    RegionForecasts,
-    combine_regions,
-    find_image_sequences,
-    find_members,
-    forecast_regions,
-    read_sequence_list,
-    take_checkpoint,
-)
-from sffshards.predicting.files import describe_forecasts, format_csv, format_json
-from sffshards.predicting.scoreboard import (
+from sffshards.base.errors import ConflictError, DamageError, ImageError, InputError
+from sffshards.base.progress import SILENT
+from sffshards.cli import command_list as commands
+from sffshards.domain.frame_sequences import build_sequences
+from sffshards.domain.sample_sets import Part, Variant
+from sffshards.domain.task import Horizon
+from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, require_horizon
+from sffshards.forecasting.operational.ensemble_members import Member, find_members, take_checkpoint
+from sffshards.forecasting.operational.forecast_files import describe_forecasts, format_csv, format_json
+from sffshards.forecasting.operational.full_disk import combine_regions
+from sffshards.forecasting.operational.region_forecasts import RegionForecasts, forecast_regions
+from sffshards.forecasting.operational.scoreboard import (
     ForecastMode,
     Submission,
     convert_to_utc,
@@ -44,13 +35,23 @@ from sffshards.predicting.scoreboard import (
     format_scoreboard_text,
     scoreboard_text_name,
 )
-from sffshards.predicting.sources import Shown, require_horizon
-from sffshards.predicting.unlabelled import find_image_folder
-from sffshards.progress import SILENT
-from sffshards.records import Attention, Horizon, ModelName, Part, Variant
-from sffshards.sequences import build_sequences, write_sequence_files, write_sequence_list
-from sffshards.shards import open_build
-from sffshards.training import read_record, train_folds
+from sffshards.forecasting.operational.unlabelled_sequences import (
+    find_image_folder,
+    find_image_sequences,
+    read_sequence_list,
+)
+from sffshards.forecasting.runs.decision import DECISION_NAME, ThresholdRule, read_decision
+from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.forecasting.runs.predictions_table import read_predictions
+from sffshards.forecasting.runs.run_evaluation import evaluate_run
+from sffshards.images.frame_decoding import read_frame
+from sffshards.labels.label_lists import read_label_list
+from sffshards.labels.sequence_lists import write_sequence_files, write_sequence_list
+from sffshards.models.model_names import Attention, ModelName
+from sffshards.models.networks import build_model
+from sffshards.shards.read.build_reader import open_build
+from sffshards.training.fold_record import read_record
+from sffshards.training.fold_training import train_folds
 from tests.training_data import FastNetwork, Listener, fast_options, make_build, make_labelled_images
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))
@@ -74,7 +75,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def a_run(trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, which a test may spoil."""
-    monkeypatch.setattr("sffshards.predicting.forecasts.build_model", lambda *_, **__: FastNetwork())
+    monkeypatch.setattr(
+        "sffshards.forecasting.operational.region_forecasts.build_model", lambda *_, **__: FastNetwork()
+    )
     return Path(shutil.copytree(trained[1], tmp_path / "oTV"))
 
 
@@ -111,7 +114,7 @@ def test_clips_are_the_frames_in_order_of_time_and_each_image_is_decoded_once(
         decoded.append(path)
         return read_frame(path)
 
-    monkeypatch.setattr("sffshards.predicting.sources.read_frame", counting)
+    monkeypatch.setattr("sffshards.forecasting.operational.clip_sources.read_frame", counting)
     sequences = find_image_sequences(images, every=True, progress=SILENT)
     clips = list(ImageSource(images, sequences).clips())
     assert len(decoded) == len(set(decoded)) == 60

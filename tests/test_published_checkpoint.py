@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from sffshards.errors import DamageError, InputError
-from sffshards.evaluation import Inference
-from sffshards.evaluation.predict import predict_rows
-from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
-from sffshards.records import ModelName
-from sffshards.shards import open_build
+from sffshards.base.errors import DamageError, InputError
+from sffshards.forecasting.runs.network_prediction import Inference, predict_rows
+from sffshards.models.model_names import ModelName
+from sffshards.models.model_weights import NO_WEIGHTS, load_checkpoint
+from sffshards.models.networks import build_model
+from sffshards.shards.read.build_reader import open_build
 from tests.training_data import make_build
 
 

@@ -12,15 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from sffshards.evaluation import Inference, RunScores, evaluate_run
-from sffshards.layout import DataLayout, find_data, find_label_lists
-from sffshards.progress import SILENT
-from sffshards.records import PUBLISHED_WINDOWS, CodecName, Horizon, Kind, ModelName, Part, Stage
-from sffshards.shards import BuildOptions, build_shards, verify_build, verify_build_deep
-from sffshards.shards.inputs import read_sequences
-from sffshards.shards.plan import plan_shards
-from sffshards.training import train_fold
-from sffshards.verification import ScoreName
+from sffshards.base.progress import SILENT
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
+from sffshards.domain.sample_sets import Kind, Part, Stage
+from sffshards.domain.task import Horizon
+from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.forecasting.runs.run_evaluation import evaluate_run
+from sffshards.forecasting.runs.run_scores import RunScores
+from sffshards.labels.data_layout import DataLayout, find_data, find_label_lists
+from sffshards.models.model_names import ModelName
+from sffshards.shards.build.build_inputs import BuildOptions, read_sequences
+from sffshards.shards.build.shard_build import build_shards
+from sffshards.shards.build.shard_plan import plan_shards
+from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.read.build_verification import verify_build, verify_build_deep
+from sffshards.training.fold_training import train_fold
+from sffshards.verification.score_names import ScoreName
 from tests.commands import run
 from tests.training_data import FastNetwork, fast_options
 
@@ -58,8 +65,8 @@ def test_the_published_lists_give_the_published_numbers_of_samples(
 def test_real_images_are_built_verified_trained_on_and_scored(
     real_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: CodecName, horizon: Horizon
 ) -> None:
-    monkeypatch.setattr("sffshards.training.fit.build_model", lambda *_, **__: FastNetwork())
-    monkeypatch.setattr("sffshards.evaluation.predict.build_model", lambda *_, **__: FastNetwork())
+    monkeypatch.setattr("sffshards.training.fold_training.build_model", lambda *_, **__: FastNetwork())
+    monkeypatch.setattr("sffshards.forecasting.runs.network_prediction.build_model", lambda *_, **__: FastNetwork())
     scores = _go_the_whole_way(real_mini, tmp_path, codec=codec, horizon=horizon)
     assert _positives_of_test(scores) == {Horizon.H24: 2, Horizon.H48: 4}[horizon]
 

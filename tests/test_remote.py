@@ -21,17 +21,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sffshards.errors import ConflictError, DamageError, InputError, StorageError
-from sffshards.loading import ClipLoader, PlanSource, ShardDataModule
-from sffshards.loading import window as window_module
-from sffshards.progress import SILENT
-from sffshards.records import Engine, Protocol, Shuffle, Stage, Variant
-from sffshards.remote import CacheOptions, Place, RemoteFolder, parse_place
-from sffshards.remote import cache as cache_module
-from sffshards.remote import store as store_module
-from sffshards.remote.cache import ShardCache
-from sffshards.remote.store import RemoteStore
-from sffshards.shards import MANIFEST_NAME, load_builds, open_build, publish_build, verify_build
+from sffshards.base.errors import ConflictError, DamageError, InputError, StorageError
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.loading import shard_prefetch as window_module
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.clip_loader import ClipLoader
+from sffshards.loading.datamodule import ShardDataModule
+from sffshards.loading.loading_options import Engine, Shuffle
+from sffshards.shards.build.publishing import publish_build
+from sffshards.shards.format.manifest import MANIFEST_NAME
+from sffshards.shards.read import remote_files as store_module
+from sffshards.shards.read import shard_cache as cache_module
+from sffshards.shards.read.build_reader import open_build
+from sffshards.shards.read.build_verification import verify_build
+from sffshards.shards.read.places import CacheOptions, Place, RemoteFolder, parse_place
+from sffshards.shards.read.remote_files import RemoteStore
+from sffshards.shards.read.shard_cache import ShardCache
+from sffshards.shards.read.shard_sources import load_builds
 from tests.commands import error_of, run
 from tests.servers import FolderServer, serve_folder, serve_s3
 from tests.tiny import make_data
@@ -155,7 +162,7 @@ class TestReading:
     def test_a_cache_smaller_than_the_set_fetches_each_shard_once_an_epoch(
         self, build: Path, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("sffshards.loading.window._MARGIN", 0)
+        monkeypatch.setattr("sffshards.loading.shard_prefetch._MARGIN", 0)
         place = remote(server, tmp_path, megabytes=85)  # of 113
         with Watch(tmp_path / "cache") as watch:
             assert hash_epoch(place, epochs=2) == hash_epoch(build, epochs=2)

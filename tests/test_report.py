@@ -20,30 +20,42 @@ from PIL import Image
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
-from sffshards.atomic import write_atomic
-from sffshards.baselines import KEYWORDS, compute_baselines, read_keyword_table, read_samples
-from sffshards.catalog import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
-from sffshards.errors import ConflictError, DamageError, InputError
-from sffshards.evaluation import Predictions, read_predictions, write_predictions
-from sffshards.evaluation.predictions import predictions_path
-from sffshards.evaluation.seal import Seal, write_seal
-from sffshards.hashing import hash_file
-from sffshards.layout import find_label_lists
-from sffshards.progress import SILENT
-from sffshards.records import Horizon, Part, Protocol, Stage, Variant, View
-from sffshards.report import FlareSources, NamedScores, ReportOptions, ReportSources, write_report
-from sffshards.report.comparing import score_subsets
-from sffshards.report.decisions import ThresholdRule
-from sffshards.report.ensemble import Ensemble
-from sffshards.report.folder import write_folder
+from sffshards.base.atomic_files import write_atomic
+from sffshards.base.errors import ConflictError, DamageError, InputError
+from sffshards.base.file_hashes import hash_file
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import Part, Protocol, Stage, Variant
+from sffshards.domain.task import Horizon
+from sffshards.domain.views import View
+from sffshards.flares.flare_lists import read_flare_list
+from sffshards.flares.flare_records import FlareTime, GoesClass
+from sffshards.flares.harp_flares import FrameClock, assign_flares
+from sffshards.flares.harp_map import read_harp_map
+from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines
+from sffshards.forecasting.baselines.baseline_samples import read_samples
+from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, read_keyword_table
+from sffshards.forecasting.runs.predictions_record import Seal, write_seal
+from sffshards.forecasting.runs.predictions_table import (
+    Predictions,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
+from sffshards.labels.data_layout import find_label_lists
+from sffshards.report.fold_decisions import ThresholdRule
+from sffshards.report.fold_ensemble import Ensemble
+from sffshards.report.gathered_runs import gather_runs
 from sffshards.report.markup import Cell, Markup, element, table
-from sffshards.report.published import PUBLISHED_FOLDS
-from sffshards.report.runs import gather_runs
-from sffshards.training import read_record
-from sffshards.training.record import write_record
-from sffshards.verification import ScoreName
-from sffshards.verification.resampling import Resampling
-from sffshards.verification.summary import Forecast, score_forecast
+from sffshards.report.published_folds import PUBLISHED_FOLDS
+from sffshards.report.report_baselines import FlareSources, ReportSources
+from sffshards.report.report_folder import write_folder
+from sffshards.report.report_writing import ReportOptions, write_report
+from sffshards.report.result_scores import NamedScores
+from sffshards.report.subset_scores import score_subsets
+from sffshards.training.fold_record import read_record, write_record
+from sffshards.verification.cluster_bootstrap import Resampling
+from sffshards.verification.forecast_scores import Forecast, score_forecast
+from sffshards.verification.score_names import ScoreName
 from tests.commands import error_of, run
 from tests.report_data import make_builds, make_runs
 from tests.tiny import digest_tree
@@ -111,7 +123,7 @@ def report(made, tmp_path_factory):
 @pytest.fixture
 def runs(made, tmp_path, monkeypatch):
     """A copy of one horizon's runs, which a test may spoil; PNG files, which take time, are empty."""
-    monkeypatch.setattr("sffshards.report.drawing._to_png", lambda figure: b"")
+    monkeypatch.setattr("sffshards.report.figure_style._to_png", lambda figure: b"")
     return Path(shutil.copytree(made[1] / "48h", tmp_path / "48h"))
 
 
@@ -511,7 +523,7 @@ def test_a_test_set_without_continuing_activity_is_said_to_have_none(runs, tmp_p
 
 @pytest.mark.slow
 def test_a_region_that_one_horizon_tests_may_be_named(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("sffshards.report.drawing._to_png", lambda figure: b"")
+    monkeypatch.setattr("sffshards.report.figure_style._to_png", lambda figure: b"")
     runs = Path(shutil.copytree(made[1], tmp_path / "runs"))
     for path in runs.glob("24h/*/fold*/predictions-test.csv"):
         read = read_predictions(path)
@@ -646,7 +658,7 @@ def test_a_report_that_was_broken_off_goes_on(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             write_atomic(path, data)
 
-        monkeypatch.setattr("sffshards.report.folder.write_atomic", break_off)
+        monkeypatch.setattr("sffshards.report.report_folder.write_atomic", break_off)
         with suppress(KeyboardInterrupt):
             write_folder(out, then, describe_files)
         monkeypatch.undo()

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from sffshards.errors import ConflictError, InputError
-from sffshards.evaluation import Inference
-from sffshards.progress import SILENT
-from sffshards.published import PUBLISHED_RESULTS
-from sffshards.records import Horizon, Variant
-from sffshards.reproduce import reproduce, tabulate
-from sffshards.verification.scores import ScoreName, compute_score
+from sffshards.base.errors import ConflictError, InputError
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import Variant
+from sffshards.domain.task import Horizon
+from sffshards.experiments.reproduction import reproduce, tabulate
+from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.report.published_results import PUBLISHED_RESULTS
+from sffshards.verification.score_names import ScoreName, compute_score
 from tests.commands import run
 from tests.tiny import make_data
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
@@ -40,7 +41,10 @@ class Killer:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.num_calls = 0
         self.kill_at: int | None = None
-        for place in ("sffshards.training.fit.build_model", "sffshards.evaluation.predict.build_model"):
+        for place in (
+            "sffshards.training.fold_training.build_model",
+            "sffshards.forecasting.runs.network_prediction.build_model",
+        ):
             monkeypatch.setattr(place, lambda *_, **__: FastNetwork())
         forward = FastNetwork.forward
 

@@ -12,19 +12,22 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from sffshards.cli.verification import format_comparisons, format_verification
-from sffshards.errors import ConflictError
-from sffshards.evaluation import Predictions, RunScores
-from sffshards.evaluation.comparison import compare_runs, write_comparisons
-from sffshards.evaluation.decision import ThresholdRule, fit_decision
-from sffshards.evaluation.forecasts import Issued, Probability, Subset, combine_folds, issue_forecast
-from sffshards.evaluation.verification import find_continuing, verify_forecasts
-from sffshards.evaluation.verification_tables import describe_verification, write_verification
-from sffshards.records import Horizon, Protocol, Stage, Variant, View
-from sffshards.training import FoldRecord
-from sffshards.verification import ScoreName
-from sffshards.verification.resampling import Resampling
-from sffshards.verification.summary import ProbabilityScore
+from sffshards.base.errors import ConflictError
+from sffshards.cli.score_output import format_comparisons, format_verification
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.task import Horizon
+from sffshards.domain.views import View
+from sffshards.forecasting.runs.decision import ThresholdRule, fit_decision
+from sffshards.forecasting.runs.fold_forecasts import Issued, Probability, Subset, combine_folds, issue_forecast
+from sffshards.forecasting.runs.predictions_table import Predictions
+from sffshards.forecasting.runs.run_comparison import compare_runs, write_comparisons
+from sffshards.forecasting.runs.run_scores import RunScores
+from sffshards.forecasting.runs.run_verification import find_continuing, verify_forecasts
+from sffshards.forecasting.runs.verification_tables import describe_verification, write_verification
+from sffshards.training.fold_record import FoldRecord
+from sffshards.verification.cluster_bootstrap import Resampling
+from sffshards.verification.forecast_scores import ProbabilityScore
+from sffshards.verification.score_names import ScoreName
 from tests.training_data import fast_options
 
 NUM_HARPS, PER_HARP = 40, 12

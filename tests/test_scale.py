@@ -16,17 +16,20 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-from sffshards.errors import ConflictError, InputError, TrainingError
-from sffshards.progress import SILENT
-from sffshards.records import Engine, LoggerName, Strategy, Variant
-from sffshards.training import is_first_process, read_record, train_fold
-from sffshards.training.cluster import choose_environment
-from sffshards.training.loggers import build_logger
-from sffshards.training.module import FlareClassifier
-from sffshards.training.provenance import GitState, read_git
+from sffshards.base.errors import ConflictError, InputError, TrainingError
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import Variant
+from sffshards.loading.loading_options import Engine
+from sffshards.training.flare_classifier import FlareClassifier
+from sffshards.training.fold_record import read_record
+from sffshards.training.fold_training import train_fold
+from sffshards.training.process_groups import choose_environment, is_first_process
+from sffshards.training.software_versions import GitState, read_git
+from sffshards.training.training_choices import LoggerName, Strategy
+from sffshards.training.training_loggers import build_logger
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
-BUILD_MODEL = "sffshards.training.fit.build_model"
+BUILD_MODEL = "sffshards.training.fold_training.build_model"
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +270,7 @@ def test_steps_are_logged_to_a_file_one_for_each_start(
 def test_a_logger_that_is_not_installed_is_one_line_before_any_work(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: LoggerName
 ) -> None:
-    monkeypatch.setattr("sffshards.training.loggers.find_spec", lambda _: None)
+    monkeypatch.setattr("sffshards.training.training_loggers.find_spec", lambda _: None)
     with pytest.raises(InputError, match=rf"^--logger {name}: expected the package {name}, .*sffshards\[{name}\]'"):
         fit(build, tmp_path / "fold0", logger=name)
     assert not (tmp_path / "fold0").exists()
@@ -276,9 +279,9 @@ def test_a_logger_that_is_not_installed_is_one_line_before_any_work(
 def test_services_get_the_name_of_the_fold_and_keep_their_files_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sffshards.training.loggers.find_spec", lambda _: object())
-    monkeypatch.setattr("sffshards.training.loggers.WandbLogger", dict)
-    monkeypatch.setattr("sffshards.training.loggers.MLFlowLogger", dict)
+    monkeypatch.setattr("sffshards.training.training_loggers.find_spec", lambda _: object())
+    monkeypatch.setattr("sffshards.training.training_loggers.WandbLogger", dict)
+    monkeypatch.setattr("sffshards.training.training_loggers.MLFlowLogger", dict)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     wandb: object = build_logger(LoggerName.WANDB, tmp_path, title="48h oTV fold 0")
     assert wandb == {"name": "48h oTV fold 0", "project": "sffshards", "save_dir": tmp_path}
@@ -323,7 +326,7 @@ def test_the_record_says_what_made_the_run_and_an_older_one_is_still_read(
 ) -> None:
     monkeypatch.setattr(BUILD_MODEL, lambda *_, **__: FastNetwork())
     state = GitState(commit="0" * 40, dirty=True)
-    monkeypatch.setattr("sffshards.training.fit.read_git", lambda: state)
+    monkeypatch.setattr("sffshards.training.fold_training.read_git", lambda: state)
     record = fit(build, tmp_path, max_epochs=1, variant=Variant.OT)
     content = json.loads((tmp_path / "run.json").read_text())
     assert content["git"] == {"commit": "0" * 40, "dirty": True}
@@ -381,10 +384,10 @@ def test_progress_counts_samples_and_goes_on_where_an_epoch_was_left(
 
 
 def test_a_log_says_the_rate_in_its_unit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from sffshards.cli import console
+    from sffshards.cli import terminal_output as console
 
     times = iter([0.0, 40.0, 50.0])
-    monkeypatch.setattr("sffshards.cli.console.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("sffshards.cli.terminal_output.time.monotonic", lambda: next(times))
     with console._Lines().task("Fold 0", 1_000, unit="samples", done=200) as advance:
         advance(400)
     lines = capsys.readouterr().err.splitlines()

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sffshards.labels import read_label_list
-from sffshards.names import format_frame_name
-from sffshards.records import FrameId, LabelledFrame, OnShort, Part, View, WindowRule
-from sffshards.sequences import build_sequences, write_sequence_files, write_sequence_list
-from sffshards.views import apply_view, undo_view
+from sffshards.domain.frame_sequences import OnShort, WindowRule, build_sequences
+from sffshards.domain.frames import FrameId, LabelledFrame
+from sffshards.domain.published_names import format_frame_name
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.views import View, apply_view, undo_view
+from sffshards.labels.label_lists import read_label_list
+from sffshards.labels.sequence_lists import write_sequence_files, write_sequence_list
 from tests.tiny import PARTS, frame_name
 
 
@@ -48,7 +50,7 @@ def test_short_runs_are_stretched_as_published(tmp_path):
 
 @given(st.integers(1, 16))
 def test_stretching_agrees_with_the_published_floating_point_rule(count):
-    from sffshards.sequences import pad_short_run
+    from sffshards.domain.frame_sequences import pad_short_run
 
     frames = tuple(range(count))
     expected = tuple(int(slot * (count / 16)) for slot in range(16))

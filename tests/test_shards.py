@@ -16,14 +16,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from xxhash import xxh3_64_intdigest
 
-from sffshards.errors import DamageError, FormatError, InputError
-from sffshards.layout import find_data
-from sffshards.progress import SILENT
-from sffshards.records import CodecName, Horizon, Kind, Part, Protocol, Sequence, Stage, Variant, View
-from sffshards.shards import BuildOptions, build_shards, open_build, strip
-from sffshards.shards.codec import CLIP_SHAPE, get_codec
-from sffshards.shards.plan import plan_shards
-from sffshards.views import apply_view
+from sffshards.base.errors import DamageError, FormatError, InputError
+from sffshards.base.progress import SILENT
+from sffshards.domain.frame_sequences import Sequence
+from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant
+from sffshards.domain.task import Horizon
+from sffshards.domain.views import View, apply_view
+from sffshards.labels.data_layout import find_data
+from sffshards.shards.build.build_inputs import BuildOptions
+from sffshards.shards.build.shard_build import build_shards
+from sffshards.shards.build.shard_plan import plan_shards
+from sffshards.shards.format import jpeg_splice as strip
+from sffshards.shards.format.codecs import CLIP_SHAPE, CodecName, get_codec
+from sffshards.shards.read.build_reader import open_build
 from tests.test_names import sequence_of
 from tests.tiny import frame_name, make_data
 
@@ -172,7 +177,7 @@ def test_every_sample_is_there_once_with_its_label_and_pixels(data, builds):
         counts = Counter((e["key"].decode()[-2:], int(e["label"])) for e in opened.index)
         assert counts == {("nf", 0): 42, ("nf", 1): 18, **{(v.value, 1): 18 for v in View if v is not View.NF}}
         assert len(set(opened.index["key"])) == len(opened)
-        from sffshards.frames import read_frame
+        from sffshards.images.frame_decoding import read_frame
 
         for row in range(len(opened)):
             meta = opened.read_meta(row)
@@ -250,7 +255,7 @@ def test_hugging_face_datasets_reads_the_same_samples(builds, codec, monkeypatch
 
 
 def made_sequences(num_harps: int, length: int) -> list[Sequence]:
-    from sffshards.names import parse_frame_name
+    from sffshards.domain.published_names import parse_frame_name
 
     made: list[Sequence] = []
     for harp in range(1, num_harps + 1):

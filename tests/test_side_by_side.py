@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sffshards.errors import InputError, SffshardsError, TrainingError
-from sffshards.jobs import check_jobs, run_jobs
-from sffshards.training import TrainingStopped
+from sffshards.base.errors import InputError, SffshardsError, TrainingError
+from sffshards.experiments.parallel_folds import check_jobs, run_jobs
+from sffshards.training.stop_signals import TrainingStopped
 from tests.commands import run
 from tests.errands import Errand
 from tests.tiny import make_data
@@ -29,7 +29,7 @@ def wait_for(path: Path) -> None:
 @pytest.fixture(autouse=True)
 def processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("sffshards.jobs.default_workers", lambda: 6)
+    monkeypatch.setattr("sffshards.experiments.parallel_folds.default_workers", lambda: 6)
 
 
 def test_every_job_is_done_with_its_share_of_the_processors(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sffshards.records import Horizon, Part, Protocol, Stage, Variant
-from sffshards.splits import stage_groups, stage_parts
+from sffshards.domain.sample_sets import Part, Protocol, Stage, Variant, stage_groups, stage_parts
+from sffshards.domain.task import Horizon
 
 PAPER, PUBLISHED = Protocol.PAPER, Protocol.PUBLISHED
 

@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from sffshards.training import TrainingStopped, read_record, train_fold
-from sffshards.training.module import FlareClassifier
+from sffshards.training.flare_classifier import FlareClassifier
+from sffshards.training.fold_record import read_record
+from sffshards.training.fold_training import train_fold
+from sffshards.training.stop_signals import TrainingStopped
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
 _TRAIN = """
 import json, os, signal, sys
 from pathlib import Path
-from sffshards.progress import SILENT
+from sffshards.base.progress import SILENT
 from sffshards.training import fit
-from sffshards.training.module import FlareClassifier
+from sffshards.training.flare_classifier import FlareClassifier
 from tests.training_data import FastNetwork, fast_options
 
 build, out, devices, when = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -102,7 +104,7 @@ def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_step(build: Path, tm
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: str, epoch: int, batch_idx: int) -> list[tuple[int, int, float]]:
     """Send SIGTERM within a step; give the trace of the training steps, which grows."""
-    monkeypatch.setattr("sffshards.training.fit.build_model", lambda *_, **__: FastNetwork())
+    monkeypatch.setattr("sffshards.training.fold_training.build_model", lambda *_, **__: FastNetwork())
     trace: list[tuple[int, int, float]] = []
     steps = {name: getattr(FlareClassifier, name) for name in ("training_step", "validation_step")}
 

@@ -18,22 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sffshards.errors import ConflictError, InputError
-from sffshards.records import FrameId, Horizon, Part
-from sffshards.synth import (
-    Course,
-    Flare,
-    Region,
-    SynthReport,
-    draw_flares,
-    draw_frame,
-    flare_rate_per_hour,
-    label_frames,
-    make_region,
-    plan_parts,
-    synthesize,
-    synthesize_for_lists,
-)
+from sffshards.base.errors import ConflictError, InputError
+from sffshards.domain.frames import FrameId
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Horizon
+from sffshards.synth.flare_process import Flare, draw_flares, flare_rate_per_hour, label_frames
+from sffshards.synth.label_fitting import synthesize_for_lists
+from sffshards.synth.observation_times import plan_parts
+from sffshards.synth.region_drawing import draw_frame
+from sffshards.synth.synthetic_dataset import SynthReport, synthesize
+from sffshards.synth.synthetic_region import Course, Region, make_region
 from tests.commands import run
 
 T0 = datetime(2012, 3, 7)

@@ -23,34 +23,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from sffshards.errors import ConflictError, DamageError, FormatError, InputError, StorageError, TrainingError
-from sffshards.evaluation import Inference, evaluate_run
-from sffshards.loading import ClipBatch
-from sffshards.progress import SILENT, Progress
-from sffshards.records import (
-    PUBLISHED_WINDOWS,
-    Attention,
-    CodecName,
-    Engine,
-    Horizon,
-    Kind,
-    ModelName,
-    Part,
-    Precision,
-    Protocol,
-    Stage,
-    Variant,
-)
-from sffshards.shards import Manifest
-from sffshards.shards.manifest import BuildInputs, Group
-from sffshards.splits import format_group
-from sffshards.training import FoldRecord, TrainingOptions, read_record, stage_weights, train_fold, train_folds
-from sffshards.training.folder import check_folder
-from sffshards.training.keeper import format_checkpoint_name
-from sffshards.training.loss import weighted_losses
-from sffshards.training.module import FlareClassifier
-from sffshards.training.recipe import StageWeights
-from sffshards.training.record import SavedCheckpoint, write_record
+from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError, StorageError, TrainingError
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
+from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant, format_group
+from sffshards.domain.task import Horizon
+from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.forecasting.runs.run_evaluation import evaluate_run
+from sffshards.loading.batch_pipeline import ClipBatch
+from sffshards.loading.loading_options import Engine
+from sffshards.models.model_names import Attention, ModelName
+from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.manifest import BuildInputs, Group, Manifest
+from sffshards.training.flare_classifier import FlareClassifier
+from sffshards.training.fold_checkpoints import format_checkpoint_name
+from sffshards.training.fold_folder import check_folder
+from sffshards.training.fold_record import FoldRecord, SavedCheckpoint, read_record, write_record
+from sffshards.training.fold_training import train_fold, train_folds
+from sffshards.training.training_choices import Precision
+from sffshards.training.training_config import StageWeights, TrainingOptions, stage_weights
+from sffshards.training.weighted_loss import weighted_losses
 from tests.training_data import FastNetwork, Listener, SpreadNetwork, fast_options, make_build
 
 # Positives of the published parts, TrainVal0 to 4 and Test; all have 10,000 rows but Test, and begin with a negative.
@@ -80,7 +72,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> MakeNetwork:
         failing.clear()
         failing.update(how)
 
-    monkeypatch.setattr("sffshards.training.fit.build_model", build_fast)
+    monkeypatch.setattr("sffshards.training.fold_training.build_model", build_fast)
     return fail  # type: ignore[return-value]
 
 
@@ -325,7 +317,7 @@ def test_validation_is_the_same_to_the_last_bit_for_any_batch_size(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 35 samples, in batches of which the last is short; a rate too small for float32 leaves the weights as they are.
-    monkeypatch.setattr("sffshards.training.fit.build_model", lambda *_, **__: SpreadNetwork())
+    monkeypatch.setattr("sffshards.training.fold_training.build_model", lambda *_, **__: SpreadNetwork())
     figures = set()
     for batch_size in (4, 9, 64):
         out = tmp_path / str(batch_size)
@@ -421,7 +413,7 @@ def test_more_devices_than_the_stock_reader_has_shards_are_refused_before_any_wo
 def test_a_run_goes_on_with_another_batch_size_only_if_the_global_batch_stays(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sffshards.training.fit._check_devices", lambda _: None)
+    monkeypatch.setattr("sffshards.training.fold_training._check_devices", lambda _: None)
     network(fail_at=4)
     with pytest.raises(RuntimeError, match="killed"):
         fit(build, tmp_path / "fold0", fast_options(save_every_steps=1))
@@ -482,7 +474,7 @@ def test_force_keeps_the_old_training_until_the_new_one_can_begin(
     def refuse(*_: object, **__: object) -> None:
         raise InputError("--weights", expected="a file", found="none", fix="name one")
 
-    monkeypatch.setattr("sffshards.training.fit.build_model", refuse)
+    monkeypatch.setattr("sffshards.training.fold_training.build_model", refuse)
     with pytest.raises(InputError, match="--weights"):
         fit(build, out, fast_options(learning_rate=0.2), force=True)
     assert sorted(path.name for path in out.glob("*.ckpt")) == before
@@ -577,7 +569,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 def test_a_set_of_one_class_is_said_and_trained_all_the_same(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sffshards.training import fit as fitting
+    from sffshards.training import fold_training as fitting
 
     monkeypatch.setattr(fitting, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
     progress = Listener()
@@ -611,7 +603,7 @@ def test_where_the_weights_cannot_be_had_nothing_is_begun(
         asked.append(path)
         raise StorageError(path, expected="the weights", found="no network", fix="fetch them")
 
-    monkeypatch.setattr("sffshards.models.weights.fetch_weights", refuse)
+    monkeypatch.setattr("sffshards.models.model_weights.fetch_weights", refuse)
     with pytest.raises(StorageError, match="expected the weights, found no network"):
         fit(build, tmp_path / "fold0", fast_options(model=ModelName.MVIT_V2_S, weights="kinetics400"))
     with pytest.raises(InputError, match="take --model mvit_v2_s"):
@@ -710,9 +702,9 @@ def test_a_record_may_lie_in_its_folds_folder_or_one_of_another_name(tmp_path: P
 _TWO_RANKS = """
 import json, sys
 from pathlib import Path
-from sffshards.progress import SILENT
+from sffshards.base.progress import SILENT
 from sffshards.training import fit
-from sffshards.training.module import FlareClassifier
+from sffshards.training.flare_classifier import FlareClassifier
 from tests.training_data import FastNetwork, fast_options
 
 class Plain(FastNetwork):
@@ -765,7 +757,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
         [start_rank(build, tmp_path / "nodes", devices=1, nodes=2, **place, NODE_RANK=str(k)) for k in (0, 1)],
     ):
         assert [rank.wait(timeout=300) for rank in ranks] == [0] * len(ranks)
-    monkeypatch.setattr("sffshards.evaluation.predict.build_model", lambda *_, **__: FastNetwork())
+    monkeypatch.setattr("sffshards.forecasting.runs.network_prediction.build_model", lambda *_, **__: FastNetwork())
     expected = read_losses(tmp_path / "one")
     assert len(expected) == 3 * 7
     scores = {}
@@ -787,8 +779,8 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
 _EXACT_RANKS = """
 import sys
 from pathlib import Path
-from sffshards.progress import SILENT
-from sffshards.records import Variant
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import Variant
 from sffshards.training import fit
 from tests.training_data import SpreadNetwork, fast_options
 
@@ -826,9 +818,9 @@ def test_validation_is_the_same_to_the_last_bit_on_any_number_of_ranks(
 _KILLED_RANKS = """
 import json, os, signal, sys
 from pathlib import Path
-from sffshards.progress import SILENT
+from sffshards.base.progress import SILENT
 from sffshards.training import fit
-from sffshards.training.module import FlareClassifier
+from sffshards.training.flare_classifier import FlareClassifier
 from tests.training_data import FastNetwork, fast_options
 
 build, out, devices, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

@@ -16,22 +16,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from sffshards.errors import FormatError, InputError
-from sffshards.verification import (
-    ContingencyTable,
-    ScoreName,
-    average_precision,
-    bootstrap_difference,
-    bootstrap_interval,
-    brier_score,
-    brier_skill_score,
-    choose_threshold,
-    compute_score,
-    count_outcomes,
-    roc_auc,
-    trace_reliability,
-    trace_thresholds,
-)
+from sffshards.base.errors import FormatError, InputError
 from sffshards.verification.by_harp import (
     HarpStatistic,
     auc_by_harp,
@@ -48,10 +33,25 @@ from sffshards.verification.calibration import (
     format_calibration,
     parse_calibration,
 )
-from sffshards.verification.probability import BrierParts, decompose_brier
-from sffshards.verification.references import forecast_climatology, forecast_ever_flared, forecast_persistence
-from sffshards.verification.resampling import Interval, IntervalMethod, Resampling, bootstrap_intervals
-from sffshards.verification.scores import explain_undefined
+from sffshards.verification.cluster_bootstrap import (
+    Interval,
+    IntervalMethod,
+    Resampling,
+    bootstrap_difference,
+    bootstrap_interval,
+    bootstrap_intervals,
+)
+from sffshards.verification.contingency import ContingencyTable, count_outcomes
+from sffshards.verification.probability_scores import (
+    BrierParts,
+    brier_score,
+    brier_skill_score,
+    decompose_brier,
+    trace_reliability,
+)
+from sffshards.verification.reference_forecasts import forecast_climatology, forecast_ever_flared, forecast_persistence
+from sffshards.verification.score_names import ScoreName, compute_score, explain_undefined
+from sffshards.verification.threshold_curves import average_precision, choose_threshold, roc_auc, trace_thresholds
 
 
 def table(tp: int, fp: int, fn: int, tn: int) -> ContingencyTable:
@@ -494,7 +494,7 @@ def test_the_draws_follow_from_the_seed_and_not_from_how_many_are_held_at_once(m
     statistic = auc_by_harp(*draw_regions(3, 40))
     whole = interval(statistic)
     assert interval(statistic, seed=2) != whole
-    monkeypatch.setattr("sffshards.verification.resampling._BLOCK_NUMBERS", 130)
+    monkeypatch.setattr("sffshards.verification.cluster_bootstrap._BLOCK_NUMBERS", 130)
     parts = interval(statistic)
     assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=1e-12)
 

@@ -12,11 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sffshards.layout import find_data
-from sffshards.progress import SILENT, Advance
-from sffshards.records import CodecName, Horizon, ModelName, Part, Protocol, Variant
-from sffshards.shards import BuildOptions, build_shards
-from sffshards.training import TrainingOptions
+from sffshards.base.progress import SILENT, Advance
+from sffshards.domain.sample_sets import Part, Protocol, Variant
+from sffshards.domain.task import Horizon
+from sffshards.labels.data_layout import find_data
+from sffshards.models.model_names import ModelName
+from sffshards.shards.build.build_inputs import BuildOptions
+from sffshards.shards.build.shard_build import build_shards
+from sffshards.shards.format.codecs import CodecName
+from sffshards.training.training_config import TrainingOptions
 
 FRAMES_PER_HARP = 5
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sffshards.errors import SffshardsError
+from sffshards.base.errors import SffshardsError
 
 __all__ = ["app", "main"]
 
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an error of the package's own ends in one line and exit code 2."""
-    from sffshards.cli import commands
+    from sffshards.cli import command_list as commands
 
     commands.register(app)
     try:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sffshards.cli.catalogue import AllHorizonsOption, FlaresOption, HarpMapOption
-from sffshards.cli.options import (
+from sffshards.cli.flare_options import AllHorizonsOption, FlaresOption, HarpMapOption
+from sffshards.cli.shared_options import (
     DataArgument,
     JsonOption,
     LabelsOption,
@@ -16,13 +16,14 @@ from sffshards.cli.options import (
     ReplaceOption,
     SeedOption,
 )
-from sffshards.records import Horizon, Part, Protocol
+from sffshards.domain.sample_sets import Part, Protocol
+from sffshards.domain.task import Horizon
 
 if TYPE_CHECKING:
-    from sffshards.baselines import Baseline, KeywordTable, Samples
-    from sffshards.cli.catalogue import Catalogue
-    from sffshards.progress import Progress
-    from sffshards.verification.resampling import Interval, Resampling
+    from sffshards.base.progress import Progress
+    from sffshards.cli.flare_options import Catalogue
+    from sffshards.forecasting.baselines import Baseline, KeywordTable, Samples
+    from sffshards.verification import Interval, Resampling
 
 __all__ = ["EXAMPLES", "baselines"]
 
@@ -61,12 +62,12 @@ def baselines(
     """
     import json
 
-    from sffshards.atomic import write_files
-    from sffshards.baselines import read_keyword_table
-    from sffshards.cli.catalogue import load_catalogue
-    from sffshards.cli.console import make_progress, print_json
-    from sffshards.layout import find_label_lists
-    from sffshards.verification.resampling import Resampling
+    from sffshards.base.atomic_files import write_files
+    from sffshards.cli.flare_options import load_catalogue
+    from sffshards.cli.terminal_output import make_progress, print_json
+    from sffshards.forecasting.baselines import read_keyword_table
+    from sffshards.labels import find_label_lists
+    from sffshards.verification import Resampling
 
     progress = make_progress()
     # As the labels are made, whose forecast this is: see docs/labels.md.
@@ -95,7 +96,7 @@ def baselines(
 def _choose_lists(
     found: dict[Horizon, dict[Part, Path]], horizon: Horizon | None, data: Path
 ) -> dict[Horizon, dict[Part, Path]]:
-    from sffshards.errors import InputError
+    from sffshards.base.errors import InputError
 
     if horizon is None:
         return found
@@ -115,7 +116,7 @@ def _compute(
     table: KeywordTable | None,
     progress: Progress,
 ) -> tuple[dict[Part, Samples], list[Baseline]]:
-    from sffshards.baselines import compute_baselines, read_samples
+    from sffshards.forecasting.baselines import compute_baselines, read_samples
 
     samples = read_samples(paths)
     made = compute_baselines(
@@ -137,7 +138,7 @@ def _describe(
     made: list[Baseline],
     lacking: dict[Part, int],
 ) -> dict[str, Any]:
-    from sffshards.baselines import describe_baselines
+    from sffshards.forecasting.baselines import describe_baselines
 
     return {
         "horizon": str(horizon),
@@ -156,9 +157,8 @@ def _format(
     *,
     show_folds: bool,
 ) -> str:
-    from sffshards.cli.console import format_table
-    from sffshards.verification import ScoreName
-    from sffshards.verification.summary import ProbabilityScore
+    from sffshards.cli.terminal_output import format_table
+    from sffshards.verification import ProbabilityScore, ScoreName
 
     wide = (ScoreName.TSS, ScoreName.HSS, ProbabilityScore.BRIER_SKILL)
     narrow = (ScoreName.POD, ScoreName.FAR, ScoreName.F1, ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.options import (
+from sffshards.cli.shared_options import (
     DataArgument,
     ForceOption,
     ImagesOption,
@@ -18,12 +18,15 @@ from sffshards.cli.options import (
     count_workers,
     place_of,
 )
-from sffshards.records import CodecName, Horizon, Kind, OnShort, WindowRule
+from sffshards.domain.frame_sequences import OnShort, WindowRule
+from sffshards.domain.sample_sets import Kind
+from sffshards.domain.task import Horizon
+from sffshards.shards.format import CodecName
 
 if TYPE_CHECKING:
-    from sffshards.layout import DataLayout
-    from sffshards.remote import RemoteFolder
-    from sffshards.shards import BuildOptions
+    from sffshards.labels import DataLayout
+    from sffshards.shards.build import BuildOptions
+    from sffshards.shards.read import RemoteFolder
 
 __all__ = ["EXAMPLES", "OnBadImage", "build"]
 
@@ -95,9 +98,9 @@ def build(
     Every image is decoded and resized once, into frames/, which both horizons use. A build that is stopped goes on
     where it was when run again. OUT/48h/manifest.json, written last, names every shard of every variant and fold.
     """
-    from sffshards.layout import find_data
-    from sffshards.remote import RemoteFolder
-    from sffshards.shards import BuildOptions, check_build
+    from sffshards.labels import find_data
+    from sffshards.shards.build import BuildOptions, check_build
+    from sffshards.shards.read import RemoteFolder
 
     place = place_of(out)
     folder = stage if isinstance(place, RemoteFolder) else place
@@ -132,8 +135,8 @@ def build(
 
 def _note_faults(layout: DataLayout) -> None:
     """Say in a line what is wrong with the label lists, before a week is spent on them."""
-    from sffshards.audit import audit_labels, read_lists, summarize_audit
-    from sffshards.cli.console import make_progress
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.labels import audit_labels, read_lists, summarize_audit
 
     make_progress().note(summarize_audit(audit_labels(read_lists(layout.lists))))
 
@@ -148,8 +151,8 @@ def _build(
     force: bool,
     as_json: bool,
 ) -> None:
-    from sffshards.cli.console import format_bytes, make_progress, print_json
-    from sffshards.shards import build_shards, publish_build
+    from sffshards.cli.terminal_output import format_bytes, make_progress, print_json
+    from sffshards.shards.build import build_shards, publish_build
 
     folder = out / options.horizon
     report = build_shards(
@@ -201,8 +204,8 @@ def _build(
 def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, force: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from sffshards.cli.console import format_bytes, print_json
-    from sffshards.shards import estimate_build
+    from sffshards.cli.terminal_output import format_bytes, print_json
+    from sffshards.shards.build import estimate_build
 
     folder = out / options.horizon
     estimate = estimate_build(layout, options, store_folder=out / "frames", out=folder, force=force)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import SeedOption, WorkersOption, count_workers
+from sffshards.cli.shared_options import SeedOption, WorkersOption, count_workers
 
 __all__ = ["EXAMPLES", "demo"]
 
@@ -23,9 +23,9 @@ def demo(
 
     The scores are of made data. They show that the way works, not how well flares of the Sun can be forecast.
     """
-    from sffshards.cli.console import make_progress
     from sffshards.cli.evaluate import format_scores
-    from sffshards.demo import run_demo
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.experiments import run_demo
 
     report = run_demo(out, seed=seed, workers=count_workers(workers), progress=make_progress())
     print(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.options import (
+from sffshards.cli.shared_options import (
     CACHE_SIZE,
     CacheFolderOption,
     CacheSizeOption,
@@ -17,10 +17,11 @@ from sffshards.cli.options import (
     choose_build,
     place_of,
 )
-from sffshards.records import CheckLevel, Stage
+from sffshards.domain.sample_sets import Stage
+from sffshards.shards.read import CheckLevel
 
 if TYPE_CHECKING:
-    from sffshards.evaluation import RunScores
+    from sffshards.forecasting.runs import RunScores
 
 __all__ = ["EXAMPLES", "evaluate"]
 
@@ -55,11 +56,19 @@ def evaluate(
     comparisons.json and comparisons.csv, in the folder that they lie in. A score that is not defined, as the detection
     of flares where there are none, is said to be undefined.
     """
-    from sffshards.cli.console import make_progress, print_json
-    from sffshards.cli.verification import format_comparisons, format_verification
-    from sffshards.evaluation import Inference, choose_device, describe_scores, evaluate_run, find_runs
-    from sffshards.evaluation.comparison import compare_runs, describe_comparisons, write_comparisons
-    from sffshards.evaluation.verification_tables import describe_verification
+    from sffshards.cli.score_output import format_comparisons, format_verification
+    from sffshards.cli.terminal_output import make_progress, print_json
+    from sffshards.forecasting.runs import (
+        Inference,
+        choose_device,
+        compare_runs,
+        describe_comparisons,
+        describe_scores,
+        describe_verification,
+        evaluate_run,
+        find_runs,
+        write_comparisons,
+    )
 
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device), check=check)
     place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
@@ -88,9 +97,9 @@ def evaluate(
 
 def format_scores(scores: RunScores) -> str:
     """Lay out a run's scores: a line a stage, mean and deviation over the folds, and why some are undefined."""
-    from sffshards.cli.console import format_table
-    from sffshards.evaluation import format_summary
-    from sffshards.verification.scores import PUBLISHED_SCORES, explain_undefined
+    from sffshards.cli.terminal_output import format_table
+    from sffshards.forecasting.runs import format_summary
+    from sffshards.verification import PUBLISHED_SCORES, explain_undefined
 
     of = {(s.stage, s.score): s for s in scores.summary}
     rows = [[str(stage), *(format_summary(of[stage, name]) for name in PUBLISHED_SCORES)] for stage in Stage]

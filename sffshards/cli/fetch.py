@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import ForceOption
+from sffshards.cli.shared_options import ForceOption
 
 __all__ = ["COMMANDS", "HELP", "dataset", "jsoc", "labels", "weights"]
 
@@ -41,9 +41,8 @@ def dataset(
 
     Its MD5 is checked where Zenodo's record states one; fetch.json says what arrived, and what it was checked by.
     """
-    from sffshards.cli.console import format_bytes, make_progress
-    from sffshards.fetch import fetch_dataset
-    from sffshards.fetch.dataset import RECORD_URL
+    from sffshards.cli.terminal_output import format_bytes, make_progress
+    from sffshards.fetch import RECORD_URL, fetch_dataset
 
     reports = fetch_dataset(
         data,
@@ -73,9 +72,8 @@ def labels(
     force: ForceOption = False,
 ) -> None:
     """Fetch the twelve published label lists, each known by its SHA-256, to M24/ and M48/."""
-    from sffshards.cli.console import make_progress
-    from sffshards.fetch import fetch_labels
-    from sffshards.fetch.published import LABELS_URL
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.fetch import LABELS_URL, fetch_labels
 
     paths = fetch_labels(data, url=url or LABELS_URL, force=force, progress=make_progress())
     print(f"{data}: {len(paths)} published label lists")
@@ -96,9 +94,8 @@ def weights(
     ] = None,
 ) -> None:
     """Fetch the Kinetics-400 weights of MViTv2-S, known by their SHA-256, to where `sffshards train` finds them."""
-    from sffshards.cli.console import make_progress
-    from sffshards.fetch import fetch_weights, weights_path
-    from sffshards.fetch.published import WEIGHTS_URL
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.fetch import WEIGHTS_URL, fetch_weights, weights_path
 
     print(fetch_weights(out or weights_path(), url=url or WEIGHTS_URL, progress=make_progress()))
 
@@ -132,10 +129,9 @@ def jsoc(
 
     What arrived is kept when the service fails; the same command goes on.
     """
-    from sffshards.cli.console import make_progress
-    from sffshards.fetch import JsocQuery, fetch_jsoc
-    from sffshards.fetch.jsoc import JSOC_URL
-    from sffshards.times import parse_duration, parse_tai
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.domain.times import parse_duration, parse_tai
+    from sffshards.fetch import JSOC_URL, JsocQuery, fetch_jsoc
 
     query = JsocQuery(
         harp=harp,

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sffshards.cli.options import HorizonOption, JsonOption, ProtocolOption, ShardsArgument, choose_build, place_of
-from sffshards.records import Kind, OnShort, Part, Protocol, Stage, Variant
+from sffshards.cli.shared_options import (
+    HorizonOption,
+    JsonOption,
+    ProtocolOption,
+    ShardsArgument,
+    choose_build,
+    place_of,
+)
+from sffshards.domain.frame_sequences import OnShort
+from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant
 
 if TYPE_CHECKING:
-    from sffshards.remote import Place
-    from sffshards.shards import Manifest
+    from sffshards.shards.format import Manifest
+    from sffshards.shards.read import Place
 
 __all__ = ["EXAMPLES", "info"]
 
@@ -36,9 +44,9 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """Show what builds hold: samples, classes, sizes, sources, and the sets that they make up."""
-    from sffshards.cli.console import print_json
-    from sffshards.errors import InputError
-    from sffshards.shards import load_builds
+    from sffshards.base.errors import InputError
+    from sffshards.cli.terminal_output import print_json
+    from sffshards.shards.read import load_builds
 
     if variant is None and (urls or fold is not None or stage is not None):
         raise InputError("--variant", expected="a variant", found="none", fix="add --variant, such as --variant oTV")
@@ -75,8 +83,8 @@ def _list_names(
     folder: Place, *, variant: Variant | None, fold: int | None, stage: Stage | None, protocol: Protocol, keys: bool
 ) -> list[str]:
     """Give paths of tars, or keys, of a set, or of the whole build."""
-    from sffshards.errors import InputError
-    from sffshards.shards import open_build
+    from sffshards.base.errors import InputError
+    from sffshards.shards.read import open_build
 
     with open_build(folder) as build:
         groups = tuple(build.manifest.groups)
@@ -131,7 +139,7 @@ def _describe_windows(described: dict[str, Any]) -> str:
 
 
 def _format_build(described: dict[str, Any]) -> str:
-    from sffshards.cli.console import format_bytes, format_table
+    from sffshards.cli.terminal_output import format_bytes, format_table
 
     rows = []
     for part in Part:
@@ -165,7 +173,7 @@ def _format_build(described: dict[str, Any]) -> str:
 def _describe_sets(
     folder: Place, manifest: Manifest, variant: Variant, *, fold: int | None, stage: Stage | None, protocol: Protocol
 ) -> dict[str, Any]:
-    from sffshards.splits import NUM_FOLDS
+    from sffshards.domain.sample_sets import NUM_FOLDS
 
     sets = []
     for of_fold in range(NUM_FOLDS) if fold is None else [fold]:
@@ -186,7 +194,7 @@ def _describe_sets(
 
 
 def _format_sets(described: dict[str, Any]) -> str:
-    from sffshards.cli.console import format_table
+    from sffshards.cli.terminal_output import format_table
 
     rows = [
         [

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.options import ForceOption, JsonOption, WorkersOption, count_workers
-from sffshards.errors import InputError
-from sffshards.records import BadQuality, Colours, Component, Scale
+from sffshards.base.errors import InputError
+from sffshards.cli.shared_options import ForceOption, JsonOption, WorkersOption, count_workers
+from sffshards.images import BadQuality, Colours, Component, Scale
 
 if TYPE_CHECKING:
-    from sffshards.ingest import IngestReport, MovieOptions
+    from sffshards.images import IngestReport, MovieOptions
 
 __all__ = ["EXAMPLES", "ingest"]
 
@@ -79,10 +79,9 @@ def ingest(
     FITS files of hmi.sharp_720s and hmi.sharp_cea_720s, compressed or not, become 8-bit grey JPEGs with north up and
     west right; what was not observed is shown as zero field. ingest.json beside the images says how each was made.
     """
-    from sffshards.cli.console import make_progress
-    from sffshards.ingest import FitsOptions, ingest_fits, ingest_movie
-    from sffshards.ingest.movie import MOVIE_SUFFIXES
-    from sffshards.times import parse_duration
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.domain.times import parse_duration
+    from sffshards.images import MOVIE_SUFFIXES, FitsOptions, ingest_fits, ingest_movie
 
     progress = make_progress()
     if source.suffix.lower() in MOVIE_SUFFIXES:
@@ -119,9 +118,8 @@ def _movie_options(
     frames: int | None,
 ) -> MovieOptions:
     """Make sure that what a movie does not say itself is said."""
-    from sffshards.ingest import MovieOptions
-    from sffshards.ingest.movie import parse_crop
-    from sffshards.times import parse_duration, parse_tai
+    from sffshards.domain.times import parse_duration, parse_tai
+    from sffshards.images import MovieOptions, parse_crop
 
     if harp is None or start is None or cadence is None:
         raise InputError(
@@ -153,7 +151,7 @@ def _refuse_movie_options(**given: object) -> None:
 
 def _print(report: IngestReport, out: Path, *, as_json: bool) -> None:
     if as_json:
-        from sffshards.cli.console import print_json
+        from sffshards.cli.terminal_output import print_json
 
         print_json(
             {

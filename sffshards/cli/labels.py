@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.catalogue import AllHorizonsOption, ClockOption, FlaresOption, HarpMapOption, ThresholdOption
-from sffshards.cli.options import DataArgument, ForceOption, ImagesOption, JsonOption
-from sffshards.records import Horizon, Part
+from sffshards.cli.flare_options import AllHorizonsOption, ClockOption, FlaresOption, HarpMapOption, ThresholdOption
+from sffshards.cli.shared_options import DataArgument, ForceOption, ImagesOption, JsonOption
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Horizon
 
 if TYPE_CHECKING:
-    from sffshards.audit.load import Labels
+    from sffshards.labels import Labels
 
 __all__ = ["COMMANDS", "HELP"]
 
@@ -56,12 +57,18 @@ def check(
     frames without an image, where there is a folder of images; with --flares and --harp-map, every row that disagrees.
     Gaps, rows off the grid, short runs and dates that Test shares with training are counted, too.
     """
-    from sffshards.audit import audit_labels, describe_audit, read_lists
-    from sffshards.cli.catalogue import load_catalogue
-    from sffshards.cli.console import print_json
+    from sffshards.base.errors import InputError
+    from sffshards.cli.flare_options import load_catalogue
     from sffshards.cli.labels_text import format_audit
-    from sffshards.errors import InputError
-    from sffshards.layout import find_data, find_image_folder, find_label_lists
+    from sffshards.cli.terminal_output import print_json
+    from sffshards.labels import (
+        audit_labels,
+        describe_audit,
+        find_data,
+        find_image_folder,
+        find_label_lists,
+        read_lists,
+    )
 
     if images is None:
         try:
@@ -109,12 +116,9 @@ def rebuild(
     that comes after the frame, up to and with the end of the horizon. What the labels follow from is written to
     labels.json.
     """
-    from sffshards.audit import find_frames, label_frames
-    from sffshards.audit.load import list_path
-    from sffshards.audit.rebuild import count_unfounded, write_rebuilt
-    from sffshards.cli.catalogue import load_catalogue
-    from sffshards.errors import InputError
-    from sffshards.labels import format_label_list
+    from sffshards.base.errors import InputError
+    from sffshards.cli.flare_options import load_catalogue
+    from sffshards.labels import count_unfounded, find_frames, format_label_list, label_frames, list_path, write_rebuilt
 
     catalogue = load_catalogue(flares, harp_map, threshold=threshold, flare_time=time, clock=clock)
     if catalogue is None:
@@ -151,9 +155,9 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Compare label lists frame by frame: which have other labels, which lie in other parts, which are in one only."""
-    from sffshards.audit import diff_labels, read_labels
-    from sffshards.cli.console import print_json
     from sffshards.cli.labels_text import describe_diff, format_diff
+    from sffshards.cli.terminal_output import print_json
+    from sffshards.labels import diff_labels, read_labels
 
     found = {
         name: diff_labels(one, other)
@@ -180,11 +184,9 @@ def split(
     HARPs are taken by their first frame, and cut where the number of rows comes nearest to the sizes, which are
     proportions. The parts are the same at both horizons.
     """
-    from sffshards.atomic import write_files
-    from sffshards.audit import read_labels, split_harps
-    from sffshards.audit.load import list_path
-    from sffshards.cli.console import format_table
-    from sffshards.labels import format_label_list
+    from sffshards.base.atomic_files import write_files
+    from sffshards.cli.terminal_output import format_table
+    from sffshards.labels import format_label_list, list_path, read_labels, split_harps
 
     read = {_require_horizon(horizon, data): labels for horizon, labels in read_labels(data).items()}
     frames = {frame for labels in read.values() for frame in labels}
@@ -217,7 +219,7 @@ def _pair(
     first: Path, of_first: dict[Horizon | None, Labels], second: Path, of_second: dict[Horizon | None, Labels]
 ) -> list[tuple[str, Labels, Labels]]:
     """Give what is to be compared: the horizons of both, or the only one of each where a name does not tell it."""
-    from sffshards.errors import InputError
+    from sffshards.base.errors import InputError
 
     both = [horizon for horizon in of_first if horizon in of_second]
     if both:
@@ -233,7 +235,7 @@ def _pair(
 
 
 def _require_horizon(horizon: Horizon | None, data: Path) -> Horizon:
-    from sffshards.errors import InputError
+    from sffshards.base.errors import InputError
 
     if horizon is None:
         raise InputError(
@@ -246,8 +248,8 @@ def _require_horizon(horizon: Horizon | None, data: Path) -> Horizon:
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:
-    from sffshards.audit.split import PUBLISHED_SIZES
-    from sffshards.errors import InputError
+    from sffshards.base.errors import InputError
+    from sffshards.labels import PUBLISHED_SIZES
 
     if text in ("equal", "published"):
         return PUBLISHED_SIZES if text == "published" else (1,) * 6

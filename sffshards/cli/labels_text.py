@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sffshards.cli.console import format_table
+from sffshards.cli.terminal_output import format_table
 
 if TYPE_CHECKING:
-    from sffshards.audit import Finding, LabelAudit
-    from sffshards.audit.diff import LabelDiff
-    from sffshards.audit.records import PartAudit
-    from sffshards.records import FrameId, Horizon, Part
+    from sffshards.domain.frames import FrameId
+    from sffshards.domain.sample_sets import Part
+    from sffshards.domain.task import Horizon
+    from sffshards.labels import Finding, LabelAudit, LabelDiff, PartAudit
 
 __all__ = ["describe_diff", "format_audit", "format_diff"]
 
@@ -22,7 +22,7 @@ _MAX_PLACES = 3
 
 def format_audit(audit: LabelAudit, notes: Iterable[str]) -> str:
     """Lay out an audit: a table a horizon, what is wrong, what one should know, where it is from."""
-    from sffshards.audit.audit import merge_findings
+    from sffshards.labels import merge_findings
 
     blocks = [f"{horizon}\n{_format_parts(parts)}" for horizon, parts in audit.parts.items()]
     merged = merge_findings(audit.findings)
@@ -51,7 +51,7 @@ def format_diff(name: str, diff: LabelDiff) -> str:
 
 def describe_diff(diff: LabelDiff) -> dict[str, Any]:
     """Give a comparison as JSON holds it, with the name of every frame that differs."""
-    from sffshards.names import format_frame_name
+    from sffshards.domain.published_names import format_frame_name
 
     def names(frames: Iterable[FrameId]) -> list[str]:
         return [format_frame_name(frame) for frame in frames]
@@ -84,7 +84,7 @@ def _format_parts(parts: Mapping[Part, PartAudit]) -> str:
 
 def _format_finding(finding: Finding, horizons: tuple[Horizon, ...]) -> str:
     where = f"{', '.join(horizons)}: " if horizons else ""
-    from sffshards.audit import FindingKind
+    from sffshards.labels import FindingKind
 
     # Where HARPs are what is counted, the places name them.
     harps = {} if finding.kind in (FindingKind.STRADDLING, FindingKind.UNKNOWN_HARP) else finding.harps

@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.options import ReplaceOption, place_of
-from sffshards.errors import InputError
-from sffshards.predicting.scoreboard import (
+from sffshards.base.errors import InputError
+from sffshards.cli.shared_options import ReplaceOption, place_of
+from sffshards.domain.sample_sets import NUM_FOLDS, Part
+from sffshards.domain.task import Horizon
+from sffshards.forecasting.operational import (
     ForecastMode,
     Submission,
     format_scoreboard_json,
     format_scoreboard_text,
     scoreboard_text_name,
 )
-from sffshards.records import CheckLevel, Horizon, ModelName, Part
-from sffshards.splits import NUM_FOLDS
+from sffshards.models import ModelName
+from sffshards.shards.read import CheckLevel
 
 if TYPE_CHECKING:
-    from sffshards.predicting import BuildSource, FullDiskForecast, ImageSource, Member, RegionForecasts
-    from sffshards.progress import Progress
+    from sffshards.base.progress import Progress
+    from sffshards.forecasting.operational import BuildSource, FullDiskForecast, ImageSource, Member, RegionForecasts
 
 __all__ = ["EXAMPLES", "predict"]
 
@@ -117,10 +119,10 @@ def predict(
     deviation of the folds; whether a flare is forecast at each threshold; and the full disk, 1 - prod(1 - p) over the
     regions at a time. What is not calibrated is said.
     """
-    from sffshards.atomic import check_replaceable, write_files
-    from sffshards.cli.console import make_progress
-    from sffshards.evaluation import Inference, choose_device
-    from sffshards.predicting import combine_regions, forecast_regions
+    from sffshards.base.atomic_files import check_replaceable, write_files
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.forecasting.operational import combine_regions, forecast_regions
+    from sffshards.forecasting.runs import Inference, choose_device
 
     if out is not None and not out.is_dir():  # before the work, not after it
         check_replaceable({out: b""}, force=force)
@@ -147,7 +149,7 @@ def predict(
 
 
 def _find_members(run: Path, folds: str, *, model: ModelName, horizon: Horizon | None) -> list[Member]:
-    from sffshards.predicting import find_members, take_checkpoint
+    from sffshards.forecasting.operational import find_members, take_checkpoint
 
     if run.is_file():
         if horizon is None:
@@ -196,9 +198,15 @@ def _open_source(
     progress: Progress,
 ) -> Iterator[ImageSource | BuildSource]:
     """Find what is to be forecast."""
-    from sffshards.predicting.sources import BuildSource, ImageSource, require_horizon
-    from sffshards.predicting.unlabelled import find_image_folder, find_image_sequences, read_sequence_list
-    from sffshards.shards import load_builds, open_build
+    from sffshards.forecasting.operational import (
+        BuildSource,
+        ImageSource,
+        find_image_folder,
+        find_image_sequences,
+        read_sequence_list,
+        require_horizon,
+    )
+    from sffshards.shards.read import load_builds, open_build
 
     if (images is None) == (shards is None) or (shards is not None and sequences is not None):
         given = [
@@ -234,7 +242,7 @@ def _format(
     submission: Submission,
 ) -> tuple[str, str]:
     """Give the text of a file, and its name in a folder."""
-    from sffshards.predicting.files import format_csv, format_json
+    from sffshards.forecasting.operational import format_csv, format_json
 
     if output is OutputFormat.CSV:
         return format_csv(forecasts, disks), "forecasts.csv"

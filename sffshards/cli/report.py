@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.catalogue import FlaresOption, HarpMapOption
-from sffshards.cli.options import SeedOption, place_of
-from sffshards.errors import InputError
+from sffshards.base.errors import InputError
+from sffshards.cli.flare_options import FlaresOption, HarpMapOption
+from sffshards.cli.shared_options import SeedOption, place_of
 
 if TYPE_CHECKING:
-    from sffshards.progress import Progress
+    from sffshards.base.progress import Progress
     from sffshards.report import ReportSources
 
 __all__ = ["EXAMPLES", "report"]
@@ -71,8 +71,8 @@ def report(
     no network and the published results, reliability, ROC, scores by threshold, training, regions in time, film strips
     of hits, misses and false alarms, sets, regions that sets share, provenance.
     """
-    from sffshards.cli.console import make_progress
-    from sffshards.shards import load_builds
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.shards.read import load_builds
 
     progress = make_progress()
     chosen, place = _parse_harps(harps), place_of(shards or "shards")
@@ -81,7 +81,7 @@ def report(
     sources = _read_sources(data, flares, harp_map, keywords, progress)
 
     from sffshards.report import ReportOptions, write_report
-    from sffshards.verification.resampling import Resampling
+    from sffshards.verification import Resampling
 
     resampling = Resampling(num_resamples=resamples, seed=seed)
     options = ReportOptions(harps=chosen, resampling=resampling, sources=sources)
@@ -91,8 +91,8 @@ def report(
 def _read_sources(
     data: Path | None, flares: Path | None, harp_map: Path | None, keywords: Path | None, progress: Progress
 ) -> ReportSources:
-    from sffshards.cli.catalogue import load_catalogue
-    from sffshards.layout import find_label_lists
+    from sffshards.cli.flare_options import load_catalogue
+    from sffshards.labels import find_label_lists
 
     if keywords is not None and data is None:
         raise InputError(
@@ -108,7 +108,7 @@ def _read_sources(
         progress.note(line)
     table = None
     if keywords is not None:
-        from sffshards.baselines import read_keyword_table
+        from sffshards.forecasting.baselines import read_keyword_table
 
         table = read_keyword_table(keywords)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from sffshards.cli.options import (
+from sffshards.base.errors import InputError
+from sffshards.cli.shared_options import (
     CACHE_SIZE,
     CacheFolderOption,
     CacheSizeOption,
@@ -37,22 +38,15 @@ from sffshards.cli.training_options import (
     ThreadsOption,
     WeightsOption,
 )
-from sffshards.errors import InputError
-from sffshards.records import (
-    Attention,
-    CheckLevel,
-    Horizon,
-    LoggerName,
-    ModelName,
-    Precision,
-    Protocol,
-    Shuffle,
-    Strategy,
-    Variant,
-)
+from sffshards.domain.sample_sets import Protocol, Variant
+from sffshards.domain.task import Horizon
+from sffshards.loading import Shuffle
+from sffshards.models import Attention, ModelName
+from sffshards.shards.read import CheckLevel
+from sffshards.training import LoggerName, Precision, Strategy
 
 if TYPE_CHECKING:
-    from sffshards.reproduce import ResultRow
+    from sffshards.experiments import ResultRow
 
 __all__ = ["EXAMPLES", "reproduce"]
 
@@ -108,8 +102,7 @@ def reproduce(
     `train` does where a queue stops it, with exit code 143. The table, mean and deviation over the folds of the test
     scores beside what was published of single folds, is written to results.csv and results.json too.
     """
-    from sffshards.remote import RemoteFolder
-    from sffshards.shards import load_builds
+    from sffshards.shards.read import RemoteFolder, load_builds
 
     chosen_variants = parse_choices("--variants", variants, Variant)
     chosen_horizons = parse_choices("--horizons", horizons, Horizon)
@@ -121,11 +114,11 @@ def reproduce(
     builds = {horizon: choose_build(place, horizon)[0] for horizon in chosen_horizons}
     from_elsewhere = any(isinstance(build, RemoteFolder) for build in builds.values())
 
-    from sffshards.cli.console import make_progress
-    from sffshards.evaluation import Inference, choose_device
-    from sffshards.progress import SILENT
-    from sffshards.reproduce import reproduce as reproduce_all
-    from sffshards.reproduce import tabulate
+    from sffshards.base.progress import SILENT
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.experiments import reproduce as reproduce_all
+    from sffshards.experiments import tabulate
+    from sffshards.forecasting.runs import Inference, choose_device
     from sffshards.training import TrainingOptions, is_first_process
 
     options = TrainingOptions(
@@ -181,8 +174,8 @@ def parse_choices(option: str, text: str, choices: Iterable[_T]) -> list[_T]:
 
 def format_results(rows: list[ResultRow]) -> str:
     """Lay out the table: a line for each run, and below it what was published of one fold."""
-    from sffshards.cli.console import format_table
-    from sffshards.verification.scores import PUBLISHED_SCORES, compute_score, format_score
+    from sffshards.cli.terminal_output import format_table
+    from sffshards.verification import PUBLISHED_SCORES, compute_score, format_score
 
     lines = []
     for row in rows:
@@ -196,7 +189,7 @@ def format_results(rows: list[ResultRow]) -> str:
 
 
 def _format_mean(mean: float, deviation: float) -> str:
-    from sffshards.verification.scores import format_score
+    from sffshards.verification import format_score
 
     shown = format_score(mean)
     return shown if deviation != deviation else f"{shown} \u00b1 {format_score(deviation)}"  # noqa: PLR0124  nan

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import ForceOption
+from sffshards.cli.shared_options import ForceOption
 
 __all__ = ["EXAMPLES", "sequences"]
 
@@ -30,13 +30,13 @@ def sequences(
     A sequence ends at every row of a list: the last up to 16 frames of the same HARP. `build` does not need these
     files; they are for those who use the published programs.
     """
-    from sffshards.cli.console import make_progress
-    from sffshards.labels import read_label_list
-    from sffshards.records import Part
-    from sffshards.sequences import (
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.domain.frame_sequences import build_sequences
+    from sffshards.domain.sample_sets import Part
+    from sffshards.labels import (
         SEQUENCE_FOLDER,
-        build_sequences,
         check_outputs,
+        read_label_list,
         sequence_list_name,
         write_sequence_files,
         write_sequence_list,
@@ -60,7 +60,7 @@ def sequences(
 
 def _why_not(name: str) -> str | None:
     """Say why a list is not to be read, if so; the published folders hold more than the lists of the parts."""
-    from sffshards.names import SEQUENCE_LIST_PREFIX
+    from sffshards.domain.published_names import SEQUENCE_LIST_PREFIX
 
     if name.startswith(SEQUENCE_LIST_PREFIX):
         return "a sequence list already"

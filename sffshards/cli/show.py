@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import HorizonOption, ReplaceOption, ShardsOption, choose_build, place_of
+from sffshards.cli.shared_options import HorizonOption, ReplaceOption, ShardsOption, choose_build, place_of
 
 __all__ = ["EXAMPLES", "show"]
 
@@ -31,8 +31,7 @@ def show(
     force: ReplaceOption = False,
 ) -> None:
     """Write a contact sheet of a sequence: its 16 frames with times and gaps, its label and its views."""
-    from sffshards.shards import open_build
-    from sffshards.sheet import write_sheet
+    from sffshards.shards.read import open_build, write_sheet
 
     folder, _ = choose_build(place_of(shards), horizon)
     with open_build(folder) as build:

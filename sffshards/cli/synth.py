@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import SeedOption, WorkersOption, count_workers
+from sffshards.cli.shared_options import SeedOption, WorkersOption, count_workers
 
 __all__ = ["EXAMPLES", "synth"]
 
@@ -38,7 +38,7 @@ def synth(
     chance of a flare rises with its unsigned flux and with the strong field along its polarity inversion line, so that
     a model can learn the labels from the pixels. The same seed gives the same images on any machine.
     """
-    from sffshards.cli.console import make_progress
+    from sffshards.cli.terminal_output import make_progress
     from sffshards.synth import synthesize, synthesize_for_lists
 
     num_workers, progress = count_workers(workers), make_progress()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import (
+from sffshards.cli.shared_options import (
     CACHE_SIZE,
     CacheFolderOption,
     CacheSizeOption,
@@ -39,19 +39,11 @@ from sffshards.cli.training_options import (
     ThreadsOption,
     WeightsOption,
 )
-from sffshards.records import (
-    Attention,
-    CheckLevel,
-    Engine,
-    LoggerName,
-    ModelName,
-    Precision,
-    Protocol,
-    Shuffle,
-    Strategy,
-    Variant,
-    ViewSource,
-)
+from sffshards.domain.sample_sets import Protocol, Variant
+from sffshards.loading import Engine, Shuffle, ViewSource
+from sffshards.models import Attention, ModelName
+from sffshards.shards.read import CheckLevel
+from sffshards.training import LoggerName, Precision, Strategy
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -129,11 +121,11 @@ def train(
     On SIGTERM or SIGUSR1, as queues send them before a time limit, it saves after the step that it is at, and ends with
     exit code 143; the same command goes on from there.
     """
-    from sffshards.cli.console import make_progress
-    from sffshards.errors import InputError
-    from sffshards.progress import SILENT
-    from sffshards.remote import RemoteFolder
-    from sffshards.splits import NUM_FOLDS
+    from sffshards.base.errors import InputError
+    from sffshards.base.progress import SILENT
+    from sffshards.cli.terminal_output import make_progress
+    from sffshards.domain.sample_sets import NUM_FOLDS
+    from sffshards.shards.read import RemoteFolder
 
     numbers = {str(k): [k] for k in range(NUM_FOLDS)} | {"all": list(range(NUM_FOLDS))}
     if fold not in numbers:

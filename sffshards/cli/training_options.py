@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sffshards.records import Attention, LoggerName, ModelName, Precision, Strategy
+from sffshards.models import Attention, ModelName
+from sffshards.training import LoggerName, Precision, Strategy
 
 __all__ = [
     "AcceleratorOption",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.options import (
+from sffshards.cli.shared_options import (
     ImagesOption,
     JsonOption,
     LabelsOption,
@@ -41,11 +41,11 @@ def verify(
 
     Exit code 0: whole. Exit code 2: damaged; a line on standard error for every shard or sample that is.
     """
-    from sffshards.cli.console import make_progress, print_json
-    from sffshards.errors import SffshardsError
-    from sffshards.layout import find_data
-    from sffshards.remote import RemoteFolder
-    from sffshards.shards import find_builds, load_builds, verify_build, verify_build_deep
+    from sffshards.base.errors import SffshardsError
+    from sffshards.cli.terminal_output import make_progress, print_json
+    from sffshards.labels import find_data
+    from sffshards.shards.format import find_builds
+    from sffshards.shards.read import RemoteFolder, load_builds, verify_build, verify_build_deep
 
     layout = find_data(data, images=images, labels=labels) if deep else None
     problems = {}

@@ -1,23 +1,32 @@
-"""Published files and JSOC's magnetograms, fetched: resumed where a download broke, verified, and recorded."""
+"""Downloads: the published data set, label lists and weights, and magnetograms from JSOC."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from sffshards.fetch.dataset import DatasetReport, fetch_dataset
-from sffshards.fetch.download import Checksum, download
-from sffshards.fetch.extract import extract_dataset
-from sffshards.fetch.jsoc import JsocQuery, JsocReport, fetch_jsoc
-from sffshards.fetch.published import fetch_labels, fetch_weights, weights_path
+from sffshards.base.lazy_imports import import_on_demand
+
+if TYPE_CHECKING:
+    from sffshards.fetch.dataset_archive import RECORD_URL, fetch_dataset
+    from sffshards.fetch.jsoc import JSOC_URL, JsocQuery, fetch_jsoc
+    from sffshards.fetch.published_files import LABELS_URL, WEIGHTS_URL, fetch_labels, fetch_weights, weights_path
 
 __all__ = [
-    "Checksum",
-    "DatasetReport",
+    "JSOC_URL",
+    "LABELS_URL",
+    "RECORD_URL",
+    "WEIGHTS_URL",
     "JsocQuery",
-    "JsocReport",
-    "download",
-    "extract_dataset",
     "fetch_dataset",
     "fetch_jsoc",
     "fetch_labels",
     "fetch_weights",
     "weights_path",
 ]
+
+__getattr__ = import_on_demand(
+    __name__,
+    {
+        "dataset_archive": ("RECORD_URL", "fetch_dataset"),
+        "jsoc": ("JSOC_URL", "JsocQuery", "fetch_jsoc"),
+        "published_files": ("LABELS_URL", "WEIGHTS_URL", "fetch_labels", "fetch_weights", "weights_path"),
+    },
+)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urljoin
 
-from sffshards.atomic import read_text, write_atomic
-from sffshards.errors import DamageError, InputError, SffshardsError, StorageError
-from sffshards.fetch import stream
-from sffshards.fetch.download import Source, download
-from sffshards.locks import folder_lock
-from sffshards.progress import SILENT, Progress
-from sffshards.times import format_duration, parse_tai
+from sffshards.base.atomic_files import read_text, write_atomic
+from sffshards.base.errors import DamageError, InputError, SffshardsError, StorageError
+from sffshards.base.folder_locks import folder_lock
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.times import format_duration, parse_tai
+from sffshards.fetch import http_transfer as stream
+from sffshards.fetch.verified_download import Source, download
 
 __all__ = ["JSOC_NAME", "JSOC_URL", "JsocQuery", "JsocReport", "fetch_jsoc"]
 

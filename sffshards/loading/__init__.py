@@ -1,22 +1,25 @@
 """From a build to batches: the plan of an epoch, the pipeline that follows it, and the Lightning data module."""
 
-from sffshards.loading.classic import ClassicLoader
-from sffshards.loading.datamodule import ShardDataModule
-from sffshards.loading.device_views import apply_views
-from sffshards.loading.loader import ClipLoader, LoaderState
-from sffshards.loading.pipeline import ClipBatch, PlanSource
-from sffshards.loading.plan import PADDING, plan_epoch, shuffle_blocks, shuffle_order
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "PADDING",
-    "ClassicLoader",
-    "ClipBatch",
-    "ClipLoader",
-    "LoaderState",
-    "PlanSource",
-    "ShardDataModule",
-    "apply_views",
-    "plan_epoch",
-    "shuffle_blocks",
-    "shuffle_order",
-]
+from sffshards.base.lazy_imports import import_on_demand
+
+if TYPE_CHECKING:
+    from sffshards.loading.batch_pipeline import ClipBatch, PlanSource
+    from sffshards.loading.clip_loader import ClipLoader
+    from sffshards.loading.datamodule import ShardDataModule
+    from sffshards.loading.device_views import apply_views
+    from sffshards.loading.loading_options import Engine, Shuffle, ViewSource
+
+__all__ = ["ClipBatch", "ClipLoader", "Engine", "PlanSource", "ShardDataModule", "Shuffle", "ViewSource", "apply_views"]
+
+__getattr__ = import_on_demand(
+    __name__,
+    {
+        "batch_pipeline": ("ClipBatch", "PlanSource"),
+        "clip_loader": ("ClipLoader",),
+        "datamodule": ("ShardDataModule",),
+        "device_views": ("apply_views",),
+        "loading_options": ("Engine", "Shuffle", "ViewSource"),
+    },
+)

@@ -6,14 +6,14 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from sffshards.errors import InputError
-from sffshards.loading.classic import ClassicLoader, require_shards
-from sffshards.loading.loader import ClipLoader
-from sffshards.loading.pipeline import PlanSource
-from sffshards.loading.plan import MIN_BLOCK_SHARDS
-from sffshards.records import CheckLevel, Engine, Protocol, Shuffle, Stage, Variant, ViewSource
-from sffshards.remote import Place
-from sffshards.shards import open_build
+from sffshards.base.errors import InputError
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.clip_loader import ClipLoader
+from sffshards.loading.epoch_plan import MIN_BLOCK_SHARDS
+from sffshards.loading.loading_options import Engine, Shuffle, ViewSource
+from sffshards.loading.stock_loader import ClassicLoader, require_shards
+from sffshards.shards.read import CheckLevel, Place, open_build
 
 __all__ = ["ShardDataModule"]
 

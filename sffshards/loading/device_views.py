@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sffshards.records import View
-from sffshards.shards.index import VIEWS
+from sffshards.domain.views import View
+from sffshards.shards.format import VIEWS
 
 __all__ = ["apply_views"]
 
@@ -25,7 +25,7 @@ _TURNS: dict[View, Callable[[Tensor], Tensor]] = {
 
 
 def apply_views(clips_BTHW: Tensor, views_B: Tensor) -> Tensor:
-    """Show each clip in its view, as `sffshards.views.apply_view` does on the processor.
+    """Show each clip in its view, as `sffshards.domain.views.apply_view` does on the processor.
 
     Parameters
     ----------

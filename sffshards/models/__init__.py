@@ -1,6 +1,30 @@
-"""The networks: MViTv2-S as published, a small one of its family, and where their first weights come from."""
+"""The networks: MViTv2-S as published, a small one of its family, and their weights."""
 
-from sffshards.models.network import build_model, scale_clips
-from sffshards.models.weights import KINETICS400, NO_WEIGHTS, load_checkpoint, read_state_dict
+from typing import TYPE_CHECKING
 
-__all__ = ["KINETICS400", "NO_WEIGHTS", "build_model", "load_checkpoint", "read_state_dict", "scale_clips"]
+from sffshards.base.lazy_imports import import_on_demand
+
+if TYPE_CHECKING:
+    from sffshards.models.model_names import Attention, ModelName
+    from sffshards.models.model_weights import KINETICS400, NO_WEIGHTS, load_checkpoint, read_checkpoint
+    from sffshards.models.networks import build_model, scale_clips
+
+__all__ = [
+    "KINETICS400",
+    "NO_WEIGHTS",
+    "Attention",
+    "ModelName",
+    "build_model",
+    "load_checkpoint",
+    "read_checkpoint",
+    "scale_clips",
+]
+
+__getattr__ = import_on_demand(
+    __name__,
+    {
+        "model_names": ("Attention", "ModelName"),
+        "model_weights": ("KINETICS400", "NO_WEIGHTS", "load_checkpoint", "read_checkpoint"),
+        "networks": ("build_model", "scale_clips"),
+    },
+)

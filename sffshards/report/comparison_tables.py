@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sffshards.evaluation.forecasts import Subset
-from sffshards.report.comparing import DIFFERENCES, Difference, SubsetScores
-from sffshards.report.content import HorizonContent
-from sffshards.report.decisions import ThresholdRule
+from sffshards.forecasting.runs import Subset
+from sffshards.report.fold_decisions import ThresholdRule
 from sffshards.report.markup import Cell, Markup, element, join, table
-from sffshards.report.results import chosen_cell, format_range, list_notes
-from sffshards.verification import ScoreName
-from sffshards.verification.summary import ProbabilityScore
-from sffshards.verification.undefined import explain_interval, explain_score
+from sffshards.report.report_content import HorizonContent
+from sffshards.report.result_tables import chosen_cell, format_range, list_notes
+from sffshards.report.subset_scores import DIFFERENCES, Difference, SubsetScores
+from sffshards.verification import ProbabilityScore, ScoreName, explain_interval, explain_score
 
 __all__ = ["difference_table", "subset_table"]
 

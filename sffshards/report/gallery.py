@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sffshards.report.content import HorizonContent
-from sffshards.report.courses import draw_timeline, draw_training
-from sffshards.report.drawing import Drawing, series_style
-from sffshards.report.figures import Series, draw_precision, draw_reliability, draw_roc, draw_score
-from sffshards.report.scoring import reference_forecasts
+from sffshards.report.figure_style import Drawing, series_style
+from sffshards.report.report_content import HorizonContent
+from sffshards.report.result_scores import reference_forecasts
+from sffshards.report.score_figures import Series, draw_precision, draw_reliability, draw_roc, draw_score
+from sffshards.report.time_figures import draw_timeline, draw_training
 from sffshards.verification import ScoreName
 
 __all__ = ["Figure", "Gallery", "make_gallery"]

@@ -2,19 +2,31 @@
 
 from typing import TYPE_CHECKING
 
-from sffshards.lazy import import_on_demand
+from sffshards.base.lazy_imports import import_on_demand
 
 if TYPE_CHECKING:
-    from sffshards.training.cluster import is_first_process
-    from sffshards.training.fit import check_folds, train_fold, train_folds
-    from sffshards.training.recipe import StageWeights, TrainingOptions, stage_weights
-    from sffshards.training.record import FoldRecord, find_folds, fold_folder, read_record
-    from sffshards.training.stop import STOP_EXIT_CODE, TrainingStopped
+    from sffshards.training.fold_record import (
+        METRICS_NAME,
+        RECORD_NAME,
+        FoldRecord,
+        find_folds,
+        fold_folder,
+        read_record,
+    )
+    from sffshards.training.fold_training import check_folds, train_fold, train_folds
+    from sffshards.training.process_groups import is_first_process
+    from sffshards.training.stop_signals import StopRequest, TrainingStopped
+    from sffshards.training.training_choices import LoggerName, Precision, Strategy
+    from sffshards.training.training_config import TrainingOptions
 
 __all__ = [
-    "STOP_EXIT_CODE",
+    "METRICS_NAME",
+    "RECORD_NAME",
     "FoldRecord",
-    "StageWeights",
+    "LoggerName",
+    "Precision",
+    "StopRequest",
+    "Strategy",
     "TrainingOptions",
     "TrainingStopped",
     "check_folds",
@@ -22,7 +34,6 @@ __all__ = [
     "fold_folder",
     "is_first_process",
     "read_record",
-    "stage_weights",
     "train_fold",
     "train_folds",
 ]
@@ -30,26 +41,11 @@ __all__ = [
 __getattr__ = import_on_demand(
     __name__,
     {
-        "cluster": ("is_first_process",),
-        "fit": (
-            "check_folds",
-            "train_fold",
-            "train_folds",
-        ),
-        "recipe": (
-            "StageWeights",
-            "TrainingOptions",
-            "stage_weights",
-        ),
-        "record": (
-            "FoldRecord",
-            "find_folds",
-            "fold_folder",
-            "read_record",
-        ),
-        "stop": (
-            "STOP_EXIT_CODE",
-            "TrainingStopped",
-        ),
+        "fold_record": ("FoldRecord", "METRICS_NAME", "RECORD_NAME", "find_folds", "fold_folder", "read_record"),
+        "fold_training": ("check_folds", "train_fold", "train_folds"),
+        "process_groups": ("is_first_process",),
+        "stop_signals": ("StopRequest", "TrainingStopped"),
+        "training_choices": ("LoggerName", "Precision", "Strategy"),
+        "training_config": ("TrainingOptions",),
     },
 )

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.errors import InputError
+from sffshards.base.errors import InputError
 from sffshards.verification.contingency import Counts, check_forecasts, part_outcomes
-from sffshards.verification.scores import ScoreName, compute_scores
+from sffshards.verification.score_names import ScoreName, compute_scores
 
 __all__ = [
     "HarpStatistic",

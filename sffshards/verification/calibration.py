@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.errors import FormatError, InputError
+from sffshards.base.errors import FormatError, InputError
 from sffshards.verification.contingency import check_forecasts
 
 __all__ = [

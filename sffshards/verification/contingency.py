@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.errors import InputError
+from sffshards.base.errors import InputError
 
 __all__ = ["THRESHOLD", "ContingencyTable", "Counts", "check_forecasts", "count_outcomes", "part_outcomes"]
 

@@ -1,0 +1,1 @@
+"""Errors, progress, atomic files, locks, checksums, records, worker processes. Its modules are public."""

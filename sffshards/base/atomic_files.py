@@ -1,0 +1,198 @@
+"""Files that appear under their name only when whole, and operating-system errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sffshards.base.errors import ConflictError, InputError, StorageError
+
+__all__ = [
+    "check_replaceable",
+    "read_bytes",
+    "read_text",
+    "remove_temporary",
+    "replacing",
+    "storage_errors",
+    "temporary_path",
+    "write_atomic",
+    "write_files",
+]
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9]+\.tmp")
+
+_GO_ON = "the same command without --force goes on from here"
+_FIXES = {
+    errno.ENOSPC: f"free some space, or name a folder on another disk; {_GO_ON}",
+    errno.EDQUOT: f"free some of your quota, or name a folder on another disk; {_GO_ON}",
+    errno.EACCES: "give yourself the right to it, or choose another place",
+    errno.EPERM: "give yourself the right to it, or choose another place",
+    errno.EROFS: "choose a place on a disk that can be written",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a file stands where a folder is needed",
+    errno.EISDIR: "check the path: a folder stands where a file is needed",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
+}
+
+
+@contextmanager
+def storage_errors(where: object, *, expected: str = "a place that can be read and written") -> Iterator[None]:
+    """Turn an `OSError` of the system into a `StorageError` that names the place and a remedy."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = error.filename or where
+        fix = _FIXES.get(error.errno, "check the disk and run the command again")
+        raise StorageError(place, expected=expected, found=os.strerror(error.errno).lower(), fix=fix) from error
+
+
+def temporary_path(path: Path) -> Path:
+    """Give the path, beside ``path``, at which this process writes it until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove what killed processes left at temporary paths of files named so; only for who alone writes them.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    with storage_errors(folder):
+        for path in folder.glob(".*.tmp"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and names.fullmatch(match[1]):
+                path.unlink()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; move it there, synced to disk, when the block ends well.
+
+    After an error, or a kill, nothing stands under ``path`` that was not there before. Devices and pipes are refused.
+    """
+    temporary = temporary_path(path)
+    with storage_errors(path):
+        _is_file(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or none.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> dict[Path, bytes]:
+    """Refuse to replace files of other content; give those that are not there as they are to be.
+
+    Raises
+    ------
+    ConflictError
+        If a file of other content is there and not ``force``.
+    StorageError
+        If the system refuses.
+    """
+    missing = {}
+    for path, data in contents.items():
+        with storage_errors(path):
+            is_there = _is_file(path)
+            if is_there and path.read_bytes() == data:
+                continue
+        if is_there and not force:
+            raise ConflictError(
+                path,
+                expected="no such file, or the same",
+                found="one of other content",
+                fix="name another folder, or replace it with --force",
+            )
+        missing[path] = data
+    return missing
+
+
+def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
+    """Write several files, each whole or not at all, and none where one would replace another's content.
+
+    A file that is there and the same is left as it is, and a link's target is written, not the link. Raises as
+    `check_replaceable`.
+    """
+    for path, data in check_replaceable(contents, force=force).items():
+        write_atomic(Path(os.path.realpath(path)), data)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file; raises `StorageError` if the system refuses."""
+    with storage_errors(path, expected="a file that can be read"):
+        return path.read_bytes()
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8.
+
+    Raises
+    ------
+    InputError
+        If the bytes are not UTF-8 text.
+    StorageError
+        If the system refuses.
+    """
+    data = read_bytes(path)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            path,
+            expected="text in UTF-8",
+            found=f"byte 0x{data[error.start]:02x} at offset {error.start}",
+            fix="check that this is the right file",
+        ) from None
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether a file is there; what is there and is none could be lost if it were replaced."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(mode):
+        raise StorageError(
+            path,
+            expected="a file, or none yet",
+            found="a folder" if stat.S_ISDIR(mode) else "a device or a pipe",
+            fix="name another file",
+        )
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Ask the system to write a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

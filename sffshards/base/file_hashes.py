@@ -1,0 +1,22 @@
+"""Checksums of files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from sffshards.base.atomic_files import storage_errors
+
+__all__ = ["hash_file"]
+
+
+def hash_file(path: Path, *, expected: str = "a file that can be read") -> str:
+    """Give a file's SHA-256 in hexadecimal.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses to read it; ``expected`` says what was wanted.
+    """
+    with storage_errors(path, expected=expected), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,140 @@
+"""Records to JSON and back, strictly; whatever is wrong with a file becomes one error of ours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sffshards.base.atomic_files import read_bytes, write_atomic
+from sffshards.base.errors import DamageError, FormatError, SffshardsError
+
+__all__ = ["JsonFormat", "decode_json", "decode_record", "encode_record", "read_record", "write_record"]
+
+_T = TypeVar("_T")
+_MAX_FOUND = 160
+"""Characters of a complaint that an error line shows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JsonFormat:
+    """What an error line says of a kind of JSON file, and how its versions are told apart."""
+
+    expected: str
+    """What the file should be, such as ``"the record of a fold"``."""
+    fix: str
+    """What the user can do where it is something else, as an imperative sentence without a full stop."""
+    version: int | None = None
+    """The ``format_version`` that the file must state; None: it states none."""
+    error: type[SffshardsError] = DamageError
+    """The error to raise where the content is wrong."""
+
+
+def decode_json(data: bytes | str, *, where: object, expects: JsonFormat) -> Any:
+    """Return the plain value that JSON text holds.
+
+    Raises
+    ------
+    SffshardsError
+        Of the class ``expects.error``, if the text is not JSON: it is cut, nested too deeply, not UTF-8, or has NaN
+        or an infinity.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise _complain(where, f"no JSON ({error})", expects) from None
+
+
+def decode_record(data: bytes | str, kind: type[_T], *, where: object, expects: JsonFormat) -> _T:
+    """Return the record that JSON text holds.
+
+    Types are not coerced: a number in quotes, a missing field, or one that the record does not have is refused, as is
+    a value that the record's own ``__post_init__`` refuses.
+
+    Parameters
+    ----------
+    data
+        The text.
+    kind
+        A dataclass whose fields are plain values, enumerations, tuples, dictionaries and further dataclasses.
+    where
+        The place that an error names, such as the file's path.
+    expects
+        What the file should be.
+
+    Raises
+    ------
+    FormatError
+        If the file states another ``format_version``.
+    SffshardsError
+        Of the class ``expects.error``, if the content is anything but such a record.
+    """
+    import msgspec
+
+    content = decode_json(data, where=where, expects=expects)
+    if not isinstance(content, dict):
+        raise _complain(where, f"JSON of type {type(content).__name__}", expects)
+    if expects.version is not None:
+        _check_version(content.pop("format_version", None), where, expects)
+    try:
+        record = msgspec.convert(content, kind, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise _complain(where, str(error), expects) from None
+    if unknown := _find_unknown(content, msgspec.to_builtins(record)):
+        raise _complain(where, f"an unknown field `{unknown}`", expects)
+    return record
+
+
+def encode_record(record: Any, *, version: int | None = None) -> bytes:
+    """Return a record as indented JSON in ASCII, with ``format_version`` first where there is one."""
+    import msgspec
+
+    content = msgspec.to_builtins(record)
+    if version is not None:
+        content = {"format_version": version, **content}
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii")
+
+
+def read_record(path: Path, kind: type[_T], *, expects: JsonFormat) -> _T:
+    """Read a record from a JSON file; raises as `decode_record`, and `StorageError` where the system refuses."""
+    return decode_record(read_bytes(path), kind, where=path, expects=expects)
+
+
+def write_record(path: Path, record: Any, *, version: int | None = None) -> None:
+    """Write a record as a JSON file, whole or not at all; raises `StorageError` where the system refuses."""
+    write_atomic(path, encode_record(record, version=version))
+
+
+def _check_version(found: object, where: object, expects: JsonFormat) -> None:
+    if type(found) is int and found == expects.version:
+        return
+    if type(found) is not int:
+        raise _complain(where, f"format version {found!r}"[:_MAX_FOUND], expects)
+    raise FormatError(
+        where,
+        expected=f"format version {expects.version}",
+        found=str(found)[:40],
+        fix=f"update sffshards, or {expects.fix}",
+    )
+
+
+def _find_unknown(content: object, known: object) -> str | None:
+    """Return the first field of JSON that the record made of it does not have."""
+    if isinstance(content, dict) and isinstance(known, dict):
+        for name, value in content.items():
+            if name not in known:
+                return str(name)[:_MAX_FOUND]
+            if unknown := _find_unknown(value, known[name]):
+                return unknown
+    elif isinstance(content, list) and isinstance(known, list | tuple):
+        for value, of_record in zip(content, known, strict=False):
+            if unknown := _find_unknown(value, of_record):
+                return unknown
+    return None
+
+
+def _complain(where: object, found: str, expects: JsonFormat) -> SffshardsError:
+    return expects.error(where, expected=expects.expected, found=" ".join(found.split())[:_MAX_FOUND], fix=expects.fix)

@@ -1,0 +1,78 @@
+"""Times and spans as users write them: ``2012-03-06T14:24:00`` and ``96m``."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from sffshards.base.errors import InputError
+
+__all__ = ["format_duration", "parse_duration", "parse_tai"]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([0-9]{1,6})\s*([smhd])")
+
+
+def parse_duration(text: str, *, where: object) -> timedelta:
+    """Parse a span of time such as ``96m``, ``6h``, ``720s`` or ``1d``.
+
+    Raises
+    ------
+    InputError
+        If it is not of that form, or nothing.
+
+    Examples
+    --------
+    >>> parse_duration("96m", where="--cadence")
+    datetime.timedelta(seconds=5760)
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not int(match[1]):
+        raise InputError(
+            where,
+            expected="a span of time such as 96m, 6h or 1d",
+            found=repr(text[:40]),
+            fix="write a whole number and s, m, h or d",
+        )
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def format_duration(span: timedelta) -> str:
+    """Write a span in the largest unit in which it is a whole number.
+
+    Examples
+    --------
+    >>> format_duration(timedelta(hours=6)), format_duration(timedelta(minutes=96))
+    ('6h', '96m')
+    """
+    seconds = int(span.total_seconds())
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+def parse_tai(text: str, *, where: object) -> datetime:
+    """Parse a time in TAI: ``2012-03-06``, ``2012-03-06T14:24:00``, or JSOC's ``2012.03.06_14:24:00_TAI``.
+
+    Raises
+    ------
+    InputError
+        If it is not of that form, or names another time scale.
+
+    Examples
+    --------
+    >>> parse_tai("2012.03.06_14:24:00_TAI", where="--start")
+    datetime.datetime(2012, 3, 6, 14, 24)
+    """
+    plain = re.sub(r"^(\d{4})\.(\d\d)\.(\d\d)(?:_|$)", r"\1-\2-\3T", text.strip().removesuffix("_TAI"))
+    try:
+        time = datetime.fromisoformat(plain.removesuffix("T"))
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is not None or time.microsecond:
+        raise InputError(
+            where,
+            expected="a time in TAI such as 2012-03-06T14:24:00, without a zone",
+            found=repr(text[:40]),
+            fix="write it so; TAI is 34 to 37 s ahead of UTC in the years of SDO",
+        )
+    return time

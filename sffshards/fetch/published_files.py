@@ -1,0 +1,114 @@
+"""The published label lists and the Kinetics-400 weights, which are known by their SHA-256."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sffshards.base.errors import ConflictError
+from sffshards.base.file_hashes import hash_file
+from sffshards.base.progress import Progress
+from sffshards.domain.published_names import format_list_name
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Horizon
+from sffshards.fetch.verified_download import Checksum, Source, download
+
+__all__ = [
+    "LABELS_SHA256",
+    "LABELS_URL",
+    "WEIGHTS_FILE",
+    "WEIGHTS_SHA256",
+    "WEIGHTS_URL",
+    "fetch_labels",
+    "fetch_weights",
+    "weights_path",
+]
+
+WEIGHTS_FILE = "mvit_v2_s-ae3be167.pth"
+WEIGHTS_URL = f"https://download.pytorch.org/models/{WEIGHTS_FILE}"
+WEIGHTS_SHA256 = "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b975"
+
+LABELS_URL = (
+    "https://raw.githubusercontent.com/lfgrim/SFF_MagSeq_MViTs/8338c1efb45e71aa382fd02ef4a4002e6d1fdac6/Seq_Magnetogram"
+)
+"""Folder of ``M24/`` and ``M48/``, at the commit of the lists."""
+
+LABELS_SHA256 = {
+    (Horizon.H24, Part.TRAIN_VAL_0): "2fdb7a4f5ef3f9878d36171f1c4bba2ccb3e31ec9437fde8ac0fdfadf0d3e29a",
+    (Horizon.H24, Part.TRAIN_VAL_1): "73a56067a5c14d59cbae7517aad101636fc9c4c7c4c605c98f1f0a2144b77869",
+    (Horizon.H24, Part.TRAIN_VAL_2): "06b2d389002168014e9976c715043ed0115754a2dbd67d3a6e2dbe08b411701d",
+    (Horizon.H24, Part.TRAIN_VAL_3): "683d61ad5a045f742db20665b0ccfa04f7a2cc9d99b952a5625c91602abe0c03",
+    (Horizon.H24, Part.TRAIN_VAL_4): "2cd47b068893b0db1053d8063c2f4d4e91f838bf5a9c568b5ad62b4ac88eac43",
+    (Horizon.H24, Part.TEST): "7e49e5cc4a0aedaa869df7e6fad89539216e7d6e412e3613c07d13db370c7810",
+    (Horizon.H48, Part.TRAIN_VAL_0): "8474c16825a7f5241bd5fbe7089c4efcebf5b6f279eb42bf8de54bcb5a32fe77",
+    (Horizon.H48, Part.TRAIN_VAL_1): "65881ef180ef1f4bae9e7f2a7f4bba454c16beb1cc84c77a059bea66ecf03c48",
+    (Horizon.H48, Part.TRAIN_VAL_2): "da1d5e369e306dd58dedaa13f260f9d5615d5ba928e7e6629c4b6f336f61e8bc",
+    (Horizon.H48, Part.TRAIN_VAL_3): "f3b090c6dc16f1642b0edb74ba9bf0022b8d5954c06b15d6dc6b158a088400e3",
+    (Horizon.H48, Part.TRAIN_VAL_4): "39983d861fca22c82fd912eca082722d7e97370e5a21bb74ea57266bb52572e8",
+    (Horizon.H48, Part.TEST): "8cb32fea8f452cc5edd8773df39949f044a336f353744fdfb200f05b0bfc03b7",
+}
+"""Of the twelve lists, as they were published."""
+
+_MAX_WEIGHTS_BYTES = 1 << 30
+_MAX_LIST_BYTES = 1 << 24
+
+
+def weights_path() -> Path:
+    """Give the place where torch, as its environment sets it, and so `sffshards train` looks for the weights."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser()
+    return home / "hub" / "checkpoints" / WEIGHTS_FILE
+
+
+def fetch_weights(path: Path, *, url: str = WEIGHTS_URL, progress: Progress) -> Path:
+    """Fetch torchvision's Kinetics-400 weights of MViTv2-S; raises as `download`."""
+    what = "the Kinetics-400 weights of MViTv2-S"
+    by_hand = f"fetch {WEIGHTS_URL} elsewhere and put it at {path}; `train --weights none` does without"
+    source = Source(url, what, by_hand, _MAX_WEIGHTS_BYTES)
+    download(source, path, checksum=Checksum(algorithm="sha256", value=WEIGHTS_SHA256), progress=progress)
+    return path
+
+
+def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Progress) -> list[Path]:
+    """Fetch the twelve published label lists to ``data/M24/`` and ``data/M48/``.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    url
+        Of a folder with ``M24/`` and ``M48/``.
+    force
+        Whether to replace lists of the same names that are others.
+    progress
+        Told how far it is.
+
+    Returns
+    -------
+    Paths of all lists.
+
+    Raises
+    ------
+    ConflictError
+        If other lists are there, and ``force`` is false; before anything is fetched.
+    DamageError, StorageError
+        As `download`.
+    """
+    wanted = {key: data / f"M{key[0].hours}" / format_list_name(*key) for key in LABELS_SHA256}
+    others = [p for key, p in wanted.items() if p.is_file() and hash_file(p) != LABELS_SHA256[key]]
+    if others and not force:
+        raise ConflictError(
+            others[0],
+            expected="no list, or the published one",
+            found=f"another one ({len(others)} such)",
+            fix="name another folder, or replace them with --force",
+        )
+    for path in others:
+        path.unlink()
+    for (horizon, part), path in wanted.items():
+        place = f"M{horizon.hours}/{path.name}"
+        by_hand = f"fetch {LABELS_URL}/{place} elsewhere and put it at {path}"
+        source = Source(f"{url.rstrip('/')}/{place}", f"the published list {path.name}", by_hand, _MAX_LIST_BYTES)
+        value = LABELS_SHA256[horizon, part]
+        download(source, path, checksum=Checksum(algorithm="sha256", value=value), progress=progress)
+    return list(wanted.values())

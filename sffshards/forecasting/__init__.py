@@ -1,0 +1,1 @@
+"""Runs: their predictions, scores and decisions; baselines; and forecasts of new data."""

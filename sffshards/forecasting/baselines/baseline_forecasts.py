@@ -1,0 +1,229 @@
+"""All baselines of a horizon, scored on Test.
+
+Shapes: n samples of Test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.errors import InputError
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, Stage, stage_parts
+from sffshards.domain.task import Horizon
+from sffshards.flares import HarpFlares, has_flare
+from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName, Samples, ThresholdRule
+from sffshards.forecasting.baselines.baseline_samples import join_samples
+from sffshards.forecasting.baselines.baseline_scores import score_baseline
+from sffshards.forecasting.baselines.keyword_regression import forecast_regression
+from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
+from sffshards.verification import (
+    THRESHOLD,
+    Forecast,
+    Resampling,
+    ScoreName,
+    choose_threshold,
+    describe_forecast_scores,
+    describe_interval,
+    forecast_climatology,
+    forecast_ever_flared,
+    forecast_persistence,
+)
+
+__all__ = ["compute_baselines", "describe_baselines"]
+
+_RULE_SCORES = {ThresholdRule.MAX_TSS: ScoreName.TSS, ThresholdRule.MAX_HSS: ScoreName.HSS}
+
+
+def compute_baselines(
+    samples: Mapping[Part, Samples],
+    *,
+    horizon: Horizon,
+    protocol: Protocol,
+    resampling: Resampling,
+    flares: HarpFlares | None = None,
+    keywords: KeywordTable | None = None,
+    folds: Sequence[int] = range(NUM_FOLDS),
+    progress: Progress = SILENT,
+) -> list[Baseline]:
+    """Forecast Test by every baseline that can be made from what is given, and score the forecasts.
+
+    No skill, climatology, persistence and ever flared depend on no fold; the rate of flares that they know is that of
+    parts TrainVal0 to TrainVal4. Persistence and ever flared follow from the flare list, or, without one, from the
+    labels of earlier frames, as far as they are known by then. Logistic regression is fitted in each fold to its
+    training parts, with the threshold 0.5 and those that are best on its validation part.
+
+    Parameters
+    ----------
+    samples
+        Of every part, from `read_samples`.
+    horizon
+        That of the labels.
+    protocol
+        Which parts a fold trains on.
+    resampling
+        How intervals by HARP are made; its seed is also that of the forecast without skill.
+    flares
+        From `sffshards.flares.harp_flares.assign_flares`; None: the labels stand in.
+    keywords
+        From `read_keyword_table`; None: no regression.
+    folds
+        Those of the regression.
+    progress
+        Told of each baseline.
+
+    Returns
+    -------
+    list of Baseline
+        In the order of `BaselineName`; of the regression three, one for each `ThresholdRule`.
+
+    Raises
+    ------
+    InputError
+        If the table of keywords has none of the frames of Test, or the training or validation set of a fold has
+        flares only, or none.
+    """
+    planned = list(_forecast_simply(samples, horizon, flares, resampling.seed))
+    if keywords is not None:
+        planned += _forecast_by_keywords(samples, horizon, protocol, keywords, folds)
+    with progress.task("Score baselines", len(planned)) as advance:
+        baselines = []
+        for name, source, rule, of_folds, forecasts in planned:
+            baselines.append(
+                score_baseline(
+                    name, source=source, rule=rule, folds=of_folds, forecasts=forecasts, resampling=resampling
+                )
+            )
+            advance(1)
+    return baselines
+
+
+def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
+    """Give baselines as JSON holds them; what is undefined is null."""
+    return [
+        {
+            "name": str(baseline.name),
+            "source": baseline.source,
+            "threshold_rule": str(baseline.rule),
+            "mean": {str(name): describe_interval(interval) for name, interval in baseline.mean.items()},
+            "deviation": {str(name): _nullable(value) for name, value in baseline.deviation.items()},
+            "folds": list(baseline.folds),
+            "forecasts": [describe_forecast_scores(scores) for scores in baseline.scores],
+        }
+        for baseline in baselines
+    ]
+
+
+_Planned = tuple[BaselineName, str, ThresholdRule, tuple[int, ...], tuple[Forecast, ...]]
+
+
+def _forecast_simply(
+    samples: Mapping[Part, Samples], horizon: Horizon, flares: HarpFlares | None, seed: int
+) -> Iterable[_Planned]:
+    test = samples[Part.TEST]
+    training = np.concatenate([of.label for part, of in samples.items() if part is not Part.TEST])
+    rate = float(np.mean(training))
+    history = _follow_labels(samples, horizon) if flares is None else _follow_flares(test, horizon, flares)
+    made = {
+        BaselineName.NO_SKILL: (
+            "the training labels' rate",
+            np.random.default_rng(seed).random(len(test.label)) < rate,
+        ),
+        BaselineName.CLIMATOLOGY: (
+            "the training labels' rate",
+            forecast_climatology(training, num_samples=len(test.label)),
+        ),
+        **history,
+    }
+    for name, (source, probability) in made.items():
+        yield name, source, ThresholdRule.HALF, (), (_make_forecast(test, probability, climatology=rate),)
+
+
+def _follow_labels(
+    samples: Mapping[Part, Samples], horizon: Horizon
+) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
+    # A HARP may begin in another part, so that its history is looked up in all of them.
+    others = [of for part, of in samples.items() if part is not Part.TEST]
+    every, num_test = join_samples([samples[Part.TEST], *others]), len(samples[Part.TEST].label)
+    persistence = forecast_persistence(
+        every.label, every.t_end_tai, every.harp, horizon_hours=horizon.hours, unknown=0.0
+    )
+    ever = forecast_ever_flared(every.label, every.t_end_tai, every.harp, horizon_hours=horizon.hours)
+    return {
+        BaselineName.PERSISTENCE: ("earlier labels", persistence[:num_test]),
+        BaselineName.EVER_FLARED: ("earlier labels", ever[:num_test]),
+    }
+
+
+def _follow_flares(
+    test: Samples, horizon: Horizon, flares: HarpFlares
+) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
+    spans = {BaselineName.PERSISTENCE: -horizon.hours, BaselineName.EVER_FLARED: None}
+    return {
+        name: (
+            f"the flare list, {flares.threshold} and above",
+            has_flare(flares, test.harp, test.t_end_tai, after_hours=after, until_hours=0).astype(np.float64),
+        )
+        for name, after in spans.items()
+    }
+
+
+def _forecast_by_keywords(
+    samples: Mapping[Part, Samples], horizon: Horizon, protocol: Protocol, keywords: KeywordTable, folds: Sequence[int]
+) -> Iterable[_Planned]:
+    values = {part: keywords.find(of) for part, of in samples.items()}
+    if np.isnan(values[Part.TEST]).all():
+        raise InputError(
+            keywords.source, expected="frames of Test", found="none of them", fix="give the table of these frames"
+        )
+    made: dict[ThresholdRule, list[Forecast]] = {rule: [] for rule in ThresholdRule}
+    for fold in folds:
+        parts = stage_parts(Stage.TRAIN, fold=fold, horizon=horizon, protocol=protocol)
+        (validation,) = stage_parts(Stage.VAL, fold=fold, horizon=horizon, protocol=protocol)
+        labels = np.concatenate([samples[part].label for part in parts])
+        _require_both_classes(fold, "training", labels)
+        _require_both_classes(fold, f"validation ({validation})", samples[validation].label)
+        of_validation, of_test = forecast_regression(
+            np.concatenate([values[part] for part in parts]), labels, [values[validation], values[Part.TEST]]
+        )
+        for rule in ThresholdRule:
+            threshold = THRESHOLD
+            if rule in _RULE_SCORES:
+                score = _RULE_SCORES[rule]
+                threshold = choose_threshold(samples[validation].label, of_validation, score=score).threshold
+            climatology = float(np.mean(labels))
+            made[rule].append(_make_forecast(samples[Part.TEST], of_test, climatology=climatology, threshold=threshold))
+    source = f"{len(KEYWORDS)} SHARP keywords, {protocol} protocol"
+    for rule, forecasts in made.items():
+        yield BaselineName.REGRESSION, source, rule, tuple(folds), tuple(forecasts)
+
+
+def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> None:
+    if len(np.unique(labels)) < 2:
+        raise InputError(
+            f"logistic regression, fold {fold}",
+            expected=f"flares and times without in {stage}",
+            found=f"{len(labels):,} samples of one class",
+            fix="leave out --keywords, or give parts that have both",
+        )
+
+
+def _make_forecast(
+    test: Samples, probability: NDArray[Any], *, climatology: float, threshold: float = THRESHOLD
+) -> Forecast:
+    return Forecast(
+        label=test.label,
+        probability=np.asarray(probability, np.float64),
+        harp=test.harp,
+        threshold=threshold,
+        climatology=climatology,
+    )
+
+
+def _nullable(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,175 @@
+"""Clips to forecast from: of images, or of a build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.errors import ConflictError, ImageError, InputError
+from sffshards.domain.frame_sequences import Sequence as FrameSequence
+from sffshards.domain.frames import FrameId
+from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name, format_sequence_name
+from sffshards.domain.sample_sets import Kind, Part, format_group
+from sffshards.domain.task import Horizon
+from sffshards.images import read_frame
+
+if TYPE_CHECKING:
+    from sffshards.shards.read import Build
+
+__all__ = ["BuildSource", "ImageSource", "Shown", "require_horizon"]
+
+_NUM_NAMED = 3
+"""Missing images that an error names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """What a forecast was made from."""
+
+    sequence: str
+    """Published name."""
+    harp: int
+    t_end_tai: datetime
+    """Time of the last frame; the forecast is for the horizon after it."""
+    num_distinct: int
+    """Distinct frames, of 16."""
+    longest_gap_minutes: int
+
+
+class ImageSource:
+    """Sequences of images in a folder; each image is decoded once a pass, if its sequences follow one another.
+
+    Parameters
+    ----------
+    folder
+        Of images, named ``<frame name>.fits.jpg``.
+    sequences
+        What to show, by HARP and time.
+
+    Raises
+    ------
+    ImageError
+        If images are missing; the first are named.
+    """
+
+    def __init__(self, folder: Path, sequences: Sequence[FrameSequence]) -> None:
+        self.folder = folder
+        self._sequences = sequences
+        self._require_images()
+
+    @property
+    def shown(self) -> list[Shown]:
+        """Say what each clip shows."""
+        return [_describe(sequence) for sequence in self._sequences]
+
+    def clips(self) -> Iterator[NDArray[np.uint8]]:
+        """Give the clips, uint8 of shape (16, 224, 224)."""
+        frames: dict[FrameId, NDArray[np.uint8]] = {}
+        for sequence in self._sequences:
+            frames = {frame: pixels for frame, pixels in frames.items() if frame in sequence.frames}
+            for frame in sequence.frames:
+                if frame not in frames:
+                    frames[frame] = self._read(frame)
+            yield np.stack([frames[frame] for frame in sequence.frames])
+
+    def _read(self, frame: FrameId) -> NDArray[np.uint8]:
+        try:
+            return read_frame(self._path(frame))
+        except ImageError as error:
+            fix = "replace the image, or take it away with the sequences that show it"
+            raise ImageError(error.where, expected=error.expected, found=error.found, fix=fix) from None
+
+    def _path(self, frame: FrameId) -> Path:
+        return self.folder / f"{format_frame_name(frame)}{IMAGE_SUFFIX}"
+
+    def _require_images(self) -> None:
+        frames = dict.fromkeys(frame for sequence in self._sequences for frame in sequence.frames)
+        missing = [self._path(frame).name for frame in frames if not self._path(frame).is_file()]
+        if missing:
+            more = f" and {len(missing) - _NUM_NAMED} others" if len(missing) > _NUM_NAMED else ""
+            raise ImageError(
+                self.folder,
+                expected=f"the {len(frames)} images that the sequences show",
+                found=f"all but {len(missing)}: {', '.join(missing[:_NUM_NAMED])}{more}",
+                fix="add what is missing, or take its sequences out of the list",
+            )
+
+
+class BuildSource:
+    """The plain samples of some parts of a build.
+
+    Parameters
+    ----------
+    build
+        That they lie in.
+    parts
+        Which parts.
+    every
+        Every sequence, or only the latest of each HARP.
+
+    Raises
+    ------
+    InputError
+        If there are no samples in them.
+    """
+
+    def __init__(self, build: Build, *, parts: Sequence[Part], every: bool) -> None:
+        self.build = build
+        rows = build.group_rows(format_group(part, Kind.BASE) for part in dict.fromkeys(parts))
+        index = build.index
+        rows = rows[np.lexsort((index["t_end_tai"][rows], index["harp"][rows]))]
+        if not every:
+            harps = index["harp"][rows]
+            rows = rows[np.append(harps[1:] != harps[:-1], np.True_)] if len(rows) else rows
+        if not len(rows):
+            found = f"none in {', '.join(parts)}"
+            raise InputError(build.folder, expected="samples", found=found, fix="choose other parts with --part")
+        self.rows: NDArray[np.int64] = rows
+
+    @property
+    def shown(self) -> list[Shown]:
+        """Say what each sample shows."""
+        return [self._describe(int(row)) for row in self.rows]
+
+    def _describe(self, row: int) -> Shown:
+        meta = self.build.read_meta(row)
+        return Shown(
+            sequence=meta.sequence,
+            harp=meta.harp,
+            t_end_tai=datetime.fromisoformat(meta.t_rec_tai[-1]),
+            num_distinct=meta.num_distinct,
+            longest_gap_minutes=meta.longest_gap_minutes,
+        )
+
+
+def require_horizon(build: Build, horizon: Horizon) -> None:
+    """Refuse a build of another horizon than the run's.
+
+    Raises
+    ------
+    ConflictError
+        If it is.
+    """
+    if build.manifest.horizon is not horizon:
+        raise ConflictError(
+            build.folder,
+            expected=f"a build of {horizon}, the horizon that the run forecasts",
+            found=f"one of {build.manifest.horizon}",
+            fix=f"name a build of {horizon} with --shards, or a run of {build.manifest.horizon} with --run",
+        )
+
+
+def _describe(sequence: FrameSequence) -> Shown:
+    return Shown(
+        sequence=format_sequence_name(sequence),
+        harp=sequence.harp,
+        t_end_tai=sequence.t_end_tai,
+        num_distinct=sequence.num_distinct,
+        longest_gap_minutes=max(sequence.gaps_minutes),
+    )

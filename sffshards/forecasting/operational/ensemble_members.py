@@ -1,0 +1,125 @@
+"""The checkpoints that forecast together: those of a run's folds, or a single one, with what each was decided by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from sffshards.base.errors import ConflictError, InputError
+from sffshards.base.file_hashes import hash_file
+from sffshards.domain.task import Horizon
+from sffshards.forecasting.runs import DECISION_NAME, Decision, read_decision
+from sffshards.models import Attention, ModelName
+from sffshards.training import find_folds, read_record
+
+__all__ = ["Member", "find_members", "take_checkpoint"]
+
+_EVALUATE = "`sffshards evaluate` fits it"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A checkpoint, and what its probabilities are decided by."""
+
+    name: str
+    """Such as ``fold 0``, or the checkpoint's file name."""
+    checkpoint: Path
+    checkpoint_sha256: str
+    model: ModelName
+    attention: Attention
+    horizon: Horizon
+    decision: Decision | None
+    reason: str | None
+    """Why its probabilities are not calibrated; None where they are."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether there is a Platt calibration of it."""
+        return self.decision is not None and self.decision.platt is not None
+
+
+def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
+    """Find the best checkpoint of each fold of a run.
+
+    Parameters
+    ----------
+    run
+        Folder of the run, such as ``runs/48h/oTV``.
+    folds
+        Which folds; None for all that are there.
+
+    Raises
+    ------
+    InputError
+        If there is no run, a fold is not there, or has no checkpoint yet.
+    ConflictError
+        If the folds are of several horizons.
+    """
+    found = find_folds(run)
+    chosen = list(found) if folds is None else sorted(set(folds))
+    if missing := [fold for fold in chosen if fold not in found]:
+        raise InputError(
+            run,
+            expected=f"fold {missing[0]}",
+            found=f"folds {', '.join(map(str, found))} only",
+            fix=f"train it with `sffshards train --fold {missing[0]}`, or leave it out of --folds",
+        )
+    members = [_take_fold(found[fold], fold) for fold in chosen]
+    for member in members:
+        if member.horizon is not members[0].horizon:
+            raise ConflictError(
+                run,
+                expected=f"folds of one horizon, {members[0].horizon} as {members[0].name}",
+                found=f"{member.name} of {member.horizon}",
+                fix="keep the runs of each horizon in a folder of its own",
+            )
+    return members
+
+
+def take_checkpoint(path: Path, *, model: ModelName, horizon: Horizon) -> Member:
+    """Take a checkpoint file by itself, such as one that the published programs wrote.
+
+    Where a ``decision.json`` of it lies beside it, that is used.
+    """
+    sha256 = hash_file(path, expected="a checkpoint that can be read")
+    decision, reason = _find_decision(path.parent, sha256)
+    return Member(
+        name=path.name,
+        checkpoint=path,
+        checkpoint_sha256=sha256,
+        model=model,
+        attention=Attention.FUSED,
+        horizon=horizon,
+        decision=decision,
+        reason=reason,
+    )
+
+
+def _take_fold(folder: Path, fold: int) -> Member:
+    record = read_record(folder)
+    if record.best is None:
+        raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
+    path = folder / record.best.name
+    sha256 = hash_file(path, expected="the fold's best checkpoint")
+    decision, reason = _find_decision(folder, sha256)
+    return Member(
+        name=f"fold {fold}",
+        checkpoint=path,
+        checkpoint_sha256=sha256,
+        model=record.options.model,
+        attention=record.options.attention,
+        horizon=record.horizon,
+        decision=decision,
+        reason=reason,
+    )
+
+
+def _find_decision(folder: Path, checkpoint_sha256: str) -> tuple[Decision | None, str | None]:
+    """Give the decision of a checkpoint, and why it does not calibrate, if so."""
+    decision = read_decision(folder)
+    if decision is None:
+        return None, f"there is no {DECISION_NAME} beside it; {_EVALUATE}"
+    if decision.checkpoint_sha256 != checkpoint_sha256:
+        return None, f"the {DECISION_NAME} beside it is of another checkpoint; {_EVALUATE}"
+    return decision, decision.reason

@@ -1,0 +1,123 @@
+"""Sequences to forecast: of images by their published names, or of a list of sequences.
+
+Labels have no part in it; where a record wants one, 0 stands for one that is not known.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sffshards.base.atomic_files import read_text, storage_errors
+from sffshards.base.errors import InputError
+from sffshards.base.progress import Progress
+from sffshards.domain.frame_sequences import NUM_FRAMES, Sequence, build_sequences
+from sffshards.domain.frames import LabelledFrame
+from sffshards.domain.published_names import IMAGE_SUFFIX, format_sequence_name, parse_frame_name, sequence_key
+from sffshards.domain.sample_sets import Part
+from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER
+
+__all__ = ["find_image_folder", "find_image_sequences", "read_sequence_list"]
+
+
+def find_image_folder(folder: Path) -> Path:
+    """Give the folder of images that a user means: the one named, or ``magnetogram_jpg`` in it."""
+    within = folder / IMAGE_FOLDER
+    return within if within.is_dir() else folder
+
+
+def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> list[Sequence]:
+    """Make sequences of the images in a folder: the last up to 16 frames of each HARP, in order of time.
+
+    Parameters
+    ----------
+    folder
+        Of images, named ``<frame name>.fits.jpg``; others are passed over, and counted.
+    every
+        One that ends at every image, or only the latest of each HARP.
+    progress
+        Told of what is passed over.
+
+    Returns
+    -------
+    sequences by HARP and time; short runs are stretched to 16 frames as in training
+
+    Raises
+    ------
+    InputError
+        If there are no such images.
+    """
+    with storage_errors(folder, expected="a folder of images"):
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(IMAGE_SUFFIX))
+    frames, num_other = [], 0
+    for name in names:
+        try:
+            frames.append(parse_frame_name(name.removesuffix(IMAGE_SUFFIX)))
+        except InputError:
+            num_other += 1
+    if num_other:
+        progress.note(f"{folder}: {num_other} images of other names are passed over")
+    if not frames:
+        raise InputError(
+            folder,
+            expected=f"images named hmi.sharp_720s.<HARP>.<yyyymmdd_hhmmss>_TAI.magnetogram{IMAGE_SUFFIX}",
+            found=f"{num_other} of other names" if num_other else "none",
+            fix="name the folder that they lie in with --images",
+        )
+    rows = [LabelledFrame(frame=frame, label=0, row=row) for row, frame in enumerate(sorted(frames))]
+    sequences = build_sequences(rows, part=Part.TEST)
+    return sequences if every else list({sequence.harp: sequence for sequence in sequences}.values())
+
+
+def read_sequence_list(path: Path) -> list[Sequence]:
+    """Read a published sequence list, or one without labels, and the frames of each from ``Seqs16/`` beside it.
+
+    Parameters
+    ----------
+    path
+        A text file with lines ``<sequence name>`` or ``<sequence name> <0|1>``.
+
+    Returns
+    -------
+    sequences by HARP and time, each once
+
+    Raises
+    ------
+    InputError
+        If it is empty, a line is no sequence's name, or the file of a sequence is not there or of another sequence.
+    """
+    sequences: dict[str, Sequence] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        where = f"{path}:{number}"
+        if len(fields) > 2 or (len(fields) == 2 and fields[1] not in ("0", "1")):
+            raise InputError(
+                where, expected="a sequence name", found=repr(line[:120]), fix="correct or remove the line"
+            )
+        sequence_key(fields[0], where=where)
+        sequences[fields[0]] = _read_sequence(path.parent / SEQUENCE_FOLDER / fields[0], row=number - 1)
+    if not sequences:
+        raise InputError(path, expected="at least one sequence name", found="none", fix="restore the list")
+    return sorted(sequences.values(), key=lambda sequence: (sequence.harp, sequence.t_end_tai))
+
+
+def _read_sequence(path: Path, *, row: int) -> Sequence:
+    if not path.is_file():
+        raise InputError(
+            path,
+            expected=f"a file with the {NUM_FRAMES} frames of the sequence",
+            found="no such file",
+            fix="write the files with `sffshards sequences`, and keep them in Seqs16/ beside the list",
+        )
+    lines = read_text(path).split()
+    frames = tuple(parse_frame_name(name, where=f"{path}:{number}") for number, name in enumerate(lines, start=1))
+    try:
+        sequence = Sequence(frames=frames, label=0, part=Part.TEST, row=row)
+    except ValueError as error:
+        raise InputError(path, expected=f"{NUM_FRAMES} frames of a HARP", found=str(error), fix="restore it") from None
+    if format_sequence_name(sequence) != path.name:
+        found = f"those of {format_sequence_name(sequence)}"
+        raise InputError(path, expected="the frames that its name says", found=found, fix="restore the file")
+    return sequence

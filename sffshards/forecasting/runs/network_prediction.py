@@ -1,0 +1,201 @@
+"""Predict the sets of a fold with its best checkpoint, each sample once; what was predicted before is kept.
+
+Shapes: B batch, K 2 classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sffshards.base.errors import DamageError, InputError
+from sffshards.base.file_hashes import hash_file
+from sffshards.base.progress import Advance, Progress
+from sffshards.domain.sample_sets import Stage
+from sffshards.forecasting.runs.predictions_record import Seal, find_kept, write_seal
+from sffshards.forecasting.runs.predictions_table import (
+    Predictions,
+    build_predictions,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
+from sffshards.loading import ClipLoader, PlanSource, Shuffle
+from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
+from sffshards.shards.read import Build, CheckLevel
+from sffshards.training import FoldRecord
+
+__all__ = ["FoldPredictions", "Inference", "predict_clips", "predict_fold", "predict_rows", "require_finite"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inference:
+    """How predictions are computed; none of it changes them by more than rounding."""
+
+    batch_size: int
+    num_threads: int
+    """Threads that read ahead."""
+    device: torch.device
+    check: CheckLevel = CheckLevel.FULL
+    """How much of a sample is checked each time that it is read."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError("--batch-size", expected="at least 1", found=str(self.batch_size), fix="choose another")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldPredictions:
+    """What a fold's best checkpoint forecasts for its sets."""
+
+    checkpoint_sha256: str
+    tables: dict[Stage, Predictions]
+
+
+def predict_fold(
+    folder: Path, record: FoldRecord, build: Build, *, inference: Inference, force: bool, progress: Progress
+) -> FoldPredictions:
+    """Predict the training, validation and test set of a fold, and write their tables.
+
+    Parameters
+    ----------
+    folder, record
+        Of the fold.
+    build
+        That it was trained on.
+    inference
+        How to compute.
+    force
+        Predict anew even where tables of the same checkpoint lie.
+    progress
+        Told how far the work is.
+
+    Raises
+    ------
+    InputError
+        If the fold has no checkpoint yet, or it is damaged or of another network.
+    DamageError
+        If its network gives no numbers.
+    """
+    if record.best is None:
+        raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
+    path = folder / record.best.name
+    seal = Seal(
+        checkpoint=path.name,
+        checkpoint_sha256=hash_file(path, expected="the fold's best checkpoint"),
+        manifest_sha256=record.manifest_sha256,
+    )
+    kept = {} if force else find_kept(folder, seal)
+    model = None
+    options = record.options
+    for stage in Stage:
+        if stage in kept:
+            continue
+        if model is None:
+            model = build_model(options.model, weights=NO_WEIGHTS, attention=options.attention)
+            load_checkpoint(model, path, model_name=options.model)
+        rows = np.sort(build.stage_rows(options.variant, stage, fold=record.fold, protocol=options.protocol))
+        build.check_shards(rows, progress=progress)
+        with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
+            probabilities = predict_rows(model, build, rows, inference=inference, advance=advance)
+        require_finite(probabilities, checkpoint=path)
+        table = predictions_path(folder, stage)
+        write_predictions(table, build_predictions(build, rows, probabilities))
+        kept[stage] = hash_file(table)
+        write_seal(folder, seal, kept)
+    tables = {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
+    return FoldPredictions(checkpoint_sha256=seal.checkpoint_sha256, tables=tables)
+
+
+def predict_rows(
+    model: nn.Module, build: Build, rows: NDArray[np.int64], *, inference: Inference, advance: Advance
+) -> NDArray[np.float64]:
+    """Give the probability of a flare for rows of a build's index.
+
+    Parameters
+    ----------
+    model
+        From `sffshards.models.networks.build_model`; it is moved to the device and left in evaluation mode.
+    build, rows
+        Which samples.
+    inference
+        How to compute.
+    advance
+        Told the number of samples done.
+
+    Returns
+    -------
+    float64 of the length of ``rows``, in their order
+    """
+    batch_size = inference.batch_size
+    source = PlanSource(rows=rows, global_batch=batch_size, num_ranks=1, rank=0, seed=0, shuffle=Shuffle.NONE)
+    model.to(inference.device).eval()
+    parts = [np.empty(0)]
+    with torch.inference_mode():
+        pinned = inference.device.type == "cuda"
+        for batch in ClipLoader(build, source, num_threads=inference.num_threads, pinned=pinned):
+            clips_BTHW = batch.clips_BTHW.to(inference.device, non_blocking=pinned)
+            parts.append(_forecast(model, clips_BTHW)[batch.mask_B].numpy())
+            advance(batch.num_real)
+    return np.concatenate(parts)
+
+
+def predict_clips(
+    model: nn.Module, clips: Iterable[NDArray[np.uint8]], *, inference: Inference, advance: Advance
+) -> NDArray[np.float64]:
+    """Give the probability of a flare for clips that come one at a time.
+
+    Parameters
+    ----------
+    model
+        As of `predict_rows`.
+    clips
+        uint8, each of shape (16, 224, 224).
+    inference, advance
+        As of `predict_rows`.
+
+    Returns
+    -------
+    float64, one for each clip, in their order
+    """
+    model.to(inference.device).eval()
+    parts = [np.empty(0)]
+    waiting = iter(clips)
+    with torch.inference_mode():
+        while batch := list(islice(waiting, inference.batch_size)):
+            clips_BTHW = torch.from_numpy(np.stack(batch)).to(inference.device)
+            parts.append(_forecast(model, clips_BTHW).numpy())
+            advance(len(batch))
+    return np.concatenate(parts)
+
+
+def require_finite(probabilities: NDArray[np.float64], *, checkpoint: Path) -> None:
+    """Refuse what a network with weights that are not numbers gives.
+
+    Raises
+    ------
+    DamageError
+        If a probability is not a number; the checkpoint is named.
+    """
+    num_undefined = int((~np.isfinite(probabilities)).sum())
+    if num_undefined:
+        raise DamageError(
+            checkpoint,
+            expected="a network that gives probabilities",
+            found=f"no number for {num_undefined:,} of {len(probabilities):,} samples",
+            fix="name another checkpoint, or train it anew with `sffshards train --force`",
+        )
+
+
+def _forecast(model: nn.Module, clips_BTHW: Tensor) -> Tensor:
+    """Give float64 probabilities of shape (B,), on the processor."""
+    logits_BK = model(scale_clips(clips_BTHW)).cpu().double()
+    # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
+    return torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])

@@ -1,0 +1,181 @@
+"""The table of predictions: what was forecast for which sample, and what came."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.atomic_files import read_text, write_atomic
+from sffshards.base.errors import InputError
+from sffshards.domain.sample_sets import Stage
+from sffshards.domain.views import View
+from sffshards.flares import FIRST_YEAR
+from sffshards.shards.format import VIEWS, sequence_names
+from sffshards.shards.read import Build
+
+__all__ = [
+    "Predictions",
+    "build_predictions",
+    "plain_views",
+    "predictions_path",
+    "read_predictions",
+    "write_predictions",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictions:
+    """Forecasts of a set, a sample a row, in the order of the build's index."""
+
+    sequence: tuple[str, ...]
+    """Published names."""
+    harp: NDArray[np.int64]
+    t_end_tai: NDArray[np.datetime64]
+    """Times of the last frames, TAI, to the second."""
+    view: tuple[View, ...]
+    label: NDArray[np.int64]
+    """0 or 1."""
+    probability: NDArray[np.float64]
+    """Of a flare, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns must be of one length, got {lengths}")
+        if not np.isin(self.label, (0, 1)).all():
+            raise ValueError("labels must be 0 or 1")
+        if not ((self.probability >= 0) & (self.probability <= 1)).all():
+            raise ValueError("probabilities must be from 0 to 1")
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.sequence)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Predictions:
+        """Give the samples for which an array of shape (n,) is true."""
+        rows = np.flatnonzero(chosen)
+        return Predictions(
+            sequence=tuple(self.sequence[row] for row in rows),
+            harp=self.harp[rows],
+            t_end_tai=self.t_end_tai[rows],
+            view=tuple(self.view[row] for row in rows),
+            label=self.label[rows],
+            probability=self.probability[rows],
+        )
+
+
+def plain_views(predictions: Predictions) -> Predictions:
+    """Give the samples that show their sequence as it is, each sequence once: what verification is over."""
+    return predictions.where(np.array([view is View.NF for view in predictions.view], np.bool_))
+
+
+_HEADER = tuple(field.name for field in fields(Predictions))
+_MAX_HARP = 10**9 - 1
+"""As published names have at most nine digits."""
+_LAST_YEAR = 2999
+"""Until when a diagram's axis has room behind it."""
+
+
+def predictions_path(folder: Path, stage: Stage) -> Path:
+    """Give the path of a fold's table, such as ``fold0/predictions-test.csv``."""
+    return folder / f"predictions-{stage}.csv"
+
+
+def build_predictions(build: Build, rows: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Predictions:
+    """Put probabilities beside what the index says of their samples.
+
+    Parameters
+    ----------
+    build
+        Of the samples.
+    rows
+        Rows of its index, each once; they are put in ascending order.
+    probabilities
+        Of a flare, of the same length.
+    """
+    order = np.argsort(rows, kind="stable")
+    index = build.index[rows[order]]
+    return Predictions(
+        sequence=tuple(sequence_names(index)),
+        harp=index["harp"].astype(np.int64),
+        t_end_tai=index["t_end_tai"],
+        view=tuple(VIEWS[number] for number in index["view"]),
+        label=index["label"].astype(np.int64),
+        probability=probabilities[order],
+    )
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a table as CSV, whole or not at all; probabilities are written so that they read back exactly."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    columns = (
+        predictions.sequence,
+        predictions.harp.tolist(),
+        np.datetime_as_string(predictions.t_end_tai, unit="s").tolist(),
+        predictions.view,
+        predictions.label.tolist(),
+        [repr(float(p)) for p in predictions.probability],
+    )
+    writer.writerows(zip(*columns, strict=True))
+    write_atomic(path, text.getvalue().encode("ascii"))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a table.
+
+    Raises
+    ------
+    InputError
+        If a line is malformed; it is named.
+    """
+    reader = csv.reader(io.StringIO(read_text(path)))
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise _malformed(path, reader.line_num, "comma-separated values", str(error)) from None
+    if not lines or tuple(lines[0]) != _HEADER:
+        raise _malformed(path, 1, f"the header {','.join(_HEADER)}", ",".join(lines[0]) if lines else "nothing")
+    rows = [_parse_row(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+    names, harps, times, views, labels, probabilities = zip(*rows, strict=True) if rows else ((),) * len(_HEADER)
+    return Predictions(
+        sequence=tuple(names),
+        harp=np.array(harps, np.int64),
+        t_end_tai=np.array(times, "datetime64[s]"),
+        view=tuple(views),
+        label=np.array(labels, np.int64),
+        probability=np.array(probabilities, np.float64),
+    )
+
+
+def _parse_row(path: Path, number: int, line: Sequence[str]) -> tuple[str, int, datetime, View, int, float]:
+    if len(line) != len(_HEADER):
+        raise _malformed(path, number, f"{len(_HEADER)} fields", f"{len(line)}")
+    name, harp, time, view, label, text = line
+    try:
+        probability = float(text)
+        row = name, int(harp), datetime.fromisoformat(time), View(view), int(label), probability
+    except ValueError as error:
+        raise _malformed(path, number, "a row of a predictions table", str(error)) from None
+    if not 1 <= row[1] <= _MAX_HARP:
+        raise _malformed(path, number, f"a HARP from 1 to {_MAX_HARP}", harp)
+    if row[2].tzinfo is not None or not FIRST_YEAR <= row[2].year <= _LAST_YEAR:
+        raise _malformed(path, number, f"a time without a zone, in {FIRST_YEAR} to {_LAST_YEAR}", time)
+    if label not in ("0", "1"):
+        raise _malformed(path, number, "label 0 or 1", label)
+    if not 0 <= probability <= 1:
+        raise _malformed(path, number, "a probability from 0 to 1", text)
+    return row
+
+
+def _malformed(path: Path, number: int, expected: str, found: str) -> InputError:
+    fix = "restore the file, or predict anew with `sffshards evaluate --force`"
+    return InputError(f"{path}:{number}", expected=expected, found=found[:120], fix=fix)

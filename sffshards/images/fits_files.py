@@ -1,0 +1,201 @@
+"""One FITS file: its header, and its field with north up and west right."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.atomic_files import read_text, storage_errors
+from sffshards.base.errors import ImageError, InputError, SffshardsError
+from sffshards.images.fits_headers import FrameHeader, GetKeyword
+from sffshards.images.frame_decoding import MAX_PIXELS, MIN_SIDE
+
+__all__ = ["KEYWORDS_NAME", "opened_fits", "read_field", "read_fits_bytes", "read_keywords", "turn_upright"]
+
+KEYWORDS_NAME = "keywords.json"
+"""Beside FITS files whose own headers lack keywords: what JSOC said of each, by file name."""
+
+_KEYWORDS_VERSION = 1
+_MAX_BYTES = 1 << 30
+"""Of a file, unpacked; a SHARP's segment takes a few megabytes."""
+_BLOCK_BYTES = 2880
+"""FITS files are made of blocks of so many."""
+_GZIP = b"\x1f\x8b"
+_FIX = "fetch it again, or give --skip-bad"
+
+
+def read_keywords(folder: Path) -> Mapping[str, Mapping[str, object]]:
+    """Read the keywords that lie beside the FITS files of a folder; empty where none do.
+
+    Raises
+    ------
+    InputError
+        If the file is not of this form.
+    """
+    path = folder / KEYWORDS_NAME
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(read_text(path))
+        if content["format_version"] != _KEYWORDS_VERSION:
+            raise ValueError
+        return {str(name): dict(keywords) for name, keywords in content["files"].items()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise InputError(
+            path,
+            expected=f"keywords of files in JSON, format version {_KEYWORDS_VERSION}",
+            found="something else",
+            fix="remove it and run `sffshards fetch jsoc` again",
+        ) from None
+
+
+def read_fits_bytes(path: Path) -> bytes:
+    """Read a whole file.
+
+    Raises
+    ------
+    ImageError
+        If it is empty, or too large for what it should be.
+    StorageError
+        If the system refuses.
+    """
+    with storage_errors(path, expected="a FITS file that can be read"):
+        size = path.stat().st_size
+        if not 0 < size <= _MAX_BYTES:
+            raise _bad(path, "an empty file" if not size else f"{size} bytes")
+        return path.read_bytes()
+
+
+@contextmanager
+def opened_fits(data: bytes, *, where: Path, keywords: Mapping[str, object]) -> Iterator[tuple[GetKeyword, Any]]:
+    """Open a FITS file from memory, and find its image.
+
+    Parameters
+    ----------
+    data
+        The file, compressed by gzip or not; its image may be tile-compressed.
+    where
+        What an error names.
+    keywords
+        What is known of it beside; taken where its own header has no such keyword.
+
+    Yields
+    ------
+    A function that gives keywords, and astropy's image, whose pixels are not read yet.
+
+    Raises
+    ------
+    ImageError
+        If there is no such image or the file is not whole; also for what astropy raises while the block runs.
+    """
+    from astropy.io import fits
+
+    plain = _unpack(data, where)
+    try:
+        # JSOC writes cards such as `GWILL = nan`, which astropy warns of; a short file is an error below.
+        with (
+            warnings.catch_warnings(record=True, action="always") as said,
+            fits.open(io.BytesIO(plain), memmap=False, checksum=True) as units,
+        ):
+            image = _find_image(units, len(plain), where)
+            if any(str(warning.message).startswith("Datasum verification failed") for warning in said):
+                raise _bad(where, "pixels that do not agree with the header's DATASUM")
+            yield _keyword_getter(image.header, keywords), image
+    except SffshardsError:
+        raise
+    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, fits.VerifyError,
+            RuntimeError, MemoryError, zlib.error) as error:  # fmt: skip
+        blank = not plain[:_BLOCK_BYTES].strip(b"\0")
+        found = "zero bytes where its header should be" if blank else f"one that cannot be read ({_first_line(error)})"
+        raise _bad(where, found) from None
+
+
+def read_field(image: Any, header: FrameHeader, *, where: Path) -> NDArray[np.float32]:
+    """Read an image's pixels, and turn them north up and west right.
+
+    Returns
+    -------
+    float32 array of shape (height, width), in gauss, its first row the northernmost; NaN where nothing was observed
+
+    Raises
+    ------
+    ImageError
+        If it shows nothing: no pixel is known, or all are the same.
+    """
+    pixels = np.asarray(image.data, np.float32)
+    finite = pixels[np.isfinite(pixels)]
+    if finite.size == 0:
+        raise _bad(where, "no pixel that is a number")
+    if finite.min() == finite.max():
+        raise _bad(where, f"the same value {finite[0]:g} in every pixel")
+    return turn_upright(pixels, header)
+
+
+def turn_upright(pixels: NDArray[np.float32], header: FrameHeader) -> NDArray[np.float32]:
+    """Turn pixels as FITS stores them, the first row at the bottom, so that north is up and west right."""
+    downwards, eastwards = header.mirrored
+    flip_rows = not (downwards ^ header.half_turn)
+    flip_columns = eastwards ^ header.half_turn
+    upright = pixels[::-1] if flip_rows else pixels
+    return upright[:, ::-1] if flip_columns else upright
+
+
+def _unpack(data: bytes, where: Path) -> bytes:
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            plain = file.read(_MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _bad(where, f"a gzip file that is damaged ({_first_line(error)})") from None
+    if len(plain) > _MAX_BYTES:
+        raise _bad(where, f"a gzip file that unpacks to more than {_MAX_BYTES} bytes")
+    return plain
+
+
+def _find_image(units: Any, num_bytes: int, where: Path) -> Any:
+    """Find the first unit with an image of two axes, and make sure that all its bytes are there."""
+    for unit in units:
+        if unit.header.get("NAXIS") != 2 or not unit.is_image:
+            continue
+        width, height = int(unit.header["NAXIS1"]), int(unit.header["NAXIS2"])
+        if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
+            raise _bad(where, f"an image of {width}x{height} pixels")
+        place = unit.fileinfo()
+        end = place["datLoc"] + place["datSpan"]
+        if end > num_bytes:
+            raise _bad(where, f"{num_bytes} bytes of {end}: it is truncated")
+        return unit
+    raise _bad(where, "a FITS file without an image of two axes")
+
+
+def _keyword_getter(header: Any, keywords: Mapping[str, object]) -> GetKeyword:
+    from astropy.io.fits import VerifyError
+    from astropy.io.fits.card import Undefined
+
+    def get(name: str) -> object:
+        try:
+            value: object = header.get(name)
+        except VerifyError:  # a card that is no FITS, such as an unquoted nan
+            value = None
+        return keywords.get(name) if value is None or isinstance(value, Undefined) else value
+
+    return get
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:100]
+
+
+def _bad(where: object, found: str) -> ImageError:
+    return ImageError(where, expected="a whole FITS file with an image of field", found=found, fix=_FIX)

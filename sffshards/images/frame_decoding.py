@@ -1,0 +1,184 @@
+"""One image file to one frame: decode, check, resize."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import ImageError, StorageError
+from sffshards.domain.frames import FRAME_SIDE
+
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "check_image", "decode_image", "read_frame", "resize_frame"]
+
+MIN_SIDE = 16
+"""Fewest pixels of an image's side; the smallest SHARP patches are several times that."""
+
+MAX_PIXELS = 1 << 26
+"""Most pixels of an image: four times HMI's whole disk."""
+
+_EXPECTED = "an 8-bit grey JPEG"
+_FIX = "replace the image, or build with --on-bad-image skip"
+_FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP")
+"""What an image is recognised as, so that an error can name it; only JPEG is taken."""
+
+_HEAD_BYTES = 4096
+"""Where the header of a plain grey JPEG ends before."""
+
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
+"""What the system says of a file that cannot be had, rather than of the disk."""
+
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+def read_frame(path: Path) -> NDArray[np.uint8]:
+    """Read an image file and resize it to a frame.
+
+    Returns
+    -------
+    uint8 array of shape (224, 224)
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, or not an 8-bit grey JPEG that decodes whole.
+    """
+    return resize_frame(decode_image(read_bytes(path), where=path))
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Read an image's bytes, or raise `ImageError` where there is no such file."""
+    with _opened(path) as descriptor:
+        return os.read(descriptor, os.fstat(descriptor).st_size)
+
+
+def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
+    """Decode an 8-bit grey JPEG whole.
+
+    Parameters
+    ----------
+    data
+        The file's bytes.
+    where
+        What an error names as the place.
+
+    Returns
+    -------
+    uint8 array of shape (height, width)
+
+    Raises
+    ------
+    ImageError
+        If the bytes are none, truncated, of another format or mode, or of an unusable size.
+    """
+    if not _is_plain(data):
+        _open(data, where=where)  # Pillow takes longer, and knows more of what is wrong
+    try:
+        # Unlike Pillow's decoder, this one takes libjpeg's warnings of damaged data for errors.
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY")
+    except ValueError as error:
+        raise ImageError(where, expected="a JPEG that decodes whole", found=str(error).lower(), fix=_FIX) from None
+    return pixels[..., 0]
+
+
+def check_image(path: Path | str) -> None:
+    """Check what an image file's first and last bytes tell: format, mode, size, and an end marker.
+
+    A file of which these do not tell enough is read: its header may be a long one, or it may be whole and carry more
+    bytes behind the marker.
+
+    Raises
+    ------
+    ImageError
+        As `read_frame`.
+    """
+    with _opened(path) as descriptor:
+        head = os.pread(descriptor, _HEAD_BYTES, 0)
+        tail = os.pread(descriptor, len(_JPEG_END), max(0, os.fstat(descriptor).st_size - len(_JPEG_END)))
+    if _is_plain(head) and tail == _JPEG_END:
+        return
+    data = read_bytes(path)
+    _open(data, where=path)
+    if tail != _JPEG_END:
+        decode_image(data, where=path)
+
+
+def resize_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Resize a grey image to a frame by antialiased bilinear interpolation.
+
+    The same filter as ``torchvision.transforms.v2.functional.resize(..., antialias=True)`` on floats, rounded once at
+    the end; Pillow's own 8-bit path rounds between the two directions and is off by up to one level.
+
+    Parameters
+    ----------
+    image
+        uint8 array of shape (height, width).
+
+    Returns
+    -------
+    uint8 array of shape (224, 224), within 0.51 of torchvision's float result.
+    """
+    source = Image.fromarray(image).convert("F")
+    resized = source.resize((FRAME_SIDE, FRAME_SIDE), Image.Resampling.BILINEAR)
+    return np.rint(np.asarray(resized)).astype(np.uint8)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[int]:
+    """Give a descriptor of an image file; without the layers above it, which take longer than a small file."""
+    try:
+        with storage_errors(path, expected="an image that can be read"):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _NO_FILE:
+            found = "no such file" if cause.errno == errno.ENOENT else error.found
+            raise ImageError(path, expected=_EXPECTED, found=found, fix=_FIX) from None
+        raise
+
+
+def _is_plain(data: bytes) -> bool:
+    """Say whether the header is that of a grey JPEG of a usable size."""
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return False
+    return bool(colorspace == "Gray") and min(width, height) >= MIN_SIDE and width * height <= MAX_PIXELS
+
+
+def _open(data: bytes, *, where: object) -> Image.Image:
+    if not data:
+        raise ImageError(where, expected=_EXPECTED, found="an empty file", fix=_FIX)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        found = "a JPEG whose header is truncated" if data.startswith(_JPEG_START) else "bytes that are no image"
+        raise ImageError(where, expected=_EXPECTED, found=found, fix=_FIX) from None
+    width, height = image.size
+    if image.format != "JPEG" or image.mode != "L":
+        found = f"a {image.format} of mode {image.mode}"
+        raise ImageError(where, expected=f"{_EXPECTED} (mode L)", found=found, fix=_FIX)
+    if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
+        raise ImageError(
+            where,
+            expected=f"at least {MIN_SIDE} pixels a side and at most {MAX_PIXELS} in all",
+            found=f"{width}x{height}",
+            fix=_FIX,
+        )
+    return image

@@ -1,0 +1,172 @@
+"""Labels made anew, for any frames, from what flared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sffshards.base.atomic_files import check_replaceable, read_text, storage_errors, write_files
+from sffshards.base.errors import InputError
+from sffshards.domain.frames import FrameId
+from sffshards.domain.published_names import IMAGE_SUFFIX, parse_frame_name
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Horizon
+from sffshards.flares import HarpFlares, has_flare, is_covered
+from sffshards.labels.data_layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists
+from sffshards.labels.label_lists import read_parts
+
+__all__ = ["RECORD_NAME", "count_unfounded", "find_frames", "label_frames", "write_rebuilt"]
+
+RECORD_NAME = "labels.json"
+"""What rebuilt lists follow from."""
+
+
+def find_frames(data: Path, *, horizon: Horizon) -> dict[Part | None, list[FrameId]]:
+    """Find the frames to label, in the order in which they are listed.
+
+    Parameters
+    ----------
+    data
+        A folder of label lists, whose frames and parts are kept; or a file with a frame's name at the start of each
+        line; or a folder of images.
+    horizon
+        Whose lists to take where there are those of both; they name the same frames as a rule.
+
+    Returns
+    -------
+    dict
+        Frames by part; those of a file or of images, sorted by HARP and time, have the part None.
+
+    Raises
+    ------
+    InputError
+        If there are none, or a name is not that of a frame.
+    StorageError
+        If a file cannot be read.
+    """
+    if data.is_file():
+        return {None: _read_names(data)}
+    try:
+        lists = find_label_lists(data)
+    except InputError as error:
+        if not error.found.startswith("none"):  # lists that lack a part, or no folder at all
+            raise
+        return {None: _list_images(data)}
+    parts = read_parts(lists[horizon] if horizon in lists else next(iter(lists.values())))
+    return {part: [row.frame for row in rows] for part, rows in parts.items()}
+
+
+def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: Horizon) -> list[int]:
+    """Label frames: 1 where a flare of the frame's HARP came in ``(t, t + horizon]``, else 0.
+
+    Parameters
+    ----------
+    frames
+        In any order.
+    flares
+        From `sffshards.flares.assign_flares`, which says what counts: from which class on, start or peak, which clock.
+    horizon
+        How far ahead to look.
+
+    Returns
+    -------
+    list of int
+        A label a frame. Of a HARP without known regions, and of times that the list does not cover, all are 0.
+    """
+    harps = np.array([frame.harp for frame in frames], np.int64)
+    times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
+    return [int(came) for came in has_flare(flares, harps, times, after_hours=0, until_hours=horizon.hours)]
+
+
+def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: Horizon) -> tuple[int, int]:
+    """Count the frames whose label says less than it seems.
+
+    Returns
+    -------
+    tuple
+        How many are of a HARP that the map has no region of, and so are labelled 0; and of how many the horizon is
+        not all within the time of the flare list.
+    """
+    times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
+    num_unknown = sum(frame.harp not in flares.known_harps for frame in frames)
+    return num_unknown, int((~is_covered(flares, times, horizon_hours=horizon.hours)).sum())
+
+
+def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:
+    """Write label lists, and beside them in ``labels.json`` what they follow from, or nothing where that cannot be.
+
+    A record that is there of the same rule and catalogue, as of the other horizon's lists, keeps what it says of them.
+
+    Parameters
+    ----------
+    texts
+        The lists, by their paths in ``out``.
+    record
+        What they follow from, and under ``lists`` what each holds.
+    out
+        Folder of the lists.
+    force
+        Whether to replace files of other content.
+
+    Raises
+    ------
+    ConflictError
+        If files of other content are there, or a record of other lists, and not ``force``.
+    StorageError
+        If the system refuses.
+    """
+    path = out / RECORD_NAME
+    lists = {place: text.encode("ascii") for place, text in texts.items()}
+    merged = _merge_record(path, record)
+    data = (json.dumps(record if merged is None else merged, indent=1, allow_nan=False) + "\n").encode("ascii")
+    check_replaceable(lists if merged else {**lists, path: data}, force=force)
+    write_files({**lists, path: data}, force=True)
+
+
+def _merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the record with the lists of one that is there added; None if that is of another rule, or no record."""
+    if not path.exists():
+        return dict(record)
+    with storage_errors(path):
+        text = path.read_bytes()
+    try:
+        there = json.loads(text)
+        lists = dict(there["lists"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    same = there | {"lists": {}} == {**record, "lists": {}}
+    return {**record, "lists": lists | record["lists"]} if same else None
+
+
+def _read_names(path: Path) -> list[FrameId]:
+    lines = read_text(path).removesuffix("\n").split("\n")
+    seen: dict[FrameId, int] = {}
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        frame = parse_frame_name(fields[0] if fields else "", where=f"{path}:{number}")
+        first = seen.setdefault(frame, number)
+        if first != number:
+            raise InputError(
+                f"{path}:{number}", expected="every frame once", found=f"one of line {first}", fix="remove the line"
+            )
+    return list(seen)
+
+
+def _list_images(data: Path) -> list[FrameId]:
+    folders = [
+        folder for folder in (data / IMAGE_FOLDER, data / PUBLISHED_ROOT / IMAGE_FOLDER, data) if folder.is_dir()
+    ]
+    with storage_errors(data):
+        names = [path.name for path in folders[0].iterdir() if path.name.endswith(IMAGE_SUFFIX)] if folders else []
+    if not names:
+        raise InputError(
+            data,
+            expected=f"label lists, or images named <frame name>{IMAGE_SUFFIX}",
+            found="neither",
+            fix="name the folder of the lists, of the images, or a file of frame names",
+        )
+    return sorted(parse_frame_name(name.removesuffix(IMAGE_SUFFIX), where=data / name) for name in names)

@@ -1,0 +1,103 @@
+"""The published sequence lists and ``Seqs16`` files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from sffshards.base.atomic_files import storage_errors, temporary_path, write_atomic
+from sffshards.base.errors import ConflictError
+from sffshards.domain.frame_sequences import Sequence
+from sffshards.domain.published_names import SEQUENCE_LIST_PREFIX, format_frame_name, format_sequence_name
+
+__all__ = ["SEQUENCE_FOLDER", "check_outputs", "sequence_list_name", "write_sequence_files", "write_sequence_list"]
+
+SEQUENCE_FOLDER = "Seqs16"
+"""Folder of the files of sequences, in the published layout."""
+
+
+def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: bool, force: bool) -> None:
+    """Refuse to write, for several lists, what would overwrite one another or what is there.
+
+    Parameters
+    ----------
+    out
+        Folder to write to.
+    made
+        The sequences of each label list.
+    files
+        Whether a file a sequence is to be written, too.
+    force
+        Whether files that are there may be replaced.
+
+    Raises
+    ------
+    ConflictError
+        If two lists would write the same file otherwise, or a file of other content is there and not ``force``.
+    """
+    wanted: dict[Path, tuple[str, Path]] = {}
+    for label_list, sequences in made.items():
+        texts = [(out / sequence_list_name(label_list), _format_list(sequences))]
+        if files:
+            texts += [(out / SEQUENCE_FOLDER / format_sequence_name(s), _format_file(s)) for s in sequences]
+        for path, text in texts:
+            other_text, other_list = wanted.setdefault(path, (text, label_list))
+            if other_text != text:
+                raise ConflictError(
+                    path,
+                    expected="one list that makes it",
+                    found=f"{other_list} and {label_list}, which differ",
+                    fix="give the lists one after the other, each with a folder of its own in --out",
+                )
+    for path, (text, _) in wanted.items() if not force else ():
+        with storage_errors(path):
+            if path.exists() and path.read_bytes() != text.encode("ascii"):
+                raise ConflictError(
+                    path,
+                    expected="no such file, or the same",
+                    found="one of other content",
+                    fix="name another folder with --out, or replace it with --force",
+                )
+
+
+def write_sequence_list(path: Path, sequences: Iterable[Sequence]) -> None:
+    """Write a published sequence list: ``<sequence name> <0|1>`` a line, each ended by a newline."""
+    write_atomic(path, _format_list(sequences).encode("ascii"))
+
+
+def write_sequence_files(
+    folder: Path, sequences: Iterable[Sequence], *, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Write the published ``Seqs16`` files: a file a sequence, 16 frame names joined by newlines, none at the end.
+
+    Parameters
+    ----------
+    folder
+        Where to; made if absent.
+    sequences
+        What to write.
+    advance
+        Called with 1 after every file.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for sequence in sequences:
+            text = _format_file(sequence)
+            name = format_sequence_name(sequence)
+            temporary = temporary_path(folder / name)
+            temporary.write_text(text, encoding="ascii")
+            temporary.replace(folder / name)
+            advance(1)
+
+
+def sequence_list_name(label_list: Path) -> str:
+    """Give the published name of the sequence list made from a label list."""
+    return f"{SEQUENCE_LIST_PREFIX}{label_list.name}"
+
+
+def _format_list(sequences: Iterable[Sequence]) -> str:
+    return "".join(f"{format_sequence_name(sequence)} {sequence.label}\n" for sequence in sequences)
+
+
+def _format_file(sequence: Sequence) -> str:
+    return "\n".join(format_frame_name(frame) for frame in sequence.frames)

@@ -1,0 +1,108 @@
+"""The shards of a build elsewhere that an epoch needs at a time: fetched ahead, and let go when done with."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.shards.read import Build
+
+__all__ = ["ShardWindow"]
+
+_NUM_THREADS = 4
+_MARGIN = 16
+"""Steps by which another process that reads the same epoch from the same cache may be ahead or behind."""
+
+
+class _Use(NamedTuple):
+    """When a shard is needed."""
+
+    first: int
+    """The first step that reads from it."""
+    last: int
+    shard: int
+    size_bytes: int
+
+
+class ShardWindow:
+    """Follows an epoch through the shards of a build that lies elsewhere.
+
+    A shard is fetched before the first step that reads from it, as early as the cache has room, and may leave the cache
+    after the last.
+
+    Parameters
+    ----------
+    build
+        Where the shards are.
+    rows
+        Rows of the index that each step reads, in the order of the steps.
+
+    Raises
+    ------
+    InputError
+        If the cache is smaller than the shards that are needed at one time.
+    """
+
+    def __init__(self, build: Build, rows: Sequence[NDArray[np.int64]]) -> None:
+        uses = _find_uses(build, rows)
+        build.require_room(_most_at_once(uses))
+        self._build = build
+        self._coming = deque(sorted(uses, key=lambda use: (use.first, use.shard)))
+        self._held: dict[int, _Use] = {}
+        self._pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fetch")
+
+    def begin(self, step: int) -> None:
+        """Prepare to read a step: its shards, and further ones as far as there is room, are fetched from now on."""
+        while self._coming and (self._coming[0].first <= step or self._has_room(self._coming[0])):
+            use = self._coming.popleft()
+            self._held[use.shard] = use
+            self._build.expect(use.shard)
+            self._pool.submit(self._build.fetch, use.shard)  # if it fails, so does the read, which says why
+        if not self._coming:
+            self._pool.shutdown(wait=False)
+
+    def end(self, step: int) -> None:
+        """Let go of what no step after this one reads from."""
+        for use in [use for use in self._held.values() if use.last <= step]:
+            del self._held[use.shard]
+            self._build.release(use.shard)
+
+    def close(self) -> None:
+        """Stop fetching, and let go of everything."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._held:
+            self._build.abandon()
+            self.end(max(use.last for use in self._held.values()))
+
+    def _has_room(self, use: _Use) -> bool:
+        return self._build.has_room(use.size_bytes + sum(held.size_bytes for held in self._held.values()))
+
+
+def _find_uses(build: Build, rows: Sequence[NDArray[np.int64]]) -> list[_Use]:
+    """Give the first and the last step of every shard that is read from."""
+    sizes = [len(of_step) for of_step in rows]
+    steps_N = np.repeat(np.arange(len(sizes)), sizes)
+    shards_N = build.row_shards(np.concatenate([np.empty(0, np.int64), *rows])).shards_N
+    shards, firsts = np.unique(shards_N, return_index=True)
+    _, lasts = np.unique(shards_N[::-1], return_index=True)
+    return [
+        _Use(int(steps_N[first]), int(steps_N[len(steps_N) - 1 - last]), int(shard), size)
+        for shard, first, last in zip(shards, firsts, lasts, strict=True)
+        for size in [build.manifest.shards[shard].size_bytes]
+    ]
+
+
+def _most_at_once(uses: Iterable[_Use]) -> int:
+    """Give the most bytes of shards that are needed at one time."""
+    changes = [(use.first - _MARGIN, use.size_bytes) for use in uses]
+    changes += [(use.last + 1 + _MARGIN, -use.size_bytes) for use in uses]
+    most = now = 0
+    for _, change in sorted(changes):
+        now += change
+        most = max(most, now)
+    return most

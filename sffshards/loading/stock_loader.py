@@ -1,0 +1,223 @@
+"""The stock WebDataset reader over the same tars: whole shards in turn through a shuffle buffer.
+
+A baseline, and a cross-check of the plan by code that is not ours. What it lacks is said in docs/design/loading.md.
+
+Shapes: B batch, T 16 frames, H and W 224 pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+import webdataset as wds
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from sffshards.base.errors import DamageError, InputError
+from sffshards.base.progress import SILENT
+from sffshards.loading.batch_buffers import BatchBuffers
+from sffshards.loading.batch_pipeline import ClipBatch
+from sffshards.loading.epoch_plan import PADDING
+from sffshards.shards.format import get_codec
+from sffshards.shards.read import Build, CheckLevel, Place
+
+__all__ = ["ClassicLoader", "require_shards"]
+
+_BUFFER_SAMPLES = 1_000
+"""Samples, not yet decoded, in the shuffle buffer."""
+
+
+class _Member(NamedTuple):
+    """What the stock reader gives of a sample, not yet decoded."""
+
+    row: int
+    payload: bytes
+    label: int
+
+
+class ClassicLoader:
+    """Goes over a set as stock WebDataset does; its batches are like those of `ClipLoader`.
+
+    Shards are dealt to the ranks, shuffled, read one after the other, and their samples drawn from a buffer of 1,000.
+    One rank sees every sample once an epoch. Of several, each repeats its shards and is cut off after as many samples
+    as the others, so that some samples come twice in an epoch and others not at all. It has no state to go on from in
+    the middle of an epoch, and reads in the process that asks, nothing ahead.
+
+    Parameters
+    ----------
+    build
+        Where the clips are.
+    rows
+        The set: all rows of some of the build's shards.
+    batch_size
+        Clips a step on each rank.
+    num_ranks, rank
+        Processes that train together, and which of them this is.
+    seed
+        Of the order, together with the epoch.
+    epoch
+        Says which epoch a pass is, asked when it begins.
+    pinned
+        Whether batches lie in page-locked memory, for a GPU.
+
+    Raises
+    ------
+    InputError
+        If there are fewer shards than ranks, or a shard's path is one that WebDataset would not open as a file.
+    """
+
+    def __init__(
+        self,
+        build: Build,
+        *,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        num_ranks: int,
+        rank: int,
+        seed: int,
+        epoch: Callable[[], int],
+        pinned: bool = False,
+    ) -> None:
+        require_shards(build, rows, num_ranks=num_ranks)
+        self.build = build
+        self.rows = rows
+        self.batch_size = batch_size
+        self.num_ranks = num_ranks
+        self.rank = rank
+        self.seed = seed
+        self._ask_epoch = epoch
+        self._codec = get_codec(build.manifest.inputs.codec)
+        self._paths = [_check_path(build.folder / name) for name in _shard_names(build, rows)]
+        self._num_samples = math.ceil(len(rows) / num_ranks)
+        self._row_of_key = {bytes(build.index["key"][row]): int(row) for row in rows}
+        self._buffers = BatchBuffers(batch_size=batch_size, num_kept=2, pinned=pinned)
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch, the same on every rank."""
+        return math.ceil(self._num_samples / self.batch_size)
+
+    @property
+    def num_samples(self) -> int:
+        """Count the samples of an epoch, over all ranks."""
+        return self._num_samples * self.num_ranks
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        """Go over the set once.
+
+        Raises
+        ------
+        DamageError
+            If a shard or a sample is not the one that was written.
+        """
+        self.build.check_shards(self.rows, progress=SILENT)
+        samples = iter(self._open(self.seed + self._ask_epoch()))
+        for _ in range(len(self)):
+            yield self._collate([self._identify(sample) for sample in islice(samples, self.batch_size)])
+
+    def _open(self, seed: int) -> wds.WebDataset:
+        dataset = wds.WebDataset(
+            self._paths,
+            shardshuffle=len(self._paths),
+            seed=seed,
+            nodesplitter=self._split_by_node,
+            workersplitter=wds.split_by_worker,
+            select_files=self._is_needed,
+        )
+        return dataset.shuffle(_BUFFER_SAMPLES, seed=seed).with_epoch(self._num_samples)
+
+    def _split_by_node(self, shards: Iterator[Any]) -> Iterator[Any]:
+        """Take every n-th shard, as `webdataset.split_by_node` does, which asks the environment for the rank."""
+        return islice(shards, self.rank, None, self.num_ranks)
+
+    def _is_needed(self, member: str) -> bool:
+        return member.endswith((f".{self._codec.name}", ".cls"))
+
+    def _identify(self, sample: dict[str, Any]) -> _Member:
+        """Find a sample's row; its members stay bytes: `WebDataset.decode` would unpickle some."""
+        key, where = str(sample["__key__"]), f"{sample['__url__']}, sample {sample['__key__']}"
+        row = self._row_of_key.get(key.encode())
+        payload, label = sample.get(str(self._codec.name)), sample.get("cls")
+        if row is None or payload is None or label not in (b"0", b"1"):
+            raise _damage(where, "an unknown sample, or one without pixels or label")
+        entry = self.build.index[row]
+        if int(label) != int(entry["label"]):
+            raise _damage(where, f"label {int(label)}")
+        if self.build.check is CheckLevel.FULL and xxh3_64_intdigest(payload) != int(entry["checksum"]):
+            raise _damage(where, "other bytes")
+        return _Member(row=row, payload=payload, label=int(label))
+
+    def _collate(self, members: list[_Member]) -> ClipBatch:
+        num_real, size = len(members), self.batch_size
+        rows_B, labels_B = np.full(size, PADDING, np.int64), np.zeros(size, np.int64)
+        clips_BTHW = self._buffers.take()
+        for position, member in enumerate(members):
+            where = self.build.locate(member.row)
+            self._codec.decode_into(member.payload, clips_BTHW[position].numpy(), where=where)
+            rows_B[position], labels_B[position] = member.row, member.label
+        clips_BTHW[num_real:] = 0
+        return ClipBatch(
+            clips_BTHW=clips_BTHW,
+            labels_B=torch.from_numpy(labels_B),
+            rows_B=torch.from_numpy(rows_B),
+            mask_B=torch.from_numpy(rows_B != PADDING),
+            views_B=torch.zeros(size, dtype=torch.uint8),
+            num_real=num_real * self.num_ranks,
+        )
+
+
+def require_shards(build: Build, rows: NDArray[np.int64], *, num_ranks: int) -> None:
+    """Refuse what the stock reader cannot do: shards elsewhere, through our cache; more ranks than shards.
+
+    Raises
+    ------
+    InputError
+        If that is asked.
+    """
+    if build.is_remote:
+        raise InputError(
+            "--engine classic",
+            expected="a build in a folder of this machine",
+            found=str(build.folder),
+            fix="take --engine plan, or copy the build here",
+        )
+    num_shards = len(_shard_names(build, rows))
+    if num_shards < num_ranks:
+        raise InputError(
+            "--engine classic",
+            expected=f"at most {num_shards} devices, as the training set has {num_shards} shards",
+            found=str(num_ranks),
+            fix="take --engine plan, or build with a smaller --shard-size",
+        )
+
+
+def _shard_names(build: Build, rows: NDArray[np.int64]) -> list[str]:
+    return [build.manifest.shards[number].name for number in np.unique(build.row_shards(rows).shards_N)]
+
+
+def _check_path(place: Place) -> str:
+    """Give an absolute path that WebDataset opens as that file: no scheme, and nothing that it would cut off."""
+    text = str(place.absolute()) if isinstance(place, Path) else ""
+    if urlparse(text).path != text:
+        raise InputError(
+            text,
+            expected="a path that WebDataset takes for a file, without ? or #",
+            found="another",
+            fix="rename the folder, or take --engine plan",
+        )
+    return text
+
+
+def _damage(where: str, found: str) -> DamageError:
+    return DamageError(
+        where,
+        expected="the sample that the index describes",
+        found=found,
+        fix="run `sffshards build` again: it writes damaged shards anew",
+    )

@@ -1,0 +1,38 @@
+"""The names of the networks and of the ways to compute their attention."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Attention", "ModelName"]
+
+
+class ModelName(StrEnum):
+    """The networks: MViTv2-S as published, and a small one of the same family for trials without a GPU."""
+
+    MVIT_V2_S = "mvit_v2_s"
+    MVIT_TINY = "mvit_tiny"
+
+    @property
+    def tag(self) -> str:
+        """How checkpoints name it."""
+        return {ModelName.MVIT_V2_S: "MViT_S", ModelName.MVIT_TINY: "MViT_tiny"}[self]
+
+    @property
+    def default_weights(self) -> str:
+        """The weights that training starts from: ``kinetics400`` or ``none``."""
+        return "kinetics400" if self is ModelName.MVIT_V2_S else "none"
+
+    @property
+    def default_learning_rate(self) -> float:
+        """Adam's learning rate: the published 1e-7 fine-tunes MViTv2-S; the small one starts from nothing."""
+        return 1e-7 if self is ModelName.MVIT_V2_S else 3e-4
+
+
+class Attention(StrEnum):
+    """How the networks compute the same function; weights and checkpoints do not depend on it."""
+
+    FUSED = "fused"
+    """Ours: positions are part of the products, and one grey channel stands for three equal ones."""
+    TORCHVISION = "torchvision"
+    """As torchvision has it."""

@@ -1,0 +1,44 @@
+"""The results that Grim and Gradvohl printed: six folds, one of each variant and horizon, of their test set.
+
+From the notebooks published with Solar Physics 299:33 (2024), doi 10.1007/s11207-024-02276-0. Means over folds stand in
+the paper alone and are not typed in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sffshards.domain.sample_sets import Variant
+from sffshards.domain.task import Horizon
+from sffshards.verification import ContingencyTable
+
+__all__ = ["PUBLISHED_DOI", "PUBLISHED_FOLDS", "PublishedFold"]
+
+PUBLISHED_DOI = "10.1007/s11207-024-02276-0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedFold:
+    """A fold of theirs, at a probability of 0.5."""
+
+    horizon: Horizon
+    variant: Variant
+    fold: int
+    table: ContingencyTable
+
+
+def _published(horizon: Horizon, variant: Variant, fold: int, *counts: int) -> PublishedFold:
+    tp, fp, fn, tn = counts
+    return PublishedFold(
+        horizon=horizon, variant=variant, fold=fold, table=ContingencyTable(tp=tp, fp=fp, fn=fn, tn=tn)
+    )
+
+
+PUBLISHED_FOLDS = (
+    _published(Horizon.H24, Variant.BASE, 3, 165, 952, 30, 8237),
+    _published(Horizon.H24, Variant.OT, 0, 156, 773, 39, 8416),
+    _published(Horizon.H24, Variant.OTV, 3, 163, 748, 32, 8441),
+    _published(Horizon.H48, Variant.BASE, 1, 374, 688, 39, 8283),
+    _published(Horizon.H48, Variant.OT, 0, 352, 547, 61, 8424),
+    _published(Horizon.H48, Variant.OTV, 2, 372, 655, 41, 8316),
+)

@@ -1,0 +1,44 @@
+"""The flares of a list that came from a region, as they are drawn over its forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sffshards.flares import GoesClass
+from sffshards.report.report_baselines import FlareSources
+
+__all__ = ["RegionFlare", "find_region_flares"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionFlare:
+    """A flare of a region."""
+
+    start: np.datetime64
+    """In UTC as the list has it, set beside frame times in TAI as the labels are: 34 to 37 s early."""
+    goes_class: GoesClass
+
+
+def find_region_flares(
+    sources: FlareSources, harp: int, *, first: np.datetime64, last: np.datetime64
+) -> tuple[RegionFlare, ...]:
+    """Give the flares of a HARP from the class on that labels count, in the order of time.
+
+    Parameters
+    ----------
+    sources
+        The list, and the regions of HARPs.
+    harp
+        Its number; one that the map does not know has none.
+    first, last
+        Between which times, both in it.
+    """
+    regions = sources.harp_map.regions.get(harp, ())
+    found = [
+        RegionFlare(start=np.datetime64(flare.start_utc, "s"), goes_class=flare.goes_class)
+        for flare in sources.flares.flares
+        if flare.noaa_region in regions and flare.goes_class >= sources.harp_flares.threshold
+    ]
+    return tuple(sorted((one for one in found if first <= one.start <= last), key=lambda one: one.start))

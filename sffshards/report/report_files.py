@@ -1,0 +1,222 @@
+"""The files beside the page: the same numbers for programs and spreadsheets, and the figures as PNG."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sffshards import __version__
+from sffshards.report.gathered_runs import RunResult
+from sffshards.report.report_content import HorizonContent
+from sffshards.report.result_scores import NamedScores
+from sffshards.report.score_figures import NUM_BINS
+from sffshards.verification import (
+    PUBLISHED_SCORES,
+    ScoreName,
+    describe_forecast_scores,
+    describe_interval,
+    trace_reliability,
+    trace_thresholds,
+)
+
+__all__ = ["format_json", "format_tables"]
+
+FORMAT_VERSION = 1
+_UNDEFINED = "undefined"
+_SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
+
+
+def format_tables(content: HorizonContent) -> dict[str, str]:
+    """Give a horizon's tables as CSV, by file name."""
+    return {
+        f"{content.horizon}-forecasts.csv": _forecasts(content),
+        f"{content.horizon}-subsets.csv": _subsets(content),
+        f"{content.horizon}-differences.csv": _differences(content),
+        f"{content.horizon}-folds.csv": _folds(content),
+        f"{content.horizon}-reliability.csv": _reliability(content),
+        f"{content.horizon}-thresholds.csv": _thresholds(content),
+        f"{content.horizon}-sets.csv": _sets(content),
+        f"{content.horizon}-shared-harps.csv": _shared(content),
+    }
+
+
+def format_json(runs: Sequence[RunResult], contents: Sequence[HorizonContent], *, files: Collection[str]) -> str:
+    """Give the numbers of the report, and the names of its files, as JSON; what is undefined is null."""
+    report = {
+        "format_version": FORMAT_VERSION,
+        "program_version": __version__,
+        "files": list(files),
+        "runs": [_describe_run(run) for run in runs],
+        "horizons": {content.horizon: _describe_content(content) for content in contents},
+    }
+    return json.dumps(report, indent=1, allow_nan=False) + "\n"
+
+
+def _describe_run(run: RunResult) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "horizon": run.horizon,
+        "protocol": run.first.options.protocol,
+        "manifest_sha256": run.first.manifest_sha256,
+        "missing_folds": list(run.missing_folds),
+        "sha256": {str(fold.record.fold): fold.fingerprints for fold in run.folds},
+    }
+
+
+def _describe_content(content: HorizonContent) -> dict[str, Any]:
+    return {
+        "forecasts": [_describe_named(named) for named in content.forecasts],
+        "references": [_describe_named(named) for named in content.references],
+        "subsets": [
+            {"run": one.name, "subset": one.subset}
+            | {"scored": None if one.scored is None else _describe_named(one.scored)}
+            for one in content.subsets
+        ],
+        "differences": [
+            {"first": one.first, "second": one.second}
+            | {said: None if of is None else describe_interval(of) for said, of in one.intervals.items()}
+            for one in content.differences
+        ],
+        "folds": [
+            {
+                "name": folds.name,
+                "summary": [
+                    asdict(s) | {"mean": _nullable(s.mean), "deviation": _nullable(s.deviation)} for s in folds.summary
+                ],
+            }
+            for folds in content.folds
+        ],
+        "shown": content.runs[content.shown].name,
+        "flares": None
+        if content.flares is None
+        else {
+            str(harp): [{"start_utc": str(one.start), "class": str(one.goes_class)} for one in flares]
+            for harp, flares in content.flares.items()
+        },
+        "examples": [asdict(one) | {"t_end_tai": str(one.t_end_tai)} for one in content.examples],
+        "sets": {
+            run.name: [asdict(counts) for counts in sets] for run, sets in zip(content.runs, content.sets, strict=True)
+        },
+        "shared_harps": [asdict(pair) for pair in content.shared],
+    }
+
+
+def _describe_named(named: NamedScores) -> dict[str, Any]:
+    chosen = {
+        str(rule): {"threshold": one.threshold, **describe_interval(one.interval)} for rule, one in named.chosen.items()
+    }
+    skill = None if named.calibrated_skill is None else describe_interval(named.calibrated_skill)
+    return {
+        "name": named.name,
+        **describe_forecast_scores(named.scores),
+        "chosen": chosen,
+        "calibrated_brier_skill": skill,
+    }
+
+
+def _forecasts(content: HorizonContent) -> str:
+    rows = [row for named in (*content.forecasts, *content.references) for row in _score_rows(named)]
+    return _to_csv(_SCORE_COLUMNS, rows)
+
+
+def _subsets(content: HorizonContent) -> str:
+    scored = [one.scored for one in content.subsets if one.scored is not None]
+    return _to_csv(_SCORE_COLUMNS, [row for named in scored for row in _score_rows(named)])
+
+
+def _differences(content: HorizonContent) -> str:
+    rows = [
+        [one.first, one.second, said, *(_cell(value) for value in (of.estimate, of.low, of.high))]
+        for one in content.differences
+        for said, of in one.intervals.items()
+        if of is not None
+    ]
+    return _to_csv(["first", "second", "score", "first_less_second", "low", "high"], rows)
+
+
+def _score_rows(named: NamedScores) -> list[list[object]]:
+    half = named.scores.threshold
+    scores = [(str(name), half, one) for name, one in named.scores.of_calls.items()]
+    scores += [(str(name), half, one) for name, one in named.scores.of_probabilities.items()]
+    if named.calibrated_skill is not None:
+        scores.append(("BSS, calibrated", half, named.calibrated_skill))
+    scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
+    return [
+        [named.name, name, threshold, *(_cell(value) for value in (one.estimate, one.low, one.high))]
+        for name, threshold, one in scores
+    ]
+
+
+def _folds(content: HorizonContent) -> str:
+    rows = [
+        [folds.name, s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn]
+        + [_cell(s.scores[name]) for name in PUBLISHED_SCORES]
+        for folds in content.folds
+        for s in folds.stages
+    ]
+    return _to_csv(["run", "fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES], rows)
+
+
+def _reliability(content: HorizonContent) -> str:
+    rows = []
+    for one in content.ensembles:
+        curve = trace_reliability(one.rows.label, one.rows.probability, num_bins=NUM_BINS)
+        columns = curve.edges[:-1], curve.edges[1:], curve.num_samples, curve.mean_probability, curve.flare_frequency
+        lines = zip(*(column.tolist() for column in columns), strict=True)
+        rows += [[one.name, low, high, num, _cell(mean), _cell(rate)] for low, high, num, mean, rate in lines]
+    header = ["run", "from", "to", "forecasts", "mean_probability", "flare_frequency"]
+    return _to_csv(header, rows)
+
+
+def _thresholds(content: HorizonContent) -> str:
+    names = (ScoreName.POD, ScoreName.POFD, ScoreName.PRE, ScoreName.TSS, ScoreName.HSS)
+    rows = []
+    for one in content.ensembles:
+        curve = trace_thresholds(one.rows.label, one.rows.probability)
+        counts = (curve.counts.tp, curve.counts.fp, curve.counts.fn, curve.counts.tn)
+        numbers = [column.astype(int).tolist() for column in counts]
+        scores = [[_cell(value) for value in curve.score(name).tolist()] for name in names]
+        lines = zip(curve.threshold.tolist(), *numbers, *scores, strict=True)
+        rows += [[one.name, *line] for line in lines]
+    return _to_csv(["run", "threshold", "tp", "fp", "fn", "tn", *names], rows)
+
+
+def _sets(content: HorizonContent) -> str:
+    rows = [
+        [run.name, *(" ".join(value) if isinstance(value, tuple) else value for value in asdict(counts).values())]
+        for run, sets in zip(content.runs, content.sets, strict=True)
+        for counts in sets
+    ]
+    names = list(asdict(content.sets[0][0]))
+    return _to_csv(["run", *names], rows)
+
+
+def _shared(content: HorizonContent) -> str:
+    rows = [
+        [*(pair.fold, pair.first, pair.second), *(len(pair.harps), pair.num_sequences, pair.num_flares), harps]
+        for pair in content.shared
+        for harps in [" ".join(map(str, pair.harps))]
+    ]
+    return _to_csv(["fold", "first", "second", "num_harps", "num_sequences", "num_flares", "harps"], rows)
+
+
+def _to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: float) -> float | str:
+    return _UNDEFINED if math.isnan(value) else value
+
+
+def _nullable(value: float) -> float | None:
+    return None if math.isnan(value) else value

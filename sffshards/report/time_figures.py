@@ -1,0 +1,127 @@
+"""The figures of what goes on in time: losses by epoch, and a region's probability beside its flares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.domain.task import Horizon
+from sffshards.flares import GoesClass
+from sffshards.report.figure_style import ALARM, FAINT, INK, Drawing, Style, draw, series_style
+from sffshards.report.fold_ensemble import Ensemble
+from sffshards.report.gathered_runs import RunResult
+from sffshards.report.region_flares import RegionFlare
+from sffshards.verification import THRESHOLD
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_timeline", "draw_training"]
+
+_SIZE = (4.4, 3.0)
+_MAX_TICKS = 8
+"""Of times: with fewer, no spacing of hours that there is reaches over just below three days."""
+_CLASS_X = GoesClass.parse("X1.0")
+_ROOM = 0.11
+"""What the class of a flare takes of the width."""
+_GAP = np.timedelta64(6, "h")
+"""A line is broken where no forecast was made for so long."""
+
+
+def draw_training(name: str, run: RunResult) -> Drawing:
+    """Draw each fold's training and validation loss by epoch; a ring is round the epoch whose network is scored."""
+
+    def fill(axes: list[Axes]) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        (ax,) = axes
+        for fold in (fold for fold in run.folds if fold.epochs):
+            style = series_style(fold.record.fold)
+            epochs = [row.epoch for row in fold.epochs]
+            valid = [row.valid_loss for row in fold.epochs]
+            marker = "." if len(epochs) == 1 else ""
+            ax.plot(epochs, valid, color=style.color, marker=marker, label=f"fold {fold.record.fold}")
+            train = [row.train_loss for row in fold.epochs]
+            ax.plot(epochs, train, color=style.color, marker=marker, linestyle=":", linewidth=1.2)
+            best = fold.record.best
+            if best is not None and best.epoch in epochs:
+                at = [best.epoch], [valid[epochs.index(best.epoch)]]
+                ax.plot(*at, color=style.color, marker="o", markersize=8, markerfacecolor="none")
+        ax.set(xlabel="epoch", ylabel="loss")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return draw(name, fill, title=f"Training of {run.name}", size=_SIZE, ratios=(1,))
+
+
+def draw_timeline(
+    name: str, ensemble: Ensemble, harp: int, *, horizon: Horizon, style: Style, flares: Sequence[RegionFlare]
+) -> Drawing:
+    """Draw a region's probability in time, with the folds' range, over the times that a flare followed.
+
+    Above it stand the flares of a list, if there are any, the strongest with their class.
+    """
+
+    def fill(axes: list[Axes]) -> None:
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        (ax,) = axes
+        rows = np.flatnonzero(ensemble.rows.harp == harp)
+        rows = rows[np.argsort(ensemble.rows.t_end_tai[rows], kind="stable")]
+        times, low, high, mean = _break_gaps(ensemble, rows)
+        followed = ensemble.rows.t_end_tai[rows[ensemble.rows.label[rows] == 1]]
+        for start, end in _find_spans(ensemble.rows.t_end_tai[rows], ensemble.rows.label[rows]):
+            ax.axvspan(start, end, color=ALARM, alpha=0.22, linewidth=0)  # type: ignore[arg-type]  # takes times
+        if len(followed):
+            ax.plot(followed, np.full(len(followed), 1.03), color=ALARM, marker="|", markersize=6, linestyle="")
+        ax.axhline(THRESHOLD, color=FAINT, linewidth=1, linestyle=":")
+        ax.fill_between(times, low, high, color=style.color, alpha=0.25, linewidth=0)
+        ax.plot(times, mean, color=style.color, marker="." if len(rows) < 40 else "")
+        locator = AutoDateLocator(minticks=3, maxticks=_MAX_TICKS)  # type: ignore[no-untyped-call]  # not annotated there
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        ax.set(ylim=(-0.02, 1.26 if flares else 1.08), ylabel="probability", yticks=np.linspace(0, 1, 6))
+        _mark_flares(ax, flares)
+
+    title = f"HARP {harp}: probability of a flare within {horizon}"
+    return draw(name, fill, title=title, size=_SIZE, ratios=(1,))
+
+
+def _mark_flares(ax: Axes, flares: Sequence[RegionFlare]) -> None:
+    """Put a triangle at the start of each flare, and the class of those that have room, the strongest first."""
+    for flare in flares:
+        fill = INK if flare.goes_class >= _CLASS_X else "none"
+        at = [flare.start], [1.11]
+        ax.plot(*at, color=INK, marker="v", markersize=5, markerfacecolor=fill, linestyle="")
+    low, high = ax.get_xlim()
+    named: list[float] = []
+    for flare in sorted(flares, key=lambda flare: flare.goes_class, reverse=True):
+        place = (float(ax.convert_xunits(flare.start)) - low) / (high - low)  # type: ignore[no-untyped-call]
+        if all(abs(place - other) > _ROOM for other in named):
+            named.append(place)
+            side = "left" if place < _ROOM / 2 else "right" if place > 1 - _ROOM / 2 else "center"
+            ax.text(place, 0.93, str(flare.goes_class), transform=ax.transAxes, fontsize=7, color=INK, ha=side)
+
+
+def _break_gaps(ensemble: Ensemble, rows: NDArray[np.int64]) -> tuple[NDArray[np.generic], ...]:
+    """Give times, the folds' lowest and highest, and their mean; with a nan where a line is to be broken."""
+    times = ensemble.rows.t_end_tai[rows]
+    gaps = np.flatnonzero(np.diff(times) > _GAP) + 1
+    of_folds_FN = ensemble.probability_FN[:, rows]
+    columns = of_folds_FN.min(axis=0), of_folds_FN.max(axis=0), ensemble.rows.probability[rows]
+    broken = [np.insert(column, gaps, np.nan) for column in columns]
+    return np.insert(times, gaps, times[gaps]), *broken
+
+
+def _find_spans(times: NDArray[np.datetime64], labels: NDArray[np.int64]) -> list[tuple[np.datetime64, np.datetime64]]:
+    """Give first and last times of runs of labels that are 1, no gap in them."""
+    spans: list[tuple[np.datetime64, np.datetime64]] = []
+    for position in np.flatnonzero(labels == 1).tolist():
+        time = times[position]
+        if spans and position and labels[position - 1] == 1 and time - spans[-1][1] <= _GAP:
+            spans[-1] = (spans[-1][0], time)
+        else:
+            spans.append((time, time))
+    return spans

@@ -1,0 +1,193 @@
+"""What a build's folder holds before, while and after it is written, and whether it may be written to.
+
+While a build is under way the folder holds ``.build/`` with the build's inputs and a record of every shard written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sffshards.base.atomic_files import remove_temporary, storage_errors, write_atomic
+from sffshards.base.errors import ConflictError
+from sffshards.base.folder_locks import LOCK_NAME
+from sffshards.domain.sample_sets import Kind, Part
+from sffshards.shards.format import CARD_NAME, INDEX_NAME, MANIFEST_NAME, BuildInputs, read_manifest
+from sffshards.shards.read import CHECKED_NAME
+
+__all__ = [
+    "PUBLISHED_NAME",
+    "check_folder",
+    "clear_folder",
+    "encoded_folder",
+    "own_tars",
+    "plain_inputs",
+    "records_folder",
+    "refuse_other",
+    "remove_leftovers",
+    "remove_state",
+    "remove_strays",
+    "state_folder",
+    "write_inputs",
+]
+
+PUBLISHED_NAME = ".published.json"
+"""The file, in a build's folder, that remembers which shards were copied where."""
+
+_STATE = ".build"
+_INPUTS = "inputs.json"
+_RECORDS = "records"
+_ENCODED = "encoded"
+_TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
+_OTHER = re.compile("|".join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME))))
+
+
+def state_folder(out: Path) -> Path:
+    """Give the folder, in a build's folder, of what an unfinished build keeps."""
+    return out / _STATE
+
+
+def records_folder(out: Path) -> Path:
+    """Give the folder of the records of shards that were written."""
+    return out / _STATE / _RECORDS
+
+
+def encoded_folder(out: Path) -> Path:
+    """Give the folder of frames that are encoded for the shards being written."""
+    return out / _STATE / _ENCODED
+
+
+def write_inputs(out: Path, inputs: BuildInputs) -> None:
+    """Note from what the build under way is made."""
+    write_atomic(out / _STATE / _INPUTS, _format_inputs(inputs))
+
+
+def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) -> None:
+    """Refuse a folder that holds anything but this build, whole or begun; with ``force``, anything but some build."""
+    if not out.exists():
+        return
+    with storage_errors(out):
+        names = set(os.listdir(out))
+    if names - {_STATE} and not _holds_a_build(out):
+        raise ConflictError(
+            out,
+            expected="an empty folder, or one of a build",
+            found=f"other files ({', '.join(sorted(names)[:3])})",
+            fix="name another folder with --out",
+        )
+    theirs = None if force else _read_inputs(out)
+    if theirs is None:
+        return
+    refuse_other(out, theirs, inputs, early=early)
+
+
+def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, early: bool) -> None:
+    """Raise `ConflictError` where a place holds a build of other inputs; ``early``: as far as these are known yet."""
+    mine = plain_inputs(inputs)
+    skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
+    different = [name for name in mine if name not in skip and theirs.get(name) != mine[name]]
+    if different:
+        raise ConflictError(
+            place,
+            expected="no build, or one of the same inputs",
+            found=f"another build: {', '.join(_describe_difference(name, theirs, mine) for name in different)}",
+            fix="name another place with --out, or replace it with --force",
+        )
+
+
+def _holds_a_build(out: Path) -> bool:
+    """Say whether a folder's files are a build's: a manifest of another kind does not make one."""
+    if _read_state(out) is not None:
+        return True
+    try:
+        content = json.loads((out / MANIFEST_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        content = None  # damaged, perhaps: its tars tell
+    if isinstance(content, dict) and {"format_version", "groups", "shards"} <= set(content):
+        return True
+    return (out / INDEX_NAME).is_file() and any(True for _ in own_tars(out))
+
+
+def own_tars(out: Path) -> Iterator[Path]:
+    """Give the tars in a folder that are named as a build's are."""
+    for part in Part:
+        for path in (out / part).glob("*.tar"):
+            if _TAR.fullmatch(path.name):
+                yield path
+
+
+def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]) -> str:
+    there, here = theirs.get(name), mine[name]
+    if isinstance(here, dict) or name.endswith("sha256"):
+        return f"other {name}"
+    return f"{name} {there} there, {here} now"
+
+
+def _read_inputs(out: Path) -> dict[str, Any] | None:
+    """Read the inputs of the build that a folder holds, whole or begun; None where none can be told."""
+    if (out / MANIFEST_NAME).is_file():
+        return plain_inputs(read_manifest(out / MANIFEST_NAME).inputs)
+    return _read_state(out)
+
+
+def _read_state(out: Path) -> dict[str, Any] | None:
+    """Read the inputs of the build that is under way in a folder; None where there are none of ours."""
+    try:
+        inputs = json.loads((out / _STATE / _INPUTS).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return inputs if isinstance(inputs, dict) and {"program_version", "horizon", "codec"} <= set(inputs) else None
+
+
+def plain_inputs(inputs: BuildInputs) -> dict[str, Any]:
+    """Give inputs as they come back from JSON."""
+    plain: dict[str, Any] = json.loads(_format_inputs(inputs))
+    return plain
+
+
+def _format_inputs(inputs: BuildInputs) -> bytes:
+    return json.dumps(asdict(inputs), indent=1).encode("ascii")
+
+
+def clear_folder(out: Path) -> None:
+    """Remove a build, its manifest first, and nothing that is not of one."""
+    with storage_errors(out):
+        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME, f"{_STATE}/{_INPUTS}"):
+            (out / name).unlink(missing_ok=True)
+        for path in own_tars(out):
+            path.unlink()
+        shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove temporary files that a kill left; only for the process that holds the folder's lock."""
+    remove_temporary(out, _OTHER)
+    remove_temporary(state_folder(out), re.compile(re.escape(_INPUTS)))
+    for part in Part:
+        remove_temporary(out / part, _TAR)
+
+
+def remove_state(out: Path) -> None:
+    """Remove what an unfinished build kept, and nothing else; the folder's lock stays until it is let go."""
+    for folder in (records_folder(out), encoded_folder(out)):
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in (_INPUTS, LOCK_NAME):
+        with suppress(OSError):
+            (state_folder(out) / name).unlink()
+    with suppress(OSError):  # it holds something else
+        state_folder(out).rmdir()
+
+
+def remove_strays(out: Path, names: set[str]) -> None:
+    """Remove tars named as a build's that are not of this one."""
+    with storage_errors(out):
+        for path in own_tars(out):
+            if f"{path.parent.name}/{path.name}" not in names:
+                path.unlink()

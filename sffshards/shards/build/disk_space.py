@@ -1,0 +1,112 @@
+"""What a build takes on the disk, learnt by encoding some of its samples, and whether there is room for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import ImageError, StorageError
+from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frame_sequences import Sequence as FrameSequence
+from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.domain.sample_sets import Kind
+from sffshards.domain.views import View
+from sffshards.images import FRAME_BYTES, read_frame
+from sffshards.labels import DataLayout
+from sffshards.shards.build.build_folder import own_tars
+from sffshards.shards.build.shard_plan import Sample
+from sffshards.shards.build.shard_writer import sample_size_bytes
+from sffshards.shards.format import CodecName, get_codec
+
+__all__ = [
+    "check_room",
+    "count_samples",
+    "free_bytes",
+    "mean_sample_bytes",
+    "means_from_images",
+    "tars_bytes",
+    "total_bytes",
+]
+
+NUM_PROBED = 48
+"""Sequences encoded to learn how large a sample is: the mean of so many is within some 5 % of all."""
+
+ReadFrame = Callable[[str], NDArray[np.uint8]]
+"""Gives the frame of a name, uint8 of shape (224, 224)."""
+
+
+def count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
+    """Count the samples of each kind that sequences make."""
+    num_positive = sum(sequence.label for sequence in sequences)
+    return {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
+
+
+def mean_sample_bytes(
+    sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame, num_probed: int = NUM_PROBED
+) -> dict[Kind, float]:
+    """Encode some sequences, evenly spread, and give the mean size that a sample of each kind takes in a tar.
+
+    The further views are of positives only, whose strong fields take more than quiet Sun.
+    """
+    positive = [sequence for sequence in sequences if sequence.label]
+    base = _probe(sequences, codec, read=read, num_probed=num_probed)
+    over = _probe(positive, codec, read=read, num_probed=num_probed) if positive else base
+    return {Kind.BASE: base, Kind.OVER: over}
+
+
+def means_from_images(
+    layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName, *, num_probed: int = NUM_PROBED
+) -> dict[Kind, float]:
+    """Give the means as `mean_sample_bytes` does, before there is a frame store."""
+    folder = layout.images
+    return mean_sample_bytes(
+        sequences, codec, read=lambda name: read_frame(folder / f"{name}{IMAGE_SUFFIX}"), num_probed=num_probed
+    )
+
+
+def total_bytes(sequences: Sequence[FrameSequence], means: Mapping[Kind, float]) -> int:
+    """Give the bytes that all samples of sequences take in tars, by the means."""
+    return round(sum(number * means[kind] for kind, number in count_samples(sequences).items()))
+
+
+def free_bytes(folder: Path) -> int:
+    """Give the free space of the disk that a folder, which need not exist yet, lies on."""
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    with storage_errors(place):
+        return shutil.disk_usage(place).free
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise `StorageError` where the disk that a folder lies on lacks room."""
+    free = free_bytes(folder)
+    if needed_bytes > free:
+        raise StorageError(
+            folder,
+            expected=f"{needed_bytes / 1e6:,.1f} MB of free space",
+            found=f"{free / 1e6:,.1f} MB",
+            fix="free some space, or name a folder on another disk with --out",
+        )
+
+
+def tars_bytes(out: Path) -> int:
+    """Give the bytes of the tars that lie in a build's folder."""
+    with storage_errors(out):
+        return sum(path.stat().st_size for path in own_tars(out))
+
+
+def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame, num_probed: int) -> float:
+    step = max(1, len(sequences) // num_probed)
+    sizes = []
+    for sequence in sequences[::step][:num_probed]:
+        try:
+            frames = {frame: read(format_frame_name(frame)) for frame in set(sequence.frames)}
+        except ImageError:
+            continue
+        payload = get_codec(codec).encode(np.stack([frames[frame] for frame in sequence.frames]))
+        sizes.append(sample_size_bytes(payload, Sample(sequence=sequence, view=View.NF)))
+    return sum(sizes) / len(sizes) if sizes else float(NUM_FRAMES * FRAME_BYTES)

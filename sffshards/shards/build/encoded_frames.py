@@ -1,0 +1,281 @@
+"""Frames encoded once for all the samples that show them, on the disk for as long as a build writes shards.
+
+``.build/encoded/`` holds files of encoded frames and a table of where each lies, with its checksum. It is made from the
+frame store in seconds, so a build that is killed and run again makes it anew, of what is still needed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import DamageError
+from sffshards.base.progress import Progress
+from sffshards.base.worker_pool import WorkerPool, chunked
+from sffshards.domain.frames import FrameId
+from sffshards.domain.published_names import format_frame_name
+from sffshards.domain.views import View, apply_view
+from sffshards.images import StoreSnapshot, open_snapshot
+from sffshards.shards.build.shard_plan import Sample
+from sffshards.shards.format import PLACE_DTYPE, VIEWS, CodecName, FrameCodec, Piece, get_codec
+
+__all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
+
+_TABLE = "table.npy"
+_TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), *PLACE_DTYPE.descr, ("xxh3", "<u8")])
+_MIN_PER_FILE = 256
+"""Frames a task, at least: some 30 ms of work, in 2 MB."""
+_MAX_FILES = 256
+"""Files, which every worker holds open."""
+
+
+class _Entry(NamedTuple):
+    """A row of the table, as Python's numbers; see `PLACE_DTYPE`."""
+
+    key: int
+    file: int
+    start: int
+    rest: int
+    end: int
+    first: int
+    last: int
+    xxh3: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedSnapshot:
+    """Where encoded frames lie, for other processes to open."""
+
+    folder: Path
+    token: str
+    """Of this encoding only, so that no one takes one that was opened for another."""
+
+    def open(self) -> EncodedFrames:
+        """Open them."""
+        return EncodedFrames(self.folder)
+
+
+class EncodedFrames:
+    """Reads encoded frames of a store."""
+
+    def __init__(self, folder: Path) -> None:
+        with storage_errors(folder):
+            self._table = np.load(folder / _TABLE, allow_pickle=False)
+        self._keys = self._table["key"].copy()  # of its own, or every search would make one
+        self._folder = folder
+        self._descriptors: dict[int, int] = {}
+
+    def read(self, rows: Sequence[int], view: View) -> list[Piece]:
+        """Give rows of the store in a view, as `FrameCodec.encode_frames` encoded them: what lies together in a piece.
+
+        Raises
+        ------
+        DamageError
+            If the bytes are not those that were written.
+        """
+        numbers = self._keys.searchsorted([_key(row, view) for row in rows]).tolist()
+        shown = sorted(set(numbers))
+        entries = {number: _Entry(*row) for number, row in zip(shown, self._table[shown].tolist(), strict=True)}
+        data: dict[int, tuple[memoryview, int]] = {}
+        for run in _part_runs(shown, entries):
+            data |= dict.fromkeys(run, self._read_run([entries[number] for number in run]))
+        pieces = []
+        for run in _part_runs(numbers, entries):
+            head, tail = entries[run[0]], entries[run[-1]]
+            content, offset = data[run[0]]
+            pieces.append(
+                Piece(
+                    data=content,
+                    rest=head.rest - offset,
+                    end=tail.end - offset,
+                    first=head.first,
+                    last=tail.last,
+                    num_frames=len(run),
+                )
+            )
+        return pieces
+
+    def _read_run(self, entries: Sequence[_Entry]) -> tuple[memoryview, int]:
+        """Read frames that follow one another in a file at once, and check each; give the file's bit they begin at."""
+        file = entries[0].file
+        offset = entries[0].start // 8
+        data = memoryview(self._read_bytes(file, offset, _byte_end(entries[-1].end)))
+        for entry in entries:
+            first = entry.start // 8
+            if xxh3_64_intdigest(data[first - offset : _byte_end(entry.end) - offset]) != entry.xxh3:
+                raise DamageError(
+                    _file_path(self._folder, file),
+                    expected=f"checksum {entry.xxh3:016x} at byte {first}",
+                    found="other bytes",
+                    fix="build again: it goes on from here",
+                )
+        return data, 8 * offset
+
+    def _read_bytes(self, number: int, start: int, end: int) -> bytes:
+        with storage_errors(self._folder):
+            if number not in self._descriptors:
+                self._descriptors[number] = os.open(_file_path(self._folder, number), os.O_RDONLY)
+            return os.pread(self._descriptors[number], end - start, start)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+
+@lru_cache(maxsize=1)
+def open_encoded(snapshot: EncodedSnapshot) -> EncodedFrames:
+    """Open encoded frames once a process, for all its shards."""
+    return snapshot.open()
+
+
+@contextmanager
+def frames_encoded(
+    samples: Iterable[Sample],
+    codec: CodecName,
+    store: StoreSnapshot,
+    folder: Path,
+    *,
+    pool: WorkerPool,
+    progress: Progress,
+) -> Iterator[EncodedSnapshot | None]:
+    """Encode every frame that samples show, once in each view, and keep that on the disk while the block runs.
+
+    Parameters
+    ----------
+    samples
+        What is going to be written.
+    codec
+        That of the build.
+    store
+        The frames.
+    folder
+        Gets the files; what lies there is removed, before and after.
+    pool
+        Runs the work.
+    progress
+        Told how far it is.
+
+    Yields
+    ------
+    where they lie, or None where the codec encodes clips only as a whole
+    """
+    snapshot = None
+    try:
+        if isinstance(get_codec(codec), FrameCodec):
+            snapshot = _encode(_list_shown(samples, store), codec, store, folder, pool=pool, progress=progress)
+        yield snapshot
+    finally:
+        if snapshot is not None and not pool.workers:  # other processes let go of their files when they end
+            open_encoded(snapshot).close()
+            open_encoded.cache_clear()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _encode(
+    shown: Sequence[tuple[int, str, View]],
+    codec: CodecName,
+    store: StoreSnapshot,
+    folder: Path,
+    *,
+    pool: WorkerPool,
+    progress: Progress,
+) -> EncodedSnapshot:
+    shutil.rmtree(folder, ignore_errors=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True)
+    size = max(_MIN_PER_FILE, -(-len(shown) // _MAX_FILES))
+    tasks = [
+        _Task(
+            codec=codec, store=store, path=_file_path(folder, number), frames=[(name, view) for _, name, view in some]
+        )
+        for number, some in enumerate(chunked(shown, size))
+    ]
+    table = np.zeros(len(shown), _TABLE_DTYPE)
+    table["key"] = [key for key, *_ in shown]
+    table["file"] = np.arange(len(shown)) // size
+    with progress.task("Encode frames", len(shown)) as advance:
+        done = 0
+        for places, checksums in pool.run(_encode_file, tasks):
+            rows = table[done : done + len(places)]
+            for name, *_ in PLACE_DTYPE.descr:
+                rows[name] = places[name]
+            rows["xxh3"] = checksums
+            done += len(places)
+            advance(len(places))
+    with storage_errors(folder):
+        np.save(folder / _TABLE, table)
+    return EncodedSnapshot(folder=folder, token=secrets.token_hex(8))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    codec: CodecName
+    store: StoreSnapshot
+    path: Path
+    frames: Sequence[tuple[str, View]]
+    """Names, and views to show them in."""
+
+
+def _key(row: int, view: View) -> int:
+    """Give a frame in a view a number: the frames of a view stand together, in the order of the store."""
+    return VIEWS.index(view) << 40 | row
+
+
+def _list_shown(samples: Iterable[Sample], snapshot: StoreSnapshot) -> list[tuple[int, str, View]]:
+    """Give every frame in every view that samples show, once: its key, its name and the view, by key."""
+    shown: dict[View, set[FrameId]] = {view: set() for view in View}
+    for sample in samples:
+        shown[sample.view].update(sample.sequence.frames)
+    store = snapshot.open()
+    names = {frame: format_frame_name(frame) for frames in shown.values() for frame in frames}
+    rows = {frame: store.record(name).row for frame, name in names.items()}
+    return sorted((_key(rows[frame], view), names[frame], view) for view, frames in shown.items() for frame in frames)
+
+
+def _encode_file(task: _Task) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+    """Write a file of encoded frames; give the place and the checksum of each."""
+    codec = get_codec(task.codec)
+    assert isinstance(codec, FrameCodec)  # noqa: S101  `frames_encoded` has asked
+    store = open_snapshot(task.store)
+    data, places = codec.encode_frames(apply_view(store.read([name])[0], view) for name, view in task.frames)
+    with storage_errors(task.path):
+        task.path.write_bytes(data)
+    whole = memoryview(data)
+    borders = zip(places["start"].tolist(), places["end"].tolist(), strict=True)
+    return places, np.array(
+        [xxh3_64_intdigest(whole[start // 8 : _byte_end(end)]) for start, end in borders], np.uint64
+    )
+
+
+def _part_runs(numbers: Sequence[int], entries: dict[int, _Entry]) -> list[Sequence[int]]:
+    """Part numbers of entries where the next one's frame does not follow in the same file."""
+    borders = [
+        slot
+        for slot, (before, number) in enumerate(pairwise(numbers), 1)
+        if number != before + 1 or entries[number].file != entries[before].file
+    ]
+    return [numbers[start:end] for start, end in pairwise([0, *borders, len(numbers)])]
+
+
+def _byte_end(bit: int) -> int:
+    """Give the end of the bytes that hold all bits before one."""
+    return -(-bit // 8)
+
+
+def _file_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:03d}.bin"

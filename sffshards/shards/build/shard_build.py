@@ -1,0 +1,279 @@
+"""Build the shards of a horizon: plan, write what is missing, then index, card and manifest; safe to kill anywhere.
+
+A run checks the shards that an earlier one left against their records and writes only the others. The manifest comes
+last: a folder without one is no data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sffshards.base.atomic_files import storage_errors, write_atomic
+from sffshards.base.errors import SffshardsError
+from sffshards.base.folder_locks import folder_lock
+from sffshards.base.progress import Progress
+from sffshards.base.worker_pool import WorkerPool
+from sffshards.domain.sample_sets import Part
+from sffshards.labels import DataLayout
+from sffshards.shards.build.build_folder import (
+    check_folder,
+    clear_folder,
+    encoded_folder,
+    records_folder,
+    remove_leftovers,
+    remove_state,
+    remove_strays,
+    state_folder,
+    write_inputs,
+)
+from sffshards.shards.build.build_inputs import BuildOptions, format_inputs, read_sequences
+from sffshards.shards.build.build_preparation import Prepared, prepare_build
+from sffshards.shards.build.disk_space import check_room, tars_bytes
+from sffshards.shards.build.encoded_frames import frames_encoded
+from sffshards.shards.build.publishing import check_target
+from sffshards.shards.build.shard_plan import ShardPlan, plan_shards
+from sffshards.shards.build.shard_writer import (
+    ShardTask,
+    read_shard_record,
+    verify_written,
+    write_shard,
+    write_shard_record,
+)
+from sffshards.shards.format import (
+    CARD_NAME,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    Group,
+    Index,
+    Manifest,
+    all_groups,
+    format_card,
+    format_index,
+    read_index,
+    read_manifest,
+)
+from sffshards.shards.read import RemoteFolder
+
+__all__ = ["BuildReport", "build_shards", "check_build"]
+
+
+_ENCODED_SHARE = 0.125
+"""What frames encoded once take, by the shards that show them; sequences that overlap by 15 of 16 frames need half."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildReport:
+    """What a build did."""
+
+    manifest: Manifest
+    num_decoded: int
+    """Images decoded now."""
+    num_written: int
+    """Shards written now."""
+    num_kept: int
+    """Shards that were there and whole."""
+
+
+def build_shards(
+    layout: DataLayout,
+    options: BuildOptions,
+    *,
+    out: Path,
+    store_folder: Path,
+    workers: int,
+    force: bool,
+    progress: Progress,
+) -> BuildReport:
+    """Build a horizon's shards into a folder, or finish what an earlier run began there.
+
+    Parameters
+    ----------
+    layout
+        Where images and lists lie.
+    options
+        What to build.
+    out
+        Folder of the build.
+    store_folder
+        Folder of the frame store, which builds share.
+    workers
+        Processes to use; 0 for this one.
+    force
+        Throw away what another build left in ``out``.
+    progress
+        Told how far the work is.
+
+    Raises
+    ------
+    InputError
+        If a list or an image cannot be used.
+    ConflictError
+        If ``out`` holds something else, or another build and not ``force``, or is being written.
+    StorageError
+        If the disk is full or cannot be written.
+    """
+    sequences, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
+    with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
+        try:
+            prepared = prepare_build(
+                layout,
+                options,
+                sequences=sequences,
+                lists=lists,
+                store_folder=store_folder,
+                out=out,
+                fresh=force,
+                pool=pool,
+                progress=progress,
+            )
+            check_folder(out, prepared.inputs, force=force, early=False)
+            if force:  # only now that nothing else is in the way of the new one
+                check_room(out, prepared.shard_bytes - tars_bytes(out))
+                clear_folder(out)
+            return _build_prepared(out, options, prepared, pool=pool, progress=progress)
+        finally:
+            if (out / MANIFEST_NAME).is_file():
+                remove_state(out)
+
+
+def check_build(
+    layout: DataLayout, options: BuildOptions, *, out: Path, target: RemoteFolder | None = None, force: bool
+) -> None:
+    """Refuse, before any work, a build whose lists or folder cannot be used; raises as `build_shards`.
+
+    With a ``target``, to which it is to be copied, that is looked at too; raises as `check_target`.
+    """
+    _, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    inputs = format_inputs(layout, options, lists)
+    check_folder(out, inputs, force=force, early=True)
+    if target is not None:
+        check_target(target, inputs, force=force, early=True)
+
+
+def _build_prepared(
+    out: Path, options: BuildOptions, prepared: Prepared, *, pool: WorkerPool, progress: Progress
+) -> BuildReport:
+    """Write the shards that are missing, and finish."""
+    remove_leftovers(out)
+    write_inputs(out, prepared.inputs)
+    plans = plan_shards(
+        prepared.sequences,
+        sample_bytes=prepared.sample_bytes,
+        shard_bytes=options.shard_size_bytes,
+        seed=options.seed,
+    )
+    tasks = [
+        ShardTask(plan=plan, codec=options.codec, store=prepared.store, out=out, records=records_folder(out))
+        for plan in plans
+    ]
+    _restore_records(out, tasks)
+    missing = _find_missing(tasks, pool=pool, progress=progress)
+    _write_missing(missing, prepared, pool=pool, progress=progress)
+    return BuildReport(
+        manifest=_finish(out, prepared, tasks),
+        num_decoded=prepared.num_decoded,
+        num_written=len(missing),
+        num_kept=len(tasks) - len(missing),
+    )
+
+
+def _restore_records(out: Path, tasks: Iterable[ShardTask]) -> None:
+    """Take a finished build's records from its manifest and index, so that it is checked like an unfinished one."""
+    if not (out / MANIFEST_NAME).is_file():
+        return
+    try:
+        manifest = read_manifest(out / MANIFEST_NAME)
+        rows = read_index(out / INDEX_NAME)
+    except SffshardsError:
+        return
+    if hashlib.sha256(format_index(np.asarray(rows))).hexdigest() != manifest.index_sha256:
+        return
+    numbers = {shard.name: number for number, shard in enumerate(manifest.shards)}
+    for task in tasks:
+        number = numbers.get(task.plan.name)
+        if number is not None:
+            of_shard = np.array(rows[rows["shard"] == number])
+            of_shard["shard"] = 0
+            write_shard_record(task, manifest.shards[number], of_shard)
+
+
+def _find_missing(tasks: list[ShardTask], *, pool: WorkerPool, progress: Progress) -> list[ShardTask]:
+    """Give the tasks whose shard is not there, whole, as an earlier run wrote it."""
+    present = [task for task in tasks if (task.out / task.plan.name).is_file()]
+    if not present:
+        return tasks
+    whole = set()
+    with progress.task("Check shards already written", len(present)) as advance:
+        for task, is_whole in zip(present, pool.run(verify_written, present), strict=True):
+            if is_whole:
+                whole.add(task.plan.name)
+            advance(1)
+    return [task for task in tasks if task.plan.name not in whole]
+
+
+def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: WorkerPool, progress: Progress) -> None:
+    if not missing:
+        return
+    out, codec = missing[0].out, missing[0].codec
+    samples = [sample for task in missing for sample in task.plan.samples]
+    tars = sum(len(task.plan.samples) * prepared.sample_bytes[task.plan.kind] for task in missing)
+    check_room(out, round(tars * (1 + _ENCODED_SHARE)))
+    with storage_errors(out):
+        (out / MANIFEST_NAME).unlink(missing_ok=True)
+    encoding = frames_encoded(samples, codec, prepared.store, encoded_folder(out), pool=pool, progress=progress)
+    with encoding as encoded, progress.task("Write shards", len(samples)) as advance:
+        for shard in pool.run(write_shard, [replace(task, encoded=encoded) for task in missing]):
+            advance(shard.num_samples)
+
+
+def _finish(out: Path, prepared: Prepared, tasks: list[ShardTask]) -> Manifest:
+    """Put the records together: index, card, and last the manifest."""
+    records = [read_shard_record(task) for task in tasks]
+    index = _join_rows(rows for _, rows in records)
+    data = format_index(index)
+    manifest = Manifest(
+        inputs=prepared.inputs,
+        num_skipped_sequences=prepared.num_skipped_sequences,
+        num_short_sequences=prepared.num_short_sequences,
+        shards=tuple(shard for shard, _ in records),
+        groups=_describe_groups([task.plan for task in tasks], prepared),
+        index_size_bytes=len(data),
+        index_sha256=hashlib.sha256(data).hexdigest(),
+    )
+    remove_strays(out, {task.plan.name for task in tasks})
+    write_atomic(out / INDEX_NAME, data)
+    write_atomic(out / CARD_NAME, format_card(manifest))
+    write_atomic(out / MANIFEST_NAME, manifest.to_bytes())
+    return manifest
+
+
+def _join_rows(parts: Iterable[Index]) -> Index:
+    numbered = []
+    for number, rows in enumerate(parts):
+        copy = np.array(rows)
+        copy["shard"] = number
+        numbered.append(copy)
+    return np.concatenate(numbered)
+
+
+def _describe_groups(plans: list[ShardPlan], prepared: Prepared) -> dict[str, Group]:
+    first: dict[Part, int] = {}
+    for sequence in prepared.sequences:  # in the order of the lists
+        first.setdefault(sequence.part, sequence.label)
+    groups = {}
+    for name in all_groups():
+        of_group = [plan for plan in plans if plan.group == name]
+        samples = [sample for plan in of_group for sample in plan.samples]
+        groups[name] = Group(
+            num_samples=len(samples),
+            num_positive=sum(sample.sequence.label for sample in samples),
+            first_label=first.get(Part(name.split("/")[0])) if samples else None,
+            shards=tuple(plan.name for plan in of_group),
+        )
+    return groups

@@ -1,0 +1,92 @@
+"""Which sample goes into which shard: even in class and HARP over the shards of a group, in a seeded order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from xxhash import xxh3_64_intdigest
+
+from sffshards.domain.frame_sequences import Sequence
+from sffshards.domain.published_names import format_key
+from sffshards.domain.sample_sets import Kind, Part, format_group
+from sffshards.domain.views import View
+from sffshards.shards.format import format_shard_name
+
+__all__ = ["Sample", "ShardPlan", "plan_shards"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One view of one sequence."""
+
+    sequence: Sequence
+    view: View
+
+    @property
+    def key(self) -> str:
+        """The sample's key in its tar."""
+        return format_key(self.sequence, self.view)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardPlan:
+    """A shard before it is written."""
+
+    name: str
+    """Path in the build, such as ``TrainVal0/base-00000.tar``."""
+    group: str
+    kind: Kind
+    samples: tuple[Sample, ...]
+
+
+def plan_shards(
+    sequences: Iterable[Sequence], *, sample_bytes: Mapping[Kind, float], shard_bytes: int, seed: int
+) -> list[ShardPlan]:
+    """Deal the samples of all groups over shards.
+
+    A group's samples, sorted by class, HARP, time and view, are dealt in turn to its shards, so that numbers by class,
+    and by HARP within a class, differ by at most one between two shards. Within a shard they stand in the order of a
+    hash of seed and key, which no library's random numbers can change.
+
+    Parameters
+    ----------
+    sequences
+        The sequences of all parts.
+    sample_bytes
+        Bytes that a sample of each kind takes in a tar, on average.
+    shard_bytes
+        Size of a shard aimed at.
+    seed
+        Of the order within a shard.
+
+    Returns
+    -------
+    list of ShardPlan
+        In the order of parts, kinds and numbers. A group without samples has no shard.
+    """
+    of_part: dict[Part, list[Sequence]] = {part: [] for part in Part}
+    for sequence in sequences:
+        of_part[sequence.part].append(sequence)
+    plans = []
+    for part in Part:
+        for kind in Kind:
+            samples = _list_samples(of_part[part], kind)
+            num_shards = min(len(samples), max(1, round(len(samples) * sample_bytes[kind] / shard_bytes)))
+            group = format_group(part, kind)
+            for number in range(num_shards):
+                dealt = sorted(samples[number::num_shards], key=lambda s: _shuffle_key(s, seed))
+                plans.append(
+                    ShardPlan(name=format_shard_name(group, number), group=group, kind=kind, samples=tuple(dealt))
+                )
+    return plans
+
+
+def _list_samples(sequences: Iterable[Sequence], kind: Kind) -> list[Sample]:
+    chosen = (s for s in sequences if kind is Kind.BASE or s.label == 1)
+    ordered = sorted(chosen, key=lambda s: (s.label, s.harp, s.t_end_tai))
+    return [Sample(sequence=sequence, view=view) for sequence in ordered for view in kind.views]
+
+
+def _shuffle_key(sample: Sample, seed: int) -> tuple[int, str]:
+    return xxh3_64_intdigest(f"{seed}/{sample.key}".encode()), sample.key

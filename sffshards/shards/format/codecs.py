@@ -1,0 +1,251 @@
+"""How sixteen frames become one payload in a shard, and back: jpg, npy, mp4.
+
+The list of codecs is closed: a payload is decoded by what the manifest names, never by what a member is called, and no
+codec can run code from data.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.errors import DamageError, InputError
+from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frames import FRAME_SIDE
+from sffshards.shards.format.jpeg_splice import STRIP_QUALITY, Piece, encode_frames, encode_strip, join_pieces
+
+__all__ = ["CLIP_SHAPE", "Codec", "CodecName", "FrameCodec", "get_codec"]
+
+
+class CodecName(StrEnum):
+    """How a shard holds a sequence's pixels; also the extension of the payload in the tar."""
+
+    JPG = "jpg"
+    NPY = "npy"
+    MP4 = "mp4"
+
+
+CLIP_SHAPE = (NUM_FRAMES, FRAME_SIDE, FRAME_SIDE)
+"""Shape of a decoded sample: frames, height, width."""
+
+NPY_HEADER_BYTES = 128
+"""Size of the header before the pixels of an npy payload."""
+
+Payload = bytes | memoryview
+
+_STRIP_SHAPE = (NUM_FRAMES * FRAME_SIDE, FRAME_SIDE)
+"""Height and width of a clip as one film strip."""
+
+
+class Codec(ABC):
+    """Turns a clip, uint8 of shape (16, 224, 224), into bytes and back."""
+
+    name: ClassVar[CodecName]
+    lossless: ClassVar[bool]
+    """Whether decoding gives back the very pixels."""
+
+    @abstractmethod
+    def encode(self, clip: NDArray[np.uint8]) -> bytes:
+        """Encode a clip; the same pixels and library versions give the same bytes."""
+
+    @abstractmethod
+    def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
+        """Decode a payload into a C-contiguous uint8 array of shape (16, 224, 224).
+
+        Raises
+        ------
+        DamageError
+            If it is not a payload of this codec, whole, of the shape of a clip.
+        """
+
+    def decode(self, payload: Payload, *, where: object) -> NDArray[np.uint8]:
+        """Decode a payload into a new array; raises as `decode_into`."""
+        clip = np.empty(CLIP_SHAPE, np.uint8)
+        self.decode_into(payload, clip, where=where)
+        return clip
+
+    @property
+    @abstractmethod
+    def provenance(self) -> str:
+        """What encodes: library, version and settings."""
+
+
+class FrameCodec(Codec):
+    """A codec whose payloads can be put together from frames, so that a frame of many clips is encoded once."""
+
+    @abstractmethod
+    def encode_frames(self, frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[np.void]]:
+        """Encode frames, each uint8 of shape (224, 224); give their bits, and where each lies: `PLACE_DTYPE`."""
+
+    @abstractmethod
+    def join_pieces(self, pieces: Sequence[Piece]) -> bytes:
+        """Give the payload that `encode` makes of 16 frames, from pieces of what `encode_frames` gave, to the byte."""
+
+
+class _Jpg(FrameCodec):
+    """One grey film strip, 224 wide and 16 x 224 high, of quality 95: about a sixth of the raw size."""
+
+    name = CodecName.JPG
+    lossless = False
+
+    def encode(self, clip: NDArray[np.uint8]) -> bytes:
+        """Encode a clip."""
+        return encode_strip(clip)
+
+    def encode_frames(self, frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[np.void]]:
+        """Encode frames."""
+        return encode_frames(frames)
+
+    def join_pieces(self, pieces: Sequence[Piece]) -> bytes:
+        """Join pieces to a strip."""
+        return join_pieces(pieces)
+
+    def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
+        """Decode a payload with libjpeg-turbo, straight into the array."""
+        import simplejpeg
+
+        try:
+            *size, colorspace, _ = simplejpeg.decode_jpeg_header(payload)
+            if (colorspace, *size) != ("Gray", *_STRIP_SHAPE):
+                raise _damage(where, f"a JPEG of {colorspace} and {size[1]}x{size[0]} pixels")
+            simplejpeg.decode_jpeg(payload, colorspace="GRAY", buffer=clip.reshape(_STRIP_SHAPE))
+        except ValueError as error:
+            raise _damage(where, f"a JPEG that does not decode ({error})") from None
+
+    @property
+    def provenance(self) -> str:
+        """Library, version and settings."""
+        import PIL
+
+        return f"Pillow {PIL.__version__}, JPEG quality {STRIP_QUALITY}"
+
+
+class _Npy(Codec):
+    """A numpy array as it is: lossless, read at the speed of memory."""
+
+    name = CodecName.NPY
+    lossless = True
+
+    def encode(self, clip: NDArray[np.uint8]) -> bytes:
+        """Encode a clip."""
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(clip), version=(1, 0), allow_pickle=False)
+        return buffer.getvalue()
+
+    def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
+        """Copy the pixels after checking that the header says what it must."""
+        if len(payload) != NPY_HEADER_BYTES + clip.nbytes or payload[:NPY_HEADER_BYTES] != npy_header():
+            raise _damage(where, "bytes that are no uint8 array of that shape")
+        clip.reshape(-1)[:] = np.frombuffer(payload, np.uint8, offset=NPY_HEADER_BYTES)
+
+    @property
+    def provenance(self) -> str:
+        """Library, version and settings."""
+        return "npy 1.0, uint8"
+
+
+class _Mp4(Codec):
+    """H.264 in grey, full range, constant rate factor 15: the smallest, for slow links."""
+
+    name = CodecName.MP4
+    lossless = False
+    _CRF = "15"
+    _RATE = 10
+
+    def encode(self, clip: NDArray[np.uint8]) -> bytes:
+        """Encode a clip."""
+        import av
+        from av.video.reformatter import ColorRange
+
+        buffer = io.BytesIO()
+        with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+            # x264's choices depend on the number of threads; and its macroblock tree, at fourteen macroblocks a row,
+            # on memory that nobody has written.
+            options = {"crf": self._CRF, "preset": "medium", "x264-params": "threads=1:mbtree=0"}
+            stream: Any = container.add_stream("libx264", rate=self._RATE, options=options)
+            stream.width = stream.height = FRAME_SIDE
+            stream.pix_fmt = "gray"
+            stream.codec_context.color_range = ColorRange.JPEG  # all 256 levels, not television's 16 to 235
+            for frame in clip:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="gray")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+        return buffer.getvalue()
+
+    def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
+        """Decode a payload with decord; raises `InputError` where that cannot be had."""
+        decord = _import_decord()
+        if payload[4:8] != b"ftyp":  # decord would hand other bytes to FFmpeg's guesses
+            raise _damage(where, "bytes that are no mp4")
+        if _movie_size(payload) != CLIP_SHAPE[1:]:
+            raise _damage(where, "a movie of another size")
+        decord.logging.set_level(decord.logging.QUIET)
+        try:
+            reader = decord.VideoReader(io.BytesIO(payload), ctx=decord.cpu(0), num_threads=1)
+            if len(reader) != NUM_FRAMES:
+                raise _damage(where, f"a movie of {len(reader)} frames")
+            for picture in clip:
+                frame = reader.next()  # one at a time: their size is what the stream says, whatever its header did
+                if frame.shape != (*picture.shape, 3):
+                    raise _damage(where, f"a frame of shape {frame.shape}")
+                picture[:] = frame.asnumpy()[..., 0]
+        except (decord.DECORDError, RuntimeError, IndexError, StopIteration) as error:
+            found = (str(error).splitlines() or ["too few frames"])[-1][:80]
+            raise _damage(where, f"an mp4 that does not decode ({found})") from None
+
+    @property
+    def provenance(self) -> str:
+        """Library, version and settings."""
+        import av
+
+        return f"PyAV {av.__version__}, libx264 grey, crf {self._CRF}"
+
+
+_CODECS: dict[CodecName, Codec] = {codec.name: codec for codec in (_Jpg(), _Npy(), _Mp4())}
+
+
+def get_codec(name: CodecName) -> Codec:
+    """Give the codec of a name."""
+    return _CODECS[name]
+
+
+@cache
+def npy_header() -> bytes:
+    """Give the header that every npy payload begins with."""
+    return _CODECS[CodecName.NPY].encode(np.zeros(CLIP_SHAPE, np.uint8))[:NPY_HEADER_BYTES]
+
+
+def _movie_size(payload: Payload) -> tuple[int, int] | None:
+    """Give height and width as an mp4 states them for its H.264 stream; None where it has none."""
+    start = bytes(payload).rfind(b"avc1")  # the sample entry; the end of the file holds it, or nothing does
+    if start < 0 or start + 32 > len(payload):
+        return None
+    width, height = struct.unpack_from(">HH", payload, start + 28)
+    return height, width
+
+
+def _import_decord() -> ModuleType:
+    try:
+        return import_module("decord")
+    except ImportError as error:
+        raise InputError(
+            "codec mp4",
+            expected="decord, which decodes it, and is published for Linux on x86-64 and for Windows",
+            found=str(error),
+            fix="build with --codec jpg or npy, or read this build on another machine",
+        ) from None
+
+
+def _damage(where: object, found: str) -> DamageError:
+    shape = "x".join(str(n) for n in CLIP_SHAPE)
+    return DamageError(where, expected=f"a clip of {shape} pixels", found=found, fix="build this shard again")

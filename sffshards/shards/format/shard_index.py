@@ -1,0 +1,150 @@
+"""The index: a row a sample, in the order of the shards, as one numpy structured array.
+
+``index.npy`` needs no reader but numpy and can be memory-mapped; a million rows are 111 MB.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import DamageError
+from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frames import FRAME_SIDE
+from sffshards.domain.published_names import key_to_sequence_name
+from sffshards.domain.views import View
+from sffshards.shards.format.manifest import Manifest
+
+__all__ = ["INDEX_DTYPE", "INDEX_NAME", "VIEWS", "Index", "check_index", "format_index", "read_index", "sequence_names"]
+
+INDEX_NAME = "index.npy"
+"""The index's file name in a build."""
+
+INDEX_DTYPE = np.dtype(
+    [
+        ("key", "S48"),
+        ("shard", "<u4"),
+        ("offset", "<u8"),
+        ("size", "<u4"),
+        ("meta_offset", "<u8"),
+        ("meta_size", "<u4"),
+        ("checksum", "<u8"),
+        ("meta_checksum", "<u8"),
+        ("t_end_tai", "<M8[s]"),
+        ("harp", "<u4"),
+        ("row", "<u4"),
+        ("label", "u1"),
+        ("view", "u1"),
+        ("num_distinct", "u1"),
+    ]
+)
+"""Columns of the index.
+
+``key``: the sample's key in the tar; ``shard``: number of its tar in the manifest's list; ``offset``, ``size``: where
+the payload lies in the tar, in bytes; ``meta_offset``, ``meta_size``: likewise its JSON; ``checksum``,
+``meta_checksum``: XXH3-64 of either; ``t_end_tai``: time of the last frame; ``harp``: HARP number; ``row``: row of the
+last frame in its label list; ``label``: 0 or 1; ``view``: position in `View`; ``num_distinct``: number of distinct
+frames.
+"""
+
+_MAX_HEADER_BYTES = 4096
+"""More than the header of an index takes: a damaged one may claim gigabytes."""
+
+_MAX_PAYLOAD_BYTES = 4 * NUM_FRAMES * FRAME_SIDE**2
+"""More than any codec makes of a clip, so that no reader takes memory for a size that cannot be."""
+
+_MAX_META_BYTES = 1 << 16
+"""Likewise of a sample's JSON, which takes two kilobytes."""
+
+_KEY_BYTES = b"\0-0123456789Tabcdefghijklmnopqrstuvwxyz"
+"""What keys are made of, and filled up with."""
+
+Index = NDArray[np.void]
+"""A structured array of `INDEX_DTYPE`."""
+
+VIEWS = tuple(View)
+"""What the numbers in the column ``view`` stand for."""
+
+
+def format_index(rows: Index) -> bytes:
+    """Give the bytes of an index file."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, rows, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_index(path: Path) -> Index:
+    """Memory-map an index.
+
+    Raises
+    ------
+    DamageError
+        If the file is no array of `INDEX_DTYPE`.
+    StorageError
+        If the system refuses to read it.
+    """
+    if not path.is_file():
+        raise _damage(path, "no such file")
+    with storage_errors(path):
+        with path.open("rb") as file:
+            head = io.BytesIO(file.read(_MAX_HEADER_BYTES))
+        try:
+            version = np.lib.format.read_magic(head)
+            if version != (1, 0):
+                raise ValueError(f"version {version}")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(head)
+            if dtype != INDEX_DTYPE or len(shape) != 1:
+                raise ValueError(f"{len(shape)} dimensions of {dtype}")
+            rows: Index = np.memmap(path, INDEX_DTYPE, "r", offset=head.tell(), shape=shape)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  what numpy raises on a damaged header is not documented
+            raise _damage(path, f"a file that numpy does not read as one ({error})") from None
+    return rows
+
+
+def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
+    """Check that an index's rows can be those of a manifest, so that a read stays in its shard and takes little memory.
+
+    Raises
+    ------
+    DamageError
+        If they cannot; the first row that is wrong is named.
+    """
+    sizes_S = np.array([shard.size_bytes for shard in manifest.shards], np.uint64)
+    shards_N = np.repeat(np.arange(len(sizes_S)), [shard.num_samples for shard in manifest.shards])
+    if len(shards_N) != len(rows):
+        raise _damage(path, f"{len(rows)} rows for {len(shards_N)} samples")
+    ends_N = sizes_S[shards_N]
+    right = {"shard": rows["shard"] == shards_N}
+    for offset, size, most in (("offset", "size", _MAX_PAYLOAD_BYTES), ("meta_offset", "meta_size", _MAX_META_BYTES)):
+        right[size] = (rows[size] <= most) & (rows[size] <= ends_N)
+        right[offset] = rows[offset] <= ends_N - np.minimum(rows[size], ends_N)
+    right["label"] = rows["label"] <= 1
+    right["view"] = rows["view"] < len(VIEWS)
+    right["num_distinct"] = (rows["num_distinct"] >= 1) & (rows["num_distinct"] <= NUM_FRAMES)
+    right["t_end_tai"] = ~np.isnat(rows["t_end_tai"])
+    for name, is_right in right.items():
+        if not is_right.all():
+            raise _damage(path, f"a {name} that cannot be in row {int(np.argmin(is_right))}")
+    if others := rows["key"].tobytes().translate(None, _KEY_BYTES):
+        raise _damage(path, f"a key with byte 0x{others[0]:02x}")
+    starts = np.cumsum([0, *(group.num_samples for group in manifest.groups.values())])
+    positives = np.concatenate([[0], np.cumsum(rows["label"], dtype=np.int64)])
+    for number, (name, group) in enumerate(manifest.groups.items()):
+        found = int(positives[starts[number + 1]] - positives[starts[number]])
+        if found != group.num_positive:
+            raise _damage(path, f"{found} positives in {name}, of {group.num_positive}")
+
+
+def sequence_names(rows: Index) -> list[str]:
+    """Give the published sequence name of every row."""
+    return [key_to_sequence_name(key.decode("ascii")) for key in rows["key"]]
+
+
+def _damage(path: object, found: str) -> DamageError:
+    return DamageError(path, expected="the index of a build", found=found[:200], fix="run `sffshards build` again")

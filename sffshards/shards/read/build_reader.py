@@ -1,0 +1,308 @@
+"""Open a build and read its samples at random: positional reads, each payload checked against its checksum.
+
+An npy payload goes from the file straight into the caller's array; nothing else is copied on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import ConflictError, DamageError
+from sffshards.base.progress import Progress
+from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.views import View
+from sffshards.shards.format import (
+    CLIP_SHAPE,
+    INDEX_NAME,
+    NPY_HEADER_BYTES,
+    VIEWS,
+    CodecName,
+    Index,
+    Manifest,
+    SampleMeta,
+    check_index,
+    get_codec,
+    npy_header,
+)
+from sffshards.shards.read.check_level import CheckLevel
+from sffshards.shards.read.open_shards import ShardFiles, close_idle_shards, read_exactly
+from sffshards.shards.read.places import Place
+from sffshards.shards.read.shard_cache import cache_too_small
+from sffshards.shards.read.shard_sources import ShardSource, load_manifest, open_source
+
+__all__ = ["Build", "RowShards", "open_build"]
+
+_MAX_OPEN = 256
+"""Shards open at a time: most systems let a process open 1,024 files."""
+
+
+class RowShards(NamedTuple):
+    """Where N rows lie."""
+
+    shards_N: NDArray[np.int64]
+    """The shard of each, as the manifest counts them."""
+    groups_N: NDArray[np.int64]
+    """The group of that shard, as the manifest counts them."""
+
+
+class Build:
+    """A build on disk. Reading is safe from several threads; a build survives being sent to another process.
+
+    A shard's SHA-256 is checked before its first sample is read, unless it is known from before. Of a build that lies
+    elsewhere, a shard is fetched when it is first read and kept open; who goes through many tells which are needed,
+    with `expect` and `release`.
+    """
+
+    def __init__(
+        self, folder: Place, manifest: Manifest, index: Index, *, source: ShardSource, check: CheckLevel
+    ) -> None:
+        self.folder = folder
+        self.check = check
+        self.manifest = manifest
+        self.index = index
+        self._codec = get_codec(manifest.inputs.codec)
+        # Plain copies of what every read needs: a field of a memory-mapped record takes longer than a read from memory.
+        self._shard, self._offset, self._size, self._checksum = (
+            np.ascontiguousarray(index[name]) for name in ("shard", "offset", "size", "checksum")
+        )
+        self._source = source
+        self._files = ShardFiles(self._open_shard, max_open=_MAX_OPEN)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.folder, self.check, self.manifest.sha256)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def stage_rows(self, variant: Variant, stage: Stage, *, fold: int, protocol: Protocol) -> NDArray[np.int64]:
+        """Give the index rows of a set: int64 of shape (num_samples,), ascending within each group."""
+        return self.group_rows(self.manifest.stage_groups(variant, stage, fold=fold, protocol=protocol))
+
+    def group_rows(self, groups: Iterable[str]) -> NDArray[np.int64]:
+        """Give the index rows of groups, int64 of shape (num_samples,), in the order of the groups."""
+        starts: dict[str, int] = {}
+        start = 0
+        for name, group in self.manifest.groups.items():
+            starts[name] = start
+            start += group.num_samples
+        ranges = [np.arange(starts[g], starts[g] + self.manifest.groups[g].num_samples) for g in groups]
+        return np.concatenate([np.empty(0, np.int64), *ranges]).astype(np.int64)
+
+    def row_shards(self, rows: NDArray[np.int64]) -> RowShards:
+        """Say where rows lie: in which shard, and in which group."""
+        numbers = {name: number for number, group in enumerate(self.manifest.groups.values()) for name in group.shards}
+        groups_S = np.array([numbers[shard.name] for shard in self.manifest.shards], np.int64)
+        shards_N = self._shard[rows].astype(np.int64)
+        return RowShards(shards_N=shards_N, groups_N=groups_S[shards_N])
+
+    def plain_rows(self) -> NDArray[np.int64]:
+        """Give, for every row, the row of the same sequence as it is (view ``nf``): int64 of shape (num_rows,)."""
+        sequences = np.char.rpartition(np.asarray(self.index["key"]), b"-")[:, 0]
+        plain = np.flatnonzero(self.index["view"] == VIEWS.index(View.NF))
+        order = plain[np.argsort(sequences[plain])]
+        return order[np.searchsorted(sequences[order], sequences)].astype(np.int64)
+
+    def read_clip(self, row: int) -> NDArray[np.uint8]:
+        """Read and decode a sample's frames into a new uint8 array of shape (16, 224, 224); raises as `read_into`."""
+        clip = np.empty(CLIP_SHAPE, np.uint8)
+        self.read_into(row, clip)
+        return clip
+
+    def read_into(self, row: int, clip: NDArray[np.uint8]) -> None:
+        """Read and decode a sample's frames into an array.
+
+        Parameters
+        ----------
+        row
+            Of the index.
+        clip
+            C-contiguous uint8 array of shape (16, 224, 224). After an error, what it holds is not defined.
+
+        Raises
+        ------
+        DamageError
+            If the payload is not the one that was written; shard, key and offset are named.
+        StorageError
+            If the system refuses to read.
+        """
+        if self._codec.name is CodecName.NPY:
+            self._read_raw(row, clip)
+        else:
+            self._codec.decode_into(self.read_payload(row), clip, where=_Where(self, row))
+
+    def read_payload(self, row: int) -> bytes:
+        """Read a sample's payload as it lies in the tar; raises as `read_into`."""
+        payload = bytearray(self._size.item(row))
+        self._fill(row, [payload], self._offset.item(row))
+        if self.check is CheckLevel.FULL and xxh3_64_intdigest(payload) != self._checksum.item(row):
+            raise self._damage(row, "other bytes")
+        return bytes(payload)
+
+    def read_meta(self, row: int) -> SampleMeta:
+        """Read what a sample's JSON member says; raises as `read_into`."""
+        entry = self.index[row]
+        data = bytearray(int(entry["meta_size"]))
+        self._fill(row, [data], int(entry["meta_offset"]))
+        if xxh3_64_intdigest(data) != int(entry["meta_checksum"]):
+            raise self._damage(row, "other bytes in its JSON member")
+        try:
+            return SampleMeta.parse(data)
+        except ValueError as error:
+            raise self._damage(row, f"another JSON member ({str(error)[:80]})") from None
+
+    def locate(self, row: int) -> str:
+        """Say where a sample lies: shard, key and offset."""
+        entry = self.index[row]
+        shard = self._path(int(entry["shard"]))
+        return f"{shard}, sample {entry['key'].decode('ascii')}, offset {int(entry['offset'])}"
+
+    def check_shards(self, rows: NDArray[np.int64], *, progress: Progress) -> None:
+        """Check the shards of rows that are not known to be whole, now rather than when they are first read.
+
+        Raises
+        ------
+        DamageError
+            If one is not as it was written.
+        """
+        numbers = np.unique(self._shard[rows]).tolist()
+        self._source.check([self.manifest.shards[number] for number in numbers], progress=progress)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether shards have to be fetched before they can be read."""
+        return self._source.is_remote
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Say whether so many bytes of shards can be at hand at one time."""
+        return size_bytes <= self._source.limit_bytes
+
+    def require_room(self, size_bytes: int) -> None:
+        """Raise `InputError` where they cannot."""
+        if not self.has_room(size_bytes):
+            raise cache_too_small(size_bytes, self._source.limit_bytes)
+
+    def expect(self, shard: int) -> None:
+        """Keep a shard at hand, from when it is first opened until it is released."""
+        self._files.expect(shard)
+
+    def fetch(self, shard: int) -> None:
+        """Open a shard now, rather than when it is first read; raises as `read_into`."""
+        self._files.open(shard)
+
+    def release(self, shard: int) -> None:
+        """Let go of a shard that was expected."""
+        self._files.release(shard)
+
+    def abandon(self) -> None:
+        """Stop what is being fetched at this moment; who waits for it gets a `StorageError`."""
+        self._source.abandon()
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._files.close()
+
+    def _read_raw(self, row: int, clip: NDArray[np.uint8]) -> None:
+        header, pixels = bytearray(NPY_HEADER_BYTES), clip.data.cast("B")
+        if self._size.item(row) != NPY_HEADER_BYTES + clip.nbytes:
+            raise self._damage(row, f"an array of {self._size.item(row)} bytes")
+        self._fill(row, [header, pixels], self._offset.item(row))
+        if header != npy_header():
+            raise self._damage(row, "another header")
+        if self.check is CheckLevel.FULL:
+            checksum = xxh3_64(header)
+            checksum.update(pixels)
+            if checksum.intdigest() != self._checksum.item(row):
+                raise self._damage(row, "other bytes")
+
+    def _fill(self, row: int, buffers: list[bytearray | memoryview], offset: int) -> None:
+        number, wanted = self._shard.item(row), sum(map(len, buffers))
+        try:
+            with self._files.reading(number) as descriptor:
+                found = read_exactly(descriptor, buffers, offset)
+        except OSError:
+            with storage_errors(self._path(number), expected="a shard that can be read"):
+                raise
+        if found != wanted:
+            raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
+
+    def _open_shard(self, number: int) -> int:
+        return self._source.open_shard(self.manifest.shards[number], let_go=close_idle_shards)
+
+    def _path(self, number: int) -> Place:
+        return self.folder / self.manifest.shards[number].name
+
+    def _damage(self, row: int, found: str) -> DamageError:
+        return DamageError(
+            self.locate(row),
+            expected="the bytes that were written",
+            found=found,
+            fix="run `sffshards build` again: it writes damaged shards anew",
+        )
+
+
+def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
+    """Open a build: its manifest and its index, each checked.
+
+    Parameters
+    ----------
+    folder
+        Of the build, here or elsewhere; see `sffshards.shards.read.places.parse_place`.
+    check
+        How much of a sample is checked each time that it is read.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished build.
+    FormatError
+        If it is of a version that this program does not know.
+    DamageError
+        If manifest or index are not as they were written.
+    StorageError
+        If the system, or a server, refuses.
+    """
+    manifest = load_manifest(folder)
+    source = open_source(folder)
+    index = source.load_index(manifest)
+    check_index(index, manifest, path=folder / INDEX_NAME)
+    return Build(folder, manifest, index, source=source, check=check)
+
+
+def _reopen(folder: Place, check: CheckLevel, sha256: str) -> Build:
+    """Open a build in another process: rows are those of the build that it was there."""
+    build = open_build(folder, check=check)
+    if build.manifest.sha256 != sha256:
+        raise ConflictError(
+            folder,
+            expected=f"the build that was there before ({sha256[:12]})",
+            found=f"another one ({build.manifest.sha256[:12]})",
+            fix="leave a build as it is while it is read, and run the command again",
+        )
+    return build
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Says where a sample lies, if it comes to that: making the text takes longer than reading some."""
+
+    build: Build
+    row: int
+
+    def __str__(self) -> str:
+        return self.build.locate(self.row)

@@ -1,0 +1,152 @@
+"""A contact sheet: the frames of a sequence as they lie in a build, with times, gaps, label and views."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from sffshards.base.atomic_files import write_files
+from sffshards.base.errors import InputError
+from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frames import FRAME_SIDE
+from sffshards.domain.published_names import sequence_key
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.views import View
+from sffshards.shards.format import VIEWS, SampleMeta
+from sffshards.shards.read.build_reader import Build
+
+__all__ = ["draw_sheet", "find_samples", "write_sheet"]
+
+_COLUMNS = 4
+_MARGIN = 12
+_CAPTION = 34
+_TITLE = 76
+_VIEW_SIDE = 144
+_INK, _FAINT, _PAPER = (24, 24, 28), (110, 110, 118), (255, 255, 255)
+_ALARM, _QUIET = (178, 34, 34), (40, 90, 160)
+
+
+def write_sheet(build: Build, *, sequence: str | None, out: Path | None, force: bool = False) -> Path:
+    """Write the contact sheet of a sequence as a PNG file.
+
+    Parameters
+    ----------
+    build
+        Where the sequence lies.
+    sequence
+        Sequence name or sample key; None for the first positive of the test part, or else the first sample.
+    out
+        The file; None for ``<key>.png`` in the current folder.
+    force
+        Replace a file of other content.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    InputError
+        If the build has no such sequence.
+    ConflictError
+        If a file of other content is there and not ``force``.
+    """
+    rows = find_samples(build, sequence)
+    path = out if out is not None else Path(f"{build.index[rows[0]]['key'].decode('ascii')[:-3]}.png")
+    if not path.name or path.is_dir():
+        raise InputError(path, expected="the name of a PNG file", found="a folder", fix="name a file with --out")
+    png = io.BytesIO()
+    draw_sheet(build, rows).save(png, "PNG")
+    write_files({path: png.getvalue()}, force=force)
+    return path
+
+
+def find_samples(build: Build, sequence: str | None) -> list[int]:
+    """Give the index rows of all views of a sequence, the plain one first."""
+    if sequence is None:
+        test = build.group_rows([f"{Part.TEST}/base"])
+        positive = test[build.index["label"][test] == 1]
+        first = int(positive[0]) if len(positive) else 0
+        key = build.index[first]["key"].decode("ascii")[:-3]
+    else:
+        key = sequence_key(sequence, where="sequence")
+    keys = build.index["key"]
+    rows = {view: np.flatnonzero(keys == f"{key}-{view}".encode("ascii")) for view in View}
+    found = [int(row) for view in View for row in rows[view]]
+    if not found:
+        raise InputError(
+            build.folder,
+            expected=f"sequence {sequence}",
+            found="none of that name",
+            fix="list the keys with `sffshards info --keys`, or choose another build with --shards",
+        )
+    return found
+
+
+def draw_sheet(build: Build, rows: list[int]) -> Image.Image:
+    """Draw the sheet of the samples of one sequence, the plain view first."""
+    meta = build.read_meta(rows[0])
+    cell_width, cell_height = FRAME_SIDE + _MARGIN, FRAME_SIDE + _CAPTION + _MARGIN
+    frames_height = (NUM_FRAMES // _COLUMNS) * cell_height
+    width = 2 * _MARGIN + _COLUMNS * cell_width + _VIEW_SIDE
+    sheet = Image.new("RGB", (width, _TITLE + frames_height + _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _draw_title(draw, meta, horizon=str(build.manifest.horizon))
+    clip = build.read_clip(rows[0])
+    captions = _format_captions(meta)
+    for slot in range(NUM_FRAMES):
+        left = _MARGIN + (slot % _COLUMNS) * cell_width
+        top = _TITLE + (slot // _COLUMNS) * cell_height
+        sheet.paste(Image.fromarray(clip[slot]), (left, top))
+        draw.text((left, top + FRAME_SIDE + 2), captions[slot][0], fill=_INK, font=_font(14))
+        draw.text((left, top + FRAME_SIDE + 18), captions[slot][1], fill=_FAINT, font=_font(12))
+    _draw_views(sheet, draw, build, rows, left=_MARGIN + _COLUMNS * cell_width)
+    return sheet
+
+
+def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, horizon: str) -> None:
+    flares = "a flare of class M or above" if meta.label else "no flare of class M or above"
+    colour = _ALARM if meta.label else _QUIET
+    draw.text((_MARGIN, 10), meta.sequence, fill=_INK, font=_font(18))
+    draw.text((_MARGIN, 34), f"label {meta.label}: {flares} within {horizon}", fill=colour, font=_font(15))
+    facts = f"{meta.num_distinct} distinct frames, longest gap {_format_minutes(meta.longest_gap_minutes)}"
+    draw.text((_MARGIN, 54), f"HARP {meta.harp}, part {meta.part}, {facts}", fill=_FAINT, font=_font(13))
+
+
+def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, rows: list[int], *, left: int) -> None:
+    """Draw the last frame in every view that the build holds of the sequence."""
+    draw.text((left, _TITLE - 20), "views, last frame", fill=_FAINT, font=_font(13))
+    for position, row in enumerate(rows):
+        top = _TITLE + position * (_VIEW_SIDE + 22)
+        frame: NDArray[np.uint8] = build.read_clip(row)[-1]
+        small = Image.fromarray(np.ascontiguousarray(frame)).resize((_VIEW_SIDE, _VIEW_SIDE))
+        sheet.paste(small, (left, top))
+        draw.text((left, top + _VIEW_SIDE + 2), str(VIEWS[build.index[row]["view"]]), fill=_INK, font=_font(13))
+
+
+def _format_captions(meta: SampleMeta) -> list[tuple[str, str]]:
+    """Give a time, and what came before it, for every slot."""
+    times = [np.datetime64(time, "m") for time in meta.t_rec_tai]
+    captions = [(_format_time(times[0]), "first")]
+    for before, time in pairwise(times):
+        minutes = int((time - before).astype(int))
+        captions.append((_format_time(time), f"+{_format_minutes(minutes)}" if minutes else "the same frame again"))
+    return captions
+
+
+def _format_time(time: np.datetime64) -> str:
+    return f"{str(time).replace('T', ' ')} TAI"
+
+
+def _format_minutes(minutes: int) -> str:
+    return f"{minutes} min" if minutes < 180 else f"{minutes / 60:.1f} h"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

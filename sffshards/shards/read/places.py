@@ -1,0 +1,111 @@
+"""Where a build lies: a folder of this machine, or a URL of a kind that this program knows."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sffshards.base.errors import InputError
+
+__all__ = ["READ_ONLY", "SCHEMES", "CacheOptions", "Place", "RemoteFolder", "default_cache_folder", "parse_place"]
+
+SCHEMES = {
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "hf": "huggingface_hub",
+    "sftp": "paramiko",
+}
+"""Kinds of URL that are read, and the package that fsspec needs for each. Others, which may run code, are refused."""
+
+READ_ONLY = frozenset({"http", "https"})
+"""Kinds of URL that nothing can be written to."""
+
+_LOOKS_LIKE_URL = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://|.*::")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheOptions:
+    """Where shards from elsewhere are kept, and how much of them."""
+
+    folder: Path
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFolder:
+    """A folder behind a URL."""
+
+    url: str
+    """Without a slash at its end."""
+    cache: CacheOptions
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> RemoteFolder:
+        return RemoteFolder(f"{self.url}/{name}", self.cache)
+
+
+Place = Path | RemoteFolder
+"""A folder, here or elsewhere."""
+
+
+def parse_place(text: str, *, cache: CacheOptions) -> Place:
+    """Take a path or a URL for what it is.
+
+    Parameters
+    ----------
+    text
+        Such as ``shards/48h``, ``s3://bucket/shards/48h`` or ``file:///scratch/shards``.
+    cache
+        For what lies elsewhere.
+
+    Raises
+    ------
+    InputError
+        If it is a URL of an unknown kind, or one that holds what no folder's name does.
+
+    Examples
+    --------
+    >>> cache = CacheOptions(folder=default_cache_folder(), limit_bytes=20_000_000_000)
+    >>> parse_place("file:///scratch/shards", cache=cache).as_posix()
+    '/scratch/shards'
+    >>> str(parse_place("s3://bucket/shards/48h/", cache=cache))
+    's3://bucket/shards/48h'
+    """
+    if not _LOOKS_LIKE_URL.match(text):
+        return Path(text)
+    scheme = text.partition("://")[0].lower() if "::" not in text else ""
+    if scheme == "file":
+        return Path(unquote(urlsplit(text).path))
+    if scheme not in SCHEMES:
+        raise InputError(
+            text,
+            expected=f"a folder, or a URL that begins with {', '.join(f'{name}://' for name in SCHEMES)}",
+            found="another kind of URL",
+            fix="name one of these, or copy the build to a folder here",
+        )
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as a bracket that is not closed
+        parts = urlsplit("")
+    if not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc or ".." in parts.path.split("/"):
+        raise InputError(
+            re.sub(r"([?#]).*", r"\1...", re.sub(r"//[^/]*@", "//...@", text)),
+            expected=f"{scheme}://HOST-OR-BUCKET/FOLDER",
+            found="a URL without a host, or with a user's name, '..', '?' or '#' in it",
+            fix="leave these out; credentials belong into the environment or the service's own file",
+        )
+    return RemoteFolder(text.rstrip("/"), cache)
+
+
+def default_cache_folder() -> Path:
+    """Give the folder for shards in the user's cache, as the XDG base directory specification places it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sffshards" / "shards"

@@ -1,0 +1,79 @@
+"""Does a tar hold the members that the index says, and nothing else? The reader never looks; stock readers do."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import DamageError
+from sffshards.shards.format import CodecName, Index, Shard
+
+__all__ = ["check_members"]
+
+
+class _Member(NamedTuple):
+    name: str
+    size: int
+    content: bytes | None
+    """What it holds, where that is neither payload nor JSON, which have checksums of their own."""
+    offset: int | None
+    """Where its content starts in the tar, where the index says so."""
+
+
+def check_members(folder: Path, shard: Shard, rows: Index, *, codec: CodecName) -> None:
+    """Compare a tar's headers, labels and padding with the rows of the index that are of it.
+
+    With the checksums of payloads and JSON members, that is every byte of the tar.
+
+    Raises
+    ------
+    DamageError
+        If it holds another member, one elsewhere, another label or anything behind the last one.
+    StorageError
+        If the system refuses to read it.
+    """
+    path = folder / shard.name
+    with storage_errors(path, expected="a shard that can be read"), path.open("rb") as file:
+        for member in _expected_members(rows, codec):
+            start = file.tell()
+            if not _has_member(file, member):
+                raise _damage(f"{path}, member {member.name}, offset {start}", "another header, label or padding")
+        start = file.tell()
+        end = 2 * tarfile.BLOCKSIZE  # and then up to a whole record
+        end += -(start + end) % tarfile.RECORDSIZE
+        if file.read(end + 1) != bytes(end):
+            raise _damage(f"{path}, offset {start}", "another end")
+
+
+def _expected_members(rows: Index, codec: CodecName) -> Iterator[_Member]:
+    for row in rows:
+        key, label = row["key"].decode("ascii"), str(row["label"]).encode("ascii")
+        of_row = [
+            _Member(f"{key}.cls", len(label), label, None),
+            _Member(f"{key}.{codec}", int(row["size"]), None, int(row["offset"])),
+            _Member(f"{key}.json", int(row["meta_size"]), None, int(row["meta_offset"])),
+        ]
+        yield from sorted(of_row)
+
+
+def _has_member(file: IO[bytes], member: _Member) -> bool:
+    """Say whether a member stands where the file is, and go to its end."""
+    info = tarfile.TarInfo(member.name)
+    info.size, info.mode = member.size, 0o644
+    if file.read(tarfile.BLOCKSIZE) != info.tobuf(tarfile.USTAR_FORMAT):
+        return False
+    if member.offset is not None and member.offset != file.tell():
+        return False
+    if member.content is not None and file.read(member.size) != member.content:
+        return False
+    if member.content is None:
+        file.seek(member.size, 1)
+    padding = -member.size % tarfile.BLOCKSIZE
+    return file.read(padding) == bytes(padding)
+
+
+def _damage(where: str, found: str) -> DamageError:
+    return DamageError(where, expected="the tar that the index describes", found=found, fix="build again with --force")

@@ -1,0 +1,123 @@
+"""One made active region: its patch, its place in time, and how its field evolves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from sffshards.domain.frames import FrameId
+from sffshards.synth.random_streams import Stream, stream
+
+__all__ = ["MAX_SIDE_PX", "Course", "FieldState", "Region", "field_state", "make_region"]
+
+_WIDTHS_PX = (360, 640)
+_HEIGHTS_PX = (180, 320)
+_MAX_SHEAR_DEG = 80.0
+
+MAX_SIDE_PX = 1024
+"""Longest side of a patch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """How strong a region is over time, linear between knots and constant beyond them."""
+
+    hours: tuple[float, ...]
+    """Times of the knots since the region's first frame, increasing."""
+    flux: tuple[float, ...]
+    """Unsigned flux of the bipole at each knot; 1 is a very large region, 0.05 a pore."""
+    pil: tuple[float, ...]
+    """Strength of the field along the polarity inversion line at each knot, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if not self.hours or not len(self.hours) == len(self.flux) == len(self.pil):
+            raise ValueError("a course needs as many flux and pil values as hours, at least one")
+        if any(b <= a for a, b in zip(self.hours, self.hours[1:], strict=False)):
+            raise ValueError("the hours of a course must increase")
+        if min(self.flux) < 0 or min(self.pil) < 0 or max(self.pil) > 1:
+            raise ValueError("flux must be at least 0 and pil between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Region:
+    """A made active region; with a time, it determines an image to the last bit."""
+
+    seed: int
+    """Seed of the whole made set."""
+    harp: int
+    width_px: int
+    height_px: int
+    t_start_tai: datetime
+    """Time of the first frame, from which the course counts."""
+    tilt_deg: float
+    """Angle of the bipole's axis to the horizontal (Joy's law: small, the leader nearer the equator)."""
+    leader_sign: int
+    """Polarity of the leading spot, +1 or -1 (Hale's law: one sign a hemisphere and cycle)."""
+    first_shear_deg: float
+    """Shear of the polarity inversion line in the first frame; 0 is a line across the axis."""
+    shear_deg_per_day: float
+    course: Course
+
+    def __post_init__(self) -> None:
+        if self.leader_sign not in (-1, 1):
+            raise ValueError(f"leader_sign must be -1 or 1, got {self.leader_sign}")
+        if not all(1 <= side <= MAX_SIDE_PX for side in (self.width_px, self.height_px)):
+            raise ValueError(f"a patch has sides of 1 to {MAX_SIDE_PX} pixels, got {self.width_px}x{self.height_px}")
+
+    def hours_at(self, frame: FrameId) -> float:
+        """Hours from the first frame to ``frame``; negative before it."""
+        return (frame.t_rec_tai - self.t_start_tai).total_seconds() / 3600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldState:
+    """What drives a region's field at one time."""
+
+    hours: float
+    flux: float
+    pil: float
+    shear_rad: float
+
+
+def make_region(seed: int, harp: int, *, t_start_tai: datetime, course: Course) -> Region:
+    """Draw the patch and the geometry of a region from the seed and its HARP number.
+
+    Parameters
+    ----------
+    seed
+        Seed of the made set, at least 0.
+    harp
+        HARP number; two HARPs of a seed differ in all that is drawn.
+    t_start_tai
+        Time of the first frame.
+    course
+        Flux and strength along the polarity inversion line over time.
+    """
+    rng = stream(Stream.SHAPE, seed, harp)
+    is_northern = bool(rng.random() < 0.5)
+    return Region(
+        seed=seed,
+        harp=harp,
+        width_px=int(rng.integers(_WIDTHS_PX[0], _WIDTHS_PX[1] + 1)),
+        height_px=int(rng.integers(_HEIGHTS_PX[0], _HEIGHTS_PX[1] + 1)),
+        t_start_tai=t_start_tai,
+        tilt_deg=float((6 if is_northern else -6) + rng.normal(0, 9)),
+        leader_sign=-1 if is_northern else 1,
+        first_shear_deg=float(rng.uniform(5, 40)),
+        shear_deg_per_day=float(rng.uniform(2, 14)),
+        course=course,
+    )
+
+
+def field_state(region: Region, hours: float) -> FieldState:
+    """Give what drives the region's field ``hours`` after its first frame."""
+    course = region.course
+    shear_deg = region.first_shear_deg + region.shear_deg_per_day * hours / 24
+    return FieldState(
+        hours=hours,
+        flux=float(np.interp(hours, course.hours, course.flux)),
+        pil=float(np.interp(hours, course.hours, course.pil)),
+        shear_rad=float(np.deg2rad(min(max(shear_deg, 0.0), _MAX_SHEAR_DEG))),
+    )

@@ -1,0 +1,124 @@
+"""Forecasts that need no network, to put beside one that does: the climatology, persistence, and who has ever flared.
+
+They follow from labels alone. The label of a time t says whether a flare starts in (t, t + horizon], so that it is
+known from t + horizon on; nothing later is used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.errors import InputError
+
+__all__ = ["forecast_climatology", "forecast_ever_flared", "forecast_persistence"]
+
+
+def forecast_climatology(training_labels: NDArray[np.integer], *, num_samples: int) -> NDArray[np.float64]:
+    """Forecast the rate of flares in the training set for every sample.
+
+    Parameters
+    ----------
+    training_labels
+        0 or 1, at least one.
+    num_samples
+        How many to forecast.
+
+    Raises
+    ------
+    InputError
+        If there are no training labels.
+    """
+    if not len(training_labels):
+        raise InputError("training_labels", expected="at least one", found="none", fix="give those of the training set")
+    return np.full(num_samples, float(np.mean(training_labels)))
+
+
+def forecast_persistence(
+    labels: NDArray[np.integer],
+    t_end_tai: NDArray[np.datetime64],
+    harps: NDArray[np.integer],
+    *,
+    horizon_hours: int,
+    unknown: float,
+) -> NDArray[np.float64]:
+    """Forecast of each region what it last did: its latest label that is known by then.
+
+    Where a region has a label exactly a horizon ago, that is whether it flared in the horizon before.
+
+    Parameters
+    ----------
+    labels
+        0 or 1, of shape (n,).
+    t_end_tai
+        The times they are of, shape (n,), in any order.
+    harps
+        HARP numbers, of shape (n,).
+    horizon_hours
+        Of the labels, at least 1.
+    unknown
+        The forecast where no label of the region is known yet, such as 0.
+
+    Returns
+    -------
+    float64 of shape (n,)
+
+    Raises
+    ------
+    InputError
+        If the three are not of one length, or the horizon is not positive.
+
+    Examples
+    --------
+    >>> days = np.array(["2012-03-06", "2012-03-07", "2012-03-08"], "datetime64[s]")
+    >>> forecast_persistence(np.array([1, 0, 0]), days, np.full(3, 1449), horizon_hours=24, unknown=0).tolist()
+    [0.0, 1.0, 0.0]
+    """
+    horizon = _check(labels, t_end_tai, harps, horizon_hours)
+    forecast = np.full(len(labels), unknown, np.float64)
+    for harp in np.unique(harps):
+        rows = np.flatnonzero(harps == harp)
+        rows = rows[np.argsort(t_end_tai[rows], kind="stable")]
+        times = t_end_tai[rows]
+        latest = np.searchsorted(times, times - horizon, side="right") - 1
+        forecast[rows[latest >= 0]] = labels[rows[latest[latest >= 0]]]
+    return forecast
+
+
+def forecast_ever_flared(
+    labels: NDArray[np.integer], t_end_tai: NDArray[np.datetime64], harps: NDArray[np.integer], *, horizon_hours: int
+) -> NDArray[np.float64]:
+    """Forecast a flare of every region of which a label with one is known by then, and none of the others.
+
+    Parameters
+    ----------
+    labels, t_end_tai, harps, horizon_hours
+        As of `forecast_persistence`.
+
+    Returns
+    -------
+    float64 of shape (n,), 0 or 1
+
+    Raises
+    ------
+    InputError
+        As `forecast_persistence`.
+    """
+    horizon = _check(labels, t_end_tai, harps, horizon_hours)
+    forecast = np.zeros(len(labels))
+    for harp in np.unique(harps[labels == 1]):
+        rows = np.flatnonzero(harps == harp)
+        first = t_end_tai[rows[labels[rows] == 1]].min()
+        forecast[rows] = t_end_tai[rows] >= first + horizon
+    return forecast
+
+
+def _check(
+    labels: NDArray[np.integer], t_end_tai: NDArray[np.datetime64], harps: NDArray[np.integer], horizon_hours: int
+) -> np.timedelta64:
+    lengths = len(labels), len(t_end_tai), len(harps)
+    if len(set(lengths)) > 1:
+        raise InputError("labels, times, HARPs", expected="one length", found=str(lengths), fix="give all by sample")
+    if horizon_hours < 1:
+        raise InputError("horizon_hours", expected="at least 1", found=str(horizon_hours), fix="give 24 or 48")
+    return np.timedelta64(horizon_hours, "h")
