@@ -37,9 +37,7 @@ class Note:
 
 RECORD = Note(colour=Colour.RED, parts={Colour.RED: (Inner(size=1), Inner(size=2))})
 TEXT = (
-    '{"format_version": 2, "colour": "red", "parts": {"red": [{"size": 1}, {"size": 2}]}, '
-    '"share": 0.5, "text": null}'
-)
+    '{"format_version": 2, "colour": "red", "parts": {"red": [{"size": 1}, {"size": 2}]}, "share": 0.5, "text": null}'
 )
 
 

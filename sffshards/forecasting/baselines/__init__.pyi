@@ -1,0 +1,16 @@
+from .baseline_forecasts import compute_baselines, describe_baselines
+from .baseline_records import Baseline, BaselineName, Samples, ThresholdRule
+from .baseline_samples import read_samples
+from .sharp_keywords import KeywordTable, read_keyword_table
+
+__all__ = [
+    "Baseline",
+    "BaselineName",
+    "KeywordTable",
+    "Samples",
+    "ThresholdRule",
+    "compute_baselines",
+    "describe_baselines",
+    "read_keyword_table",
+    "read_samples",
+]

@@ -1,0 +1,30 @@
+from .fits_ingest import FitsOptions, ingest_fits
+from .frame_decoding import read_frame
+from .frame_store import FRAME_BYTES, FrameStore, StoreSnapshot, open_snapshot
+from .ingest_options import BadQuality, Colours, Component, Scale
+from .ingest_record import IngestReport, read_ingested
+from .movie_ingest import MOVIE_SUFFIXES, MovieOptions, ingest_movie, parse_crop
+from .store_filling import fill_store, find_images, is_stored
+
+__all__ = [
+    "FRAME_BYTES",
+    "MOVIE_SUFFIXES",
+    "BadQuality",
+    "Colours",
+    "Component",
+    "FitsOptions",
+    "FrameStore",
+    "IngestReport",
+    "MovieOptions",
+    "Scale",
+    "StoreSnapshot",
+    "fill_store",
+    "find_images",
+    "ingest_fits",
+    "ingest_movie",
+    "is_stored",
+    "open_snapshot",
+    "parse_crop",
+    "read_frame",
+    "read_ingested",
+]

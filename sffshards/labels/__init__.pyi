@@ -1,0 +1,65 @@
+from .audit_records import Finding, FindingKind, LabelAudit, ListRows, PartAudit
+from .data_layout import (
+    IMAGE_FOLDER,
+    PART_SELECTIONS,
+    PUBLISHED_ROOT,
+    DataLayout,
+    find_data,
+    find_image_folder,
+    find_label_lists,
+)
+from .flare_list_comparison import compare_with_flares
+from .harp_split import PUBLISHED_SIZES, split_harps
+from .label_audit import audit_labels, describe_audit, merge_findings, summarize_audit
+from .label_diff import LabelDiff, diff_labels
+from .label_lists import format_label_list, read_label_list, read_parts
+from .label_rebuild import count_unfounded, find_frames, label_frames, write_rebuilt
+from .labelled_frames import Labels, list_path, read_labels
+from .lenient_lists import read_lists
+from .sequence_lists import (
+    SEQUENCE_FOLDER,
+    check_outputs,
+    sequence_list_name,
+    write_sequence_files,
+    write_sequence_list,
+)
+
+__all__ = [
+    "IMAGE_FOLDER",
+    "PART_SELECTIONS",
+    "PUBLISHED_ROOT",
+    "PUBLISHED_SIZES",
+    "SEQUENCE_FOLDER",
+    "DataLayout",
+    "Finding",
+    "FindingKind",
+    "LabelAudit",
+    "LabelDiff",
+    "Labels",
+    "ListRows",
+    "PartAudit",
+    "audit_labels",
+    "check_outputs",
+    "compare_with_flares",
+    "count_unfounded",
+    "describe_audit",
+    "diff_labels",
+    "find_data",
+    "find_frames",
+    "find_image_folder",
+    "find_label_lists",
+    "format_label_list",
+    "label_frames",
+    "list_path",
+    "merge_findings",
+    "read_label_list",
+    "read_labels",
+    "read_lists",
+    "read_parts",
+    "sequence_list_name",
+    "split_harps",
+    "summarize_audit",
+    "write_rebuilt",
+    "write_sequence_files",
+    "write_sequence_list",
+]

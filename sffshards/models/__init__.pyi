@@ -1,0 +1,14 @@
+from .model_names import Attention, ModelName
+from .model_weights import KINETICS400, NO_WEIGHTS, load_checkpoint, read_checkpoint
+from .networks import build_model, scale_clips
+
+__all__ = [
+    "KINETICS400",
+    "NO_WEIGHTS",
+    "Attention",
+    "ModelName",
+    "build_model",
+    "load_checkpoint",
+    "read_checkpoint",
+    "scale_clips",
+]

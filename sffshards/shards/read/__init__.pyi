@@ -1,0 +1,31 @@
+from .build_reader import Build, RowShards, open_build
+from .build_verification import verify_build, verify_build_deep
+from .check_level import CheckLevel
+from .contact_sheet import find_samples, write_sheet
+from .places import READ_ONLY, CacheOptions, Place, RemoteFolder, default_cache_folder, parse_place
+from .remote_files import RemoteFile, RemoteStore
+from .shard_checks import CHECKED_NAME, check_shard
+from .shard_sources import find_manifest, load_builds
+
+__all__ = [
+    "CHECKED_NAME",
+    "READ_ONLY",
+    "Build",
+    "CacheOptions",
+    "CheckLevel",
+    "Place",
+    "RemoteFile",
+    "RemoteFolder",
+    "RemoteStore",
+    "RowShards",
+    "check_shard",
+    "default_cache_folder",
+    "find_manifest",
+    "find_samples",
+    "load_builds",
+    "open_build",
+    "parse_place",
+    "verify_build",
+    "verify_build_deep",
+    "write_sheet",
+]

@@ -1,0 +1,70 @@
+from .by_harp import HarpStatistic, brier_skill_by_harp, score_by_harp
+from .calibration import (
+    IsotonicCalibration,
+    PlattCalibration,
+    fit_isotonic,
+    fit_platt,
+    format_calibration,
+    parse_calibration,
+)
+from .cluster_bootstrap import Interval, Resampling, bootstrap_interval
+from .contingency import THRESHOLD, ContingencyTable, count_outcomes, part_outcomes
+from .forecast_scores import (
+    Forecast,
+    ForecastScores,
+    ProbabilityScore,
+    compare_forecasts,
+    describe_forecast_scores,
+    describe_interval,
+    prepare_statistic,
+    score_forecast,
+    score_thresholds,
+)
+from .probability_scores import trace_reliability
+from .reference_forecasts import forecast_climatology, forecast_ever_flared, forecast_persistence
+from .score_names import PUBLISHED_SCORES, ScoreName, compute_score, explain_undefined, format_score
+from .threshold_curves import average_precision, choose_threshold, roc_auc, trace_thresholds
+from .undefined_scores import explain_interval, explain_score
+
+__all__ = [
+    "PUBLISHED_SCORES",
+    "THRESHOLD",
+    "ContingencyTable",
+    "Forecast",
+    "ForecastScores",
+    "HarpStatistic",
+    "Interval",
+    "IsotonicCalibration",
+    "PlattCalibration",
+    "ProbabilityScore",
+    "Resampling",
+    "ScoreName",
+    "average_precision",
+    "bootstrap_interval",
+    "brier_skill_by_harp",
+    "choose_threshold",
+    "compare_forecasts",
+    "compute_score",
+    "count_outcomes",
+    "describe_forecast_scores",
+    "describe_interval",
+    "explain_interval",
+    "explain_score",
+    "explain_undefined",
+    "fit_isotonic",
+    "fit_platt",
+    "forecast_climatology",
+    "forecast_ever_flared",
+    "forecast_persistence",
+    "format_calibration",
+    "format_score",
+    "parse_calibration",
+    "part_outcomes",
+    "prepare_statistic",
+    "roc_auc",
+    "score_by_harp",
+    "score_forecast",
+    "score_thresholds",
+    "trace_reliability",
+    "trace_thresholds",
+]
