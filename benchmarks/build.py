@@ -51,7 +51,8 @@ from sffshards.images.store_filling import ImageFile, fill_store, find_images
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build.build_inputs import read_sequences
 from sffshards.shards.build.shard_plan import Sample
-from sffshards.shards.format.codecs import CodecName, get_codec
+from sffshards.shards.format.codec_names import CodecName
+from sffshards.shards.format.codecs import get_codec
 from sffshards.synth.synthetic_dataset import synthesize
 
 

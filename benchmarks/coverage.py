@@ -45,7 +45,7 @@ from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.loading_options import Shuffle
 from sffshards.shards.build.build_inputs import BuildOptions
 from sffshards.shards.build.shard_build import build_shards
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
 from sffshards.synth.synthetic_dataset import synthesize
 

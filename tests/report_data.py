@@ -15,7 +15,7 @@ from sffshards.labels.data_layout import find_data
 from sffshards.models.model_names import ModelName
 from sffshards.shards.build.build_inputs import BuildOptions
 from sffshards.shards.build.shard_build import build_shards
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
 from sffshards.training.fold_record import FoldRecord, SavedCheckpoint, fold_folder, write_record
 from sffshards.training.training_config import TrainingOptions, stage_weights

@@ -32,7 +32,7 @@ from sffshards.shards.build import hashed_stream as stream
 from sffshards.shards.build.build_preparation import estimate_build
 from sffshards.shards.format import codecs as codec_module
 from sffshards.shards.format import jpeg_splice as strip
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.manifest import read_manifest
 from sffshards.shards.read.build_reader import open_build
 from sffshards.shards.read.build_verification import verify_build, verify_build_deep

@@ -22,7 +22,7 @@ from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.epoch_plan import PADDING
 from sffshards.loading.loading_options import Engine, Shuffle, ViewSource
 from sffshards.loading.stock_loader import ClassicLoader
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
 from sffshards.shards.read.check_level import CheckLevel
 from tests.training_data import fast_options, make_build

@@ -35,7 +35,8 @@ from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.loading_options import Shuffle
 from sffshards.models.model_weights import read_checkpoint
-from sffshards.shards.format.codecs import CLIP_SHAPE, CodecName, get_codec
+from sffshards.shards.format.codec_names import CodecName
+from sffshards.shards.format.codecs import CLIP_SHAPE, get_codec
 from sffshards.shards.format.manifest import read_manifest
 from sffshards.shards.format.shard_index import INDEX_DTYPE
 from sffshards.shards.read.build_reader import open_build

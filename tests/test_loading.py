@@ -29,7 +29,7 @@ from sffshards.loading.datamodule import ShardDataModule
 from sffshards.loading.device_views import apply_views
 from sffshards.loading.epoch_plan import PADDING, plan_epoch, shuffle_blocks, shuffle_order
 from sffshards.loading.loading_options import Shuffle, ViewSource
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
 from sffshards.shards.read.check_level import CheckLevel
 from sffshards.shards.read.shard_checks import CHECKED_NAME

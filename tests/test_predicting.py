@@ -18,7 +18,6 @@ from typer.testing import CliRunner, Result
 
 from sffshards.base.errors import ConflictError, DamageError, ImageError, InputError
 from sffshards.base.progress import SILENT
-from sffshards.cli import command_list as commands
 from sffshards.domain.frame_sequences import build_sequences
 from sffshards.domain.sample_sets import Part, Variant
 from sffshards.domain.task import Horizon
@@ -519,7 +518,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predict(*arguments: object) -> Result:
     """Run the command in this process: a process of its own takes long to import torch."""
     app = typer.Typer()
-    commands.register(app)
+    command_list.register(app)
     return CliRunner().invoke(app, ["predict", *map(str, arguments)])
 
 

@@ -74,7 +74,7 @@ import typer
 sys.modules.update(dict.fromkeys({HEAVY!r}))
 from typer.testing import CliRunner
 from sffshards.cli import app, commands
-commands.register(app)
+command_list.register(app)
 for command in {COMMANDS!r}:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and "Usage" in result.output, (command, result.output, result.exception)

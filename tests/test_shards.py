@@ -27,7 +27,8 @@ from sffshards.shards.build.build_inputs import BuildOptions
 from sffshards.shards.build.shard_build import build_shards
 from sffshards.shards.build.shard_plan import plan_shards
 from sffshards.shards.format import jpeg_splice as strip
-from sffshards.shards.format.codecs import CLIP_SHAPE, CodecName, get_codec
+from sffshards.shards.format.codec_names import CodecName
+from sffshards.shards.format.codecs import CLIP_SHAPE, get_codec
 from sffshards.shards.read.build_reader import open_build
 from tests.test_names import sequence_of
 from tests.tiny import frame_name, make_data

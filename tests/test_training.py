@@ -33,7 +33,7 @@ from sffshards.forecasting.runs.run_evaluation import evaluate_run
 from sffshards.loading.batch_pipeline import ClipBatch
 from sffshards.loading.loading_options import Engine
 from sffshards.models.model_names import Attention, ModelName
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.manifest import BuildInputs, Group, Manifest
 from sffshards.training.flare_classifier import FlareClassifier
 from sffshards.training.fold_checkpoints import format_checkpoint_name

@@ -19,7 +19,7 @@ from sffshards.labels.data_layout import find_data
 from sffshards.models.model_names import ModelName
 from sffshards.shards.build.build_inputs import BuildOptions
 from sffshards.shards.build.shard_build import build_shards
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.training.training_config import TrainingOptions
 
 FRAMES_PER_HARP = 5

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["View", "apply_view", "undo_view"]
 
@@ -31,6 +31,8 @@ def apply_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
     ``hf`` mirrors left and right, ``vf`` up and down; ``r1``, ``r2``, ``r3`` turn by 90, 180 and 270 degrees
     counter-clockwise, as torchvision's ``hflip``, ``vflip`` and ``rotate`` do.
     """
+    import numpy as np
+
     if view is View.HF:
         return frames[..., ::-1]
     if view is View.VF:
@@ -40,6 +42,8 @@ def apply_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
 
 def undo_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
     """Turn a view back into the plain frames."""
+    import numpy as np
+
     if view in (View.HF, View.VF):
         return apply_view(frames, view)
     return np.rot90(frames, -_TURNS.get(view, 0), axes=(-2, -1))

@@ -1,4 +1,5 @@
-from .codecs import CLIP_SHAPE, NPY_HEADER_BYTES, Codec, CodecName, FrameCodec, get_codec, npy_header
+from .codec_names import CodecName
+from .codecs import CLIP_SHAPE, NPY_HEADER_BYTES, Codec, FrameCodec, get_codec, npy_header
 from .dataset_card import CARD_NAME, format_card
 from .jpeg_splice import PLACE_DTYPE, Piece
 from .manifest import (

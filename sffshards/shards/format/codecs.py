@@ -10,7 +10,6 @@ import io
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -22,17 +21,10 @@ from numpy.typing import NDArray
 from sffshards.base.errors import DamageError, InputError
 from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.jpeg_splice import STRIP_QUALITY, Piece, encode_frames, encode_strip, join_pieces
 
-__all__ = ["CLIP_SHAPE", "Codec", "CodecName", "FrameCodec", "get_codec"]
-
-
-class CodecName(StrEnum):
-    """How a shard holds a sequence's pixels; also the extension of the payload in the tar."""
-
-    JPG = "jpg"
-    NPY = "npy"
-    MP4 = "mp4"
+__all__ = ["CLIP_SHAPE", "Codec", "FrameCodec", "get_codec"]
 
 
 CLIP_SHAPE = (NUM_FRAMES, FRAME_SIDE, FRAME_SIDE)

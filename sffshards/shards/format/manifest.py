@@ -14,7 +14,7 @@ from sffshards.base.errors import DamageError, FormatError, InputError
 from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, Stage, Variant, format_group, stage_groups
 from sffshards.domain.task import Horizon
-from sffshards.shards.format.codecs import CodecName
+from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.manifest_checks import check_manifest
 
 __all__ = [

@@ -1,0 +1,15 @@
+"""The names of the codecs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["CodecName"]
+
+
+class CodecName(StrEnum):
+    """How a shard holds a sequence's pixels; also the extension of the payload in the tar."""
+
+    JPG = "jpg"
+    NPY = "npy"
+    MP4 = "mp4"
