@@ -43,7 +43,7 @@ from sffshards.base.worker_pool import WorkerPool, chunked
 from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
 from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
 from sffshards.domain.sample_sets import Kind
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.domain.views import View, apply_view
 from sffshards.images.frame_decoding import decode_image, read_frame, resize_frame
 from sffshards.images.frame_store import FrameStore
@@ -125,7 +125,7 @@ class Bench:
         self.data = folder / "data"
         synthesize(self.data, seed=1, num_harps=num_harps, frames_per_harp=frames_per_harp, workers=workers)
         self.layout = find_data(self.data)
-        self.sequences, _ = read_sequences(self.layout, Horizon.H48, windows=PUBLISHED_WINDOWS)
+        self.sequences, _ = read_sequences(self.layout, M48, windows=PUBLISHED_WINDOWS)
         names = sorted({format_frame_name(frame) for s in self.sequences for frame in s.frames})
         self.images, _ = find_images(self.layout.images, names)
         self.samples = [

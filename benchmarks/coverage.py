@@ -38,7 +38,7 @@ import torch
 import webdataset as wds
 
 from sffshards.base.progress import SILENT
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_data
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
@@ -95,9 +95,7 @@ def make_tars(folder: Path, size: int) -> list[str]:
 def make_build(folder: Path) -> Build:
     """Build at least as many samples as the largest set has."""
     synthesize(folder / "data", seed=1, num_harps=2, frames_per_harp=20, workers=0)
-    options = BuildOptions(
-        horizon=Horizon.H48, codec=CodecName.JPG, seed=1, shard_size_bytes=2_000_000, skip_bad_images=False
-    )
+    options = BuildOptions(task=M48, codec=CodecName.JPG, seed=1, shard_size_bytes=2_000_000, skip_bad_images=False)
     build_shards(
         find_data(folder / "data"),
         options,

@@ -44,7 +44,7 @@ from torch import Tensor
 
 from sffshards.base.progress import SILENT
 from sffshards.domain.published_names import IMAGE_SUFFIX
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_data
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
@@ -66,9 +66,7 @@ class Samples:
     def __init__(self, folder: Path, data: Path, codec: CodecName, workers: int) -> None:
         self.codec, self.data = codec, data
         self.folder = folder / codec
-        options = BuildOptions(
-            horizon=Horizon.H48, codec=codec, seed=1, shard_size_bytes=64_000_000, skip_bad_images=False
-        )
+        options = BuildOptions(task=M48, codec=codec, seed=1, shard_size_bytes=64_000_000, skip_bad_images=False)
         build_shards(
             find_data(data),
             options,

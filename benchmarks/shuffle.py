@@ -40,7 +40,7 @@ from sffshards.domain.frame_sequences import build_sequences
 from sffshards.domain.frames import LabelledFrame
 from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant, stage_groups
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.labels.label_lists import read_parts
 from sffshards.loading.epoch_plan import shuffle_blocks, shuffle_order
@@ -75,7 +75,7 @@ def made_parts() -> dict[Part, list[LabelledFrame]]:
             for row, (frame, label) in enumerate(
                 (frame, label)
                 for region in regions
-                for frame, label in zip(region.frames, region.labels(Horizon.H48), strict=True)
+                for frame, label in zip(region.frames, region.labels(M48), strict=True)
             )
         ]
         for part, regions in plan_parts(SEED, num_harps=167, frames_per_harp=59).items()
@@ -96,7 +96,7 @@ def read_samples(
     plans = plan_shards(
         sequences, sample_bytes=dict.fromkeys(Kind, sample_mb * 1e6), shard_bytes=round(shard_mb * 1e6), seed=SEED
     )
-    groups = stage_groups(variant, Stage.TRAIN, fold=fold, horizon=Horizon.H48, protocol=Protocol.PAPER)
+    groups = stage_groups(variant, Stage.TRAIN, fold=fold, task=M48, protocol=Protocol.PAPER)
     chosen = [plan for plan in plans if plan.group in groups]
     group_numbers = {name: number for number, name in enumerate(dict.fromkeys(plan.group for plan in plans))}
     samples = [(shard, plan.group, sample.sequence) for shard, plan in enumerate(chosen) for sample in plan.samples]
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--sample-mb", type=float, default=0.16, help="size of a sample in a tar")
     parser.add_argument("--shard-mb", type=float, default=128.0)
     options = parser.parse_args()
-    parts = read_parts(find_label_lists(options.data)[Horizon.H48]) if options.data else made_parts()
+    parts = read_parts(find_label_lists(options.data)[M48]) if options.data else made_parts()
     samples = read_samples(
         parts,
         variant=options.variant,

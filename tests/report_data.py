@@ -9,7 +9,7 @@ import numpy as np
 
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Protocol, Stage, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS
 from sffshards.forecasting.runs.predictions_table import build_predictions, predictions_path, write_predictions
 from sffshards.labels.data_layout import find_data
 from sffshards.models.model_names import ModelName
@@ -28,22 +28,22 @@ FOLDS = (0, 3)
 def make_builds(folder: Path) -> Path:
     """Build both horizons of a data set of four regions a part, half of which flare."""
     data = find_data(make_data(folder / "data", harps_per_part=4, frames_per_harp=6))
-    for horizon in Horizon:
-        options = BuildOptions(
-            horizon=horizon, codec=CodecName.NPY, seed=0, shard_size_bytes=1 << 24, skip_bad_images=False
-        )
-        out, store = folder / "shards" / horizon, folder / "frames"
+    for task in PUBLISHED_TASKS:
+        options = BuildOptions(task=task, codec=CodecName.NPY, seed=0, shard_size_bytes=1 << 24, skip_bad_images=False)
+        out, store = folder / "shards" / task.folder, folder / "frames"
         build_shards(data, options, out=out, store_folder=store, workers=0, force=False, progress=SILENT)
     return folder / "shards"
 
 
 def make_runs(shards: Path, folder: Path, *, variants: Sequence[Variant] = VARIANTS) -> Path:
     """Make runs of both horizons on builds: two folds each, with forecasts that are right more often than not."""
-    for horizon in Horizon:
-        with open_build(shards / horizon) as build:
+    for task in PUBLISHED_TASKS:
+        with open_build(shards / task.folder) as build:
             for number, variant in enumerate(variants):
                 for fold in FOLDS:
-                    _make_fold(build, fold_folder(folder / horizon / variant, fold), variant, fold=fold, seed=number)
+                    _make_fold(
+                        build, fold_folder(folder / task.folder / variant, fold), variant, fold=fold, seed=number
+                    )
     return folder
 
 
@@ -58,7 +58,7 @@ def _make_fold(build: Build, folder: Path, variant: Variant, *, fold: int, seed:
     lines += [f"{epoch},{10 * epoch},{0.5 / (1 + epoch)},0.9,{0.6 / (1 + epoch)},0.8,1e-07" for epoch in range(3)]
     (folder / "metrics.csv").write_text("\n".join([*lines, ""]))
     record = FoldRecord(
-        horizon=build.manifest.horizon,
+        task=build.manifest.task,
         fold=fold,
         manifest_sha256=build.manifest.sha256,
         weights_sha256=None,

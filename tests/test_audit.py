@@ -16,9 +16,9 @@ from sffshards.base.errors import ConflictError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.published_names import format_frame_name, parse_frame_name
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
 from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import FlareTime, GoesClass
+from sffshards.flares.flare_records import FlareTime
 from sffshards.flares.harp_flares import FrameClock, assign_flares
 from sffshards.flares.harp_map import read_harp_map
 from sffshards.labels.audit_records import FindingKind
@@ -59,7 +59,6 @@ def flares_of(tmp_path, rows, harps, clock=FrameClock.AS_WRITTEN):
     return assign_flares(
         read_flare_list(tmp_path / "flares.csv"),
         read_harp_map(tmp_path / "map.txt"),
-        threshold=GoesClass.parse("M1.0"),
         flare_time=FlareTime.START,
         clock=clock,
     )
@@ -72,7 +71,7 @@ def test_good_lists_have_no_faults(tmp_path):
     audited = audit(make_data(tmp_path / "data"), images=tmp_path / "data" / "magnetogram_jpg")
     assert not audited.is_wrong
     assert summarize_audit(audited) == "label lists: nothing wrong found"
-    part = audited.parts[Horizon.H48][Part.TRAIN_VAL_2]
+    part = audited.parts[M48][Part.TRAIN_VAL_2]
     assert (part.num_rows, part.num_positive, part.num_harps, part.num_padded, part.num_gaps) == (10, 3, 2, 10, 0)
 
 
@@ -85,7 +84,7 @@ def test_rows_that_cannot_be_read_or_come_again_are_faults_with_their_place(tmp_
     assert [place.rpartition(f"{path}:")[2][:2] for place in malformed.places] == ["2:", "3:", "4:"]
     assert duplicate.places == (f"{path}:5: {frame_name(100, 0)}, first on line 1, labelled 1 and not 0",)
     # The rest of the list is looked at all the same.
-    assert audited.parts[Horizon.H48][Part.TRAIN_VAL_1].num_rows == 2
+    assert audited.parts[M48][Part.TRAIN_VAL_1].num_rows == 2
     assert audited.is_wrong
 
 
@@ -93,7 +92,7 @@ def test_order_gaps_and_the_grid_are_looked_at_by_harp(tmp_path):
     off = format_frame_name(FrameId(harp=101, t_rec_tai=START + timedelta(days=1, minutes=97)))
     rows = [(100, 0, 0), (101, 0, 0), (100, 2, 0), (100, 1, 1), f"{off} 0", (100, 9, 0)]
     audited = audit(make_lists(tmp_path, {"TrainVal1": rows}))
-    part = audited.parts[Horizon.H48][Part.TRAIN_VAL_1]
+    part = audited.parts[M48][Part.TRAIN_VAL_1]
     # HARP 100: 0 to 2 is 192 min, 2 to 1 is back, 1 to 9 is 768; HARP 101: 97 min.
     assert (part.num_gaps, part.longest_gap_minutes) == (3, 768)
     back, grid = (found(audited)[kind] for kind in (FindingKind.OUT_OF_ORDER, FindingKind.OFF_GRID))
@@ -159,7 +158,7 @@ def test_rows_that_disagree_with_the_catalogue_are_found(tmp_path):
     findings = found(audited)
     assert findings[FindingKind.MISSED].harps == {100: 1}
     assert findings[FindingKind.MISSED].places[0].endswith(f":1: {frame_name(100, 0)}")
-    part = audited.parts[Horizon.H48][Part.TRAIN_VAL_1]
+    part = audited.parts[M48][Part.TRAIN_VAL_1]
     assert (part.num_missed, part.num_extra) == (1, 2)
     # Other parts: five HARPs that the map does not know, two of them (901, 903, 905) labelled 1.
     assert findings[FindingKind.EXTRA].harps == {100: 1, 101: 1, 903: 1, 905: 1}
@@ -188,14 +187,14 @@ def test_a_list_without_rows_is_a_fault(tmp_path):
 
 def test_frames_are_found_in_lists_in_files_and_in_images(tmp_path):
     data = make_data(tmp_path / "data", frames_per_harp=2)
-    by_part = find_frames(data, horizon=Horizon.H24)
+    by_part = find_frames(data, task=M24)
     assert [len(by_part[part]) for part in Part] == [4] * 6
-    images = find_frames(data / "magnetogram_jpg", horizon=Horizon.H24)
+    images = find_frames(data / "magnetogram_jpg", task=M24)
     assert list(images) == [None]
     assert images[None] == sorted(frame for frames in by_part.values() for frame in frames)
     names = [frame_name(7, 1), f"{frame_name(7, 0)} 1"]
     (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
-    assert find_frames(tmp_path / "names.txt", horizon=Horizon.H48) == {
+    assert find_frames(tmp_path / "names.txt", task=M48) == {
         None: [parse_frame_name(name.split()[0]) for name in names]
     }
 
@@ -210,14 +209,14 @@ def test_frames_are_found_in_lists_in_files_and_in_images(tmp_path):
 def test_a_bad_file_of_names_is_refused(tmp_path, text, message):
     (tmp_path / "names.txt").write_text(text)
     with pytest.raises(InputError, match=message):
-        find_frames(tmp_path / "names.txt", horizon=Horizon.H24)
+        find_frames(tmp_path / "names.txt", task=M24)
 
 
 def test_a_place_without_frames_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected label lists, or images named .*, found neither"):
-        find_frames(tmp_path, horizon=Horizon.H24)
+        find_frames(tmp_path, task=M24)
     with pytest.raises(InputError, match="found no such folder"):
-        find_frames(tmp_path / "absent", horizon=Horizon.H24)
+        find_frames(tmp_path / "absent", task=M24)
 
 
 @given(
@@ -248,10 +247,10 @@ def test_rebuilt_labels_follow_the_rule_and_horizons_never_contradict(tmp_path_f
         ]
         return int(any(frame.t_rec_tai < time <= frame.t_rec_tai + timedelta(hours=hours) for time in times))
 
-    made = {horizon: label_frames(frames, harp_flares, horizon=horizon) for horizon in Horizon}
-    for horizon, labels in made.items():
-        assert labels == [expect(frame, horizon.hours) for frame in frames]
-    assert all(short <= long for short, long in zip(made[Horizon.H24], made[Horizon.H48], strict=True))
+    made = {task: label_frames(frames, harp_flares, task=task) for task in PUBLISHED_TASKS}
+    for task, labels in made.items():
+        assert labels == [expect(frame, task.horizon_hours) for frame in frames]
+    assert all(short <= long for short, long in zip(made[M24], made[M48], strict=True))
 
 
 def test_lists_are_not_written_over_others_and_none_is_where_one_would_be(tmp_path):
@@ -294,8 +293,8 @@ def test_labels_that_say_less_than_they_seem_are_counted(tmp_path):
     frames = [
         FrameId(harp=harp, t_rec_tai=START + timedelta(days=day)) for harp, day in ((7, -1), (7, 0), (8, 1), (8, 2))
     ]
-    assert count_unfounded(frames, flares, horizon=Horizon.H48) == (2, 2)
-    assert count_unfounded(frames, flares, horizon=Horizon.H24) == (2, 1)
+    assert count_unfounded(frames, flares, task=M48) == (2, 2)
+    assert count_unfounded(frames, flares, task=M24) == (2, 1)
 
 
 # Lists compared and parted ------------------------------------------------------------------------------------------
@@ -388,8 +387,8 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     assert "labels/M48/flare_Mclass_48h_TrainVal0.txt: 10 rows, 5 positive, 5 of HARPs that the map lacks" in text
     rebuilt = (home / "labels" / "M48" / "flare_Mclass_48h_TrainVal0.txt").read_text().splitlines()
     assert rebuilt == [f"{frame_name(harp, number)} {harp % 2}" for harp in (100, 101) for number in range(5)]
-    for horizon in ("48h", "24h"):  # one after the other: the same
-        run("labels", "rebuild", *CATALOGUE, "--horizon", horizon, "--out", "apart", cwd=home)
+    for task in ("48h", "24h"):  # one after the other: the same
+        run("labels", "rebuild", *CATALOGUE, "--horizon", task, "--out", "apart", cwd=home)
     lists = {name for name in digest_tree(home / "labels") if name != "labels.json"}
     assert len(lists) == 12
     assert all((home / "apart" / name).read_bytes() == (home / "labels" / name).read_bytes() for name in lists)
@@ -422,7 +421,7 @@ def test_labels_of_images_become_a_data_set_of_six_parts(home):
     assert [path.name for path in (home / "labels" / "M48").iterdir()] == ["flare_Mclass_48h_orig.txt"]
     text = run("labels", "split", "labels", cwd=home).stdout
     assert text.count("48h  ") == 6
-    parts = find_label_lists(home / "parts")[Horizon.H48]
+    parts = find_label_lists(home / "parts")[M48]
     assert sum(len(path.read_text().splitlines()) for path in parts.values()) == 60
     assert not [f for f in audit(home / "parts").findings if f.kind.is_wrong]
     assert run("labels", "diff", "labels", "parts", "--strict", cwd=home).stdout.startswith("48h: 60 frames in both")
@@ -433,13 +432,11 @@ def test_labels_of_images_become_a_data_set_of_six_parts(home):
 def test_split_keeps_labels_and_parts_agree_at_both_horizons(home):
     run("labels", "split", "--sizes", "published", "--out", "new", cwd=home)
     before, after = read_labels(home / "data"), read_labels(home / "new")
-    for horizon in Horizon:
-        assert {frame: label for frame, (label, _) in after[horizon].items()} == {
-            frame: label for frame, (label, _) in before[horizon].items()
+    for task in PUBLISHED_TASKS:
+        assert {frame: label for frame, (label, _) in after[task].items()} == {
+            frame: label for frame, (label, _) in before[task].items()
         }
-    assert {f: part for f, (_, part) in after[Horizon.H24].items()} == {
-        f: part for f, (_, part) in after[Horizon.H48].items()
-    }
+    assert {f: part for f, (_, part) in after[M24].items()} == {f: part for f, (_, part) in after[M48].items()}
 
 
 def test_bad_input_ends_in_one_line(home):
@@ -477,23 +474,18 @@ def catalogue(real_data):
     """The real flare list and map of HARPs, by clock."""
     flares = read_flare_list(real_data / "catalog" / "flares_2010_2025.csv")
     regions = read_harp_map(real_data / "catalog" / "harp_to_noaa.txt")
-    return {
-        clock: assign_flares(
-            flares, regions, threshold=GoesClass.parse("M1.0"), flare_time=FlareTime.START, clock=clock
-        )
-        for clock in FrameClock
-    }
+    return {clock: assign_flares(flares, regions, flare_time=FlareTime.START, clock=clock) for clock in FrameClock}
 
 
 @pytest.mark.realdata
 def test_the_faults_of_the_published_lists_are_found(real_labels: Path, catalogue):
     """Counted before by a program of its own."""
     audited = audit(real_labels, flares=catalogue[FrameClock.AS_WRITTEN])
-    of = {(finding.kind, finding.horizon): finding for finding in audited.findings}
+    of = {(finding.kind, finding.task): finding for finding in audited.findings}
     assert of[FindingKind.CONTRADICTION, None].count == 59
-    for horizon, (missed, extra), in_test in ((Horizon.H24, (333, 87), (76, 15)), (Horizon.H48, (0, 13), (0, 0))):
-        assert set(of[FindingKind.STRADDLING, horizon].harps) == {924, 1946, 3942}
-        parts = audited.parts[horizon]
+    for task, (missed, extra), in_test in ((M24, (333, 87), (76, 15)), (M48, (0, 13), (0, 0))):
+        assert set(of[FindingKind.STRADDLING, task].harps) == {924, 1946, 3942}
+        parts = audited.parts[task]
         assert sum(part.num_missed for part in parts.values()) == missed
         assert sum(part.num_extra for part in parts.values()) == extra
         assert (parts[Part.TEST].num_missed, parts[Part.TEST].num_extra) == in_test
@@ -505,20 +497,18 @@ def test_the_faults_of_the_published_lists_are_found(real_labels: Path, catalogu
 @pytest.mark.realdata
 @pytest.mark.parametrize(("clock", "num_other"), [(FrameClock.AS_WRITTEN, 13), (FrameClock.TAI, 15)])
 def test_rebuilt_labels_are_the_published_ones_but_for_their_faults(real_labels: Path, catalogue, clock, num_other):
-    frames = [frame for frames in find_frames(real_labels, horizon=Horizon.H48).values() for frame in frames]
-    made = {horizon: label_frames(frames, catalogue[clock], horizon=horizon) for horizon in Horizon}
-    published = read_labels(real_labels)[Horizon.H48]
-    assert (
-        sum(published[frame][0] != label for frame, label in zip(frames, made[Horizon.H48], strict=True)) == num_other
-    )
-    assert all(short <= long for short, long in zip(made[Horizon.H24], made[Horizon.H48], strict=True))
+    frames = [frame for frames in find_frames(real_labels, task=M48).values() for frame in frames]
+    made = {task: label_frames(frames, catalogue[clock], task=task) for task in PUBLISHED_TASKS}
+    published = read_labels(real_labels)[M48]
+    assert sum(published[frame][0] != label for frame, label in zip(frames, made[M48], strict=True)) == num_other
+    assert all(short <= long for short, long in zip(made[M24], made[M48], strict=True))
     # Nor does the list made for 24h contradict the published one for 48h.
-    assert all(label <= published[frame][0] for frame, label in zip(frames, made[Horizon.H24], strict=True))
+    assert all(label <= published[frame][0] for frame, label in zip(frames, made[M24], strict=True))
 
 
 @pytest.mark.realdata
 def test_the_published_frames_are_parted_without_straddling_at_about_the_published_sizes(real_labels: Path):
-    labels = read_labels(real_labels)[Horizon.H48]
+    labels = read_labels(real_labels)[M48]
     homes = split_harps(labels, sizes=PUBLISHED_SIZES)
     rows = Counter(homes[frame.harp] for frame in labels)
     assert all(abs(rows[part] - size) <= 50 for part, size in zip(Part, PUBLISHED_SIZES, strict=True))

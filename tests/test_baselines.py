@@ -16,9 +16,9 @@ from sklearn.preprocessing import StandardScaler
 
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Part, Protocol
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48
 from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import FlareTime, GoesClass
+from sffshards.flares.flare_records import FlareTime
 from sffshards.flares.harp_flares import FrameClock, assign_flares
 from sffshards.flares.harp_map import read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines, describe_baselines
@@ -58,7 +58,7 @@ def make_samples(seed=0, *, num_frames=15):
 
 
 def compute(samples, **options):
-    options = {"horizon": Horizon.H24, "protocol": Protocol.PAPER, "resampling": RESAMPLING, **options}
+    options = {"task": M24, "protocol": Protocol.PAPER, "resampling": RESAMPLING, **options}
     return compute_baselines(samples, **options)
 
 
@@ -96,7 +96,7 @@ def test_history_is_that_of_all_parts_and_of_nothing_later():
 
 def test_history_by_a_flare_list_counts_what_came_up_to_now(tmp_path):
     data = make_data(tmp_path / "data")
-    samples = read_samples(find_label_lists(data)[Horizon.H24])
+    samples = read_samples(find_label_lists(data)[M24])
     harp = int(samples[Part.TEST].harp[0])
     t_first = samples[Part.TEST].t_end_tai[0]
     (tmp_path / "flares.csv").write_text(f"start_time,label,noaa_ar\n{t_first + np.timedelta64(96, 'm')},M1.0,11429\n")
@@ -104,7 +104,6 @@ def test_history_by_a_flare_list_counts_what_came_up_to_now(tmp_path):
     flares = assign_flares(
         read_flare_list(tmp_path / "flares.csv"),
         read_harp_map(tmp_path / "map.txt"),
-        threshold=GoesClass.parse("M1.0"),
         flare_time=FlareTime.START,
         clock=FrameClock.AS_WRITTEN,
     )
@@ -379,19 +378,18 @@ def test_bad_input_ends_in_one_line(home, tmp_path):
 
 @pytest.mark.realdata
 @pytest.mark.parametrize(
-    ("horizon", "regression", "by_hss", "persistence"),
+    ("task", "regression", "by_hss", "persistence"),
     [
-        (Horizon.H24, (0.71, 0.20), 0.34, (0.42, 0.34)),
-        (Horizon.H48, (0.81, 0.44), 0.58, (0.50, 0.50)),
+        (M24, (0.71, 0.20), 0.34, (0.42, 0.34)),
+        (M48, (0.81, 0.44), 0.58, (0.50, 0.50)),
     ],
 )
-def test_the_published_lists_give_the_figures_of_the_field(real_data, horizon, regression, by_hss, persistence):
+def test_the_published_lists_give_the_figures_of_the_field(real_data, task, regression, by_hss, persistence):
     """Found before by a program of its own, with scikit-learn's pipeline."""
-    samples = read_samples(find_label_lists(real_data / "labels")[horizon])
+    samples = read_samples(find_label_lists(real_data / "labels")[task])
     flares = assign_flares(
         read_flare_list(real_data / "catalog" / "flares_2010_2025.csv"),
         read_harp_map(real_data / "catalog" / "harp_to_noaa.txt"),
-        threshold=GoesClass.parse("M1.0"),
         flare_time=FlareTime.START,
         clock=FrameClock.AS_WRITTEN,
     )
@@ -399,7 +397,7 @@ def test_the_published_lists_give_the_figures_of_the_field(real_data, horizon, r
     assert sum(table.count_lacking(samples).values()) == 59_384 - 57_860
     made = {
         (baseline.name, baseline.rule): baseline.mean
-        for baseline in compute(samples, horizon=horizon, flares=flares, keywords=table)
+        for baseline in compute(samples, task=task, flares=flares, keywords=table)
     }
     for key, (tss, hss), tolerance in (
         ((BaselineName.REGRESSION, ThresholdRule.HALF), regression, 0.02),

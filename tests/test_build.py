@@ -24,7 +24,7 @@ from sffshards.base.progress import SILENT
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import Kind
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build import encoded_frames as encoded
@@ -72,7 +72,7 @@ def test_no_machine_path_and_no_time_stands_in_a_build(data, reference, tmp_path
 
 
 def test_both_horizons_use_the_same_frames(data, tmp_path):
-    assert build(data, tmp_path / "out" / "24h", options(horizon=Horizon.H24)).num_decoded == 48
+    assert build(data, tmp_path / "out" / "24h", options(task=M24)).num_decoded == 48
     assert build(data, tmp_path / "out" / "48h").num_decoded == 0
 
 
@@ -582,7 +582,7 @@ def test_a_list_of_test_alone_can_be_built_and_not_trained_on(data, tmp_path):
     assert "split: test" in card
     assert "split: train" not in card
     with pytest.raises(InputError, match="expected the lists of all six parts"):
-        read_samples(find_data(data).lists[Horizon.H48])
+        read_samples(find_data(data).lists[M48])
 
 
 def test_a_selection_of_lists_that_lost_one_is_refused(data, tmp_path):
@@ -619,12 +619,12 @@ def test_published_layouts_are_found(data, place, lists):
             (data / old).rename(data / new)
     layout = find_data(data)
     assert layout.images == data / place
-    assert {horizon: len(paths) for horizon, paths in layout.lists.items()} == {Horizon.H24: 6, Horizon.H48: 6}
+    assert {task: len(paths) for task, paths in layout.lists.items()} == {M24: 6, M48: 6}
 
 
 def test_folders_can_be_named_and_missing_ones_are_told(data, tmp_path):
     layout = find_data(Path("nowhere"), images=data / "magnetogram_jpg", labels=data / "M48")
-    assert list(layout.lists) == [Horizon.H48]
+    assert list(layout.lists) == [M48]
     with pytest.raises(InputError, match="expected images in magnetogram_jpg/.*found no such folder"):
         find_data(tmp_path / "absent")
     (data / "M48" / "flare_Mclass_48h_Test.txt").unlink()

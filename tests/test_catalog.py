@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sffshards.base.errors import InputError
+from sffshards.domain.task import GoesClass
 from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import Flare, FlareList, FlareTime, GoesClass, HarpMap, UnusedReason
+from sffshards.flares.flare_records import Flare, FlareList, FlareTime, HarpMap, UnusedReason
 from sffshards.flares.harp_flares import FrameClock, assign_flares, has_flare
 from sffshards.flares.harp_map import read_harp_map
 from sffshards.flares.leap_seconds import tai_to_utc, utc_to_tai
@@ -131,7 +132,7 @@ def test_json_of_swpc_is_read_and_has_no_regions(tmp_path):
     assert read.count_unused() == {UnusedReason.NO_CLASS: 1}
     harp_map = read_harp_map(write(tmp_path, "1449 11429", name="map.txt"))
     with pytest.raises(InputError, match=r"xray-flares-7-day\.json: expected a column of NOAA regions"):
-        assign_flares(read, harp_map, threshold=M1, flare_time=FlareTime.START, clock=FrameClock.TAI)
+        assign_flares(read, harp_map, flare_time=FlareTime.START, clock=FrameClock.TAI)
 
 
 def test_json_of_hek_is_read(tmp_path):
@@ -177,8 +178,14 @@ def test_rows_that_cannot_be_used_are_listed_with_their_line_and_reason(tmp_path
 def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
     read = read_flare_list(write(tmp_path, HEADER, X54, f"2012-03-08 00:00,,M2.0,{region}"))
     assert [flare.noaa_region for flare in read.flares] == [11429, None]
-    assert read.count_without_region(M1) == 1
-    assert read.count_without_region(GoesClass.parse("X1.0")) == 0
+    flares = assign_flares(
+        read,
+        HarpMap(source="m", regions={1: (1,)}, repeated=(), without_region=()),
+        flare_time=FlareTime.START,
+        clock=FrameClock.TAI,
+    )
+    assert flares.count_without_region(M1) == 1
+    assert flares.count_without_region(GoesClass.parse("X1.0")) == 0
 
 
 @pytest.mark.parametrize(
@@ -265,7 +272,7 @@ MINUTE = timedelta(minutes=1)
 NOON = datetime(2012, 3, 7, 12)
 
 
-def flares_of(*flares, regions=None, threshold=M1, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN):
+def flares_of(*flares, regions=None, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN):
     """Flares at minutes from noon, each with its region and class, of HARP 1449 with two regions unless said."""
     made = tuple(
         Flare(
@@ -279,13 +286,14 @@ def flares_of(*flares, regions=None, threshold=M1, flare_time=FlareTime.START, c
     )
     read = FlareList(source="flares.csv", flares=made, unused=(), has_regions=True)
     harp_map = HarpMap(source="map.txt", regions=regions or {1449: (11429, 11430)}, repeated=(), without_region=())
-    return assign_flares(read, harp_map, threshold=threshold, flare_time=flare_time, clock=clock)
+    return assign_flares(read, harp_map, flare_time=flare_time, clock=clock)
 
 
-def flared(flares, *minutes, harp=1449, after_hours=0, until_hours=24):
+def flared(flares, *minutes, harp=1449, threshold=M1, after_hours=0, until_hours=24):
     times = np.array([NOON + m * MINUTE for m in minutes], "datetime64[s]")
     harps = np.full(len(times), harp)
-    return has_flare(flares, harps, times, after_hours=after_hours, until_hours=until_hours).astype(int).tolist()
+    came = has_flare(flares, harps, times, threshold=threshold, after_hours=after_hours, until_hours=until_hours)
+    return came.astype(int).tolist()
 
 
 def test_a_span_leaves_out_its_beginning_and_holds_its_end():
@@ -309,16 +317,17 @@ def test_every_region_of_a_harp_counts_and_every_harp_of_a_region():
         regions={1449: (11429, 11430), 1450: (11430,), 1451: (1,)},
     )
     assert [flared(flares, -1, harp=harp) for harp in (1449, 1450, 1451, 9)] == [[1], [1], [0], [0]]
-    assert (flares.num_flares, flares.num_without_region) == (3, 1)
-    assert flares.known_harps == {1449, 1450, 1451}
+    assert (flares.count_flares(M1), flares.count_without_region(M1)) == (3, 1)
+    assert [flares.knows(harp) for harp in (1449, 1450, 1451, 9)] == [True, True, True, False]
 
 
 def test_weaker_flares_do_not_count_and_peaks_count_where_asked():
     strong = flares_of((0, 11429, "C9.9"), (5, 11429, "M1.0"))
     assert flared(strong, -1, 4, 5) == [1, 1, 0]
-    weak = flares_of((0, 11429, "C9.9"), (5, 11429, "M1.0"), threshold=GoesClass.parse("C1"), flare_time=FlareTime.PEAK)
-    assert flared(weak, 4, 14, 15) == [1, 1, 0]
-    assert (weak.num_flares, weak.num_without_peak) == (2, 1)
+    c1 = GoesClass.parse("C1")
+    weak = flares_of((0, 11429, "C9.9"), (5, 11429, "M1.0"), flare_time=FlareTime.PEAK)
+    assert flared(weak, 4, 14, 15, threshold=c1) == [1, 1, 0]
+    assert (weak.count_flares(c1), weak.count_without_peak(c1)) == (2, 1)
     assert strong.first == weak.first == np.datetime64(NOON)
 
 

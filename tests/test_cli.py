@@ -206,5 +206,5 @@ def test_verify_looks_at_every_build_even_after_a_damaged_manifest(home, tmp_pat
     manifest.write_text(manifest.read_text().replace('"num_samples": ', '"num_samples": 1', 1))
     done = run("verify", folder, "--json", "--workers", "1", code=2)
     problems = json.loads(done.stdout)
-    assert [len(problems[str(folder / horizon)]) for horizon in ("24h", "48h")] == [1, 0]
+    assert [len(problems[str(folder / task)]) for task in ("24h", "48h")] == [1, 0]
     assert "the manifest's own checksum" in problems[str(folder / "24h")][0]

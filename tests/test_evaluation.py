@@ -304,7 +304,7 @@ def test_scores_are_written_for_programs_and_people(run: Path, evaluate: Callabl
     scores = evaluate()
     content = json.loads((run / "scores.json").read_text())
     assert content["format_version"] == 1
-    assert (content["horizon"], content["variant"], content["threshold"]) == ("48h", "oTV", 0.5)
+    assert (content["task"], content["variant"], content["threshold"]) == ("48h", "oTV", 0.5)
     assert [f["counts"]["tp"] for f in content["folds"]] == [s.table.tp for s in scores.stages]
     lines = list(csv.reader((run / "scores.csv").read_text().splitlines()))
     assert lines[0] == ["fold", "stage", "tp", "fp", "fn", "tn", "F1", "ACC", "POD", "PRE", "FAR", "CSI", "HSS", "TSS"]

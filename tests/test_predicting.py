@@ -18,9 +18,10 @@ from typer.testing import CliRunner, Result
 
 from sffshards.base.errors import ConflictError, DamageError, ImageError, InputError
 from sffshards.base.progress import SILENT
+from sffshards.cli import command_list
 from sffshards.domain.frame_sequences import build_sequences
 from sffshards.domain.sample_sets import Part, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, require_horizon
 from sffshards.forecasting.operational.ensemble_members import Member, find_members, take_checkpoint
 from sffshards.forecasting.operational.forecast_files import describe_forecasts, format_csv, format_json
@@ -208,8 +209,8 @@ def test_parts_of_a_build_give_the_latest_of_each_harp_or_every_one(trained: tup
         two = BuildSource(build, parts=[Part.TEST, Part.TRAIN_VAL_0], every=True)
         assert [shown.harp for shown in two.shown] == [100] * 5 + [101] * 5 + [600] * 5 + [601] * 5
         with pytest.raises(ConflictError, match="expected a build of 24h, .* found one of 48h"):
-            require_horizon(build, Horizon.H24)
-        require_horizon(build, Horizon.H48)
+            require_horizon(build, M24)
+        require_horizon(build, M48)
 
 
 # Forecasts ----------------------------------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def test_runs_that_cannot_forecast_are_refused(a_run: Path, images: Path, tmp_pa
     with pytest.raises(InputError, match="those of another network"):
         forecast(a_run, source)
     record = json.loads((a_run / "fold2" / "run.json").read_text())
-    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"horizon": "24h"}))
+    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"task": "24h"}))
     with pytest.raises(ConflictError, match="folds of one horizon, 48h as fold 0, found fold 2 of 24h"):
         find_members(a_run, folds=None)
     (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"checkpoints": []}))
@@ -316,7 +317,7 @@ def member(name: str) -> Member:
         checkpoint_sha256="0" * 64,
         model=ModelName.MVIT_V2_S,
         attention=Attention.FUSED,
-        horizon=Horizon.H24,
+        task=M24,
         decision=None,
         reason="not fitted",
     )
@@ -384,7 +385,7 @@ def test_csv_and_json_hold_regions_and_full_disk() -> None:
     assert float(rows[2]["probability"]) == pytest.approx(1 - 0.6 * 0.7)
     assert (rows[2]["num_regions"], rows[2]["harp"]) == ("2", "")
     content = json.loads(format_json(found, disks, tolerance_minutes=96))
-    assert (content["format_version"], content["horizon"], content["full_disk_tolerance_minutes"]) == (1, "24h", 96)
+    assert (content["format_version"], content["task"], content["full_disk_tolerance_minutes"]) == (1, "24h", 96)
     assert content["regions"][1]["of_members"] == [0.2, 0.4]
     assert content["full_disk"][0]["harps"] == [1, 2]
 
@@ -531,7 +532,7 @@ def test_a_published_checkpoint_forecasts_images_by_command(published: Path, tmp
     assert path.name == "Flare_Forecast_Test_20110218_0623.txt"
     assert done.stdout == f"{path}: 2 sequences, 1 times of the full disk\n"
     assert "raw probabilities, not calibrated: there is no decision.json beside it" in done.stderr
-    member = take_checkpoint(checkpoint, model=ModelName.MVIT_TINY, horizon=Horizon.H24)
+    member = take_checkpoint(checkpoint, model=ModelName.MVIT_TINY, task=M24)
     images = published / "data" / "magnetogram_jpg"
     source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
     found = forecast_regions([member], source, inference=ON_CPU, progress=SILENT)

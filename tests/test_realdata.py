@@ -15,7 +15,7 @@ import torch
 from sffshards.base.progress import SILENT
 from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
 from sffshards.domain.sample_sets import Kind, Part, Stage
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, Task
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
 from sffshards.forecasting.runs.run_scores import RunScores
@@ -36,23 +36,23 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.realdata
 
 NUM_POSITIVE = {
-    Horizon.H24: [227, 247, 95, 498, 258, 195],
-    Horizon.H48: [396, 429, 267, 809, 523, 413],
+    M24: [227, 247, 95, 498, 258, 195],
+    M48: [396, 429, 267, 809, 523, 413],
 }
 """As `grep -c ' 1$'` counts them in the published lists, TrainVal0 to TrainVal4 and Test."""
 
 
-@pytest.mark.parametrize(("horizon", "num_over"), [(Horizon.H24, 7_600), (Horizon.H48, 14_185)])
+@pytest.mark.parametrize(("task", "num_over"), [(M24, 7_600), (M48, 14_185)])
 def test_the_published_lists_give_the_published_numbers_of_samples(
-    real_labels: Path, horizon: Horizon, num_over: int
+    real_labels: Path, task: Task, num_over: int
 ) -> None:
     layout = DataLayout(images=real_labels, lists=find_label_lists(real_labels))
-    sequences, sources = read_sequences(layout, horizon, windows=PUBLISHED_WINDOWS)
+    sequences, sources = read_sequences(layout, task, windows=PUBLISHED_WINDOWS)
     assert {part: source.num_rows for part, source in sources.items()} == {
         part: 9_384 if part is Part.TEST else 10_000 for part in Part
     }
     positives = Counter(sequence.part for sequence in sequences if sequence.label)
-    assert [positives[part] for part in Part] == NUM_POSITIVE[horizon]
+    assert [positives[part] for part in Part] == NUM_POSITIVE[task]
     assert len({frame for sequence in sequences for frame in sequence.frames}) == 59_384
     plans = plan_shards(sequences, sample_bytes=dict.fromkeys(Kind, 160_000), shard_bytes=128_000_000, seed=123)
     keys = [sample.key for plan in plans for sample in plan.samples]
@@ -60,19 +60,19 @@ def test_the_published_lists_give_the_published_numbers_of_samples(
     assert sum(len(plan.samples) for plan in plans if plan.group.endswith("over")) == num_over
 
 
-@pytest.mark.parametrize("horizon", Horizon)
+@pytest.mark.parametrize("task", PUBLISHED_TASKS)
 @pytest.mark.parametrize("codec", CodecName)
 def test_real_images_are_built_verified_trained_on_and_scored(
-    real_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: CodecName, horizon: Horizon
+    real_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: CodecName, task: Task
 ) -> None:
     monkeypatch.setattr("sffshards.training.fold_training.build_model", lambda *_, **__: FastNetwork())
     monkeypatch.setattr("sffshards.forecasting.runs.network_prediction.build_model", lambda *_, **__: FastNetwork())
-    scores = _go_the_whole_way(real_mini, tmp_path, codec=codec, horizon=horizon)
-    assert _positives_of_test(scores) == {Horizon.H24: 2, Horizon.H48: 4}[horizon]
+    scores = _go_the_whole_way(real_mini, tmp_path, codec=codec, task=task)
+    assert _positives_of_test(scores) == {M24: 2, M48: 4}[task]
 
 
 def test_the_small_network_takes_real_images(real_mini: Path, tmp_path: Path) -> None:
-    scores = _go_the_whole_way(real_mini, tmp_path, codec=CodecName.JPG, horizon=Horizon.H48, learning_rate=3e-4)
+    scores = _go_the_whole_way(real_mini, tmp_path, codec=CodecName.JPG, task=M48, learning_rate=3e-4)
     assert _positives_of_test(scores) == 4
     assert math.isnan(next(s.scores[ScoreName.TSS] for s in scores.stages if s.stage is Stage.VAL))  # it has none
 
@@ -107,9 +107,9 @@ def test_the_commands_of_a_page_run_on_real_magnetograms(real_data: Path, tmp_pa
     assert "1449" in json.dumps(forecast)
 
 
-def _go_the_whole_way(data: Path, out: Path, *, codec: CodecName, horizon: Horizon, **changes: object) -> RunScores:
-    layout, folder = find_data(data), out / "shards" / horizon
-    options = BuildOptions(horizon=horizon, codec=codec, seed=1, shard_size_bytes=1 << 24, skip_bad_images=False)
+def _go_the_whole_way(data: Path, out: Path, *, codec: CodecName, task: Task, **changes: object) -> RunScores:
+    layout, folder = find_data(data), out / "shards" / task.folder
+    options = BuildOptions(task=task, codec=codec, seed=1, shard_size_bytes=1 << 24, skip_bad_images=False)
     report = build_shards(
         layout, options, out=folder, store_folder=out / "frames", workers=2, force=False, progress=SILENT
     )

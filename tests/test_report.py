@@ -25,10 +25,10 @@ from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Part, Protocol, Stage, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48
 from sffshards.domain.views import View
 from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import FlareTime, GoesClass
+from sffshards.flares.flare_records import FlareTime
 from sffshards.flares.harp_flares import FrameClock, assign_flares
 from sffshards.flares.harp_map import read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines
@@ -47,7 +47,7 @@ from sffshards.report.fold_ensemble import Ensemble
 from sffshards.report.gathered_runs import gather_runs
 from sffshards.report.markup import Cell, Markup, element, table
 from sffshards.report.published_folds import PUBLISHED_FOLDS
-from sffshards.report.report_baselines import FlareSources, ReportSources
+from sffshards.report.report_baselines import ReportSources
 from sffshards.report.report_folder import write_folder
 from sffshards.report.report_writing import ReportOptions, write_report
 from sffshards.report.result_scores import NamedScores
@@ -335,7 +335,7 @@ def test_further_forecasts_stand_in_the_tables(runs, tmp_path):
         label=label, probability=label.astype(float), harp=np.arange(len(label)), threshold=0.5, climatology=0.1
     )
     perfect = NamedScores(name="a <perfect> one", scores=score_forecast(forecast, QUICK.resampling), chosen={})
-    page = Page(write(runs, tmp_path, options=replace(QUICK, further={Horizon.H48: [perfect]})))
+    page = Page(write(runs, tmp_path, options=replace(QUICK, further={M48: [perfect]})))
     assert page.row("a <perfect> one")[1].split()[0] == "1.000"
 
 
@@ -346,12 +346,10 @@ def sources(made, tmp_path):
     (tmp_path / "flares.csv").write_text(f"start_time,label,noaa_ar\n{of_601}2011-02-15 05:00,X2.0,11000\n")
     (tmp_path / "map.txt").write_text("601 11429\n")
     read, regions = read_flare_list(tmp_path / "flares.csv"), read_harp_map(tmp_path / "map.txt")
-    joined = assign_flares(
-        read, regions, threshold=GoesClass.parse("M1.0"), flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN
-    )
+    joined = assign_flares(read, regions, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN)
     return ReportSources(
         lists=find_label_lists(made[0].parent / "data"),
-        catalogue=FlareSources(flares=read, harp_map=regions, harp_flares=joined),
+        catalogue=joined,
     )
 
 
@@ -406,8 +404,8 @@ def test_regression_on_keywords_is_scored_as_the_mean_of_the_folds_that_the_runs
     halves = [
         baseline
         for baseline in compute_baselines(
-            read_samples(sources.lists[Horizon.H48]),
-            horizon=Horizon.H48,
+            read_samples(sources.lists[M48]),
+            task=M48,
             protocol=Protocol.PAPER,
             resampling=QUICK.resampling,
             keywords=table,
@@ -422,11 +420,11 @@ def test_regression_on_keywords_is_scored_as_the_mean_of_the_folds_that_the_runs
 
 
 def test_lists_of_other_samples_are_refused(runs, sources, tmp_path):
-    paths = dict(sources.lists[Horizon.H48])
+    paths = dict(sources.lists[M48])
     rows = paths[Part.TEST].read_text().splitlines()
     paths[Part.TEST] = tmp_path / paths[Part.TEST].name
     paths[Part.TEST].write_text("\n".join(rows[1:]))
-    options = replace(QUICK, sources=replace(sources, lists={Horizon.H48: paths}))
+    options = replace(QUICK, sources=replace(sources, lists={M48: paths}))
     with pytest.raises(ConflictError, match=r"_Test.txt: expected the 24 test samples .* found 23 samples, 23 of them"):
         write(runs, tmp_path, options=options)
     assert not (tmp_path / "out").exists()
@@ -492,7 +490,7 @@ def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_
         harp=[7, 7, 7, 7, 7, 8, 8, 8],
         probability=[0.4, 0.2, 0.9, 0.8, 0.6, 0.7, 0.1, 0.1],
     )
-    first, continuing = score_subsets(ensemble, Horizon.H24, Resampling(num_resamples=10))
+    first, continuing = score_subsets(ensemble, M24, Resampling(num_resamples=10))
     assert (str(first.subset), str(continuing.subset)) == ("first flares", "continuing activity")
     assert first.scored
     assert continuing.scored

@@ -18,7 +18,7 @@ import torch
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.experiments.reproduction import reproduce, tabulate
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.report.published_results import PUBLISHED_RESULTS
@@ -66,7 +66,7 @@ def reproduce_tiny(build: Path, out: Path, *, progress=SILENT, **changes: object
     inference = Inference(batch_size=8, num_threads=0, device=torch.device("cpu"))
     options = fast_options(**({"max_epochs": 1, "num_threads": 0, "save_every_steps": 2} | changes))
     return reproduce(
-        {Horizon.H48: build},
+        {M48: build},
         out,
         options,
         variants=VARIANTS,
@@ -182,10 +182,10 @@ PRINTED = """24h base .90 .85 .85 .25 .22 .74
 
 @pytest.mark.parametrize("line", PRINTED.splitlines())
 def test_the_published_tables_give_the_printed_scores(line: str) -> None:
-    horizon, variant, *printed = line.split()
-    (table,) = (r.table for r in PUBLISHED_RESULTS if (r.horizon, r.variant) == (horizon, variant))
+    task, variant, *printed = line.split()
+    (table,) = (r.table for r in PUBLISHED_RESULTS if (str(r.task), r.variant) == (task, variant))
     assert table.num_samples == 9_384
-    assert table.num_positive == {"24h": 195, "48h": 413}[horizon]
+    assert table.num_positive == {"24h": 195, "48h": 413}[task]
     for name, value in zip(("ACC", "POD", "FAR", "F1", "HSS", "TSS"), printed, strict=True):
         assert compute_score(ScoreName(name), table) == pytest.approx(float(value), abs=0.00501)
 

@@ -15,7 +15,7 @@ from sklearn import metrics
 from sffshards.base.errors import ConflictError
 from sffshards.cli.score_output import format_comparisons, format_verification
 from sffshards.domain.sample_sets import Protocol, Stage, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, Task
 from sffshards.domain.views import View
 from sffshards.forecasting.runs.decision import ThresholdRule, fit_decision
 from sffshards.forecasting.runs.fold_forecasts import Issued, Probability, Subset, combine_folds, issue_forecast
@@ -70,9 +70,9 @@ def issue(seed: int, *, num_folds: int = 3, skill: float = 2.0, quiet: tuple[int
     return issued
 
 
-def run_scores(run: Path, issued: list[Issued], *, horizon: Horizon = Horizon.H24) -> RunScores:
+def run_scores(run: Path, issued: list[Issued], *, task: Task = M24) -> RunScores:
     record = FoldRecord(
-        horizon=horizon,
+        task=task,
         fold=0,
         manifest_sha256="ab" * 32,
         weights_sha256=None,
@@ -80,13 +80,13 @@ def run_scores(run: Path, issued: list[Issued], *, horizon: Horizon = Horizon.H2
         class_counts={},
         versions={},
     )
-    verification = verify_forecasts(issued, horizon=horizon, resampling=FEW)
+    verification = verify_forecasts(issued, task=task, resampling=FEW)
     return RunScores(run=run, records=(record,), stages=(), summary=(), verification=verification)
 
 
 def test_scores_are_those_of_scikit_learn_at_the_thresholds_of_validation() -> None:
     issued = issue(1)
-    verified = verify_forecasts(issued, horizon=Horizon.H24, resampling=FEW)
+    verified = verify_forecasts(issued, task=M24, resampling=FEW)
     for one in issued:
         for rule in ThresholdRule:
             found = verified.find(
@@ -104,7 +104,7 @@ def test_scores_are_those_of_scikit_learn_at_the_thresholds_of_validation() -> N
 
 def test_calibrated_probabilities_are_scored_as_such_and_called_at_half() -> None:
     issued = issue(2)
-    verified = verify_forecasts(issued, horizon=Horizon.H24, resampling=FEW)
+    verified = verify_forecasts(issued, task=M24, resampling=FEW)
     test = next(one for one in issued if one.stage is Stage.TEST)
     reference = metrics.brier_score_loss(test.samples.label, np.full(len(test.samples), test.climatology))
     for probability in (Probability.PLATT, Probability.ISOTONIC):
@@ -138,12 +138,12 @@ def test_continuing_activity_is_of_regions_that_were_known_to_have_flared() -> N
     labels[[3, 4]] = 1  # of the first region
     labels[PER_HARP - 1] = 1  # its last, which nothing follows
     labels[2 * PER_HARP] = 1  # of the third region
-    continuing = find_continuing(samples(1, labels), horizon=Horizon.H24)
+    continuing = find_continuing(samples(1, labels), task=M24)
     assert np.flatnonzero(continuing).tolist() == [5, 6, 2 * PER_HARP + 2]
 
 
 def test_first_flares_and_continuing_activity_make_up_the_test_set() -> None:
-    verified = verify_forecasts(issue(4), horizon=Horizon.H24, resampling=FEW)
+    verified = verify_forecasts(issue(4), task=M24, resampling=FEW)
     tables = {}
     for subset in Subset:
         found = verified.find(
@@ -160,7 +160,7 @@ def test_first_flares_and_continuing_activity_make_up_the_test_set() -> None:
 
 def test_mean_and_deviation_are_over_the_folds_and_not_the_ensemble() -> None:
     issued = issue(5)
-    verified = verify_forecasts(issued, horizon=Horizon.H24, resampling=FEW)
+    verified = verify_forecasts(issued, task=M24, resampling=FEW)
     values = [
         metrics.cohen_kappa_score(one.samples.label, one.samples.probability >= 0.5)
         for one in issued
@@ -226,7 +226,7 @@ def test_verification_is_written_for_programs_and_people(tmp_path: Path) -> None
     scores = run_scores(tmp_path, issue(7))
     write_verification(scores)
     content = json.loads((tmp_path / "verification.json").read_text())
-    assert (content["format_version"], content["horizon"], content["variant"], content["num_folds"]) == (
+    assert (content["format_version"], content["task"], content["variant"], content["num_folds"]) == (
         1,
         "24h",
         "oT",
@@ -250,7 +250,7 @@ def test_verification_is_written_for_programs_and_people(tmp_path: Path) -> None
 def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_path: Path) -> None:
     good = run_scores(tmp_path / "24h" / "oT", issue(1, skill=4.0))
     poor = run_scores(tmp_path / "24h" / "base", issue(2, skill=0.5))
-    other = run_scores(tmp_path / "48h" / "oT", issue(3), horizon=Horizon.H48)
+    other = run_scores(tmp_path / "48h" / "oT", issue(3), task=M48)
     comparisons = compare_runs([good, poor, other])
     assert {(one.first.name, one.second.name) for one in comparisons} == {("oT", "base")}
     found = {(one.probability, one.rule, one.score): one.difference for one in comparisons}

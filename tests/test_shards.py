@@ -20,7 +20,7 @@ from sffshards.base.errors import DamageError, FormatError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.domain.frame_sequences import Sequence
 from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.domain.views import View, apply_view
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build.build_inputs import BuildOptions
@@ -36,10 +36,8 @@ from tests.tiny import frame_name, make_data
 CODECS = list(CodecName)
 
 
-def options(codec=CodecName.JPG, *, horizon=Horizon.H48, skip=False, shard_size_bytes=128_000_000, seed=123):
-    return BuildOptions(
-        horizon=horizon, codec=codec, seed=seed, shard_size_bytes=shard_size_bytes, skip_bad_images=skip
-    )
+def options(codec=CodecName.JPG, *, task=M48, skip=False, shard_size_bytes=128_000_000, seed=123):
+    return BuildOptions(task=task, codec=codec, seed=seed, shard_size_bytes=shard_size_bytes, skip_bad_images=skip)
 
 
 def build(data, out, chosen=None, *, workers=0, force=False):

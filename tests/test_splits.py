@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sffshards.domain.sample_sets import Part, Protocol, Stage, Variant, stage_groups, stage_parts
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
 
 PAPER, PUBLISHED = Protocol.PAPER, Protocol.PUBLISHED
 
@@ -15,7 +15,7 @@ PAPER, PUBLISHED = Protocol.PAPER, Protocol.PUBLISHED
 )
 def test_folds_go_round_the_parts(fold, train, val):
     def parts(stage):
-        return [p.value for p in stage_parts(stage, fold=fold, horizon=Horizon.H48, protocol=PAPER)]
+        return [p.value for p in stage_parts(stage, fold=fold, task=M48, protocol=PAPER)]
 
     assert parts(Stage.TRAIN) == [f"TrainVal{k}" for k in train]
     assert parts(Stage.VAL) == [f"TrainVal{k}" for k in val]
@@ -24,15 +24,15 @@ def test_folds_go_round_the_parts(fold, train, val):
 
 def test_only_the_published_24h_program_trains_on_three_parts():
     counts = {
-        (horizon, protocol): len(stage_parts(Stage.TRAIN, fold=0, horizon=horizon, protocol=protocol))
-        for horizon in Horizon
+        (task, protocol): len(stage_parts(Stage.TRAIN, fold=0, task=task, protocol=protocol))
+        for task in PUBLISHED_TASKS
         for protocol in Protocol
     }
     assert counts == {
-        (Horizon.H24, PAPER): 4,
-        (Horizon.H24, PUBLISHED): 3,
-        (Horizon.H48, PAPER): 4,
-        (Horizon.H48, PUBLISHED): 4,
+        (M24, PAPER): 4,
+        (M24, PUBLISHED): 3,
+        (M48, PAPER): 4,
+        (M48, PUBLISHED): 4,
     }
 
 
@@ -42,7 +42,7 @@ def test_only_the_published_24h_program_trains_on_three_parts():
 )
 def test_variants_oversample_the_stages_that_they_name(variant, oversampled):
     for stage in Stage:
-        groups = stage_groups(Variant(variant), stage, fold=0, horizon=Horizon.H48, protocol=PAPER)
+        groups = stage_groups(Variant(variant), stage, fold=0, task=M48, protocol=PAPER)
         assert any(group.endswith("/over") for group in groups) == (stage in oversampled)
 
 
@@ -50,12 +50,11 @@ def test_no_set_shares_a_part_with_another():
     for variant in Variant:
         for fold in range(5):
             sets = [
-                {g.split("/")[0] for g in stage_groups(variant, s, fold=fold, horizon=Horizon.H24, protocol=PAPER)}
-                for s in Stage
+                {g.split("/")[0] for g in stage_groups(variant, s, fold=fold, task=M24, protocol=PAPER)} for s in Stage
             ]
             assert sum(len(s) for s in sets) == len(set.union(*sets)) == len(Part)
 
 
 def test_a_fold_that_is_none_is_refused():
     with pytest.raises(ValueError, match="fold must be 0 to 4, got 5"):
-        stage_parts(Stage.TRAIN, fold=5, horizon=Horizon.H24, protocol=PAPER)
+        stage_parts(Stage.TRAIN, fold=5, task=M24, protocol=PAPER)

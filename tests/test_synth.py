@@ -21,7 +21,7 @@ from PIL import Image
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
 from sffshards.synth.flare_process import Flare, draw_flares, flare_rate_per_hour, label_frames
 from sffshards.synth.label_fitting import synthesize_for_lists
 from sffshards.synth.observation_times import plan_parts
@@ -190,19 +190,19 @@ class TestFlares:
     def test_window_opens_after_the_frame_and_closes_with_the_horizon(self):
         flares = [Flare(harp=1, t_start_tai=T0 + timedelta(hours=30), magnitude=100)]
         frames = [frame(hours=h) for h in (5.99, 6, 29.99, 30)]
-        assert label_frames(frames, flares, horizon=Horizon.H24) == [0, 1, 1, 0]
-        assert label_frames(frames, flares, horizon=Horizon.H48) == [1, 1, 1, 0]
+        assert label_frames(frames, flares, task=M24) == [0, 1, 1, 0]
+        assert label_frames(frames, flares, task=M48) == [1, 1, 1, 0]
 
     def test_a_flare_of_class_c_labels_nothing(self):
         flares = [Flare(harp=1, t_start_tai=T0 + timedelta(hours=1), magnitude=99)]
-        assert label_frames([frame()], flares, horizon=Horizon.H48) == [0]
+        assert label_frames([frame()], flares, task=M48) == [0]
 
 
 class TestPlan:
     @pytest.mark.parametrize("seed", range(5))
     def test_every_part_has_both_classes_at_both_horizons(self, seed):
         for part, regions in plan_parts(seed, num_harps=12, frames_per_harp=40).items():
-            near, far = ([label for made in regions for label in made.labels(horizon)] for horizon in Horizon)
+            near, far = ([label for made in regions for label in made.labels(task)] for task in PUBLISHED_TASKS)
             assert len(near) == 480, part
             assert 14 <= sum(near) <= sum(far) <= 240, part
             assert all(b >= a for a, b in zip(near, far, strict=True)), part
@@ -213,7 +213,7 @@ class TestPlan:
             for seed in range(4)
             for regions in plan_parts(seed, num_harps=12, frames_per_harp=40).values()
             for made in regions
-            for label in made.labels(Horizon.H48)
+            for label in made.labels(M48)
         ]
         assert 0.10 < np.mean(labels) < 0.33
 
@@ -314,9 +314,9 @@ class TestMadeFolder:
     def test_report_counts_what_is_there(self, made, tmp_path):
         report = make(tmp_path / "data")
         assert (report.num_harps, report.num_frames, report.num_written) == (12, 36, 36)
-        for horizon in Horizon:
-            lists = [read_list(path) for path in (made / f"M{horizon.hours}").iterdir()]
-            assert report.num_positive[horizon] == sum(sum(labels.values()) for labels in lists)
+        for task in PUBLISHED_TASKS:
+            lists = [read_list(path) for path in (made / f"M{task.horizon_hours}").iterdir()]
+            assert report.num_positive[task] == sum(sum(labels.values()) for labels in lists)
 
     def test_does_not_depend_on_the_number_of_workers(self, made, tmp_path):
         make(tmp_path / "data", workers=2)
@@ -420,7 +420,7 @@ class TestGivenLists:
         report = synthesize_for_lists(tmp_path / "data", labels=labels, seed=2)
         assert digests(labels) == before
         assert (report.num_harps, report.num_frames, report.num_written) == (6, 36, 36)
-        assert report.num_positive == {Horizon.H24: 6, Horizon.H48: 12}
+        assert report.num_positive == {M24: 6, M48: 12}
         names = [name for path in (labels / "M24").iterdir() for name in read_list(path)]
         images = tmp_path / "data" / "magnetogram_jpg"
         assert {p.name for p in images.iterdir()} == {f"{name}.fits.jpg" for name in names}

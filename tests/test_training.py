@@ -27,7 +27,7 @@ from sffshards.base.errors import ConflictError, DamageError, FormatError, Input
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
 from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant, format_group
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, Task
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
 from sffshards.loading.batch_pipeline import ClipBatch
@@ -46,7 +46,7 @@ from sffshards.training.weighted_loss import weighted_losses
 from tests.training_data import FastNetwork, Listener, SpreadNetwork, fast_options, make_build
 
 # Positives of the published parts, TrainVal0 to 4 and Test; all have 10,000 rows but Test, and begin with a negative.
-POSITIVES = {Horizon.H24: (227, 247, 95, 498, 258, 195), Horizon.H48: (396, 429, 267, 809, 523, 413)}
+POSITIVES = {M24: (227, 247, 95, 498, 258, 195), M48: (396, 429, 267, 809, 523, 413)}
 ROWS = (10_000,) * 5 + (9_384,)
 
 MakeNetwork = Callable[..., FastNetwork]
@@ -76,9 +76,9 @@ def network(monkeypatch: pytest.MonkeyPatch) -> MakeNetwork:
     return fail  # type: ignore[return-value]
 
 
-def published_manifest(horizon: Horizon) -> Manifest:
+def published_manifest(task: Task) -> Manifest:
     groups = {}
-    for part, rows, positives in zip(Part, ROWS, POSITIVES[horizon], strict=True):
+    for part, rows, positives in zip(Part, ROWS, POSITIVES[task], strict=True):
         sizes = {"base": (rows, positives), "over": (5 * positives, 5 * positives)}
         for kind, (num_samples, num_positive) in sizes.items():
             groups[f"{part}/{kind}"] = Group(
@@ -86,7 +86,7 @@ def published_manifest(horizon: Horizon) -> Manifest:
             )
     inputs = BuildInputs(
         program_version="0",
-        horizon=horizon,
+        task=task,
         codec=CodecName.JPG,
         encoder="",
         seed=0,
@@ -141,33 +141,33 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("horizon", "variant", "fold", "stage", "protocol", "expected"),
+    ("task", "variant", "fold", "stage", "protocol", "expected"),
     [
         # The two sets whose published counts are known.
-        (Horizon.H24, Variant.BASE, 3, Stage.TRAIN, Protocol.PUBLISHED, (29_016, 983)),
-        (Horizon.H24, Variant.OT, 0, Stage.TRAIN, Protocol.PUBLISHED, (29_430, 3_414)),
+        (M24, Variant.BASE, 3, Stage.TRAIN, Protocol.PUBLISHED, (29_016, 983)),
+        (M24, Variant.OT, 0, Stage.TRAIN, Protocol.PUBLISHED, (29_430, 3_414)),
         # By hand from the counts of the parts.
-        (Horizon.H24, Variant.BASE, 3, Stage.TRAIN, Protocol.PAPER, (38_770, 1_230)),
-        (Horizon.H24, Variant.BASE, 3, Stage.VAL, Protocol.PUBLISHED, (9_904, 95)),
-        (Horizon.H24, Variant.OTV, 0, Stage.VAL, Protocol.PAPER, (9_742, 1_548)),
-        (Horizon.H48, Variant.BASE, 1, Stage.TRAIN, Protocol.PAPER, (37_972, 2_028)),
-        (Horizon.H48, Variant.BASE, 1, Stage.TRAIN, Protocol.PUBLISHED, (37_971, 2_028)),
-        (Horizon.H48, Variant.OTV_TEST, 4, Stage.TRAIN, Protocol.PAPER, (38_385, 9_690)),
-        (Horizon.H48, Variant.OTV, 4, Stage.TEST, Protocol.PAPER, (8_971, 413)),
-        (Horizon.H48, Variant.OTV_TEST, 4, Stage.TEST, Protocol.PAPER, (8_971, 2_478)),
+        (M24, Variant.BASE, 3, Stage.TRAIN, Protocol.PAPER, (38_770, 1_230)),
+        (M24, Variant.BASE, 3, Stage.VAL, Protocol.PUBLISHED, (9_904, 95)),
+        (M24, Variant.OTV, 0, Stage.VAL, Protocol.PAPER, (9_742, 1_548)),
+        (M48, Variant.BASE, 1, Stage.TRAIN, Protocol.PAPER, (37_972, 2_028)),
+        (M48, Variant.BASE, 1, Stage.TRAIN, Protocol.PUBLISHED, (37_971, 2_028)),
+        (M48, Variant.OTV_TEST, 4, Stage.TRAIN, Protocol.PAPER, (38_385, 9_690)),
+        (M48, Variant.OTV, 4, Stage.TEST, Protocol.PAPER, (8_971, 413)),
+        (M48, Variant.OTV_TEST, 4, Stage.TEST, Protocol.PAPER, (8_971, 2_478)),
     ],
 )
 def test_classes_are_counted_as_the_paper_or_its_programs_do(
-    horizon: Horizon, variant: Variant, fold: int, stage: Stage, protocol: Protocol, expected: tuple[int, int]
+    task: Task, variant: Variant, fold: int, stage: Stage, protocol: Protocol, expected: tuple[int, int]
 ) -> None:
-    counts = stage_weights(published_manifest(horizon), variant, stage, fold=fold, protocol=protocol)
+    counts = stage_weights(published_manifest(task), variant, stage, fold=fold, protocol=protocol)
     assert (counts.num_negative, counts.num_positive) == expected
     total = sum(expected)
     assert counts.values == pytest.approx((expected[1] / total, expected[0] / total), rel=1e-12)
 
 
 def test_the_row_that_published_counts_lose_may_be_a_positive() -> None:
-    manifest = published_manifest(Horizon.H48)
+    manifest = published_manifest(M48)
     name = format_group(Part.TEST, Kind.BASE)
     groups = manifest.groups | {name: replace(manifest.groups[name], first_label=1)}
     counts = stage_weights(
@@ -647,7 +647,7 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str, error: type
 
 def write_some_record(folder: Path) -> None:
     record = FoldRecord(
-        horizon=Horizon.H48,
+        task=M48,
         fold=0,
         manifest_sha256="ab" * 32,
         weights_sha256=None,

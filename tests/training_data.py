@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sffshards.base.progress import SILENT, Advance
 from sffshards.domain.sample_sets import Part, Protocol, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_data
 from sffshards.models.model_names import ModelName
 from sffshards.shards.build.build_inputs import BuildOptions
@@ -52,7 +52,7 @@ def make_labelled_images(folder: Path, *, seed: int = 0) -> Path:
 def make_build(folder: Path, *, seed: int = 0, codec: CodecName = CodecName.NPY) -> Path:
     """Build `make_labelled_images`: 10 base samples and 25 over samples a part."""
     data = make_labelled_images(folder / "data", seed=seed)
-    options = BuildOptions(horizon=Horizon.H48, codec=codec, seed=0, shard_size_bytes=1 << 23, skip_bad_images=False)
+    options = BuildOptions(task=M48, codec=codec, seed=0, shard_size_bytes=1 << 23, skip_bad_images=False)
     out = folder / "shards" / "48h"
     build_shards(
         find_data(data), options, out=out, store_folder=folder / "frames", workers=0, force=False, progress=SILENT

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from sffshards.base.atomic_files import read_bytes, write_atomic
 from sffshards.base.errors import DamageError, FormatError, SffshardsError
 
-__all__ = ["JsonFormat", "decode_json", "decode_record", "encode_record", "read_record", "write_record"]
+__all__ = [
+    "Count",
+    "JsonFormat",
+    "Sha256",
+    "decode_json",
+    "decode_record",
+    "encode_record",
+    "format_json",
+    "read_record",
+    "to_plain",
+    "write_record",
+]
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""A whole number from 0 to 2**53, beyond which readers of JSON round; for fields of records."""
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal; for fields of records."""
 
 _T = TypeVar("_T")
 _MAX_FOUND = 160
@@ -40,15 +60,15 @@ def decode_json(data: bytes | str, *, where: object, expects: JsonFormat) -> Any
         Of the class ``expects.error``, if the text is not JSON: it is cut, nested too deeply, not UTF-8, or has NaN
         or an infinity.
     """
-    import msgspec
-
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _complain(where, f"no JSON ({error})", expects) from None
 
 
-def decode_record(data: bytes | str, kind: type[_T], *, where: object, expects: JsonFormat) -> _T:
+def decode_record(
+    data: bytes | str, kind: type[_T], *, where: object, expects: JsonFormat, derived: Collection[str] = ()
+) -> _T:
     """Return the record that JSON text holds.
 
     Types are not coerced: a number in quotes, a missing field, or one that the record does not have is refused, as is
@@ -59,11 +79,14 @@ def decode_record(data: bytes | str, kind: type[_T], *, where: object, expects: 
     data
         The text.
     kind
-        A dataclass whose fields are plain values, enumerations, tuples, dictionaries and further dataclasses.
+        A dataclass whose fields are plain values, enumerations, tuples, dictionaries and further dataclasses. A class
+        that has a ``name`` and a class method ``parse``, such as `sffshards.domain.task.Task`, is held by its name.
     where
         The place that an error names, such as the file's path.
     expects
         What the file should be.
+    derived
+        Fields of the file that follow from the record, and are left out of it.
 
     Raises
     ------
@@ -72,29 +95,34 @@ def decode_record(data: bytes | str, kind: type[_T], *, where: object, expects: 
     SffshardsError
         Of the class ``expects.error``, if the content is anything but such a record.
     """
-    import msgspec
-
     content = decode_json(data, where=where, expects=expects)
     if not isinstance(content, dict):
         raise _complain(where, f"JSON of type {type(content).__name__}", expects)
     if expects.version is not None:
         _check_version(content.pop("format_version", None), where, expects)
+    content = {name: value for name, value in content.items() if name not in derived}
     try:
-        record = msgspec.convert(content, kind, strict=True)
+        record = msgspec.convert(content, kind, strict=True, dec_hook=_from_text)
     except (msgspec.ValidationError, RecursionError) as error:
         raise _complain(where, str(error), expects) from None
-    if unknown := _find_unknown(content, msgspec.to_builtins(record)):
+    if unknown := _find_unknown(content, msgspec.to_builtins(record, enc_hook=_to_text)):
         raise _complain(where, f"an unknown field `{unknown}`", expects)
     return record
 
 
 def encode_record(record: Any, *, version: int | None = None) -> bytes:
     """Return a record as indented JSON in ASCII, with ``format_version`` first where there is one."""
-    import msgspec
+    return format_json(to_plain(record, version=version))
 
-    content = msgspec.to_builtins(record)
-    if version is not None:
-        content = {"format_version": version, **content}
+
+def to_plain(record: Any, *, version: int | None = None) -> dict[str, Any]:
+    """Return a record as the plain values that JSON holds, with ``format_version`` first where there is one."""
+    content = msgspec.to_builtins(record, enc_hook=_to_text)
+    return content if version is None else {"format_version": version, **content}
+
+
+def format_json(content: Any) -> bytes:
+    """Return plain values as indented JSON in ASCII; numbers that are not finite must be None already."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii")
 
 
@@ -103,9 +131,27 @@ def read_record(path: Path, kind: type[_T], *, expects: JsonFormat) -> _T:
     return decode_record(read_bytes(path), kind, where=path, expects=expects)
 
 
+def read_own_json(path: Path) -> Any:
+    """Return the plain value of a JSON file that this package can do without, or None if it is absent or damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (OSError, ValueError, RecursionError):  # msgspec's own errors are among the second
+        return None
+
+
 def write_record(path: Path, record: Any, *, version: int | None = None) -> None:
     """Write a record as a JSON file, whole or not at all; raises `StorageError` where the system refuses."""
     write_atomic(path, encode_record(record, version=version))
+
+
+def _to_text(value: Any) -> str:
+    return str(value.name)
+
+
+def _from_text(kind: type[Any], text: Any) -> Any:
+    if not isinstance(text, str):
+        raise ValueError(f"expected text, got {type(text).__name__}")
+    return kind.parse(text)
 
 
 def _check_version(found: object, where: object, expects: JsonFormat) -> None:

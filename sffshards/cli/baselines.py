@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sffshards.cli.flare_options import AllHorizonsOption, FlaresOption, HarpMapOption
+from sffshards.cli.flare_options import FlaresOption, HarpMapOption
 from sffshards.cli.shared_options import (
     DataArgument,
+    HorizonOption,
     JsonOption,
     LabelsOption,
     ProtocolOption,
     ReplaceOption,
     SeedOption,
+    ThresholdOption,
+    parse_task_choice,
 )
 from sffshards.domain.sample_sets import Part, Protocol
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 
 if TYPE_CHECKING:
     from sffshards.base.progress import Progress
@@ -38,7 +41,8 @@ _FILE = "baselines.json"
 
 def baselines(
     data: DataArgument = Path("data"),
-    horizon: AllHorizonsOption = None,
+    horizon: HorizonOption = None,
+    threshold: ThresholdOption = None,
     labels: LabelsOption = None,
     flares: FlaresOption = None,
     harp_map: HarpMapOption = None,
@@ -63,7 +67,7 @@ def baselines(
     import json
 
     from sffshards.base.atomic_files import write_files
-    from sffshards.cli.flare_options import load_catalogue
+    from sffshards.cli.flare_options import load_catalogue, thresholds_of
     from sffshards.cli.terminal_output import make_progress, print_json
     from sffshards.forecasting.baselines import read_keyword_table
     from sffshards.labels import find_label_lists
@@ -71,19 +75,20 @@ def baselines(
 
     progress = make_progress()
     # As the labels are made, whose forecast this is: see docs/labels.md.
-    catalogue = load_catalogue(flares, harp_map, threshold="M1.0", flare_time="start", clock="as-written")
-    for line in [] if catalogue is None else catalogue.say({}):
+    found = find_label_lists(data if labels is None else labels)
+    tasks = parse_task_choice(horizon, threshold).choose(found, where=labels or data)
+    catalogue = load_catalogue(flares, harp_map, flare_time="start", clock="as-written")
+    for line in [] if catalogue is None else catalogue.say(thresholds_of(tasks), {}):
         progress.note(line)
-    lists = _choose_lists(find_label_lists(data if labels is None else labels), horizon, data)
     table = None if keywords is None else read_keyword_table(keywords)
     resampling = Resampling(num_resamples=resamples, seed=seed)
     described, shown = [], []
-    for of_horizon, paths in lists.items():
-        samples, made = _compute(of_horizon, paths, protocol, resampling, catalogue, table, progress)
+    for task in tasks:
+        samples, made = _compute(task, found[task], protocol, resampling, catalogue, table, progress)
         lacking = {} if table is None else table.count_lacking(samples)
-        described.append(_describe(of_horizon, protocol, samples, made, lacking))
-        shown.append(_format(of_horizon, samples, made, lacking, show_folds=show_folds))
-    document = {"format_version": 1, "level": resampling.level, "seed": seed, "horizons": described}
+        described.append(_describe(task, protocol, samples, made, lacking))
+        shown.append(_format(task, samples, made, lacking, show_folds=show_folds))
+    document = {"format_version": 1, "level": resampling.level, "seed": seed, "tasks": described}
     if out is not None:
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         write_files({out / _FILE: text.encode("ascii")}, force=force)
@@ -93,22 +98,8 @@ def baselines(
         print("\n\n".join(shown))
 
 
-def _choose_lists(
-    found: dict[Horizon, dict[Part, Path]], horizon: Horizon | None, data: Path
-) -> dict[Horizon, dict[Part, Path]]:
-    from sffshards.base.errors import InputError
-
-    if horizon is None:
-        return found
-    if horizon not in found:
-        raise InputError(
-            data, expected=f"lists of {horizon}", found=f"only {', '.join(found)}", fix="name another --horizon"
-        )
-    return {horizon: found[horizon]}
-
-
 def _compute(
-    horizon: Horizon,
+    task: Task,
     paths: dict[Part, Path],
     protocol: Protocol,
     resampling: Resampling,
@@ -121,7 +112,7 @@ def _compute(
     samples = read_samples(paths)
     made = compute_baselines(
         samples,
-        horizon=horizon,
+        task=task,
         protocol=protocol,
         resampling=resampling,
         flares=None if catalogue is None else catalogue.harp_flares,
@@ -132,7 +123,7 @@ def _compute(
 
 
 def _describe(
-    horizon: Horizon,
+    task: Task,
     protocol: Protocol,
     samples: dict[Part, Samples],
     made: list[Baseline],
@@ -141,7 +132,7 @@ def _describe(
     from sffshards.forecasting.baselines import describe_baselines
 
     return {
-        "horizon": str(horizon),
+        "task": task.name,
         "protocol": str(protocol),
         "num_samples": len(samples[Part.TEST].label),
         "num_without_keywords": {str(part): count for part, count in lacking.items()},
@@ -150,7 +141,7 @@ def _describe(
 
 
 def _format(
-    horizon: Horizon,
+    task: Task,
     samples: dict[Part, Samples],
     made: list[Baseline],
     lacking: dict[Part, int],
@@ -178,7 +169,7 @@ def _format(
             rows.append([f"  fold {fold}", "", f"{scores.threshold:.3f}", *values])
     first = made[0].scores[0]
     title = (
-        f"{horizon}: Test, {len(samples[Part.TEST].label):,} samples, {first.table.num_positive:,} positive, of "
+        f"{task}: Test, {len(samples[Part.TEST].label):,} samples, {first.table.num_positive:,} positive, of "
         f"{first.num_harps:,} HARPs, {first.num_flaring_harps:,} of which flare"
     )
     table = format_table(["forecast", "from", "threshold", *wide, *narrow], rows, left=(0, 1, 2))

@@ -11,16 +11,19 @@ import typer
 from sffshards.cli.shared_options import (
     DataArgument,
     ForceOption,
+    HorizonOption,
     ImagesOption,
     JsonOption,
     LabelsOption,
+    ThresholdOption,
     WorkersOption,
     count_workers,
+    parse_task_choice,
     place_of,
 )
 from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import Kind
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.shards.format import CodecName
 
 if TYPE_CHECKING:
@@ -48,9 +51,8 @@ class OnBadImage(StrEnum):
 
 def build(
     data: DataArgument = Path("data"),
-    horizon: Annotated[
-        Horizon | None, typer.Option(help="24h or 48h.  [default: all that have lists]", show_default=False)
-    ] = None,
+    horizon: HorizonOption = None,
+    threshold: ThresholdOption = None,
     out: Annotated[
         str,
         typer.Option(help="Folder that gets a build a horizon, and the frames they share; or a URL to copy builds to."),
@@ -105,9 +107,10 @@ def build(
     place = place_of(out)
     folder = stage if isinstance(place, RemoteFolder) else place
     layout = find_data(data, images=images, labels=labels)
+    tasks = parse_task_choice(horizon, threshold).choose(layout.lists, where=labels or data)
     builds = [
         BuildOptions(
-            horizon=chosen,
+            task=task,
             codec=codec,
             seed=seed,
             shard_size_bytes=shard_size * 1_000_000,
@@ -115,21 +118,21 @@ def build(
             windows=WindowRule(max_gap_minutes=max_gap, min_frames=min_frames, on_short=on_short),
             max_skipped_percent=max_skipped,
         )
-        for chosen in ([horizon] if horizon else layout.lists)
+        for task in tasks
     ]
     _note_faults(layout)
     if dry_run:
         for options in builds:
             _estimate(layout, options, out=folder, force=force, as_json=as_json)
         return
-    copies: dict[Horizon, RemoteFolder] = {}
+    copies: dict[Task, RemoteFolder] = {}
     if isinstance(place, RemoteFolder):
-        copies = {options.horizon: place / options.horizon for options in builds}
+        copies = {options.task: place / options.task.folder for options in builds}
     for options in builds if copies else builds[1:]:  # the first looks at its folder itself
-        target = copies.get(options.horizon)
-        check_build(layout, options, out=folder / options.horizon, target=target, force=force)
+        target = copies.get(options.task)
+        check_build(layout, options, out=folder / options.task.folder, target=target, force=force)
     for options in builds:
-        target = copies.get(options.horizon)
+        target = copies.get(options.task)
         _build(layout, options, out=folder, copy=target, workers=count_workers(workers), force=force, as_json=as_json)
 
 
@@ -154,7 +157,7 @@ def _build(
     from sffshards.cli.terminal_output import format_bytes, make_progress, print_json
     from sffshards.shards.build import build_shards, publish_build
 
-    folder = out / options.horizon
+    folder = out / options.task.folder
     report = build_shards(
         layout,
         options,
@@ -207,7 +210,7 @@ def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, force: bo
     from sffshards.cli.terminal_output import format_bytes, print_json
     from sffshards.shards.build import estimate_build
 
-    folder = out / options.horizon
+    folder = out / options.task.folder
     estimate = estimate_build(layout, options, store_folder=out / "frames", out=folder, force=force)
     if as_json:
         print_json({"build": str(folder), **asdict(estimate)})

@@ -34,7 +34,7 @@ def demo(
     )
     manifest = report.build.manifest
     num_samples = sum(group.num_samples for group in manifest.groups.values())
-    print(f"{out / 'shards' / manifest.horizon}: {num_samples:,} samples in {len(manifest.shards)} shards")
+    print(f"{out / 'shards' / manifest.task.folder}: {num_samples:,} samples in {len(manifest.shards)} shards")
     print(format_scores(report.scores))
     print("No skill is a TSS of 0. The test regions are in neither the training nor the validation set.")
     print(

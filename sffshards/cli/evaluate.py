@@ -14,6 +14,7 @@ from sffshards.cli.shared_options import (
     CheckOption,
     JsonOption,
     ShardsOption,
+    TaskChoice,
     choose_build,
     place_of,
 )
@@ -73,10 +74,10 @@ def evaluate(
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device), check=check)
     place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     scored = []
-    for run, horizon in find_runs(runs).items():
+    for run, task in find_runs(runs).items():
         scores = evaluate_run(
             run,
-            choose_build(place, horizon)[0],
+            choose_build(place, TaskChoice(horizon_hours=task.horizon_hours, threshold=task.threshold))[0],
             folds=None if fold is None else [fold],
             inference=inference,
             force=force,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from sffshards.base.errors import InputError
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import GoesClass, Task
 
 if TYPE_CHECKING:
     from sffshards.domain.sample_sets import Part
@@ -19,20 +19,16 @@ if TYPE_CHECKING:
     from sffshards.labels import ListRows
 
 __all__ = [
-    "AllHorizonsOption",
     "Catalogue",
     "ClockOption",
     "FlaresOption",
     "HarpMapOption",
-    "ThresholdOption",
     "load_catalogue",
+    "thresholds_of",
 ]
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
-AllHorizonsOption = Annotated[
-    Horizon | None, typer.Option(help="24h or 48h.  [default: both, where there are lists]", show_default=False)
-]
 FlaresOption = Annotated[
     Path | None,
     typer.Option(help="Flare list: a table or JSON, as of SWPC, HEK or sunpy; with --harp-map.", show_default=False),
@@ -41,7 +37,6 @@ HarpMapOption = Annotated[
     Path | None,
     typer.Option(help="Lines `<HARP> <NOAA>,<NOAA>`, as JSOC's all_harps_with_noaa_ars.txt.", show_default=False),
 ]
-ThresholdOption = Annotated[str, typer.Option(help="The least class of flare that counts.")]
 ClockOption = Annotated[
     str,
     typer.Option(
@@ -63,22 +58,20 @@ class Catalogue:
     others: HarpFlares
     """On the other clock, to say what hangs on it."""
 
-    def say(self, read: Mapping[Horizon, Mapping[Part, ListRows]]) -> list[str]:
+    def say(self, thresholds: Iterable[GoesClass], read: Mapping[Task, Mapping[Part, ListRows]]) -> list[str]:
         """Say what was read, a line each: flares, rows set aside, regions not known, HARPs repeated, the clock."""
         read_flares, of = self.flares, self.harp_flares
-        lines = [
-            f"{read_flares.source}: {len(read_flares.flares):,} flares, {of.num_flares:,} of {of.threshold} and above"
-        ]
+        strong = [f"{of.count_flares(threshold):,} of {threshold} and above" for threshold in thresholds]
+        lines = [f"{read_flares.source}: {', '.join([f'{len(read_flares.flares):,} flares', *strong])}"]
         if read_flares.unused:
             counts = ", ".join(f"{count:,} with {reason}" for reason, count in read_flares.count_unused().items())
             places = _shorten([str(row.line) for row in read_flares.unused])
             lines.append(f"{read_flares.source}: {len(read_flares.unused):,} not used: {counts}; line {places}")
-        if of.num_without_region:
-            lines.append(f"{read_flares.source}: {of.num_without_region:,} of these flares have no region, so no HARP")
-        if of.num_without_peak:
-            lines.append(
-                f"{read_flares.source}: {of.num_without_peak:,} of these flares have no peak time, and are left out"
-            )
+        for threshold in thresholds:
+            if count := of.count_without_region(threshold):
+                lines.append(f"{read_flares.source}: {count:,} of {threshold} and above have no region, so no HARP")
+            if count := of.count_without_peak(threshold):
+                lines.append(f"{read_flares.source}: {count:,} of {threshold} and above have no peak time: left out")
         num_regions = sum(len(regions) for regions in self.harp_map.regions.values())
         lines.append(f"{self.harp_map.source}: {len(self.harp_map.regions):,} HARPs with {num_regions:,} regions")
         if self.harp_map.repeated:
@@ -86,7 +79,7 @@ class Catalogue:
             lines.append(f"{self.harp_map.source}: on several lines, with the regions of all: HARP {names}")
         return [*lines, *self._say_clock(read)]
 
-    def describe(self, read: Mapping[Horizon, Mapping[Part, ListRows]]) -> dict[str, Any]:
+    def describe(self, threshold: GoesClass | None, read: Mapping[Task, Mapping[Part, ListRows]]) -> dict[str, Any]:
         """Give the same as JSON holds it, with every row that was not used, and checksums."""
         from sffshards.base.file_hashes import hash_file
 
@@ -94,12 +87,10 @@ class Catalogue:
         return {
             "flares": {"file": self.flares.source, "sha256": hash_file(Path(self.flares.source))},
             "harp_map": {"file": self.harp_map.source, "sha256": hash_file(Path(self.harp_map.source))},
-            "threshold": str(of.threshold),
+            "threshold": None if threshold is None else str(threshold),
             "time": str(of.flare_time),
             "clock": str(of.clock),
-            "num_flares": of.num_flares,
-            "num_without_region": of.num_without_region,
-            "num_without_peak": of.num_without_peak,
+            **({} if threshold is None else _count_flares(of, threshold)),
             "unused": [{"line": row.line, "reason": str(row.reason), "text": row.text} for row in self.flares.unused],
             "repeated_harps": list(self.harp_map.repeated),
             "disagreements_by_clock": {
@@ -109,7 +100,7 @@ class Catalogue:
             else {},
         }
 
-    def _say_clock(self, read: Mapping[Horizon, Mapping[Part, ListRows]]) -> list[str]:
+    def _say_clock(self, read: Mapping[Task, Mapping[Part, ListRows]]) -> list[str]:
         said = {"as-written": "TAI of frames and UTC of flares compared as written", "tai": "flares turned into TAI"}
         line = f"times: {said[self.harp_flares.clock]}"
         if read:
@@ -119,9 +110,12 @@ class Catalogue:
         return [line]
 
 
-def load_catalogue(
-    flares: Path | None, harp_map: Path | None, *, threshold: str, flare_time: str, clock: str
-) -> Catalogue | None:
+def thresholds_of(tasks: Iterable[Task]) -> list[GoesClass]:
+    """Return the thresholds of tasks, each once and in ascending order."""
+    return sorted({task.threshold for task in tasks})
+
+
+def load_catalogue(flares: Path | None, harp_map: Path | None, *, flare_time: str, clock: str) -> Catalogue | None:
     """Read a catalogue, or give None where neither file is named.
 
     Raises
@@ -129,9 +123,8 @@ def load_catalogue(
     InputError
         If only one is named, one cannot be used, or a choice is none.
     """
-    from sffshards.flares import FlareTime, FrameClock, GoesClass, assign_flares, read_flare_list, read_harp_map
+    from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 
-    least = GoesClass.parse(threshold, where="--threshold")
     which, chosen = _parse(FlareTime, flare_time, "--time"), _parse(FrameClock, clock, "--clock")
     if flares is None and harp_map is None:
         return None
@@ -144,22 +137,28 @@ def load_catalogue(
             fix="flares are put down to HARPs through NOAA regions, so give both files or neither",
         )
     read, regions = read_flare_list(flares), read_harp_map(harp_map)
-    by_clock = {of: assign_flares(read, regions, threshold=least, flare_time=which, clock=of) for of in FrameClock}
+    by_clock = {of: assign_flares(read, regions, flare_time=which, clock=of) for of in FrameClock}
     others = next(of for name, of in by_clock.items() if name is not chosen)
     return Catalogue(flares=read, harp_map=regions, harp_flares=by_clock[chosen], others=others)
 
 
-def _count_disagreements(
-    read: Mapping[Horizon, Mapping[Part, ListRows]], flares: HarpFlares
-) -> dict[str, dict[str, int]]:
+def _count_flares(flares: HarpFlares, threshold: GoesClass) -> dict[str, int]:
+    return {
+        "num_flares": flares.count_flares(threshold),
+        "num_without_region": flares.count_without_region(threshold),
+        "num_without_peak": flares.count_without_peak(threshold),
+    }
+
+
+def _count_disagreements(read: Mapping[Task, Mapping[Part, ListRows]], flares: HarpFlares) -> dict[str, dict[str, int]]:
     from sffshards.labels import compare_with_flares
 
     return {
-        str(horizon): {
+        task.name: {
             "missed": sum(int(of.missed.sum()) for of in parts.values()),
             "extra": sum(int(of.extra.sum()) for of in parts.values()),
         }
-        for horizon, parts in compare_with_flares(read, flares).items()
+        for task, parts in compare_with_flares(read, flares).items()
     }
 
 

@@ -12,7 +12,9 @@ from sffshards.cli.shared_options import (
     JsonOption,
     ProtocolOption,
     ShardsArgument,
+    ThresholdOption,
     choose_build,
+    parse_task_choice,
     place_of,
 )
 from sffshards.domain.frame_sequences import OnShort
@@ -35,6 +37,7 @@ EXAMPLES = (
 def info(
     shards: ShardsArgument = "shards",
     horizon: HorizonOption = None,
+    threshold: ThresholdOption = None,
     variant: Annotated[Variant | None, typer.Option(help="Show the sets of a variant.", show_default=False)] = None,
     fold: Annotated[int | None, typer.Option(min=0, max=4, help="Only of this fold.", show_default=False)] = None,
     stage: Annotated[Stage | None, typer.Option(help="Only of this stage.", show_default=False)] = None,
@@ -51,7 +54,7 @@ def info(
     if variant is None and (urls or fold is not None or stage is not None):
         raise InputError("--variant", expected="a variant", found="none", fix="add --variant, such as --variant oTV")
     if urls or keys:
-        folder, _ = choose_build(place_of(shards), horizon)
+        folder, _ = choose_build(place_of(shards), parse_task_choice(horizon, threshold))
         names = _list_names(folder, variant=variant, fold=fold, stage=stage, protocol=protocol, keys=keys)
         if as_json:
             print_json(names)
@@ -59,13 +62,14 @@ def info(
             print("\n".join(names))
         return
     builds = load_builds(place_of(shards))
-    chosen = {folder: manifest for folder, manifest in builds.items() if horizon in (None, manifest.horizon)}
+    choice = parse_task_choice(horizon, threshold)
+    chosen = {folder: manifest for folder, manifest in builds.items() if choice.matches(manifest.task)}
     if not chosen:
         raise InputError(
             shards,
-            expected=f"a build of {horizon}",
-            found=", ".join(f"{folder} ({manifest.horizon})" for folder, manifest in builds.items()),
-            fix=f"make one with `sffshards build --horizon {horizon}`",
+            expected=f"a build of {choice}",
+            found=", ".join(f"{folder} ({manifest.task})" for folder, manifest in builds.items()),
+            fix="make one with `sffshards build`",
         )
     described = []
     for folder, manifest in chosen.items():
@@ -104,7 +108,8 @@ def _describe_build(folder: Place, manifest: Manifest) -> dict[str, Any]:
     sizes = {shard.name: shard.size_bytes for shard in manifest.shards}
     return {
         "build": str(folder),
-        "horizon": inputs.horizon,
+        "task": inputs.task.name,
+        "event": inputs.task.event,
         "codec": inputs.codec,
         "encoder": inputs.encoder,
         "program_version": inputs.program_version,
@@ -155,7 +160,7 @@ def _format_build(described: dict[str, Any]) -> str:
     table = format_table(["part", "sequences", "positive", "further views", "shards", "size"], rows)
     maker = f"sffshards {described['program_version']} ({described['encoder']})"
     lines = [
-        f"{described['build']}: flares of class M and above within {described['horizon']}, {described['codec']}",
+        f"{described['build']}: {described['event']}, {described['codec']}",
         f"  from {described['num_images']:,} images, by {maker}; manifest {described['manifest_sha256'][:16]}",
     ]
     lines.append(_describe_windows(described))

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.cli.flare_options import AllHorizonsOption, ClockOption, FlaresOption, HarpMapOption, ThresholdOption
-from sffshards.cli.shared_options import DataArgument, ForceOption, ImagesOption, JsonOption
+from sffshards.cli.flare_options import ClockOption, FlaresOption, HarpMapOption
+from sffshards.cli.shared_options import (
+    DataArgument,
+    ForceOption,
+    ImagesOption,
+    JsonOption,
+    parse_horizon,
+    parse_threshold,
+)
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS, Task
 
 if TYPE_CHECKING:
     from sffshards.labels import Labels
@@ -46,7 +53,6 @@ def check(
     images: ImagesOption = None,
     flares: FlaresOption = None,
     harp_map: HarpMapOption = None,
-    threshold: ThresholdOption = "M1.0",
     clock: ClockOption = "as-written",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 where something is wrong.")] = False,
     as_json: JsonOption = False,
@@ -58,7 +64,7 @@ def check(
     Gaps, rows off the grid, short runs and dates that Test shares with training are counted, too.
     """
     from sffshards.base.errors import InputError
-    from sffshards.cli.flare_options import load_catalogue
+    from sffshards.cli.flare_options import load_catalogue, thresholds_of
     from sffshards.cli.labels_text import format_audit
     from sffshards.cli.terminal_output import print_json
     from sffshards.labels import (
@@ -78,24 +84,31 @@ def check(
     else:
         images = find_data(data, images=images).images
     lists = find_label_lists(data)
-    catalogue = load_catalogue(flares, harp_map, threshold=threshold, flare_time="start", clock=clock)
+    catalogue = load_catalogue(flares, harp_map, flare_time="start", clock=clock)
     read = read_lists(lists)
     audit = audit_labels(read, flares=None if catalogue is None else catalogue.harp_flares, images=images)
     if as_json:
         document = {"format_version": 1, **describe_audit(audit)}
-        print_json(document | ({} if catalogue is None else {"catalogue": catalogue.describe(read)}))
+        print_json(document | ({} if catalogue is None else {"catalogue": catalogue.describe(None, read)}))
     else:
-        print(format_audit(audit, [] if catalogue is None else catalogue.say(read)))
+        print(format_audit(audit, [] if catalogue is None else catalogue.say(thresholds_of(lists), read)))
     if strict and audit.is_wrong:
         raise typer.Exit(1)
 
 
 def rebuild(
     data: DataArgument = Path("data"),
-    horizon: AllHorizonsOption = None,
+    horizon: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<hours>", help="Horizon in hours, such as 72h.  [default: 24h and 48h]", show_default=False
+        ),
+    ] = None,
     flares: FlaresOption = None,
     harp_map: HarpMapOption = None,
-    threshold: ThresholdOption = "M1.0",
+    threshold: Annotated[
+        str, typer.Option(metavar="<class>", help="Lowest GOES class that counts as an event.")
+    ] = "M1.0",
     time: Annotated[str, typer.Option("--time", help="Which time of a flare counts: start or peak.")] = "start",
     clock: ClockOption = "as-written",
     part: Annotated[
@@ -120,27 +133,29 @@ def rebuild(
     from sffshards.cli.flare_options import load_catalogue
     from sffshards.labels import count_unfounded, find_frames, format_label_list, label_frames, list_path, write_rebuilt
 
-    catalogue = load_catalogue(flares, harp_map, threshold=threshold, flare_time=time, clock=clock)
+    catalogue = load_catalogue(flares, harp_map, flare_time=time, clock=clock)
     if catalogue is None:
         raise InputError(
             "--flares", expected="a flare list and a map of HARPs", found="neither", fix="add --flares and --harp-map"
         )
     flared, texts, rows = catalogue.harp_flares, {}, []
-    for of_horizon in Horizon if horizon is None else (horizon,):
-        for of_part, frames in find_frames(data, horizon=of_horizon).items():
+    least = parse_threshold(threshold)
+    horizons = [task.horizon_hours for task in PUBLISHED_TASKS] if horizon is None else [parse_horizon(horizon)]
+    for task in (Task(threshold=least, horizon_hours=hours) for hours in horizons):
+        for of_part, frames in find_frames(data, task=task).items():
             if part is not None and of_part is not None:
                 raise InputError(
                     "--part", expected="frames without lists", found=f"the {of_part} list in {data}", fix="leave it out"
                 )
-            made = label_frames(frames, flared, horizon=of_horizon)
-            path = list_path(out, of_horizon, of_part or part)
+            made = label_frames(frames, flared, task=task)
+            path = list_path(out, task, of_part or part)
             texts[path] = format_label_list(zip(frames, made, strict=True))
-            rows.append((path, len(made), sum(made), *count_unfounded(frames, flared, horizon=of_horizon)))
+            rows.append((path, len(made), sum(made), *count_unfounded(frames, flared, task=task)))
     names = ("rows", "positive", "rows_of_unknown_harps", "rows_not_covered")
     lists = {str(path.relative_to(out)): dict(zip(names, of, strict=True)) for path, *of in rows}
-    record = {"format_version": 1, **catalogue.describe({}), "lists": lists}
+    record = {"format_version": 1, **catalogue.describe(least, {}), "lists": lists}
     write_rebuilt(texts, record, out=out, force=force)
-    for line in catalogue.say({}):
+    for line in catalogue.say([least], {}):
         print(line)
     for path, num_rows, num_positive, num_unknown, num_uncovered in rows:
         unknown = f", {num_unknown:,} of HARPs that the map lacks" if num_unknown else ""
@@ -188,21 +203,21 @@ def split(
     from sffshards.cli.terminal_output import format_table
     from sffshards.labels import format_label_list, list_path, read_labels, split_harps
 
-    read = {_require_horizon(horizon, data): labels for horizon, labels in read_labels(data).items()}
+    read = {_require_task(task, data): labels for task, labels in read_labels(data).items()}
     frames = {frame for labels in read.values() for frame in labels}
     homes = split_harps(frames, sizes=_parse_sizes(sizes))
     order = {harp: position for position, harp in enumerate(homes)}
     contents, rows = {}, []
-    for horizon, labels in read.items():
+    for task, labels in read.items():
         # HARPs in the order of time, their frames in that of their list.
         ordered = sorted(labels, key=lambda frame: order[frame.harp])
         for part in Part:
             made = [(frame, labels[frame][0]) for frame in ordered if homes[frame.harp] is part]
-            contents[list_path(out, horizon, part)] = format_label_list(made).encode("ascii")
+            contents[list_path(out, task, part)] = format_label_list(made).encode("ascii")
             times = [frame.t_rec_tai for frame, _ in made]
             num_harps, num_positive = len({frame.harp for frame, _ in made}), sum(label for _, label in made)
             span = [f"{min(times):%Y-%m-%d}", f"{max(times):%Y-%m-%d}"] if times else ["-", "-"]
-            rows.append([horizon, part, f"{len(made):,}", f"{num_positive:,}", f"{num_harps:,}", *span])
+            rows.append([str(task), part, f"{len(made):,}", f"{num_positive:,}", f"{num_harps:,}", *span])
     write_files(contents, force=force)
     print(format_table(["", "part", "rows", "positive", "HARPs", "first", "last"], rows, left=(0, 1)))
 
@@ -216,7 +231,7 @@ COMMANDS = (
 
 
 def _pair(
-    first: Path, of_first: dict[Horizon | None, Labels], second: Path, of_second: dict[Horizon | None, Labels]
+    first: Path, of_first: dict[Task | None, Labels], second: Path, of_second: dict[Task | None, Labels]
 ) -> list[tuple[str, Labels, Labels]]:
     """Give what is to be compared: the horizons of both, or the only one of each where a name does not tell it."""
     from sffshards.base.errors import InputError
@@ -234,17 +249,17 @@ def _pair(
     )
 
 
-def _require_horizon(horizon: Horizon | None, data: Path) -> Horizon:
+def _require_task(task: Task | None, data: Path) -> Task:
     from sffshards.base.errors import InputError
 
-    if horizon is None:
+    if task is None:
         raise InputError(
             data,
             expected="_24h_ or _48h_ in the list's name",
             found="neither",
             fix="rename it, as flare_Mclass_48h_mine.txt",
         )
-    return horizon
+    return task
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:

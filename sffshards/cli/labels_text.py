@@ -11,7 +11,7 @@ from sffshards.cli.terminal_output import format_table
 if TYPE_CHECKING:
     from sffshards.domain.frames import FrameId
     from sffshards.domain.sample_sets import Part
-    from sffshards.domain.task import Horizon
+    from sffshards.domain.task import Task
     from sffshards.labels import Finding, LabelAudit, LabelDiff, PartAudit
 
 __all__ = ["describe_diff", "format_audit", "format_diff"]
@@ -82,8 +82,8 @@ def _format_parts(parts: Mapping[Part, PartAudit]) -> str:
     return "\n".join(f"  {line}" for line in table.splitlines())
 
 
-def _format_finding(finding: Finding, horizons: tuple[Horizon, ...]) -> str:
-    where = f"{', '.join(horizons)}: " if horizons else ""
+def _format_finding(finding: Finding, horizons: tuple[Task, ...]) -> str:
+    where = f"{', '.join(map(str, horizons))}: " if horizons else ""
     from sffshards.labels import FindingKind
 
     # Where HARPs are what is counted, the places name them.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sffshards.base.errors import InputError
-from sffshards.cli.shared_options import ReplaceOption, place_of
+from sffshards.cli.shared_options import ReplaceOption, TaskChoice, parse_task_choice, place_of
 from sffshards.domain.sample_sets import NUM_FOLDS, Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M1, Task
 from sffshards.forecasting.operational import (
     ForecastMode,
     Submission,
@@ -95,7 +95,18 @@ def predict(
         ModelName, typer.Option(help="Network of a checkpoint file; a run's is known.")
     ] = ModelName.MVIT_V2_S,
     horizon: Annotated[
-        Horizon | None, typer.Option(help="What a checkpoint file forecasts; a run's is known.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="<hours>", help="Horizon of a checkpoint file, such as 48h; a run's is known.", show_default=False
+        ),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<class>",
+            help="Lowest GOES class that a checkpoint file forecasts; a run's is known.  [default: M1.0]",
+            show_default=False,
+        ),
     ] = None,
     short_name: Annotated[str, typer.Option(help="Scoreboard: the model's registered name.")] = "SFF_MViT",
     spase_id: Annotated[str, typer.Option(help="Scoreboard: its registered SPASE id.", show_default=False)] = "",
@@ -127,13 +138,13 @@ def predict(
     if out is not None and not out.is_dir():  # before the work, not after it
         check_replaceable({out: b""}, force=force)
     progress = make_progress()
-    members = _find_members(run, folds, model=model, horizon=horizon)
+    members = _find_members(run, folds, model=model, choice=parse_task_choice(horizon, threshold))
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device))
     submission = Submission(
         short_name=short_name, spase_id=spase_id, mode=mode, issue_time_utc=_parse_issue_time(issue_time)
     )
     with _open_source(
-        images, sequences, shards, parts=part or [Part.TEST], every=every, horizon=members[0].horizon, progress=progress
+        images, sequences, shards, parts=part or [Part.TEST], every=every, task=members[0].task, progress=progress
     ) as source:
         forecasts = forecast_regions(members, source, inference=inference, progress=progress)
     disks = combine_regions(forecasts, tolerance_minutes=tolerance)
@@ -148,19 +159,20 @@ def predict(
     print(f"{path}: {len(forecasts.shown):,} sequences, {len(disks):,} times of the full disk")
 
 
-def _find_members(run: Path, folds: str, *, model: ModelName, horizon: Horizon | None) -> list[Member]:
+def _find_members(run: Path, folds: str, *, model: ModelName, choice: TaskChoice) -> list[Member]:
     from sffshards.forecasting.operational import find_members, take_checkpoint
 
     if run.is_file():
-        if horizon is None:
+        if choice.horizon_hours is None:
             raise InputError(
-                "--horizon", expected="24h or 48h, with a checkpoint file", found="none", fix="say what it forecasts"
+                "--horizon", expected="a horizon, with a checkpoint file", found="none", fix="give the one it forecasts"
             )
-        return [take_checkpoint(run, model=model, horizon=horizon)]
+        task = Task(threshold=choice.threshold or M1, horizon_hours=choice.horizon_hours)
+        return [take_checkpoint(run, model=model, task=task)]
     members = find_members(run, folds=_parse_folds(folds))
-    if horizon not in (None, members[0].horizon):
-        found = f"a run of {members[0].horizon}"
-        raise InputError(run, expected=f"a run of {horizon}", found=found, fix="name another, or leave out --horizon")
+    if not choice.matches(members[0].task):
+        found = f"a run of {members[0].task}"
+        raise InputError(run, expected=f"a run of {choice}", found=found, fix="name another, or leave out --horizon")
     return members
 
 
@@ -194,7 +206,7 @@ def _open_source(
     *,
     parts: list[Part],
     every: bool,
-    horizon: Horizon,
+    task: Task,
     progress: Progress,
 ) -> Iterator[ImageSource | BuildSource]:
     """Find what is to be forecast."""
@@ -227,9 +239,9 @@ def _open_source(
         yield ImageSource(folder, found)
         return
     builds = load_builds(place_of(str(shards)))
-    place = next((place for place, manifest in builds.items() if manifest.horizon is horizon), next(iter(builds)))
+    place = next((place for place, manifest in builds.items() if manifest.task == task), next(iter(builds)))
     with open_build(place, check=CheckLevel.FULL) as build:
-        require_horizon(build, horizon)
+        require_horizon(build, task)
         yield BuildSource(build, parts=parts, every=every)
 
 

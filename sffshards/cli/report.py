@@ -91,7 +91,7 @@ def report(
 def _read_sources(
     data: Path | None, flares: Path | None, harp_map: Path | None, keywords: Path | None, progress: Progress
 ) -> ReportSources:
-    from sffshards.cli.flare_options import load_catalogue
+    from sffshards.cli.flare_options import load_catalogue, thresholds_of
     from sffshards.labels import find_label_lists
 
     if keywords is not None and data is None:
@@ -103,8 +103,8 @@ def _read_sources(
         )
     lists = {} if data is None else find_label_lists(data)
     # As the labels are made, whose forecast this is: see docs/labels.md.
-    read = load_catalogue(flares, harp_map, threshold="M1.0", flare_time="start", clock="as-written")
-    for line in [] if read is None else read.say({}):
+    read = load_catalogue(flares, harp_map, flare_time="start", clock="as-written")
+    for line in [] if read is None else read.say(thresholds_of(lists), {}):
         progress.note(line)
     table = None
     if keywords is not None:
@@ -112,11 +112,9 @@ def _read_sources(
 
         table = read_keyword_table(keywords)
 
-    from sffshards.report import FlareSources, ReportSources
+    from sffshards.report import ReportSources
 
-    catalogue = None
-    if read is not None:
-        catalogue = FlareSources(flares=read.flares, harp_map=read.harp_map, harp_flares=read.harp_flares)
+    catalogue = None if read is None else read.harp_flares
     return ReportSources(lists=lists, catalogue=catalogue, keywords=table)
 
 

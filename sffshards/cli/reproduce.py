@@ -17,7 +17,6 @@ from sffshards.cli.shared_options import (
     ProtocolOption,
     SeedOption,
     ShardsOption,
-    choose_build,
     place_of,
 )
 from sffshards.cli.training_options import (
@@ -39,7 +38,6 @@ from sffshards.cli.training_options import (
     WeightsOption,
 )
 from sffshards.domain.sample_sets import Protocol, Variant
-from sffshards.domain.task import Horizon
 from sffshards.loading import Shuffle
 from sffshards.models import Attention, ModelName
 from sffshards.shards.read import CheckLevel
@@ -66,7 +64,7 @@ def reproduce(
     variants: Annotated[
         str, typer.Option(help="all, or some of base, oT, oTV and oTV_Test, with commas between.", metavar="<list>")
     ] = "all",
-    horizons: Annotated[str, typer.Option(help="all that have shards, 24h or 48h.", metavar="<list>")] = "all",
+    horizons: Annotated[str, typer.Option(help="all that have shards, or some: 24h,C48.", metavar="<list>")] = "all",
     folds: Annotated[str, typer.Option(help="all, or some of 0 to 4, with commas between.", metavar="<list>")] = "all",
     out: Annotated[Path, typer.Option(help="Folder that gets HORIZON/VARIANT/fold0..4/ and the table.")] = Path("runs"),
     report: Annotated[Path, typer.Option(help="Folder that gets the report.")] = Path("report"),
@@ -105,13 +103,10 @@ def reproduce(
     from sffshards.shards.read import RemoteFolder, load_builds
 
     chosen_variants = parse_choices("--variants", variants, Variant)
-    chosen_horizons = parse_choices("--horizons", horizons, Horizon)
     chosen_folds = parse_choices("--folds", folds, range(5))
     place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
-    if horizons == "all":  # for which there are shards
-        there = {manifest.horizon for manifest in load_builds(place).values()}
-        chosen_horizons = [horizon for horizon in chosen_horizons if horizon in there]
-    builds = {horizon: choose_build(place, horizon)[0] for horizon in chosen_horizons}
+    there = {manifest.task: folder for folder, manifest in load_builds(place).items()}
+    builds = {task: there[task] for task in parse_choices("--horizons", horizons, sorted(there))}
     from_elsewhere = any(isinstance(build, RemoteFolder) for build in builds.values())
 
     from sffshards.base.progress import SILENT
@@ -180,7 +175,7 @@ def format_results(rows: list[ResultRow]) -> str:
     lines = []
     for row in rows:
         cells = [_format_mean(row.mean[name], row.deviation[name]) for name in PUBLISHED_SCORES]
-        lines.append([row.horizon, row.variant, _format_folds(row.folds), *cells])
+        lines.append([str(row.task), row.variant, _format_folds(row.folds), *cells])
         if row.published:
             values = [format_score(compute_score(name, row.published.table)) for name in PUBLISHED_SCORES]
             lines.append(["", "", f"published, fold {row.published.fold}", *values])

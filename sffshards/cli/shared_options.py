@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +12,7 @@ import typer
 
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Protocol, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M1, MAX_HORIZON_HOURS, GoesClass, Task
 from sffshards.shards.read import CheckLevel
 
 if TYPE_CHECKING:
@@ -31,10 +34,15 @@ __all__ = [
     "SeedOption",
     "ShardsArgument",
     "ShardsOption",
+    "TaskChoice",
+    "ThresholdOption",
     "VariantOption",
     "WorkersOption",
     "choose_build",
     "count_workers",
+    "parse_horizon",
+    "parse_task_choice",
+    "parse_threshold",
     "place_of",
 ]
 
@@ -75,7 +83,16 @@ CacheSizeOption = Annotated[
     typer.Option("--cache-size", min=0.001, max=1e6, help="GB that it may hold; the least recently used leave first."),
 ]
 HorizonOption = Annotated[
-    Horizon | None, typer.Option(help="24h or 48h; may be left out where there is only one.", show_default=False)
+    str | None,
+    typer.Option(metavar="<hours>", help="Forecast horizon in hours, such as 48h.  [default: any]", show_default=False),
+]
+ThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="<class>",
+        help="Lowest GOES class that counts as an event, such as C1.0.  [default: M1.0 with --horizon, else any]",
+        show_default=False,
+    ),
 ]
 VariantOption = Annotated[
     Variant,
@@ -122,17 +139,77 @@ def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = 
     return parse_place(shards, cache=CacheOptions(folder=folder, limit_bytes=round(cache_size * 1e9)))
 
 
-def choose_build(place: Place, horizon: Horizon | None) -> tuple[Place, Manifest]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskChoice:
+    """The tasks that a user means by ``--horizon`` and ``--threshold``."""
+
+    horizon_hours: int | None
+    threshold: GoesClass | None
+
+    def matches(self, task: Task) -> bool:
+        """Return whether a task is meant."""
+        return self.horizon_hours in (None, task.horizon_hours) and self.threshold in (None, task.threshold)
+
+    def choose(self, found: Collection[Task], *, where: object) -> list[Task]:
+        """Return the tasks that are meant; raises `InputError` if none of those found is."""
+        if chosen := [task for task in found if self.matches(task)]:
+            return chosen
+        raise InputError(
+            where,
+            expected=f"lists of {self}",
+            found=f"those of {', '.join(map(str, found))}",
+            fix="name another --horizon or --threshold, or add the lists",
+        )
+
+    def __str__(self) -> str:
+        if self.horizon_hours is None:
+            return "any task" if self.threshold is None else f"class {self.threshold} and above"
+        if self.threshold is None:
+            return f"{self.horizon_hours}h"
+        return str(Task(threshold=self.threshold, horizon_hours=self.horizon_hours))
+
+
+def parse_task_choice(horizon: str | None, threshold: str | None) -> TaskChoice:
+    """Parse ``--horizon`` and ``--threshold``; with the former alone, the class is M1.0 as published."""
+    hours = None if horizon is None else parse_horizon(horizon)
+    if threshold is not None:
+        return TaskChoice(horizon_hours=hours, threshold=parse_threshold(threshold))
+    return TaskChoice(horizon_hours=hours, threshold=None if horizon is None else M1)
+
+
+def parse_horizon(text: str) -> int:
+    """Parse a horizon such as ``48h`` or ``48``, a whole number of hours."""
+    match = re.fullmatch(r"([1-9]\d{0,3})h?", text.strip(), re.ASCII)
+    if match is None or int(match[1]) > MAX_HORIZON_HOURS:
+        raise InputError(
+            "--horizon",
+            expected=f"whole hours, from 1h to {MAX_HORIZON_HOURS}h",
+            found=repr(text[:40]),
+            fix="give one such as 48h",
+        )
+    return int(match[1])
+
+
+def parse_threshold(text: str) -> GoesClass:
+    """Parse a class to a tenth, such as ``M1.0``; a letter alone is its lowest class."""
+    letter = text.strip().upper()
+    threshold = GoesClass.parse(f"{letter}1.0" if letter in tuple("ABCMX") else text, where="--threshold")
+    if GoesClass.parse(str(threshold)) != threshold:
+        raise InputError("--threshold", expected="a class to a tenth", found=repr(text[:40]), fix="round it, as M5.1")
+    return threshold
+
+
+def choose_build(place: Place, choice: TaskChoice) -> tuple[Place, Manifest]:
     """Find the one build that is meant; raises `InputError` where there are several or none."""
     from sffshards.shards.read import load_builds
 
     builds = load_builds(place)
-    chosen = [(folder, manifest) for folder, manifest in builds.items() if horizon in (None, manifest.horizon)]
+    chosen = [(folder, manifest) for folder, manifest in builds.items() if choice.matches(manifest.task)]
     if len(chosen) == 1:
         return chosen[0]
     raise InputError(
         place,
-        expected="one build" if horizon is None else f"one build of {horizon}",
-        found=", ".join(f"{folder} ({manifest.horizon})" for folder, manifest in builds.items()),
-        fix="say --horizon 24h or 48h, or name the build's own folder",
+        expected=f"one build of {choice}",
+        found=", ".join(f"{folder} ({manifest.task})" for folder, manifest in builds.items()),
+        fix="give its --horizon and --threshold, or name the build's own folder",
     )

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.shared_options import HorizonOption, ReplaceOption, ShardsOption, choose_build, place_of
+from sffshards.cli.shared_options import (
+    HorizonOption,
+    ReplaceOption,
+    ShardsOption,
+    ThresholdOption,
+    choose_build,
+    parse_task_choice,
+    place_of,
+)
 
 __all__ = ["EXAMPLES", "show"]
 
@@ -25,6 +33,7 @@ def show(
     ] = None,
     shards: ShardsOption = "shards",
     horizon: HorizonOption = None,
+    threshold: ThresholdOption = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG file to write.  [default: <key>.png here]", show_default=False)
     ] = None,
@@ -33,7 +42,7 @@ def show(
     """Write a contact sheet of a sequence: its 16 frames with times and gaps, its label and its views."""
     from sffshards.shards.read import open_build, write_sheet
 
-    folder, _ = choose_build(place_of(shards), horizon)
+    folder, _ = choose_build(place_of(shards), parse_task_choice(horizon, threshold))
     with open_build(folder) as build:
         path = write_sheet(build, sequence=sequence, out=out, force=force)
     print(path)

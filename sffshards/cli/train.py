@@ -17,8 +17,10 @@ from sffshards.cli.shared_options import (
     ProtocolOption,
     SeedOption,
     ShardsOption,
+    ThresholdOption,
     VariantOption,
     choose_build,
+    parse_task_choice,
     place_of,
 )
 from sffshards.cli.training_options import (
@@ -60,6 +62,7 @@ EXAMPLES = (
 def train(
     shards: ShardsOption = "shards",
     horizon: HorizonOption = None,
+    threshold: ThresholdOption = None,
     variant: VariantOption = Variant.BASE,
     fold: Annotated[str, typer.Option(help="0 to 4, or all, one after the other.", metavar="<all|0..4>")] = "all",
     out: Annotated[Path, typer.Option(help="Folder that gets HORIZON/VARIANT/fold0..4/.")] = Path("runs"),
@@ -130,8 +133,10 @@ def train(
     numbers = {str(k): [k] for k in range(NUM_FOLDS)} | {"all": list(range(NUM_FOLDS))}
     if fold not in numbers:
         raise InputError("--fold", expected="all, or 0 to 4", found=fold, fix="choose one")
-    build, manifest = choose_build(place_of(shards, cache_dir=cache_dir, cache_size=cache_size), horizon)
-    run = out / manifest.horizon / variant
+    build, manifest = choose_build(
+        place_of(shards, cache_dir=cache_dir, cache_size=cache_size), parse_task_choice(horizon, threshold)
+    )
+    run = out / manifest.task.folder / variant
     if shuffle is None:
         in_blocks = isinstance(build, RemoteFolder) and engine is Engine.PLAN
         shuffle = Shuffle.BLOCKS if in_blocks else Shuffle.GLOBAL

@@ -9,8 +9,6 @@ from functools import lru_cache
 from sffshards.base.errors import InputError
 from sffshards.domain.frame_sequences import Sequence
 from sffshards.domain.frames import FrameId
-from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
 from sffshards.domain.views import View
 
 __all__ = [
@@ -18,7 +16,6 @@ __all__ = [
     "SEQUENCE_LIST_PREFIX",
     "format_frame_name",
     "format_key",
-    "format_list_name",
     "format_sequence_name",
     "key_to_sequence_name",
     "parse_frame_name",
@@ -145,11 +142,6 @@ def key_to_sequence_name(key: str) -> str:
     """
     harp, start, end, _ = parse_key(key)
     return f"{_SERIES}.{harp}.{_format_time(start)}_TAI.to.{_format_time(end)}_TAI"
-
-
-def format_list_name(horizon: Horizon, part: Part) -> str:
-    """Give the file name of a published label list, such as ``flare_Mclass_48h_Test.txt``."""
-    return f"flare_Mclass_{horizon}_{part}.txt"
 
 
 @lru_cache(maxsize=1 << 17)  # every frame is in sixteen sequences, and these in up to six views

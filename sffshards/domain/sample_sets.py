@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, Task
 from sffshards.domain.views import View
 
 __all__ = ["NUM_FOLDS", "Kind", "Part", "Protocol", "Stage", "Variant", "format_group", "stage_groups", "stage_parts"]
@@ -72,7 +72,7 @@ NUM_FOLDS = 5
 _TRAIN_VAL = tuple(part for part in Part if part is not Part.TEST)
 
 
-def stage_parts(stage: Stage, *, fold: int, horizon: Horizon, protocol: Protocol) -> tuple[Part, ...]:
+def stage_parts(stage: Stage, *, fold: int, task: Task, protocol: Protocol) -> tuple[Part, ...]:
     """Give the parts of a stage: fold k trains on parts k to k+3, modulo 5, and validates on k+4.
 
     The published 24h program trains on parts k to k+2 only; the protocol ``published`` keeps that.
@@ -93,14 +93,14 @@ def stage_parts(stage: Stage, *, fold: int, horizon: Horizon, protocol: Protocol
         return (Part.TEST,)
     if stage is Stage.VAL:
         return (_TRAIN_VAL[(fold + 4) % NUM_FOLDS],)
-    num_parts = 3 if protocol is Protocol.PUBLISHED and horizon is Horizon.H24 else 4
+    num_parts = 3 if protocol is Protocol.PUBLISHED and task == M24 else 4
     return tuple(_TRAIN_VAL[(fold + i) % NUM_FOLDS] for i in range(num_parts))
 
 
-def stage_groups(variant: Variant, stage: Stage, *, fold: int, horizon: Horizon, protocol: Protocol) -> tuple[str, ...]:
+def stage_groups(variant: Variant, stage: Stage, *, fold: int, task: Task, protocol: Protocol) -> tuple[str, ...]:
     """Give the groups of shards of a set, such as ``TrainVal0/base``; where the stage is oversampled, ``over`` too."""
     kinds = (Kind.BASE, Kind.OVER) if stage in variant.oversampled_stages else (Kind.BASE,)
-    parts = stage_parts(stage, fold=fold, horizon=horizon, protocol=protocol)
+    parts = stage_parts(stage, fold=fold, task=task, protocol=protocol)
     return tuple(format_group(part, kind) for part in parts for kind in kinds)
 
 

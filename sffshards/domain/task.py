@@ -8,12 +8,12 @@ from functools import total_ordering
 
 from sffshards.base.errors import InputError
 
-__all__ = ["M1", "M24", "M48", "MAX_HORIZON_HOURS", "PUBLISHED_TASKS", "GoesClass", "Task"]
+__all__ = ["M1", "M24", "M48", "MAX_HORIZON_HOURS", "PUBLISHED_TASKS", "GoesClass", "Task", "is_task_name"]
 
 MAX_HORIZON_HOURS = 8760
 """The longest horizon: a year."""
 
-_CLASS = re.compile(r"([ABCMX])(\d{1,3}(?:\.\d{1,3})?)?", re.ASCII)
+_CLASS = re.compile(r"([ABCMX])(\d{1,3}(?:\.\d{1,3})?)", re.ASCII)
 _TASK = re.compile(r"([ABCMX])(?:(\d{1,3}\.\d)_)?([1-9]\d{0,3})", re.ASCII)
 _LIST = re.compile(r"flare_([ABCMX](?:\d{1,3}\.\d)?)class_([1-9]\d{0,3})h_(\w+)\.txt", re.ASCII)
 
@@ -31,7 +31,7 @@ class GoesClass:
 
     @classmethod
     def parse(cls, text: str, *, where: object = "class") -> GoesClass:
-        """Parse a letter and a number, such as ``M1.0``; a letter alone is its lowest class.
+        """Parse a letter and a number, such as ``M1.0``.
 
         Raises
         ------
@@ -40,11 +40,11 @@ class GoesClass:
 
         Examples
         --------
-        >>> GoesClass.parse("C10.0") == GoesClass.parse("M") < GoesClass.parse("X2")
+        >>> GoesClass.parse("C10.0") == GoesClass.parse("M1.0") < GoesClass.parse("X2")
         True
         """
         match = _CLASS.fullmatch(text.strip().upper())
-        thousandths = round(float(match[2] or 1) * 1000) if match else 0
+        thousandths = round(float(match[2]) * 1000) if match else 0
         if match is None or not thousandths:
             raise InputError(
                 where, expected="a class such as M1.0", found=repr(text[:40]), fix="give a letter of ABCMX and a number"
@@ -65,6 +65,12 @@ class GoesClass:
 
 M1 = GoesClass.parse("M1.0")
 """The threshold of the published tasks."""
+
+
+def is_task_name(text: str) -> bool:
+    """Return whether a text, such as a folder's name, is the name of a task."""
+    match = _TASK.fullmatch(text)
+    return match is not None and int(match[3]) <= MAX_HORIZON_HOURS
 
 
 @total_ordering
@@ -104,15 +110,15 @@ class Task:
     @classmethod
     def parse(cls, text: str, *, where: object = "task") -> Task:
         """Parse a task's name, such as ``M48``; raises `InputError` if the text is none."""
-        match = _TASK.fullmatch(text)
-        if match is None or int(match[3]) > MAX_HORIZON_HOURS:
+        match = _TASK.fullmatch(text) if is_task_name(text) else None
+        if match is None:
             raise InputError(
                 where,
                 expected="a task such as M24 or C48, a class and hours",
                 found=repr(text[:40]),
                 fix="give the letter of a class and a number of hours",
             )
-        return cls(threshold=GoesClass.parse(match[1] + (match[2] or "")), horizon_hours=int(match[3]))
+        return cls(threshold=GoesClass.parse(match[1] + (match[2] or "1.0")), horizon_hours=int(match[3]))
 
     @classmethod
     def of_list(cls, file_name: str) -> tuple[Task, str] | None:
@@ -120,7 +126,8 @@ class Task:
         match = _LIST.fullmatch(file_name)
         if match is None or int(match[2]) > MAX_HORIZON_HOURS:
             return None
-        return cls(threshold=GoesClass.parse(match[1]), horizon_hours=int(match[2])), match[3]
+        threshold = match[1] if len(match[1]) > 1 else f"{match[1]}1.0"
+        return cls(threshold=GoesClass.parse(threshold), horizon_hours=int(match[2])), match[3]
 
     @property
     def name(self) -> str:
@@ -153,7 +160,7 @@ class Task:
         return f"flare_{self.threshold.short}class_{self.horizon}_{part}.txt"
 
     def __str__(self) -> str:
-        return self.name
+        return self.folder
 
     def __repr__(self) -> str:
         return f"Task({self.name})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Protocol, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48
 from sffshards.labels import find_data
 from sffshards.models import ModelName
 from sffshards.shards.build import BuildOptions, BuildReport, build_shards
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoReport", "run_demo"]
 
-HORIZON = Horizon.H48
+HORIZON = M48
 VARIANT = Variant.BASE
 FOLD = 0
 NUM_HARPS = 12
@@ -68,9 +68,9 @@ def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoR
         progress=progress,
     )
     options = BuildOptions(
-        horizon=HORIZON, codec=CodecName.JPG, seed=seed, shard_size_bytes=128_000_000, skip_bad_images=False
+        task=HORIZON, codec=CodecName.JPG, seed=seed, shard_size_bytes=128_000_000, skip_bad_images=False
     )
-    folder = out / "shards" / HORIZON
+    folder = out / "shards" / HORIZON.folder
     report = build_shards(
         find_data(out / "data"),
         options,
@@ -100,7 +100,7 @@ def _train_and_score(out: Path, build: Path, *, seed: int, progress: Progress) -
         accelerator="cpu",
         seed=seed,
     )
-    run = out / "runs" / HORIZON / VARIANT
+    run = out / "runs" / HORIZON.folder / VARIANT
     train_folds(build, run, options, folds=[FOLD], force=False, progress=progress)
     inference = Inference(batch_size=BATCH_SIZE, num_threads=options.num_threads, device=torch.device("cpu"))
     return evaluate_run(run, build, folds=[FOLD], inference=inference, force=False, progress=progress)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage, Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.report.published_results import PUBLISHED_RESULTS, PublishedResult
 from sffshards.shards.read import Place
 from sffshards.verification import PUBLISHED_SCORES, ScoreName, compute_score
@@ -39,7 +39,7 @@ _FORMAT_VERSION = 1
 class ResultRow:
     """The test scores of a variant at a horizon, over the folds."""
 
-    horizon: Horizon
+    task: Task
     variant: Variant
     folds: tuple[int, ...]
     mean: dict[ScoreName, float]
@@ -53,7 +53,7 @@ class ResultRow:
 
 
 def reproduce(
-    builds: Mapping[Horizon, Place],
+    builds: Mapping[Task, Place],
     out: Path,
     options: TrainingOptions,
     *,
@@ -100,7 +100,7 @@ def reproduce(
     from sffshards.report import ReportOptions, check_folder, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
 
-    runs = [(build, out / horizon / variant, variant) for horizon, build in builds.items() for variant in variants]
+    runs = [(build, out / task.folder / variant, variant) for task, build in builds.items() for variant in variants]
     check_jobs(options, num_workers=num_jobs)
     check_folder(report)
     for build, run, variant in runs:
@@ -135,9 +135,9 @@ def tabulate(scores: Sequence[RunScores]) -> list[ResultRow]:
     return [_tabulate_run(run) for run in scores]
 
 
-def find_published(horizon: Horizon, variant: Variant) -> PublishedResult | None:
+def find_published(task: Task, variant: Variant) -> PublishedResult | None:
     """Give the published result of a variant, if one is known."""
-    found = (result for result in PUBLISHED_RESULTS if (result.horizon, result.variant) == (horizon, variant))
+    found = (result for result in PUBLISHED_RESULTS if (result.task, result.variant) == (task, variant))
     return next(found, None)
 
 
@@ -152,13 +152,13 @@ def _tabulate_run(run: RunScores) -> ResultRow:
     first = run.records[0]
     of_test = {summary.score: summary for summary in run.summary if summary.stage is Stage.TEST}
     return ResultRow(
-        horizon=first.horizon,
+        task=first.task,
         variant=first.options.variant,
         folds=tuple(record.fold for record in run.records),
         mean={name: of_test[name].mean for name in PUBLISHED_SCORES},
         deviation={name: of_test[name].deviation for name in PUBLISHED_SCORES},
         num_defined={name: of_test[name].num_defined for name in PUBLISHED_SCORES},
-        published=find_published(first.horizon, first.options.variant),
+        published=find_published(first.task, first.options.variant),
     )
 
 
@@ -172,7 +172,7 @@ def _describe(row: ResultRow) -> dict[str, Any]:
         "scores": {name: compute_score(name, row.published.table) for name in PUBLISHED_SCORES},
     }
     return {
-        "horizon": row.horizon,
+        "horizon": row.task,
         "variant": row.variant,
         "folds": list(row.folds),
         "scores": scores,
@@ -186,7 +186,7 @@ def _to_csv(rows: Sequence[ResultRow]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["horizon", "variant", "what", "folds", *PUBLISHED_SCORES])
     for row in rows:
-        start, folds = [row.horizon, row.variant], " ".join(str(fold) for fold in row.folds)
+        start, folds = [row.task, row.variant], " ".join(str(fold) for fold in row.folds)
         writer.writerow([*start, "mean", folds, *(_cell(row.mean[name]) for name in PUBLISHED_SCORES)])
         writer.writerow([*start, "deviation", folds, *(_cell(row.deviation[name]) for name in PUBLISHED_SCORES)])
         if row.published:

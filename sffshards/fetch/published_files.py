@@ -8,9 +8,8 @@ from pathlib import Path
 from sffshards.base.errors import ConflictError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Progress
-from sffshards.domain.published_names import format_list_name
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48
 from sffshards.fetch.verified_download import Checksum, Source, download
 
 __all__ = [
@@ -34,18 +33,18 @@ LABELS_URL = (
 """Folder of ``M24/`` and ``M48/``, at the commit of the lists."""
 
 LABELS_SHA256 = {
-    (Horizon.H24, Part.TRAIN_VAL_0): "2fdb7a4f5ef3f9878d36171f1c4bba2ccb3e31ec9437fde8ac0fdfadf0d3e29a",
-    (Horizon.H24, Part.TRAIN_VAL_1): "73a56067a5c14d59cbae7517aad101636fc9c4c7c4c605c98f1f0a2144b77869",
-    (Horizon.H24, Part.TRAIN_VAL_2): "06b2d389002168014e9976c715043ed0115754a2dbd67d3a6e2dbe08b411701d",
-    (Horizon.H24, Part.TRAIN_VAL_3): "683d61ad5a045f742db20665b0ccfa04f7a2cc9d99b952a5625c91602abe0c03",
-    (Horizon.H24, Part.TRAIN_VAL_4): "2cd47b068893b0db1053d8063c2f4d4e91f838bf5a9c568b5ad62b4ac88eac43",
-    (Horizon.H24, Part.TEST): "7e49e5cc4a0aedaa869df7e6fad89539216e7d6e412e3613c07d13db370c7810",
-    (Horizon.H48, Part.TRAIN_VAL_0): "8474c16825a7f5241bd5fbe7089c4efcebf5b6f279eb42bf8de54bcb5a32fe77",
-    (Horizon.H48, Part.TRAIN_VAL_1): "65881ef180ef1f4bae9e7f2a7f4bba454c16beb1cc84c77a059bea66ecf03c48",
-    (Horizon.H48, Part.TRAIN_VAL_2): "da1d5e369e306dd58dedaa13f260f9d5615d5ba928e7e6629c4b6f336f61e8bc",
-    (Horizon.H48, Part.TRAIN_VAL_3): "f3b090c6dc16f1642b0edb74ba9bf0022b8d5954c06b15d6dc6b158a088400e3",
-    (Horizon.H48, Part.TRAIN_VAL_4): "39983d861fca22c82fd912eca082722d7e97370e5a21bb74ea57266bb52572e8",
-    (Horizon.H48, Part.TEST): "8cb32fea8f452cc5edd8773df39949f044a336f353744fdfb200f05b0bfc03b7",
+    (M24, Part.TRAIN_VAL_0): "2fdb7a4f5ef3f9878d36171f1c4bba2ccb3e31ec9437fde8ac0fdfadf0d3e29a",
+    (M24, Part.TRAIN_VAL_1): "73a56067a5c14d59cbae7517aad101636fc9c4c7c4c605c98f1f0a2144b77869",
+    (M24, Part.TRAIN_VAL_2): "06b2d389002168014e9976c715043ed0115754a2dbd67d3a6e2dbe08b411701d",
+    (M24, Part.TRAIN_VAL_3): "683d61ad5a045f742db20665b0ccfa04f7a2cc9d99b952a5625c91602abe0c03",
+    (M24, Part.TRAIN_VAL_4): "2cd47b068893b0db1053d8063c2f4d4e91f838bf5a9c568b5ad62b4ac88eac43",
+    (M24, Part.TEST): "7e49e5cc4a0aedaa869df7e6fad89539216e7d6e412e3613c07d13db370c7810",
+    (M48, Part.TRAIN_VAL_0): "8474c16825a7f5241bd5fbe7089c4efcebf5b6f279eb42bf8de54bcb5a32fe77",
+    (M48, Part.TRAIN_VAL_1): "65881ef180ef1f4bae9e7f2a7f4bba454c16beb1cc84c77a059bea66ecf03c48",
+    (M48, Part.TRAIN_VAL_2): "da1d5e369e306dd58dedaa13f260f9d5615d5ba928e7e6629c4b6f336f61e8bc",
+    (M48, Part.TRAIN_VAL_3): "f3b090c6dc16f1642b0edb74ba9bf0022b8d5954c06b15d6dc6b158a088400e3",
+    (M48, Part.TRAIN_VAL_4): "39983d861fca22c82fd912eca082722d7e97370e5a21bb74ea57266bb52572e8",
+    (M48, Part.TEST): "8cb32fea8f452cc5edd8773df39949f044a336f353744fdfb200f05b0bfc03b7",
 }
 """Of the twelve lists, as they were published."""
 
@@ -94,7 +93,7 @@ def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Pr
     DamageError, StorageError
         As `download`.
     """
-    wanted = {key: data / f"M{key[0].hours}" / format_list_name(*key) for key in LABELS_SHA256}
+    wanted = {key: data / key[0].name / key[0].list_name(key[1]) for key in LABELS_SHA256}
     others = [p for key, p in wanted.items() if p.is_file() and hash_file(p) != LABELS_SHA256[key]]
     if others and not force:
         raise ConflictError(
@@ -105,10 +104,10 @@ def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Pr
         )
     for path in others:
         path.unlink()
-    for (horizon, part), path in wanted.items():
-        place = f"M{horizon.hours}/{path.name}"
+    for (task, part), path in wanted.items():
+        place = f"M{task.horizon_hours}/{path.name}"
         by_hand = f"fetch {LABELS_URL}/{place} elsewhere and put it at {path}"
         source = Source(f"{url.rstrip('/')}/{place}", f"the published list {path.name}", by_hand, _MAX_LIST_BYTES)
-        value = LABELS_SHA256[horizon, part]
+        value = LABELS_SHA256[task, part]
         download(source, path, checksum=Checksum(algorithm="sha256", value=value), progress=progress)
     return list(wanted.values())

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import InputError
-from sffshards.flares.flare_records import Flare, FlareList, GoesClass, UnusedReason, UnusedRow
+from sffshards.domain.task import GoesClass
+from sffshards.flares.flare_records import Flare, FlareList, UnusedReason, UnusedRow
 from sffshards.flares.leap_seconds import FIRST_YEAR
 
 __all__ = ["COLUMNS", "MAX_UNREADABLE", "read_flare_list"]

@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sffshards.base.errors import InputError
+from sffshards.domain.task import GoesClass
 
-__all__ = ["Flare", "FlareList", "FlareTime", "GoesClass", "HarpMap", "UnusedReason", "UnusedRow"]
-
-_CLASS = re.compile(r"([ABCMX])(\d{1,3}(?:\.\d{1,3})?)", re.ASCII)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class GoesClass:
-    """The class of a flare by its peak X-ray flux at 0.1 to 0.8 nm, as GOES measures it; ordered by that flux."""
-
-    flux_pw_per_m2: int
-    """In 1e-12 W/m2, so that M1.0 is 10,000,000: whole numbers, which compare exactly."""
-
-    def __post_init__(self) -> None:
-        if self.flux_pw_per_m2 <= 0:
-            raise ValueError(f"flux_pw_per_m2 must be above 0, got {self.flux_pw_per_m2}")
-
-    @classmethod
-    def parse(cls, text: str, *, where: object = "class") -> GoesClass:
-        """Parse a letter and a number, such as ``M1.0``.
-
-        Raises
-        ------
-        InputError
-            If the text is not of that form.
-
-        Examples
-        --------
-        >>> GoesClass.parse("C10.0") == GoesClass.parse("M1.0") < GoesClass.parse("X2")
-        True
-        """
-        match = _CLASS.fullmatch(text.strip().upper())
-        thousandths = round(float(match[2]) * 1000) if match else 0
-        if match is None or not thousandths:
-            raise InputError(
-                where, expected="a class such as M1.0", found=repr(text[:40]), fix="give a letter of ABCMX and a number"
-            )
-        # A is 1e-8 W/m2, and each further letter ten times as much.
-        return cls(flux_pw_per_m2=thousandths * 10 ** (1 + "ABCMX".index(match[1])))
-
-    def __str__(self) -> str:
-        power = min(max(len(str(self.flux_pw_per_m2)) - 5, 0), 4)
-        return f"{'ABCMX'[power]}{self.flux_pw_per_m2 / 10 ** (power + 4):.1f}"
+__all__ = ["Flare", "FlareList", "FlareTime", "HarpMap", "UnusedReason", "UnusedRow"]
 
 
 class FlareTime(StrEnum):
@@ -120,10 +78,6 @@ class FlareList:
         """Count the rows that could not be used by reason, only those that occur."""
         counts = Counter(row.reason for row in self.unused)
         return {reason: counts[reason] for reason in UnusedReason if counts[reason]}
-
-    def count_without_region(self, threshold: GoesClass) -> int:
-        """Count the flares from a class on that no region is known of, so that no HARP has them."""
-        return sum(flare.noaa_region is None and flare.goes_class >= threshold for flare in self.flares)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

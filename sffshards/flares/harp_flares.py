@@ -1,4 +1,4 @@
-"""Flares put down to HARPs through their NOAA regions, and whether one came in a span around given times.
+"""Flares attributed to HARPs through their NOAA regions, and whether one came in a span around given times.
 
 Shapes: n frames.
 """
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.flares.flare_records import Flare, FlareList, FlareTime, GoesClass, HarpMap
+from sffshards.domain.task import GoesClass, Task
+from sffshards.flares.flare_records import Flare, FlareList, FlareTime, HarpMap
 from sffshards.flares.leap_seconds import utc_to_tai
 
-__all__ = ["FrameClock", "HarpFlares", "assign_flares", "has_flare", "is_covered"]
+__all__ = ["FrameClock", "HarpFlares", "assign_flares", "compute_labels", "has_flare", "is_covered"]
 
 
 class FrameClock(StrEnum):
@@ -30,31 +31,43 @@ class FrameClock(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HarpFlares:
-    """The times of flares from a class on, by HARP, on the clock that frames are compared on."""
+    """The times and classes of flares by HARP, on the clock that frames are compared on."""
 
+    flares: FlareList
+    harp_map: HarpMap
     times: dict[int, NDArray[np.datetime64]]
-    """By HARP, in ascending order, in whole seconds; only HARPs with flares."""
-    known_harps: frozenset[int]
-    """HARPs that the map has regions of; the others have no flares for want of knowledge."""
-    threshold: GoesClass
+    """Times of the flares of each HARP in ascending order, in whole seconds; only HARPs with flares."""
+    fluxes: dict[int, NDArray[np.int64]]
+    """Peak fluxes of the same flares in 1e-12 W/m2, in the same order."""
     flare_time: FlareTime
     clock: FrameClock
     first: np.datetime64
-    """When the list's first flare came, of any class, on the same clock."""
+    """Time of the list's first flare of any class, on the same clock."""
     last: np.datetime64
-    """When its last flare came: what follows is not covered."""
-    num_flares: int
-    """Flares from the class on."""
-    num_without_region: int
-    """Of these, those of no known region."""
-    num_without_peak: int
-    """Of these, those without a peak time where that is what counts; they are left out."""
+    """Time of the list's last flare of any class; later times are not covered."""
+
+    def knows(self, harp: int) -> bool:
+        """Return whether the map has regions of a HARP; the flares of others are not known."""
+        return harp in self.harp_map.regions
+
+    def count_flares(self, threshold: GoesClass) -> int:
+        """Count the flares of the list of at least a class."""
+        return len(self._strong(threshold))
+
+    def count_without_region(self, threshold: GoesClass) -> int:
+        """Count the flares of at least a class that are attributed to no HARP because they have no region."""
+        return sum(flare.noaa_region is None for flare in self._strong(threshold))
+
+    def count_without_peak(self, threshold: GoesClass) -> int:
+        """Count the flares of at least a class that are left out because they have no peak time, where it counts."""
+        return sum(_time_of(flare, self.flare_time) is None for flare in self._strong(threshold))
+
+    def _strong(self, threshold: GoesClass) -> list[Flare]:
+        return [flare for flare in self.flares.flares if flare.goes_class >= threshold]
 
 
-def assign_flares(
-    flares: FlareList, harp_map: HarpMap, *, threshold: GoesClass, flare_time: FlareTime, clock: FrameClock
-) -> HarpFlares:
-    """Put flares down to the HARPs whose NOAA regions they came from.
+def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime, clock: FrameClock) -> HarpFlares:
+    """Attribute flares to the HARPs whose NOAA regions they came from.
 
     A HARP with several regions has the flares of all; a region in several HARPs gives its flares to each.
 
@@ -62,8 +75,6 @@ def assign_flares(
     ----------
     flares, harp_map
         From `read_flare_list` and `read_harp_map`.
-    threshold
-        The least class that counts; the published lists' is M1.0.
     flare_time
         Whether a flare counts when it starts, as in the published lists, or at its peak.
     clock
@@ -78,32 +89,29 @@ def assign_flares(
         raise InputError(
             flares.source,
             expected="a column of NOAA regions, such as noaa_ar or ar_noaanum",
-            found="none, as in SWPC's xray-flares JSON, so that no flare can be put down to a HARP",
+            found="none, as in SWPC's xray-flares JSON, so that no flare can be attributed to a HARP",
             fix="take a list with regions, such as HEK's",
         )
-    strong = [flare for flare in flares.flares if flare.goes_class >= threshold]
-    timed = [(flare, time) for flare in strong if (time := _time_of(flare, flare_time)) is not None]
-    by_region: dict[int, list[np.datetime64]] = defaultdict(list)
+    timed = [(flare, time) for flare in flares.flares if (time := _time_of(flare, flare_time)) is not None]
+    by_region: dict[int, list[tuple[np.datetime64, int]]] = defaultdict(list)
     for (flare, _), time in zip(timed, _on_clock([time for _, time in timed], clock), strict=True):
         if flare.noaa_region is not None:
-            by_region[flare.noaa_region].append(time)
-    every = _on_clock([np.datetime64(flare.start_utc, "s") for flare in flares.flares], clock)
-    times = {
-        harp: np.sort(np.array(found, "datetime64[s]"))
+            by_region[flare.noaa_region].append((time, flare.goes_class.flux_pw_per_m2))
+    by_harp = {
+        harp: sorted(found)
         for harp, regions in harp_map.regions.items()
-        if (found := [time for region in regions for time in by_region.get(region, [])])
+        if (found := [event for region in regions for event in by_region.get(region, [])])
     }
+    every = _on_clock([np.datetime64(flare.start_utc, "s") for flare in flares.flares], clock)
     return HarpFlares(
-        times=times,
-        known_harps=frozenset(harp_map.regions),
-        threshold=threshold,
+        flares=flares,
+        harp_map=harp_map,
+        times={harp: np.array([time for time, _ in found], "datetime64[s]") for harp, found in by_harp.items()},
+        fluxes={harp: np.array([flux for _, flux in found], np.int64) for harp, found in by_harp.items()},
         flare_time=flare_time,
         clock=clock,
         first=every.min(),
         last=every.max(),
-        num_flares=len(strong),
-        num_without_region=flares.count_without_region(threshold),
-        num_without_peak=len(strong) - len(timed),
     )
 
 
@@ -112,10 +120,11 @@ def has_flare(
     harps: NDArray[np.integer],
     times: NDArray[np.datetime64],
     *,
+    threshold: GoesClass,
     after_hours: int | None,
     until_hours: int,
 ) -> NDArray[np.bool_]:
-    """Say of each frame whether its HARP flared in ``(time + after_hours, time + until_hours]``.
+    """Return for each frame whether its HARP flared in ``(time + after_hours, time + until_hours]``.
 
     The label of a horizon of h hours is that of ``(0, h]``; persistence is ``(-h, 0]``.
 
@@ -127,10 +136,12 @@ def has_flare(
         HARP numbers, shape (n,).
     times
         Of the frames, as their names have them, shape (n,).
+    threshold
+        The lowest class that counts.
     after_hours
-        Where the span begins, itself not in it; None: it has no beginning.
+        Start of the window, which is not part of it; None: it has no start.
     until_hours
-        Where it ends, itself in it.
+        End of the window, which is part of it.
 
     Returns
     -------
@@ -139,9 +150,9 @@ def has_flare(
     times = np.asarray(times, "datetime64[s]")
     found = np.zeros(len(times), np.bool_)
     for harp in np.unique(harps):
-        events = flares.times.get(int(harp))
-        if events is None:
+        if int(harp) not in flares.times:
             continue
+        events = flares.times[int(harp)][flares.fluxes[int(harp)] >= threshold.flux_pw_per_m2]
         rows = np.flatnonzero(harps == harp)
         num_by_end = np.searchsorted(events, times[rows] + np.timedelta64(until_hours, "h"), side="right")
         num_before = (
@@ -151,6 +162,13 @@ def has_flare(
         )
         found[rows] = num_by_end > num_before
     return found
+
+
+def compute_labels(
+    flares: HarpFlares, harps: NDArray[np.integer], times: NDArray[np.datetime64], *, task: Task
+) -> NDArray[np.bool_]:
+    """Return the labels of frames: whether the event of a task came in ``(time, time + horizon]``; see `has_flare`."""
+    return has_flare(flares, harps, times, threshold=task.threshold, after_hours=0, until_hours=task.horizon_hours)
 
 
 def is_covered(flares: HarpFlares, times: NDArray[np.datetime64], *, horizon_hours: int) -> NDArray[np.bool_]:

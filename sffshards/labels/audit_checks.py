@@ -17,7 +17,7 @@ from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FrameId
 from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, Task
 from sffshards.flares import HarpFlares
 from sffshards.labels.audit_records import Finding, FindingKind, ListRows, PartAudit
 from sffshards.labels.flare_list_comparison import Disagreement
@@ -58,22 +58,22 @@ def measure_part(rows: ListRows, found: Disagreement | None) -> PartAudit:
     )
 
 
-def check_rows(horizon: Horizon, parts: Parts) -> Iterator[Finding]:
+def check_rows(task: Task, parts: Parts) -> Iterator[Finding]:
     """Look at each list's rows: none, malformed, duplicate, out of order, off the grid, all of one class."""
     every = list(parts.values())
     empty = [str(rows.path) for rows in every if not len(rows.label)]
-    yield _find(FindingKind.EMPTY, horizon, len(empty), places=empty)
+    yield _find(FindingKind.EMPTY, task, len(empty), places=empty)
     malformed = [text for rows in every for text in rows.malformed]
-    yield _find(FindingKind.MALFORMED, horizon, len(malformed), places=malformed)
+    yield _find(FindingKind.MALFORMED, task, len(malformed), places=malformed)
     duplicates = [text for rows in every for text in rows.duplicates]
-    yield _find(FindingKind.DUPLICATE, horizon, len(duplicates), places=duplicates)
-    yield _find_rows(FindingKind.OUT_OF_ORDER, horizon, parts, {part: _is_back(rows) for part, rows in parts.items()})
-    yield _find_rows(FindingKind.OFF_GRID, horizon, parts, {part: _is_off(rows) for part, rows in parts.items()})
+    yield _find(FindingKind.DUPLICATE, task, len(duplicates), places=duplicates)
+    yield _find_rows(FindingKind.OUT_OF_ORDER, task, parts, {part: _is_back(rows) for part, rows in parts.items()})
+    yield _find_rows(FindingKind.OFF_GRID, task, parts, {part: _is_off(rows) for part, rows in parts.items()})
     one = [f"{part}: {_say_class(rows)}" for part, rows in parts.items() if len(np.unique(rows.label)) == 1]
-    yield _find(FindingKind.ONE_CLASS, horizon, len(one), places=one)
+    yield _find(FindingKind.ONE_CLASS, task, len(one), places=one)
 
 
-def check_parts(horizon: Horizon, parts: Parts) -> Iterator[Finding]:
+def check_parts(task: Task, parts: Parts) -> Iterator[Finding]:
     """Look at what parts share: frames, HARPs, and the time of Test."""
     homes: dict[_Place, Part] = {}
     shared, places = Counter[int](), []
@@ -82,7 +82,7 @@ def check_parts(horizon: Horizon, parts: Parts) -> Iterator[Finding]:
             if homes.setdefault(key, part) is not part:
                 shared[key[0]] += 1
                 places.append(f"{rows.path}:{line}: {_name(key)}, also in {homes[key]}")
-    yield _find(FindingKind.IN_TWO_PARTS, horizon, len(places), harps=shared, places=places)
+    yield _find(FindingKind.IN_TWO_PARTS, task, len(places), harps=shared, places=places)
     counts = {part: Counter(rows.harp.tolist()) for part, rows in parts.items()}
     straddling = {}
     for harp in sorted(set().union(*counts.values())):
@@ -91,19 +91,19 @@ def check_parts(horizon: Horizon, parts: Parts) -> Iterator[Finding]:
             straddling[harp] = at
     yield _find(
         FindingKind.STRADDLING,
-        horizon,
+        task,
         len(straddling),
         harps={harp: sum(at.values()) for harp, at in straddling.items()},
         places=[f"HARP {harp}: {_say_counts(at)}" for harp, at in straddling.items()],
     )
-    yield _check_overlap(horizon, parts)
+    yield _check_overlap(task, parts)
 
 
-def check_horizons(read: Mapping[Horizon, Parts]) -> Iterator[Finding]:
+def check_horizons(read: Mapping[Task, Parts]) -> Iterator[Finding]:
     """Look at both horizons together: their frames and parts, and rows positive at the shorter only."""
-    if set(read) != set(Horizon):
+    if set(read) != set(PUBLISHED_TASKS):
         return
-    short, long = (dict(_places(read[horizon])) for horizon in (Horizon.H24, Horizon.H48))
+    short, long = (dict(_places(read[task])) for task in (M24, M48))
     contradictions = [key for key, (_, label, _) in short.items() if key in long and label > long[key][1]]
     yield _find_keys(
         FindingKind.CONTRADICTION, contradictions, [f"{short[key][2]}: {_name(key)}" for key in contradictions]
@@ -117,7 +117,7 @@ def check_horizons(read: Mapping[Horizon, Parts]) -> Iterator[Finding]:
     )
 
 
-def check_images(read: Mapping[Horizon, Parts], images: Path) -> Iterator[Finding]:
+def check_images(read: Mapping[Task, Parts], images: Path) -> Iterator[Finding]:
     """Look for the image of every frame in a folder, by its name alone."""
     with storage_errors(images, expected="a folder of images"):
         present = {path.name for path in images.iterdir()}
@@ -127,19 +127,19 @@ def check_images(read: Mapping[Horizon, Parts], images: Path) -> Iterator[Findin
 
 
 def check_catalogue(
-    horizon: Horizon, parts: Parts, found: Mapping[Part, Disagreement], flares: HarpFlares
+    task: Task, parts: Parts, found: Mapping[Part, Disagreement], flares: HarpFlares
 ) -> Iterator[Finding]:
     """Look at the rows that disagree with a catalogue, and at what it cannot know."""
-    yield _find_rows(FindingKind.MISSED, horizon, parts, {part: of.missed for part, of in found.items()})
-    yield _find_rows(FindingKind.EXTRA, horizon, parts, {part: of.extra for part, of in found.items()})
-    yield _find_rows(FindingKind.UNCOVERED, horizon, parts, {part: of.uncovered for part, of in found.items()})
+    yield _find_rows(FindingKind.MISSED, task, parts, {part: of.missed for part, of in found.items()})
+    yield _find_rows(FindingKind.EXTRA, task, parts, {part: of.extra for part, of in found.items()})
+    yield _find_rows(FindingKind.UNCOVERED, task, parts, {part: of.uncovered for part, of in found.items()})
     harps = Counter(harp for rows in parts.values() for harp in rows.harp.tolist())
-    unknown = {harp: count for harp, count in sorted(harps.items()) if harp not in flares.known_harps}
+    unknown = {harp: count for harp, count in sorted(harps.items()) if not flares.knows(harp)}
     places = [f"HARP {harp}: {count:,} rows" for harp, count in unknown.items()]
-    yield _find(FindingKind.UNKNOWN_HARP, horizon, len(unknown), harps=unknown, places=places)
+    yield _find(FindingKind.UNKNOWN_HARP, task, len(unknown), harps=unknown, places=places)
 
 
-def _check_overlap(horizon: Horizon, parts: Parts) -> Finding:
+def _check_overlap(task: Task, parts: Parts) -> Finding:
     test = parts[Part.TEST]
     inside = np.zeros(len(test.harp), np.bool_)
     places = []
@@ -151,29 +151,29 @@ def _check_overlap(horizon: Horizon, parts: Parts) -> Finding:
         if within.any():
             places.append(f"{part}, {first} to {last}: {within.sum():,} rows of Test")
         inside |= within
-    return _find(FindingKind.OVERLAP, horizon, int(inside.sum()), places=places)
+    return _find(FindingKind.OVERLAP, task, int(inside.sum()), places=places)
 
 
 def _find(
     kind: FindingKind,
-    horizon: Horizon | None,
+    task: Task | None,
     count: int,
     *,
     harps: Mapping[int, int] | None = None,
     places: Iterable[str] = (),
 ) -> Finding:
     ordered = dict(sorted((harps or {}).items()))
-    return Finding(kind=kind, horizon=horizon, count=count, harps=ordered, places=tuple(places))
+    return Finding(kind=kind, task=task, count=count, harps=ordered, places=tuple(places))
 
 
-def _find_rows(kind: FindingKind, horizon: Horizon, parts: Parts, masks: Mapping[Part, NDArray[np.bool_]]) -> Finding:
+def _find_rows(kind: FindingKind, task: Task, parts: Parts, masks: Mapping[Part, NDArray[np.bool_]]) -> Finding:
     harps = Counter(harp for part, mask in masks.items() for harp in parts[part].harp[mask].tolist())
     places = [
         f"{parts[part].path}:{parts[part].line[row]}: {_name(key)}"
         for part, mask in masks.items()
         for row, key in zip(np.flatnonzero(mask), _keys(parts[part], mask), strict=True)
     ]
-    return _find(kind, horizon, sum(harps.values()), harps=harps, places=places)
+    return _find(kind, task, sum(harps.values()), harps=harps, places=places)
 
 
 def _find_keys(kind: FindingKind, keys: list[_Place], places: Iterable[str]) -> Finding:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 
 __all__ = ["Finding", "FindingKind", "LabelAudit", "ListRows", "PartAudit"]
 
@@ -98,7 +98,7 @@ class Finding:
     """Something that was found, of one horizon or of both."""
 
     kind: FindingKind
-    horizon: Horizon | None
+    task: Task | None
     """None where it is not of one."""
     count: int
     """How many of what the kind says."""
@@ -112,7 +112,7 @@ class Finding:
 class LabelAudit:
     """All that was found."""
 
-    parts: dict[Horizon, dict[Part, PartAudit]]
+    parts: dict[Task, dict[Part, PartAudit]]
     findings: tuple[Finding, ...]
     """Faults first, each with a count of at least 1."""
     images: Path | None

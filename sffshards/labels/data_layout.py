@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import InputError
-from sffshards.domain.published_names import format_list_name
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M48, Task, is_task_name
 
 __all__ = ["PART_SELECTIONS", "DataLayout", "find_data", "find_image_folder", "find_label_lists"]
 
@@ -29,7 +30,7 @@ class DataLayout:
 
     images: Path
     """Folder of images, named ``<frame name>.fits.jpg``."""
-    lists: dict[Horizon, dict[Part, Path]]
+    lists: dict[Task, dict[Part, Path]]
     """The label lists of all six parts, or of Test alone, by horizon; only horizons that are there."""
 
 
@@ -70,7 +71,7 @@ def find_image_folder(data: Path) -> Path:
     )
 
 
-def find_label_lists(folder: Path) -> dict[Horizon, dict[Part, Path]]:
+def find_label_lists(folder: Path) -> dict[Task, dict[Part, Path]]:
     """Find the lists of every horizon that has any: those of all six parts, or that of Test alone.
 
     Test alone is what can be forecast and scored, and not trained on. Any other selection is taken for a loss.
@@ -80,36 +81,50 @@ def find_label_lists(folder: Path) -> dict[Horizon, dict[Part, Path]]:
     InputError
         If there are none, or a part lacks its own.
     """
-    found = {}
-    for horizon in Horizon:
-        for place in _list_folders(folder, horizon):
-            paths = {part: place / format_list_name(horizon, part) for part in Part}
-            present = {part: path for part, path in paths.items() if path.is_file()}
-            if not present:
+    found: dict[Task, dict[Part, Path]] = {}
+    for place in _list_folders(folder):
+        for task, present in _find_lists(place).items():
+            if task in found:
                 continue
             if tuple(present) not in PART_SELECTIONS:
-                missing = ", ".join(path.name for part, path in paths.items() if part not in present)
+                missing = ", ".join(task.list_name(part) for part in Part if part not in present)
                 raise InputError(
                     place,
-                    expected=f"the {horizon} lists of all six parts, or of {Part.TEST} alone",
+                    expected=f"the {task} lists of all six parts, or of {Part.TEST} alone",
                     found=f"no {missing}",
                     fix="add the lists that are missing",
                 )
-            found[horizon] = present
-            break
+            found[task] = present
     if not found:
         raise InputError(
             folder,
-            expected=f"lists such as M48/{format_list_name(Horizon.H48, Part.TEST)}",
+            expected=f"lists such as {M48.name}/{M48.list_name(Part.TEST)}",
             found="none" if folder.is_dir() else "no such folder",
             fix="make data with `sffshards synth`, or name the folder of the lists with --labels",
         )
-    return found
+    return dict(sorted(found.items()))
 
 
-def _list_folders(folder: Path, horizon: Horizon) -> tuple[Path, ...]:
-    name = f"M{horizon.hours}"
-    return folder / name, folder / PUBLISHED_ROOT / name, folder
+def _list_folders(folder: Path) -> Iterator[Path]:
+    """Yield where lists may lie: in a folder for each task, in the published layout or without it, or all together."""
+    for root in (folder, folder / PUBLISHED_ROOT):
+        if root.is_dir():
+            with storage_errors(root):
+                yield from sorted(path for path in root.iterdir() if is_task_name(path.name) and path.is_dir())
+    yield folder
+
+
+def _find_lists(place: Path) -> dict[Task, dict[Part, Path]]:
+    """Return the lists of parts in a folder; one named after a task holds no list of another."""
+    own = Task.parse(place.name) if is_task_name(place.name) else None
+    found: dict[Task, dict[Part, Path]] = {}
+    with storage_errors(place):
+        paths = sorted(place.glob("flare_*class_*h_*.txt"))
+    for path in paths:
+        named = Task.of_list(path.name)
+        if named is not None and named[1] in tuple(Part) and path.is_file() and own in (None, named[0]):
+            found.setdefault(named[0], {})[Part(named[1])] = path
+    return {task: {part: parts[part] for part in Part if part in parts} for task, parts in found.items()}
 
 
 def _require_folder(folder: Path, expected: str) -> Path:

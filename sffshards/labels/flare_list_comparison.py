@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
-from sffshards.flares import HarpFlares, has_flare, is_covered
+from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares, compute_labels, is_covered
 from sffshards.labels.audit_records import ListRows
 
 __all__ = ["Disagreement", "compare_with_flares"]
@@ -29,19 +29,16 @@ class Disagreement:
 
 
 def compare_with_flares(
-    read: Mapping[Horizon, Mapping[Part, ListRows]], flares: HarpFlares
-) -> dict[Horizon, dict[Part, Disagreement]]:
+    read: Mapping[Task, Mapping[Part, ListRows]], flares: HarpFlares
+) -> dict[Task, dict[Part, Disagreement]]:
     """Compare every row with whether a flare of its HARP came in ``(t, t + horizon]``."""
-    return {
-        horizon: {part: _compare(rows, horizon, flares) for part, rows in parts.items()}
-        for horizon, parts in read.items()
-    }
+    return {task: {part: _compare(rows, task, flares) for part, rows in parts.items()} for task, parts in read.items()}
 
 
-def _compare(rows: ListRows, horizon: Horizon, flares: HarpFlares) -> Disagreement:
-    came = has_flare(flares, rows.harp, rows.t_rec_tai, after_hours=0, until_hours=horizon.hours)
+def _compare(rows: ListRows, task: Task, flares: HarpFlares) -> Disagreement:
+    came = compute_labels(flares, rows.harp, rows.t_rec_tai, task=task)
     return Disagreement(
         missed=came & (rows.label == 0),
         extra=~came & (rows.label == 1),
-        uncovered=~is_covered(flares, rows.t_rec_tai, horizon_hours=horizon.hours),
+        uncovered=~is_covered(flares, rows.t_rec_tai, horizon_hours=task.horizon_hours),
     )

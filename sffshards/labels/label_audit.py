@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
 from sffshards.labels.audit_checks import (
     check_catalogue,
@@ -26,7 +26,7 @@ __all__ = ["audit_labels", "describe_audit", "merge_findings", "summarize_audit"
 
 
 def audit_labels(
-    read: Mapping[Horizon, Mapping[Part, ListRows]], *, flares: HarpFlares | None = None, images: Path | None = None
+    read: Mapping[Task, Mapping[Part, ListRows]], *, flares: HarpFlares | None = None, images: Path | None = None
 ) -> LabelAudit:
     """Look for faults in label lists.
 
@@ -48,8 +48,8 @@ def audit_labels(
     every = [finding for finding in _run_checks(read, compared=compared, flares=flares, images=images) if finding.count]
     return LabelAudit(
         parts={
-            horizon: {part: measure_part(rows, compared.get(horizon, {}).get(part)) for part, rows in parts.items()}
-            for horizon, parts in read.items()
+            task: {part: measure_part(rows, compared.get(task, {}).get(part)) for part, rows in parts.items()}
+            for task, parts in read.items()
         },
         findings=tuple(sorted(every, key=lambda finding: not finding.kind.is_wrong)),
         images=images,
@@ -65,8 +65,8 @@ def summarize_audit(audit: LabelAudit) -> str:
     'label lists: nothing wrong found'
     """
     faults = [
-        f"{finding.count:,} {finding.kind}" + (f" ({', '.join(horizons)})" if horizons else "")
-        for finding, horizons in merge_findings(audit.findings)
+        f"{finding.count:,} {finding.kind}" + (f" ({', '.join(map(str, tasks))})" if tasks else "")
+        for finding, tasks in merge_findings(audit.findings)
         if finding.kind.is_wrong
     ]
     if not faults:
@@ -74,13 +74,13 @@ def summarize_audit(audit: LabelAudit) -> str:
     return f"label lists: {', '.join(faults)}; see `sffshards labels check`"
 
 
-def merge_findings(findings: Iterable[Finding]) -> list[tuple[Finding, tuple[Horizon, ...]]]:
+def merge_findings(findings: Iterable[Finding]) -> list[tuple[Finding, tuple[Task, ...]]]:
     """Put together what was found alike at both horizons: the finding of the first, and the horizons."""
-    merged: dict[tuple[object, ...], tuple[Finding, tuple[Horizon, ...]]] = {}
+    merged: dict[tuple[object, ...], tuple[Finding, tuple[Task, ...]]] = {}
     for finding in findings:
         key = finding.kind, finding.count, *finding.harps.items()
-        first, horizons = merged.get(key, (finding, ()))
-        merged[key] = first, horizons if finding.horizon is None else (*horizons, finding.horizon)
+        first, tasks = merged.get(key, (finding, ()))
+        merged[key] = first, tasks if finding.task is None else (*tasks, finding.task)
     return list(merged.values())
 
 
@@ -90,15 +90,15 @@ def describe_audit(audit: LabelAudit) -> dict[str, Any]:
         "is_wrong": audit.is_wrong,
         "images": None if audit.images is None else str(audit.images),
         "parts": {
-            str(horizon): {str(part): _plain(asdict(figures)) for part, figures in parts.items()}
-            for horizon, parts in audit.parts.items()
+            str(task): {str(part): _plain(asdict(figures)) for part, figures in parts.items()}
+            for task, parts in audit.parts.items()
         },
         "findings": [
             {
                 "kind": finding.kind.name.lower(),
                 "text": str(finding.kind),
                 "is_wrong": finding.kind.is_wrong,
-                "horizon": None if finding.horizon is None else str(finding.horizon),
+                "horizon": None if finding.task is None else str(finding.task),
                 "count": finding.count,
                 "harps": {str(harp): count for harp, count in finding.harps.items()},
                 "places": list(finding.places),
@@ -109,21 +109,21 @@ def describe_audit(audit: LabelAudit) -> dict[str, Any]:
 
 
 def _run_checks(
-    read: Mapping[Horizon, Mapping[Part, ListRows]],
+    read: Mapping[Task, Mapping[Part, ListRows]],
     *,
-    compared: Mapping[Horizon, Mapping[Part, Disagreement]],
+    compared: Mapping[Task, Mapping[Part, Disagreement]],
     flares: HarpFlares | None,
     images: Path | None,
 ) -> Iterator[Finding]:
-    for horizon, parts in read.items():
-        yield from check_rows(horizon, parts)
-        yield from check_parts(horizon, parts)
+    for task, parts in read.items():
+        yield from check_rows(task, parts)
+        yield from check_parts(task, parts)
     yield from check_horizons(read)
     if images is not None:
         yield from check_images(read, images)
     if flares is not None:
-        for horizon, parts in read.items():
-            yield from check_catalogue(horizon, parts, compared[horizon], flares)
+        for task, parts in read.items():
+            yield from check_catalogue(task, parts, compared[task], flares)
 
 
 def _plain(figures: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.published_names import IMAGE_SUFFIX, parse_frame_name
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
-from sffshards.flares import HarpFlares, has_flare, is_covered
+from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares, compute_labels, is_covered
 from sffshards.labels.data_layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists
 from sffshards.labels.label_lists import read_parts
 
@@ -25,7 +25,7 @@ RECORD_NAME = "labels.json"
 """What rebuilt lists follow from."""
 
 
-def find_frames(data: Path, *, horizon: Horizon) -> dict[Part | None, list[FrameId]]:
+def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
     """Find the frames to label, in the order in which they are listed.
 
     Parameters
@@ -33,8 +33,8 @@ def find_frames(data: Path, *, horizon: Horizon) -> dict[Part | None, list[Frame
     data
         A folder of label lists, whose frames and parts are kept; or a file with a frame's name at the start of each
         line; or a folder of images.
-    horizon
-        Whose lists to take where there are those of both; they name the same frames as a rule.
+    task
+        The task whose lists to take where there are several; else those of the same horizon, else any.
 
     Returns
     -------
@@ -56,11 +56,12 @@ def find_frames(data: Path, *, horizon: Horizon) -> dict[Part | None, list[Frame
         if not error.found.startswith("none"):  # lists that lack a part, or no folder at all
             raise
         return {None: _list_images(data)}
-    parts = read_parts(lists[horizon] if horizon in lists else next(iter(lists.values())))
+    chosen = min(lists, key=lambda other: (other != task, other.horizon_hours != task.horizon_hours))
+    parts = read_parts(lists[chosen])
     return {part: [row.frame for row in rows] for part, rows in parts.items()}
 
 
-def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: Horizon) -> list[int]:
+def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> list[int]:
     """Label frames: 1 where a flare of the frame's HARP came in ``(t, t + horizon]``, else 0.
 
     Parameters
@@ -68,9 +69,9 @@ def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: Hori
     frames
         In any order.
     flares
-        From `sffshards.flares.assign_flares`, which says what counts: from which class on, start or peak, which clock.
-    horizon
-        How far ahead to look.
+        From `sffshards.flares.assign_flares`, which states by which time flares count, and on which clock.
+    task
+        The event to look for.
 
     Returns
     -------
@@ -79,10 +80,10 @@ def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: Hori
     """
     harps = np.array([frame.harp for frame in frames], np.int64)
     times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
-    return [int(came) for came in has_flare(flares, harps, times, after_hours=0, until_hours=horizon.hours)]
+    return [int(came) for came in compute_labels(flares, harps, times, task=task)]
 
 
-def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: Horizon) -> tuple[int, int]:
+def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> tuple[int, int]:
     """Count the frames whose label says less than it seems.
 
     Returns
@@ -92,8 +93,8 @@ def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, horizon: H
         not all within the time of the flare list.
     """
     times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
-    num_unknown = sum(frame.harp not in flares.known_harps for frame in frames)
-    return num_unknown, int((~is_covered(flares, times, horizon_hours=horizon.hours)).sum())
+    num_unknown = sum(not flares.knows(frame.harp) for frame in frames)
+    return num_unknown, int((~is_covered(flares, times, horizon_hours=task.horizon_hours)).sum())
 
 
 def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:

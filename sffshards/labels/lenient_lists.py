@@ -12,14 +12,14 @@ from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId, LabelledFrame
 from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.labels.audit_records import ListRows
 from sffshards.labels.label_lists import parse_label_line
 
 __all__ = ["read_lists"]
 
 
-def read_lists(lists: Mapping[Horizon, Mapping[Part, Path]]) -> dict[Horizon, dict[Part, ListRows]]:
+def read_lists(lists: Mapping[Task, Mapping[Part, Path]]) -> dict[Task, dict[Part, ListRows]]:
     """Read lists, such as `sffshards.labels.data_layout.find_label_lists` finds.
 
     Raises
@@ -29,7 +29,7 @@ def read_lists(lists: Mapping[Horizon, Mapping[Part, Path]]) -> dict[Horizon, di
     StorageError
         If a list cannot be read.
     """
-    return {horizon: {part: _read(path) for part, path in parts.items()} for horizon, parts in lists.items()}
+    return {task: {part: _read(path) for part, path in parts.items()} for task, parts in lists.items()}
 
 
 def _read(path: Path) -> ListRows:

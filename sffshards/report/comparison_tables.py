@@ -23,7 +23,7 @@ def subset_table(content: HorizonContent) -> Markup:
     caption = join(
         element("b", "First flares and continuing activity"),
         f", test set, mean of folds. Continuing: the region's latest label of the test set that was known by then, of "
-        f"{content.horizon} ago or earlier, was a flare. The others are first flares, or quiet: harder, and more "
+        f"{content.task} ago or earlier, was a flare. The others are first flares, or quiet: harder, and more "
         "useful, to forecast. Chosen thresholds are those of all samples.",
     )
     header = [
@@ -32,7 +32,7 @@ def subset_table(content: HorizonContent) -> Markup:
     ]
     ordered = [one for subset in (Subset.FIRST, Subset.CONTINUING) for one in content.subsets if one.subset is subset]
     rows = [_subset_row(one, width=len(header)) for one in ordered]
-    whole = table(caption, header, rows, label=f"{content.horizon}, first flares and continuing activity")
+    whole = table(caption, header, rows, label=f"{content.task}, first flares and continuing activity")
     return join(whole, list_notes([note for one in ordered for note in _subset_notes(one)]))
 
 
@@ -53,7 +53,7 @@ def difference_table(content: HorizonContent) -> Markup:
         "tells of the choice of regions, not of what another training of the same would give.",
     )
     rows = [_difference_row(one) for one in content.differences]
-    whole = table(caption, ["runs", *DIFFERENCES], rows, label=f"{content.horizon}, differences between runs")
+    whole = table(caption, ["runs", *DIFFERENCES], rows, label=f"{content.task}, differences between runs")
     return join(whole, list_notes([*notes, *_difference_notes(content.differences)]))
 
 

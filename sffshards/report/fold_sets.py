@@ -53,7 +53,7 @@ def count_sets(run: RunResult) -> tuple[SetCounts, ...]:
         record = fold.record
         for stage, table in fold.tables.items():
             plain = plain_rows(table)
-            parts = stage_parts(stage, fold=record.fold, horizon=record.horizon, protocol=record.options.protocol)
+            parts = stage_parts(stage, fold=record.fold, task=record.task, protocol=record.options.protocol)
             counts.append(
                 SetCounts(
                     fold=record.fold,

@@ -48,7 +48,7 @@ def make_gallery(content: HorizonContent) -> Gallery:
             caption="Loss by epoch, a colour a fold: solid on the validation set, dotted on the training set; the ring "
             "is the epoch whose network is scored. Where the solid line turns up, the network learns its training set "
             "by heart.",
-            drawing=draw_training(f"{content.horizon}-training-{number}", run),
+            drawing=draw_training(f"{content.task}-training-{number}", run),
         )
         for number, run in enumerate(content.runs)
         if any(fold.epochs for fold in run.folds)
@@ -59,10 +59,10 @@ def make_gallery(content: HorizonContent) -> Gallery:
             heading=f"HARP {harp}",
             caption=_timeline_caption(content, harp, shown.name),
             drawing=draw_timeline(
-                f"{content.horizon}-harp-{harp}",
+                f"{content.task}-harp-{harp}",
                 shown,
                 harp,
-                horizon=content.horizon,
+                task=content.task,
                 style=series_style(content.shown),
                 flares=() if content.flares is None else content.flares[harp],
             ),
@@ -74,9 +74,9 @@ def make_gallery(content: HorizonContent) -> Gallery:
 
 
 def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
-    horizon = content.horizon
+    task = content.task
     series = [Series(ensemble=one, style=series_style(number)) for number, one in enumerate(content.ensembles)]
-    references = reference_forecasts(content.ensembles[content.shown], horizon)
+    references = reference_forecasts(content.ensembles[content.shown], task)
     points = {name: references[name] for name in ("persistence", "ever flared")}
     figures = [
         Figure(
@@ -84,20 +84,20 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
             caption="Above: of the forecasts near a probability, the fraction that a flare followed. On the dotted "
             "line a 30 % is a 30 %; below it, flares are forecast too often. Below: how many forecasts there were, "
             "on a logarithmic scale: points of few forecasts say little. Test set, mean of folds.",
-            drawing=draw_reliability(f"{horizon}-reliability", series, calibrated=False),
+            drawing=draw_reliability(f"{task}-reliability", series, calibrated=False),
         ),
         Figure(
             heading="ROC",
             caption="Flares detected against quiet times alarmed, from the highest threshold (lower left) to the "
             "lowest. Nearer the upper left is better; the height above the dotted line is TSS. Markers are "
             "yes-or-no forecasts without a network. Test set, mean of folds.",
-            drawing=draw_roc(f"{horizon}-roc", series, points),
+            drawing=draw_roc(f"{task}-roc", series, points),
         ),
         Figure(
             heading="Precision and detection",
             caption="Of the flares forecast, the fraction that came, against the flares detected. Nearer the upper "
             "right is better; where flares are rare this shows false alarms that a ROC hides. Test set, mean of folds.",
-            drawing=draw_precision(f"{horizon}-precision", series),
+            drawing=draw_precision(f"{task}-precision", series),
         ),
     ]
     by_threshold = [
@@ -106,7 +106,7 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
             caption=f"{score} of the test set, mean of folds, for every probability from which a flare is called. The "
             f"markers stand at thresholds chosen for {score} on the validation sets; how far they are from the top is "
             "what choosing in advance costs.",
-            drawing=draw_score(f"{horizon}-{str(score).lower()}", series, score),
+            drawing=draw_score(f"{task}-{str(score).lower()}", series, score),
         )
         for score in (ScoreName.TSS, ScoreName.HSS)
     ]
@@ -116,14 +116,14 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
         heading="Reliability after calibration",
         caption="As the first figure, of probabilities that a line in the logit, fitted on the validation set of each "
         "fold, has set right: what would be issued as a probability. Test set, mean of folds.",
-        drawing=draw_reliability(f"{horizon}-calibrated", series, calibrated=True),
+        drawing=draw_reliability(f"{task}-calibrated", series, calibrated=True),
     )
     return *figures, calibrated, *by_threshold
 
 
 def _timeline_caption(content: HorizonContent, harp: int, name: str) -> str:
     said = (
-        f"Probability of a flare of HARP {harp} within {content.horizon}, by {name}: line, mean of folds; band, lowest "
+        f"Probability of a flare of HARP {harp} within {content.task}, by {name}: line, mean of folds; band, lowest "
         "to highest fold. Shaded: such a flare did follow, by the labels. TAI, test set."
     )
     if content.flares is None:

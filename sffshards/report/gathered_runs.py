@@ -16,7 +16,7 @@ from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.domain.sample_sets import NUM_FOLDS, Stage
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS, Task
 from sffshards.domain.views import View
 from sffshards.forecasting.runs import Predictions, check_tables, find_runs, predictions_path, read_predictions
 from sffshards.training import METRICS_NAME, FoldRecord, find_folds, read_record
@@ -61,9 +61,9 @@ class RunResult:
         return self.folds[0].record
 
     @property
-    def horizon(self) -> Horizon:
+    def task(self) -> Task:
         """The horizon of the labels."""
-        return self.first.horizon
+        return self.first.task
 
     @property
     def evaluated(self) -> tuple[FoldResult, ...]:
@@ -95,12 +95,14 @@ def gather_runs(place: Path) -> tuple[RunResult, ...]:
         If a table was changed since it was written.
     """
     read = [[_read_fold(folder) for folder in find_folds(run).values()] for run in find_runs(place)]
-    read.sort(key=lambda folds: (list(Horizon).index(folds[0].record.horizon), _variant_order(folds), folds[0].folder))
-    of_variant = Counter((folds[0].record.horizon, folds[0].record.options.variant) for folds in read)
+    read.sort(
+        key=lambda folds: (list(PUBLISHED_TASKS).index(folds[0].record.task), _variant_order(folds), folds[0].folder)
+    )
+    of_variant = Counter((folds[0].record.task, folds[0].record.options.variant) for folds in read)
     runs = []
     for folds in read:
         record, folder = folds[0].record, folds[0].folder.parent
-        alone = of_variant[record.horizon, record.options.variant] == 1
+        alone = of_variant[record.task, record.options.variant] == 1
         name = str(record.options.variant) if alone else f"{record.options.variant} ({folder})"
         runs.append(RunResult(folder=folder, name=name, folds=tuple(folds)))
     if not any(run.evaluated for run in runs):
@@ -174,9 +176,9 @@ def _read_epochs(path: Path) -> tuple[Epoch, ...]:
 
 def _check_alike(runs: Sequence[RunResult]) -> None:
     """Refuse to put side by side what was not computed from the same samples in the same way."""
-    builds: dict[Horizon, FoldResult] = {}
+    builds: dict[Task, FoldResult] = {}
     for fold in (fold for run in runs for fold in run.folds):
-        first = builds.setdefault(fold.record.horizon, fold)
+        first = builds.setdefault(fold.record.task, fold)
         if fold.record.manifest_sha256 != first.record.manifest_sha256:
             raise ConflictError(
                 fold.folder,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sffshards.domain.sample_sets import Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, Task
 from sffshards.verification import ContingencyTable
 
 __all__ = ["PUBLISHED_DOI", "PUBLISHED_FOLDS", "PublishedFold"]
@@ -21,24 +21,22 @@ PUBLISHED_DOI = "10.1007/s11207-024-02276-0"
 class PublishedFold:
     """A fold of theirs, at a probability of 0.5."""
 
-    horizon: Horizon
+    task: Task
     variant: Variant
     fold: int
     table: ContingencyTable
 
 
-def _published(horizon: Horizon, variant: Variant, fold: int, *counts: int) -> PublishedFold:
+def _published(task: Task, variant: Variant, fold: int, *counts: int) -> PublishedFold:
     tp, fp, fn, tn = counts
-    return PublishedFold(
-        horizon=horizon, variant=variant, fold=fold, table=ContingencyTable(tp=tp, fp=fp, fn=fn, tn=tn)
-    )
+    return PublishedFold(task=task, variant=variant, fold=fold, table=ContingencyTable(tp=tp, fp=fp, fn=fn, tn=tn))
 
 
 PUBLISHED_FOLDS = (
-    _published(Horizon.H24, Variant.BASE, 3, 165, 952, 30, 8237),
-    _published(Horizon.H24, Variant.OT, 0, 156, 773, 39, 8416),
-    _published(Horizon.H24, Variant.OTV, 3, 163, 748, 32, 8441),
-    _published(Horizon.H48, Variant.BASE, 1, 374, 688, 39, 8283),
-    _published(Horizon.H48, Variant.OT, 0, 352, 547, 61, 8424),
-    _published(Horizon.H48, Variant.OTV, 2, 372, 655, 41, 8316),
+    _published(M24, Variant.BASE, 3, 165, 952, 30, 8237),
+    _published(M24, Variant.OT, 0, 156, 773, 39, 8416),
+    _published(M24, Variant.OTV, 3, 163, 748, 32, 8441),
+    _published(M48, Variant.BASE, 1, 374, 688, 39, 8283),
+    _published(M48, Variant.OT, 0, 352, 547, 61, 8424),
+    _published(M48, Variant.OTV, 2, 372, 655, 41, 8316),
 )

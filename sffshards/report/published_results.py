@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sffshards.domain.sample_sets import Variant
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, Task
 from sffshards.verification import ContingencyTable
 
 __all__ = ["PUBLISHED_RESULTS", "PublishedResult"]
@@ -15,25 +15,25 @@ __all__ = ["PUBLISHED_RESULTS", "PublishedResult"]
 class PublishedResult:
     """The test result of one fold, at a probability of 0.5."""
 
-    horizon: Horizon
+    task: Task
     variant: Variant
     fold: int
     table: ContingencyTable
 
 
-def _result(horizon: Horizon, variant: Variant, fold: int, counts: tuple[int, int, int, int]) -> PublishedResult:
+def _result(task: Task, variant: Variant, fold: int, counts: tuple[int, int, int, int]) -> PublishedResult:
     tp, fp, fn, tn = counts
     table = ContingencyTable(tp=tp, fp=fp, fn=fn, tn=tn)
-    return PublishedResult(horizon=horizon, variant=variant, fold=fold, table=table)
+    return PublishedResult(task=task, variant=variant, fold=fold, table=table)
 
 
 PUBLISHED_RESULTS = (
-    _result(Horizon.H24, Variant.BASE, 3, (165, 952, 30, 8237)),
-    _result(Horizon.H24, Variant.OT, 0, (156, 773, 39, 8416)),
-    _result(Horizon.H24, Variant.OTV, 3, (163, 748, 32, 8441)),
-    _result(Horizon.H48, Variant.BASE, 1, (374, 688, 39, 8283)),
-    _result(Horizon.H48, Variant.OT, 0, (352, 547, 61, 8424)),
-    _result(Horizon.H48, Variant.OTV, 2, (372, 655, 41, 8316)),
+    _result(M24, Variant.BASE, 3, (165, 952, 30, 8237)),
+    _result(M24, Variant.OT, 0, (156, 773, 39, 8416)),
+    _result(M24, Variant.OTV, 3, (163, 748, 32, 8441)),
+    _result(M48, Variant.BASE, 1, (374, 688, 39, 8283)),
+    _result(M48, Variant.OT, 0, (352, 547, 61, 8424)),
+    _result(M48, Variant.OTV, 2, (372, 655, 41, 8316)),
 )
 """The six test tables, each of a single fold, that the notebooks of Grim and Gradvohl's program print
 (github.com/lfgrim/SFF_MagSeq_MViTs; Solar Physics 299:33, doi 10.1007/s11207-024-02276-0)."""

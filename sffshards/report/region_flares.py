@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sffshards.flares import GoesClass
-from sffshards.report.report_baselines import FlareSources
+from sffshards.domain.task import GoesClass
+from sffshards.flares import HarpFlares
 
 __all__ = ["RegionFlare", "find_region_flares"]
 
@@ -22,23 +22,25 @@ class RegionFlare:
 
 
 def find_region_flares(
-    sources: FlareSources, harp: int, *, first: np.datetime64, last: np.datetime64
+    flares: HarpFlares, harp: int, *, threshold: GoesClass, first: np.datetime64, last: np.datetime64
 ) -> tuple[RegionFlare, ...]:
-    """Give the flares of a HARP from the class on that labels count, in the order of time.
+    """Give the flares of a HARP of at least a class, in the order of time.
 
     Parameters
     ----------
-    sources
-        The list, and the regions of HARPs.
+    flares
+        From `sffshards.flares.assign_flares`.
     harp
-        Its number; one that the map does not know has none.
+        HARP number; one that the map does not know has none.
+    threshold
+        The lowest class that counts.
     first, last
         Between which times, both in it.
     """
-    regions = sources.harp_map.regions.get(harp, ())
+    regions = flares.harp_map.regions.get(harp, ())
     found = [
         RegionFlare(start=np.datetime64(flare.start_utc, "s"), goes_class=flare.goes_class)
-        for flare in sources.flares.flares
-        if flare.noaa_region in regions and flare.goes_class >= sources.harp_flares.threshold
+        for flare in flares.flares.flares
+        if flare.noaa_region in regions and flare.goes_class >= threshold
     ]
     return tuple(sorted((one for one in found if first <= one.start <= last), key=lambda one: one.start))

@@ -11,8 +11,8 @@ import numpy as np
 from sffshards.base.errors import ConflictError
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Part, Stage
-from sffshards.domain.task import Horizon
-from sffshards.flares import FlareList, HarpFlares, HarpMap
+from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines import (
     Baseline,
     BaselineName,
@@ -28,34 +28,24 @@ from sffshards.report.gathered_runs import RunResult, plain_rows
 from sffshards.report.result_scores import ChosenScore, NamedScores
 from sffshards.verification import Forecast, Resampling, score_forecast, score_thresholds
 
-__all__ = ["FlareSources", "ReportSources", "score_baselines"]
+__all__ = ["ReportSources", "score_baselines"]
 
 _SHOWN = (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
 """Beside the regression; no skill and climatology are in every report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FlareSources:
-    """A flare list, and what puts its flares down to regions."""
-
-    flares: FlareList
-    harp_map: HarpMap
-    harp_flares: HarpFlares
-    """The two joined."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportSources:
     """What a report knows beside the runs; without any of it, references follow from the test set's labels."""
 
-    lists: Mapping[Horizon, Mapping[Part, Path]] = field(default_factory=dict)
+    lists: Mapping[Task, Mapping[Part, Path]] = field(default_factory=dict)
     """Label lists, as `sffshards.labels.data_layout.find_label_lists` gives them."""
-    catalogue: FlareSources | None = None
+    catalogue: HarpFlares | None = None
     keywords: KeywordTable | None = None
 
 
 def score_baselines(
-    sources: ReportSources, runs: Sequence[RunResult], horizon: Horizon, *, resampling: Resampling, progress: Progress
+    sources: ReportSources, runs: Sequence[RunResult], task: Task, *, resampling: Resampling, progress: Progress
 ) -> tuple[NamedScores, ...]:
     """Score the baselines of a horizon that its lists give; none without them.
 
@@ -69,19 +59,19 @@ def score_baselines(
     ConflictError
         If the list of Test is not of the samples that the runs forecast.
     """
-    evaluated = [run for run in runs if run.horizon is horizon and run.evaluated]
-    if horizon not in sources.lists or not evaluated:
+    evaluated = [run for run in runs if run.task == task and run.evaluated]
+    if task not in sources.lists or not evaluated:
         return ()
-    samples = read_samples(sources.lists[horizon])
-    _check_same(samples[Part.TEST], plain_rows(evaluated[0].evaluated[0].tables[Stage.TEST]), sources.lists[horizon])
+    samples = read_samples(sources.lists[task])
+    _check_same(samples[Part.TEST], plain_rows(evaluated[0].evaluated[0].tables[Stage.TEST]), sources.lists[task])
     folds = sorted({fold.record.fold for run in evaluated for fold in run.evaluated})
     made = compute_baselines(
         samples,
-        horizon=horizon,
+        task=task,
         protocol=evaluated[0].first.options.protocol,
         # Of each fold no intervals are shown, and the others are scored again below.
         resampling=replace(resampling, num_resamples=1),
-        flares=None if sources.catalogue is None else sources.catalogue.harp_flares,
+        flares=sources.catalogue,
         keywords=sources.keywords,
         folds=folds,
         progress=progress,

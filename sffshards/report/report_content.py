@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines import BaselineName
 from sffshards.report.chosen_examples import Example, choose_examples, choose_harps
 from sffshards.report.fold_ensemble import Ensemble, average_folds
 from sffshards.report.fold_sets import SetCounts, SharedHarps, count_sets, find_shared_harps
 from sffshards.report.gathered_runs import RunResult
 from sffshards.report.region_flares import RegionFlare, find_region_flares
-from sffshards.report.report_baselines import FlareSources
 from sffshards.report.result_scores import (
     FoldScores,
     NamedScores,
@@ -33,7 +33,7 @@ __all__ = ["HorizonContent", "compute_content"]
 class HorizonContent:
     """What is said of a horizon."""
 
-    horizon: Horizon
+    task: Task
     runs: tuple[RunResult, ...]
     """Those that were evaluated."""
     folds: tuple[FoldScores, ...]
@@ -67,13 +67,13 @@ class HorizonContent:
 
 def compute_content(
     runs: Sequence[RunResult],
-    horizon: Horizon,
+    task: Task,
     *,
     resampling: Resampling,
     harps: Sequence[int] | None,
     per_outcome: int,
     further: Sequence[NamedScores],
-    catalogue: FlareSources | None,
+    catalogue: HarpFlares | None,
 ) -> HorizonContent:
     """Compute what is said of a horizon, of which at least one run was evaluated.
 
@@ -99,7 +99,7 @@ def compute_content(
     ConflictError
         If folds of a run predict other sequences.
     """
-    evaluated = tuple(run for run in runs if run.horizon is horizon and run.evaluated)
+    evaluated = tuple(run for run in runs if run.task == task and run.evaluated)
     ensembles = tuple(average_folds(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
     shown = max(range(len(folds)), key=lambda number: validation_skill(folds[number]))
@@ -108,17 +108,17 @@ def compute_content(
         (pair.fold, pair.first, pair.second): pair for run in reversed(evaluated) for pair in find_shared_harps(run)
     }
     return HorizonContent(
-        horizon=horizon,
+        task=task,
         runs=evaluated,
         folds=folds,
         ensembles=ensembles,
         forecasts=tuple(score_ensemble(ensemble, resampling) for ensemble in ensembles),
-        references=(*score_references(ensembles[shown], horizon, resampling), *further),
-        subsets=tuple(one for of in ensembles for one in score_subsets(of, horizon, resampling)),
+        references=(*score_references(ensembles[shown], task, resampling), *further),
+        subsets=tuple(one for of in ensembles for one in score_subsets(of, task, resampling)),
         differences=compare_ensembles(ensembles, resampling),
         shown=shown,
         harps=shown_harps,
-        flares=None if catalogue is None else _find_flares(catalogue, ensembles[shown], shown_harps, horizon),
+        flares=None if catalogue is None else _find_flares(catalogue, ensembles[shown], shown_harps, task),
         examples=choose_examples(ensembles[shown], per_outcome=per_outcome),
         sets=tuple(count_sets(run) for run in evaluated),
         shared=tuple(shared[key] for key in sorted(shared, key=lambda key: key[0])),
@@ -126,12 +126,12 @@ def compute_content(
 
 
 def _find_flares(
-    catalogue: FlareSources, ensemble: Ensemble, harps: Sequence[int], horizon: Horizon
+    catalogue: HarpFlares, ensemble: Ensemble, harps: Sequence[int], task: Task
 ) -> dict[int, tuple[RegionFlare, ...]]:
     found = {}
     for harp in harps:
         times = ensemble.rows.t_end_tai[ensemble.rows.harp == harp]
         if len(times):
-            last = times.max() + np.timedelta64(horizon.hours, "h")
-            found[harp] = find_region_flares(catalogue, harp, first=times.min(), last=last)
+            last = times.max() + np.timedelta64(task.horizon_hours, "h")
+            found[harp] = find_region_flares(catalogue, harp, threshold=task.threshold, first=times.min(), last=last)
     return found

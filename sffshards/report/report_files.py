@@ -34,14 +34,14 @@ _SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
 def format_tables(content: HorizonContent) -> dict[str, str]:
     """Give a horizon's tables as CSV, by file name."""
     return {
-        f"{content.horizon}-forecasts.csv": _forecasts(content),
-        f"{content.horizon}-subsets.csv": _subsets(content),
-        f"{content.horizon}-differences.csv": _differences(content),
-        f"{content.horizon}-folds.csv": _folds(content),
-        f"{content.horizon}-reliability.csv": _reliability(content),
-        f"{content.horizon}-thresholds.csv": _thresholds(content),
-        f"{content.horizon}-sets.csv": _sets(content),
-        f"{content.horizon}-shared-harps.csv": _shared(content),
+        f"{content.task}-forecasts.csv": _forecasts(content),
+        f"{content.task}-subsets.csv": _subsets(content),
+        f"{content.task}-differences.csv": _differences(content),
+        f"{content.task}-folds.csv": _folds(content),
+        f"{content.task}-reliability.csv": _reliability(content),
+        f"{content.task}-thresholds.csv": _thresholds(content),
+        f"{content.task}-sets.csv": _sets(content),
+        f"{content.task}-shared-harps.csv": _shared(content),
     }
 
 
@@ -52,7 +52,7 @@ def format_json(runs: Sequence[RunResult], contents: Sequence[HorizonContent], *
         "program_version": __version__,
         "files": list(files),
         "runs": [_describe_run(run) for run in runs],
-        "horizons": {content.horizon: _describe_content(content) for content in contents},
+        "horizons": {content.task: _describe_content(content) for content in contents},
     }
     return json.dumps(report, indent=1, allow_nan=False) + "\n"
 
@@ -61,7 +61,7 @@ def _describe_run(run: RunResult) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": str(run.folder),
-        "horizon": run.horizon,
+        "horizon": run.task,
         "protocol": run.first.options.protocol,
         "manifest_sha256": run.first.manifest_sha256,
         "missing_folds": list(run.missing_folds),

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from sffshards.base.atomic_files import storage_errors, write_atomic
 from sffshards.base.errors import ConflictError
-from sffshards.domain.task import Horizon
 
 __all__ = ["JSON_NAME", "PAGE_NAME", "check_folder", "write_folder"]
 
 PAGE_NAME = "index.html"
 JSON_NAME = "report.json"
 _FOLDERS = ("figures", "tables")
-_OWN = re.compile(rf"{re.escape(PAGE_NAME)}|({'|'.join(_FOLDERS)})/({'|'.join(Horizon)})-[a-z0-9-]+\.(png|csv)")
+_OWN = re.compile(rf"{re.escape(PAGE_NAME)}|({'|'.join(_FOLDERS)})/[0-9A-Za-z._]+-[a-z0-9-]+\.(png|csv)")
 
 
 def check_folder(out: Path) -> None:

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from sffshards import __version__
 from sffshards.domain.sample_sets import Stage
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.report.chosen_examples import Example, Outcome
 from sffshards.report.comparison_tables import difference_table, subset_table
 from sffshards.report.gallery import Figure, Gallery
@@ -79,11 +79,11 @@ def format_page(runs: Sequence[RunResult], pages: Sequence[HorizonPage], *, plac
 
 
 def _header(runs: Sequence[RunResult], pages: Sequence[HorizonPage], *, place: str) -> Markup:
-    links = [("At a glance", "glance"), *((f"{p.content.horizon} forecasts", f"h{p.content.horizon}") for p in pages)]
+    links = [("At a glance", "glance"), *((f"{p.content.task} forecasts", f"h{p.content.task}") for p in pages)]
     links += [("Data and sets", "data"), ("Provenance", "provenance"), ("How to read the scores", "reading")]
     num_folds = sum(len(run.evaluated) for run in runs)
     missing = [
-        f"{run.horizon} {run.name}: folds {', '.join(map(str, run.missing_folds))}" for run in runs if run.missing_folds
+        f"{run.task} {run.name}: folds {', '.join(map(str, run.missing_folds))}" for run in runs if run.missing_folds
     ]
     lead = (
         f"Will an active region give a flare of class M or above? {_count(len(runs), 'run')} in {place}, "
@@ -116,7 +116,7 @@ def _glance(content: HorizonContent) -> Markup:
         cards.append(
             element(
                 "div",
-                element("p", f"{content.horizon}, {name} at 0.5"),
+                element("p", f"{content.task}, {name} at 0.5"),
                 element("p", format_range(ours), class_="big"),
                 element("p", join(f"{persistence.name} ", format_range(theirs)), class_="lead"),
                 class_="card",
@@ -135,14 +135,14 @@ def _glance(content: HorizonContent) -> Markup:
     )
     cards.append(
         element(
-            "div", element("p", f"{content.horizon}, test set"), element("p", facts), element("p", leak), class_="card"
+            "div", element("p", f"{content.task}, test set"), element("p", facts), element("p", leak), class_="card"
         )
     )
     several = len(content.runs) > 1
     why = shown.name + (
         f": of {len(content.runs)} runs, the one with the highest TSS on validation." if several else "."
     )
-    return join(element("div", *cards, class_="glance"), element("p", f"{content.horizon}: {why}", class_="lead"))
+    return join(element("div", *cards, class_="glance"), element("p", f"{content.task}: {why}", class_="lead"))
 
 
 def _horizon(page: HorizonPage) -> Markup:
@@ -156,7 +156,7 @@ def _horizon(page: HorizonPage) -> Markup:
     )
     return element(
         "section",
-        element("h2", f"Flares within {content.horizon}", id=f"h{content.horizon}"),
+        element("h2", f"Flares within {content.task}", id=f"h{content.task}"),
         element("h3", "Results"),
         forecast_table(content),
         difference_table(content),
@@ -206,9 +206,7 @@ def _strips(page: HorizonPage) -> Markup:
 def _strip(example: Example, page: HorizonPage) -> Markup:
     said = f"HARP {example.harp}, {str(example.t_end_tai).replace('T', ' ')} TAI: probability {example.probability:.3f}"
     came = "no flare followed" if example.outcome is Outcome.FALSE_ALARM else "a flare followed"
-    caption = element(
-        "figcaption", f"{said}, {came} within {page.content.horizon}. ", element("code", example.sequence)
-    )
+    caption = element("figcaption", f"{said}, {came} within {page.content.task}. ", element("code", example.sequence))
     png = page.strips.get(example.sequence)
     if png is None:
         return element("figure", caption)
@@ -222,9 +220,9 @@ def _strip(example: Example, page: HorizonPage) -> Markup:
 def _data(runs: Sequence[RunResult], pages: Sequence[HorizonPage]) -> Markup:
     sets = []
     for page in pages:
-        horizon = page.content.horizon
-        sets.append(join(element("h3", f"Sets of {horizon}"), set_table(page.content), shared_table(page.content)))
-    builds = [_build(page.content.horizon, page) for page in pages]
+        task = page.content.task
+        sets.append(join(element("h3", f"Sets of {task}"), set_table(page.content), shared_table(page.content)))
+    builds = [_build(page.content.task, page) for page in pages]
     return join(
         element("section", element("h2", "Data and sets", id="data"), *sets),
         element(
@@ -238,10 +236,10 @@ def _data(runs: Sequence[RunResult], pages: Sequence[HorizonPage]) -> Markup:
     )
 
 
-def _build(horizon: Horizon, page: HorizonPage) -> Markup:
+def _build(task: Task, page: HorizonPage) -> Markup:
     if page.manifest is None:
-        return element("p", f"{horizon}: {page.no_build}.", class_="warning", role="note")
-    return join(element("h4", f"{horizon} build"), describe_build(page.manifest))
+        return element("p", f"{task}: {page.no_build}.", class_="warning", role="note")
+    return join(element("h4", f"{task} build"), describe_build(page.manifest))
 
 
 def _reading() -> Markup:

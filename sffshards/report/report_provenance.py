@@ -44,11 +44,9 @@ def set_table(content: HorizonContent) -> Markup:
     caption = join(
         element("b", "Classes by set."),
         " A sequence ends at every row of a label list; it has a flare if one of class M or above followed within "
-        f"{content.horizon}. Last columns: samples as each variant shows them, and of them with a flare.",
+        f"{content.task}. Last columns: samples as each variant shows them, and of them with a flare.",
     )
-    return table(
-        caption, [*header, *(run.name for run in content.runs)], rows, label=f"{content.horizon}, classes by set"
-    )
+    return table(caption, [*header, *(run.name for run in content.runs)], rows, label=f"{content.task}, classes by set")
 
 
 def shared_table(content: HorizonContent) -> Markup:
@@ -69,7 +67,7 @@ def shared_table(content: HorizonContent) -> Markup:
         " A network may know such a region again rather than its kind, so that scores of the second set flatter.",
     )
     header = ["sets", "shared regions", "sequences of the second", "with flare", "HARP numbers"]
-    return table(caption, header, rows, label=f"{content.horizon}, shared regions")
+    return table(caption, header, rows, label=f"{content.task}, shared regions")
 
 
 def run_tables(runs: Sequence[RunResult]) -> Markup:
@@ -137,14 +135,14 @@ def _run_table(run: RunResult) -> Markup:
         "evaluated",
         "predictions-test.csv, SHA-256",
     ]
-    caption = join(element("b", f"{run.horizon} {run.name}"), f", in {run.folder}")
+    caption = join(element("b", f"{run.task} {run.name}"), f", in {run.folder}")
     there = ", ".join(str(fold.record.fold) for fold in run.folds)
-    said = f"{run.horizon} {run.name}: protocol {first.options.protocol}, {first.options.model}, folds {there}"
+    said = f"{run.task} {run.name}: protocol {first.options.protocol}, {first.options.model}, folds {there}"
     return element(
         "details",
         element("summary", said),
         _facts(facts),
-        table(caption, header, rows, label=f"{run.horizon} {run.name}, folds"),
+        table(caption, header, rows, label=f"{run.task} {run.name}, folds"),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS, Task
 from sffshards.report.chosen_examples import check_harps
 from sffshards.report.film_strips import draw_strip
 from sffshards.report.gallery import make_gallery
@@ -36,7 +36,7 @@ class ReportOptions:
     per_outcome: int = 3
     """Film strips of each outcome, at most."""
     resampling: Resampling = field(default_factory=Resampling)
-    further: Mapping[Horizon, Sequence[NamedScores]] = field(default_factory=dict)
+    further: Mapping[Task, Sequence[NamedScores]] = field(default_factory=dict)
     """Scores of more forecasts of the same test sequences, for the tables."""
     sources: ReportSources = field(default_factory=ReportSources)
     """Lists, flares and keywords, for baselines that stand in the tables before those further ones."""
@@ -78,21 +78,19 @@ def write_report(
     check_folder(out)
     runs = gather_runs(place)
     check_harps(options.harps or (), runs)
-    horizons = [horizon for horizon in Horizon if any(run.horizon is horizon and run.evaluated for run in runs)]
+    tasks = [task for task in PUBLISHED_TASKS if any(run.task == task and run.evaluated for run in runs)]
     builds, absent = _find_builds(shards)
     contents, pages = [], []
-    with progress.task("Report", len(horizons)) as advance:
-        for horizon in horizons:
-            baselines = score_baselines(
-                options.sources, runs, horizon, resampling=options.resampling, progress=progress
-            )
+    with progress.task("Report", len(tasks)) as advance:
+        for task in tasks:
+            baselines = score_baselines(options.sources, runs, task, resampling=options.resampling, progress=progress)
             content = compute_content(
                 runs,
-                horizon,
+                task,
                 resampling=options.resampling,
                 harps=options.harps,
                 per_outcome=options.per_outcome,
-                further=(*baselines, *options.further.get(horizon, ())),
+                further=(*baselines, *options.further.get(task, ())),
                 catalogue=options.sources.catalogue,
             )
             contents.append(content)

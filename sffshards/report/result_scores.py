@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.forecasting.runs import StageScores, Summary, score_stage, summarise_scores
 from sffshards.report.fold_decisions import RULE_SCORES, ThresholdRule
 from sffshards.report.fold_ensemble import Ensemble
@@ -97,23 +97,23 @@ def score_ensemble(ensemble: Ensemble, resampling: Resampling) -> NamedScores:
     return NamedScores(name=f"{ensemble.name}, mean of folds", scores=scores, chosen=chosen, calibrated_skill=skill)
 
 
-def reference_forecasts(ensemble: Ensemble, horizon: Horizon) -> dict[str, NDArray[np.float64]]:
+def reference_forecasts(ensemble: Ensemble, task: Task) -> dict[str, NDArray[np.float64]]:
     """Forecast the same sequences without a network, from labels alone: probabilities of shape (n,) by name."""
     rows = ensemble.rows
     known = rows.label, rows.t_end_tai, rows.harp
     return {
         "never a flare (no skill)": np.zeros(len(rows)),
         "climatology of training": np.full(len(rows), ensemble.climatology),
-        "persistence": forecast_persistence(*known, horizon_hours=horizon.hours, unknown=0),
-        "ever flared": forecast_ever_flared(*known, horizon_hours=horizon.hours),
+        "persistence": forecast_persistence(*known, horizon_hours=task.horizon_hours, unknown=0),
+        "ever flared": forecast_ever_flared(*known, horizon_hours=task.horizon_hours),
     }
 
 
-def score_references(ensemble: Ensemble, horizon: Horizon, resampling: Resampling) -> Sequence[NamedScores]:
+def score_references(ensemble: Ensemble, task: Task, resampling: Resampling) -> Sequence[NamedScores]:
     """Score the references on the sequences of an ensemble, whose climatology is theirs too."""
     rows = ensemble.rows
     named = []
-    for name, probability in reference_forecasts(ensemble, horizon).items():
+    for name, probability in reference_forecasts(ensemble, task).items():
         forecast = Forecast(
             label=rows.label,
             probability=probability,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.forecasting.runs import Summary, format_summary
 from sffshards.report.fold_decisions import ThresholdRule
 from sffshards.report.fold_ensemble import Ensemble
@@ -34,14 +34,14 @@ _OF_PROBABILITIES = (ProbabilityScore.BRIER_SKILL, *_FURTHER)
 def fold_table(content: HorizonContent) -> Markup:
     """Give the eight published scores over the folds of the variants' own test sets, and the published folds."""
     rows = [_summary_row(folds, Stage.TEST) for folds in content.folds]
-    rows += _published_rows(content.horizon)
+    rows += _published_rows(content.task)
     caption = join(
         element("b", "The eight published scores"),
         " on each variant's own test set at a probability of 0.5: mean over folds ± sample standard deviation. Below "
         "them, in regular type, the single folds that the authors of the method published. oTV_Test scores six "
         "views of each flare, so its scores do not compare with the others'.",
     )
-    whole = table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=f"{content.horizon}, published scores")
+    whole = table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=f"{content.task}, published scores")
     notes = [note for folds in content.folds for note in _undefined_folds(folds, Stage.TEST)]
     return join(whole, list_notes(notes))
 
@@ -50,7 +50,7 @@ def stage_table(content: HorizonContent, stage: Stage) -> Markup:
     """Give the eight published scores of the training or validation sets."""
     caption = f"The same of the {stage.name.lower()} sets, with the views that the variant shows there."
     rows = [_summary_row(folds, stage) for folds in content.folds]
-    label = f"{content.horizon}, published scores, {stage}"
+    label = f"{content.task}, published scores, {stage}"
     notes = [note for folds in content.folds for note in _undefined_folds(folds, stage)]
     return join(table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=label), list_notes(notes))
 
@@ -78,7 +78,7 @@ def forecast_table(content: HorizonContent) -> Markup:
         "validation set; calibration is Platt's, fitted on the same. In regular type: forecasts that need no network; "
         "one whose interval overlaps is not clearly worse.",
     )
-    whole = table(caption, header, rows, label=f"{content.horizon}, forecasts with intervals")
+    whole = table(caption, header, rows, label=f"{content.task}, forecasts with intervals")
     return join(whole, list_notes([*_undecided_folds(content.ensembles), *_undefined_forecasts(named)]))
 
 
@@ -107,7 +107,7 @@ def _summary_cell(summary: Summary) -> Cell:
     return Cell(text=format_summary(summary), kind="undefined" if undefined else "")
 
 
-def _published_rows(horizon: Horizon) -> list[list[Cell]]:
+def _published_rows(task: Task) -> list[list[Cell]]:
     return [
         [
             Cell(text=f"published, {fold.variant}", kind="other"),
@@ -115,7 +115,7 @@ def _published_rows(horizon: Horizon) -> list[list[Cell]]:
             *(Cell(text=format_score(compute_score(name, fold.table))) for name in PUBLISHED_SCORES),
         ]
         for fold in PUBLISHED_FOLDS
-        if fold.horizon is horizon
+        if fold.task == task
     ]
 
 

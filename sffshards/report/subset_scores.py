@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.forecasting.runs import Subset, find_continuing
 from sffshards.report.fold_decisions import RULE_SCORES
 from sffshards.report.fold_ensemble import Ensemble
@@ -53,9 +53,9 @@ class Difference:
     """By `DIFFERENCES`; None where one of the two has no such threshold or calibration."""
 
 
-def score_subsets(ensemble: Ensemble, horizon: Horizon, resampling: Resampling) -> tuple[SubsetScores, ...]:
+def score_subsets(ensemble: Ensemble, task: Task, resampling: Resampling) -> tuple[SubsetScores, ...]:
     """Score first flares and continuing activity, as `find_continuing` parts them, each by itself."""
-    continuing = find_continuing(ensemble.rows, horizon=horizon)
+    continuing = find_continuing(ensemble.rows, task=task)
     return tuple(
         SubsetScores(name=ensemble.name, subset=subset, scored=_score(ensemble, subset, chosen, resampling))
         for subset, chosen in ((Subset.FIRST, ~continuing), (Subset.CONTINUING, continuing))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.domain.task import Horizon
-from sffshards.flares import GoesClass
+from sffshards.domain.task import GoesClass, Task
 from sffshards.report.figure_style import ALARM, FAINT, INK, Drawing, Style, draw, series_style
 from sffshards.report.fold_ensemble import Ensemble
 from sffshards.report.gathered_runs import RunResult
@@ -57,7 +56,7 @@ def draw_training(name: str, run: RunResult) -> Drawing:
 
 
 def draw_timeline(
-    name: str, ensemble: Ensemble, harp: int, *, horizon: Horizon, style: Style, flares: Sequence[RegionFlare]
+    name: str, ensemble: Ensemble, harp: int, *, task: Task, style: Style, flares: Sequence[RegionFlare]
 ) -> Drawing:
     """Draw a region's probability in time, with the folds' range, over the times that a flare followed.
 
@@ -85,7 +84,7 @@ def draw_timeline(
         ax.set(ylim=(-0.02, 1.26 if flares else 1.08), ylabel="probability", yticks=np.linspace(0, 1, 6))
         _mark_flares(ax, flares)
 
-    title = f"HARP {harp}: probability of a flare within {horizon}"
+    title = f"HARP {harp}: probability of a flare within {task}"
     return draw(name, fill, title=title, size=_SIZE, ratios=(1,))
 
 

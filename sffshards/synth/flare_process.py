@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sffshards.domain.frames import FrameId
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.synth.random_streams import Stream, stream
 from sffshards.synth.synthetic_region import Region
 
@@ -110,10 +110,10 @@ def draw_flares(region: Region, *, num_hours: float, attempt: int) -> tuple[Flar
     )
 
 
-def label_frames(frames: Iterable[FrameId], flares: Sequence[Flare], *, horizon: Horizon) -> list[int]:
+def label_frames(frames: Iterable[FrameId], flares: Sequence[Flare], *, task: Task) -> list[int]:
     """Label frames of one HARP: 1 where a flare of class M or above of that HARP starts in (t, t + horizon]."""
     starts = sorted(flare.t_start_tai for flare in flares if flare.is_major)
-    span = timedelta(hours=horizon.hours)
+    span = timedelta(hours=task.horizon_hours)
     return [
         int(bisect_right(starts, frame.t_rec_tai) < bisect_right(starts, frame.t_rec_tai + span)) for frame in frames
     ]

@@ -15,7 +15,7 @@ from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frames import FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import M24, M48, Task
 from sffshards.labels import IMAGE_FOLDER, find_label_lists, read_parts
 from sffshards.synth.flux_histories import fit_course
 from sffshards.synth.random_streams import check_seed
@@ -26,9 +26,9 @@ from sffshards.synth.synthetic_region import make_region
 
 __all__ = ["fit_regions", "synthesize_for_lists"]
 
-Lists = Mapping[Horizon, Mapping[Part, Path]]
+Lists = Mapping[Task, Mapping[Part, Path]]
 
-_STRENGTHS = {Horizon.H24: 1.0, Horizon.H48: 0.8}
+_STRENGTHS = {M24: 1.0, M48: 0.8}
 """How strong a positive frame is: the nearer the flare, the stronger."""
 
 
@@ -60,7 +60,7 @@ def synthesize_for_lists(
     """
     check_seed(seed)
     lists = find_label_lists(labels)
-    rows = {horizon: read_parts(paths) for horizon, paths in lists.items()}
+    rows = {task: read_parts(paths) for task, paths in lists.items()}
     views = fit_regions(seed, rows)
     copies = {} if out.resolve() == labels.resolve() else _plan_copies(out, lists)
     origin = Origin(recipe=RECIPE, seed=seed, num_harps=None, frames_per_harp=None, lists_sha256=_digest(lists))
@@ -73,11 +73,11 @@ def synthesize_for_lists(
         num_frames=sum(len(frames) for _, frames in views),
         num_written=num_written,
         num_flares=None,
-        num_positive={horizon: _count_positive(parts) for horizon, parts in rows.items()},
+        num_positive={task: _count_positive(parts) for task, parts in rows.items()},
     )
 
 
-def fit_regions(seed: int, rows: Mapping[Horizon, Mapping[Part, list[LabelledFrame]]]) -> list[View]:
+def fit_regions(seed: int, rows: Mapping[Task, Mapping[Part, list[LabelledFrame]]]) -> list[View]:
     """Make a region for every HARP of given lists, strong where a label of either horizon is positive.
 
     Parameters
@@ -92,9 +92,9 @@ def fit_regions(seed: int, rows: Mapping[Horizon, Mapping[Part, list[LabelledFra
     The regions by HARP number, each with its frames in order of time.
     """
     strengths: dict[FrameId, float] = {}
-    for horizon, parts in rows.items():
+    for task, parts in rows.items():
         for row in chain.from_iterable(parts.values()):
-            strengths[row.frame] = max(strengths.get(row.frame, 0.0), row.label * _STRENGTHS[horizon])
+            strengths[row.frame] = max(strengths.get(row.frame, 0.0), row.label * _STRENGTHS[task])
     by_harp: dict[int, list[FrameId]] = {}
     for frame in sorted(strengths, key=lambda frame: (frame.harp, frame.t_rec_tai)):
         by_harp.setdefault(frame.harp, []).append(frame)
@@ -111,18 +111,18 @@ def _fit_region(seed: int, frames: list[FrameId], strengths: list[float]) -> Vie
 def _digest(lists: Lists) -> str:
     """Give the SHA-256 of all lists and what they are for."""
     digest = hashlib.sha256()
-    for horizon, paths in sorted(lists.items()):
+    for task, paths in sorted(lists.items()):
         for part, path in sorted(paths.items()):
-            digest.update(f"{horizon} {part} {hash_file(path)}\n".encode("ascii"))
+            digest.update(f"{task} {part} {hash_file(path)}\n".encode("ascii"))
     return digest.hexdigest()
 
 
 def _plan_copies(out: Path, lists: Lists) -> dict[Path, bytes]:
     """Give the copies of the lists that ``out`` lacks; refuse to replace a list that differs."""
     copies = {}
-    for horizon, paths in lists.items():
+    for task, paths in lists.items():
         for part, path in paths.items():
-            copy = list_path(out, horizon, part)
+            copy = list_path(out, task, part)
             with storage_errors(path):
                 data = path.read_bytes()
                 there = copy.read_bytes() if copy.exists() else None

@@ -10,7 +10,7 @@ import numpy as np
 from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS, Task
 from sffshards.synth.flare_process import Flare, draw_flares, label_frames
 from sffshards.synth.flux_histories import Temper, draw_course, share_tempers
 from sffshards.synth.random_streams import Stream, check_seed, stream
@@ -34,9 +34,9 @@ class MadeRegion:
     frames: tuple[FrameId, ...]
     flares: tuple[Flare, ...]
 
-    def labels(self, horizon: Horizon) -> list[int]:
+    def labels(self, task: Task) -> list[int]:
         """Give the labels of the frames."""
-        return label_frames(self.frames, self.flares, horizon=horizon)
+        return label_frames(self.frames, self.flares, task=task)
 
 
 def plan_parts(seed: int, *, num_harps: int, frames_per_harp: int) -> dict[Part, tuple[MadeRegion, ...]]:
@@ -91,7 +91,7 @@ def _draw_regions(
 ) -> tuple[MadeRegion, ...]:
     for attempt in range(_MAX_ATTEMPTS):
         made = tuple(_draw_region(seed, temper, frames, attempt) for temper, frames in zip(tempers, views, strict=True))
-        if all(_is_of_use(made, horizon) for horizon in Horizon):
+        if all(_is_of_use(made, task) for task in PUBLISHED_TASKS):
             return made
     raise InputError(
         f"part {part} of the made set",
@@ -106,13 +106,15 @@ def _draw_region(seed: int, temper: Temper, frames: tuple[FrameId, ...], attempt
     duration_hours = max((last.t_rec_tai - first.t_rec_tai).total_seconds() / 3600, 24.0)
     course = draw_course(seed, first.harp, attempt, temper=temper, duration_hours=duration_hours)
     region = make_region(seed, first.harp, t_start_tai=first.t_rec_tai, course=course)
-    flares = draw_flares(region, num_hours=duration_hours + max(h.hours for h in Horizon), attempt=attempt)
+    flares = draw_flares(
+        region, num_hours=duration_hours + max(h.horizon_hours for h in PUBLISHED_TASKS), attempt=attempt
+    )
     return MadeRegion(region=region, frames=frames, flares=flares)
 
 
-def _is_of_use(regions: tuple[MadeRegion, ...], horizon: Horizon) -> bool:
+def _is_of_use(regions: tuple[MadeRegion, ...], task: Task) -> bool:
     """Whether a part has positives, at least 3 % of its rows, and half of it negatives."""
-    labels = [label for region in regions for label in region.labels(horizon)]
+    labels = [label for region in regions for label in region.labels(task)]
     return max(1, 0.03 * len(labels)) <= sum(labels) <= 0.5 * len(labels)
 
 

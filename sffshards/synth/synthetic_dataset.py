@@ -9,9 +9,8 @@ from pathlib import Path
 from sffshards.base.atomic_files import check_replaceable, write_files
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import format_list_name
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS, Task
 from sffshards.labels import IMAGE_FOLDER, format_label_list
 from sffshards.synth.observation_times import MadeRegion, plan_parts
 from sffshards.synth.synthetic_catalogue import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
@@ -35,7 +34,7 @@ class SynthReport:
     """Images that were written this time; the others were there already."""
     num_flares: int | None
     """Flares of class M and above; None where lists were given."""
-    num_positive: Mapping[Horizon, int]
+    num_positive: Mapping[Task, int]
     """Positive rows of all lists, by horizon."""
 
 
@@ -85,7 +84,7 @@ def synthesize(
     origin = Origin(recipe=RECIPE, seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp, lists_sha256=None)
     regions = [region for by_part in parts.values() for region in by_part]
     flares = [flare for region in regions for flare in region.flares]
-    rows = {(horizon, part): _label_frames(parts[part], horizon) for horizon in Horizon for part in Part}
+    rows = {(task, part): _label_frames(parts[part], task) for task in PUBLISHED_TASKS for part in Part}
     texts = {
         out / FLARES_NAME: format_flare_list(flares),
         out / HARP_MAP_NAME: format_harp_map(region.region.harp for region in regions),
@@ -102,14 +101,14 @@ def synthesize(
         num_frames=sum(len(region.frames) for region in regions),
         num_written=num_written,
         num_flares=sum(flare.is_major for flare in flares),
-        num_positive={horizon: sum(label for part in Part for _, label in rows[horizon, part]) for horizon in Horizon},
+        num_positive={task: sum(label for part in Part for _, label in rows[task, part]) for task in PUBLISHED_TASKS},
     )
 
 
-def _label_frames(regions: Iterable[MadeRegion], horizon: Horizon) -> list[tuple[FrameId, int]]:
-    return [row for made in regions for row in zip(made.frames, made.labels(horizon), strict=True)]
+def _label_frames(regions: Iterable[MadeRegion], task: Task) -> list[tuple[FrameId, int]]:
+    return [row for made in regions for row in zip(made.frames, made.labels(task), strict=True)]
 
 
-def list_path(out: Path, horizon: Horizon, part: Part) -> Path:
+def list_path(out: Path, task: Task, part: Part) -> Path:
     """Give the place of a label list in a made folder, which is that in the published one."""
-    return out / f"M{horizon.hours}" / format_list_name(horizon, part)
+    return out / f"M{task.horizon_hours}" / task.list_name(part)

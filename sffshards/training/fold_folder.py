@@ -32,11 +32,11 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
     there = read_record(out)
     if not there.num_epochs and not (out / LAST_NAME).is_file():
         return None  # it never came to anything, perhaps for an option that is now another
-    if (there.horizon, there.fold, there.manifest_sha256) != (record.horizon, record.fold, record.manifest_sha256):
+    if (there.task, there.fold, there.manifest_sha256) != (record.task, record.fold, record.manifest_sha256):
         raise _conflict(
             out,
-            f"{there.horizon} fold {there.fold} on build {there.manifest_sha256[:12]}"
-            f" (now {record.horizon} fold {record.fold} on build {record.manifest_sha256[:12]})",
+            f"{there.task} fold {there.fold} on build {there.manifest_sha256[:12]}"
+            f" (now {record.task} fold {record.fold} on build {record.manifest_sha256[:12]})",
         )
     if different := there.options.differences(record.options):
         described = ", ".join(f"{name} {theirs} (now {mine})" for name, (theirs, mine) in different.items())

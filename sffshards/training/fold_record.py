@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sffshards.base.atomic_files import read_text, write_atomic
-from sffshards.base.errors import DamageError, FormatError, InputError
-from sffshards.domain.sample_sets import NUM_FOLDS, Protocol, Stage, Variant
-from sffshards.domain.task import Horizon
-from sffshards.loading import Engine, Shuffle, ViewSource
-from sffshards.models import Attention, ModelName
-from sffshards.shards.read import CheckLevel
+from sffshards.base.atomic_files import read_bytes, write_atomic
+from sffshards.base.errors import DamageError, InputError
+from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
+from sffshards.domain.sample_sets import NUM_FOLDS, Stage
+from sffshards.domain.task import Task
 from sffshards.training.software_versions import GitState
-from sffshards.training.training_choices import LoggerName, Precision, Strategy
 from sffshards.training.training_config import StageWeights, TrainingOptions
 
 __all__ = [
@@ -37,11 +32,11 @@ RECORD_NAME = "run.json"
 METRICS_NAME = "metrics.csv"
 """The table of epochs, in a fold's folder."""
 
-FORMAT_VERSION = 1
+_DERIVED = "class_weights"
+"""What the file holds besides the record, for people: the class weights of each stage, which follow from the counts."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FOLD_FOLDER = re.compile(r"fold(\d+)", re.ASCII)
-_TRAIN_ANEW = "train it anew with `sffshards train --force`"
+_EXPECTS = JsonFormat(expected="the record of a fold", fix="train it again with `sffshards train --force`", version=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,13 +45,12 @@ class SavedCheckpoint:
 
     name: str
     """File name in the fold's folder."""
-    epoch: int
+    epoch: Count
     valid_loss: float
 
     def __post_init__(self) -> None:
         _check_file_name(self.name)
-        _check_count("epoch", self.epoch)
-        if type(self.valid_loss) not in (float, int) or not math.isfinite(self.valid_loss):
+        if not math.isfinite(self.valid_loss):
             raise ValueError(f"valid_loss must be a finite number, got {self.valid_loss!r}")
 
 
@@ -64,11 +58,11 @@ class SavedCheckpoint:
 class FoldRecord:
     """How a fold is trained, and how far it is."""
 
-    horizon: Horizon
-    fold: int
-    manifest_sha256: str
+    task: Task
+    fold: Count
+    manifest_sha256: Sha256
     """Of the build trained on."""
-    weights_sha256: str | None
+    weights_sha256: Sha256 | None
     """Of the file that training started from, if a user's."""
     options: TrainingOptions
     class_counts: dict[Stage, StageWeights]
@@ -77,25 +71,15 @@ class FoldRecord:
     """Of the packages that made it."""
     git: GitState | None = None
     """Of this package's own checkout, where it runs from one."""
-    num_epochs: int = 0
+    num_epochs: Count = 0
     """Epochs done."""
     checkpoints: tuple[SavedCheckpoint, ...] = ()
     """The best first."""
     finished: bool = False
 
     def __post_init__(self) -> None:
-        _check_count("fold", self.fold)
         if self.fold >= NUM_FOLDS:
             raise ValueError(f"fold must be 0 to {NUM_FOLDS - 1}, got {self.fold}")
-        _check_count("num_epochs", self.num_epochs)
-        for counts in self.class_counts.values():
-            _check_count("num_negative", counts.num_negative)
-            _check_count("num_positive", counts.num_positive)
-        _check_sha256("manifest_sha256", self.manifest_sha256)
-        if self.weights_sha256 is not None:
-            _check_sha256("weights_sha256", self.weights_sha256)
-        if type(self.finished) is not bool:
-            raise ValueError(f"finished must be true or false, got {self.finished!r}")
 
     @property
     def best(self) -> SavedCheckpoint | None:
@@ -130,10 +114,9 @@ def find_folds(run: Path) -> dict[int, Path]:
 
 def write_record(folder: Path, record: FoldRecord) -> None:
     """Write a fold's record, whole or not at all."""
-    content = {"format_version": FORMAT_VERSION, **asdict(record)}
-    for stage, weights in record.class_counts.items():
-        content["class_counts"][stage]["weights"] = list(weights.values)
-    write_atomic(folder / RECORD_NAME, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+    weights = {str(stage): list(counts.values) for stage, counts in record.class_counts.items()}
+    content = {**to_plain(record, version=_EXPECTS.version), _DERIVED: weights}
+    write_atomic(folder / RECORD_NAME, format_json(content))
 
 
 def read_record(folder: Path) -> FoldRecord:
@@ -147,78 +130,15 @@ def read_record(folder: Path) -> FoldRecord:
         If it is not a record, or that of another fold than its folder's name says.
     """
     path = folder / RECORD_NAME
-    try:
-        content = json.loads(read_text(path))
-        version = content.pop("format_version")
-        if version != FORMAT_VERSION:
-            raise FormatError(
-                path,
-                expected=f"format version {FORMAT_VERSION}",
-                found=str(version)[:40],
-                fix=f"update sffshards, or {_TRAIN_ANEW}",
-            )
-        record = _from_json(content)
-        _check_folder_name(folder, record.fold)
-        return record
-    except FormatError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        found = " ".join(str(error).split())[:120]
-        raise DamageError(
-            path, expected="the record of a fold", found=f"something else ({found})", fix=_TRAIN_ANEW
-        ) from None
-
-
-def _from_json(content: dict[str, Any]) -> FoldRecord:
-    options = content["options"]
-    return FoldRecord(
-        **content
-        | {
-            "horizon": Horizon(content["horizon"]),
-            "options": TrainingOptions(
-                **options
-                | {
-                    "variant": Variant(options["variant"]),
-                    "protocol": Protocol(options["protocol"]),
-                    "model": ModelName(options["model"]),
-                    "precision": Precision(options["precision"]),
-                    # Runs from before there was a choice were computed so.
-                    "attention": Attention(options.get("attention", Attention.TORCHVISION)),
-                    "views": ViewSource(options["views"]),
-                    "check": CheckLevel(options["check"]),
-                    "shuffle": Shuffle(options["shuffle"]),
-                    "engine": Engine(options.get("engine", Engine.PLAN)),
-                    "strategy": Strategy(options.get("strategy", Strategy.AUTO)),
-                    "logger": LoggerName(options.get("logger", LoggerName.TENSORBOARD)),
-                }
-            ),
-            "class_counts": {
-                Stage(stage): StageWeights(num_negative=counts["num_negative"], num_positive=counts["num_positive"])
-                for stage, counts in content["class_counts"].items()
-            },
-            "git": GitState(**content["git"]) if content.get("git") else None,
-            "checkpoints": tuple(SavedCheckpoint(**checkpoint) for checkpoint in content["checkpoints"]),
-        }
-    )
-
-
-def _check_count(name: str, value: object) -> None:
-    if type(value) is not int or value < 0:  # not isinstance: true and false are whole numbers to it
-        raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")
-
-
-def _check_sha256(name: str, value: object) -> None:
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError(f"{name} must be 64 hexadecimal digits, got {value!r}")
+    record = decode_record(read_bytes(path), FoldRecord, where=path, expects=_EXPECTS, derived=(_DERIVED,))
+    match = _FOLD_FOLDER.fullmatch(folder.name)
+    if match and int(match[1]) != record.fold:
+        found = f"that of fold {record.fold}, in {folder.name}"
+        raise DamageError(path, expected=_EXPECTS.expected, found=found, fix=_EXPECTS.fix)
+    return record
 
 
 def _check_file_name(name: object) -> None:
     """Refuse what is no name in a folder: a path to elsewhere, or what no system opens."""
     if not isinstance(name, str) or not name.isprintable() or re.fullmatch(r"\.{0,2}|.*[/\\].*", name):
         raise ValueError(f"name must be that of a file, got {name!r}")
-
-
-def _check_folder_name(folder: Path, fold: int) -> None:
-    match = _FOLD_FOLDER.fullmatch(folder.name)
-    if match and int(match[1]) != fold:
-        raise ValueError(f"that of fold {fold}, in {folder.name}")

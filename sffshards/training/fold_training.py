@@ -248,7 +248,7 @@ def _build_trainer(out: Path, record: FoldRecord, *, callbacks: list[pl.Callback
     options = record.options
     stop = EarlyStopping("valid_loss", patience=options.stop_patience, mode="min")
     environment = choose_environment(devices=options.devices, num_nodes=options.num_nodes)
-    title = f"{record.horizon} {options.variant} fold {record.fold}"
+    title = f"{record.task} {options.variant} fold {record.fold}"
     return pl.Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
@@ -275,7 +275,7 @@ def _start_record(data: ShardDataModule, options: TrainingOptions, *, fold: int)
         stage: stage_weights(manifest, options.variant, stage, fold=fold, protocol=options.protocol) for stage in Stage
     }
     return FoldRecord(
-        horizon=manifest.horizon,
+        task=manifest.task,
         fold=fold,
         manifest_sha256=manifest.sha256,
         weights_sha256=_hash_weights(options.weights),

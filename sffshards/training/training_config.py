@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from sffshards.base.errors import InputError
+from sffshards.base.json_records import Count
 from sffshards.domain.sample_sets import Protocol, Stage, Variant
 from sffshards.loading import Engine, Shuffle, ViewSource
 from sffshards.models import Attention, ModelName
@@ -135,8 +136,8 @@ class TrainingOptions:
 class StageWeights:
     """How the two classes of a set are weighed in its loss."""
 
-    num_negative: int
-    num_positive: int
+    num_negative: Count
+    num_positive: Count
 
     @property
     def values(self) -> tuple[float, float]:

@@ -74,13 +74,13 @@ def forecast_persistence(
     >>> forecast_persistence(np.array([1, 0, 0]), days, np.full(3, 1449), horizon_hours=24, unknown=0).tolist()
     [0.0, 1.0, 0.0]
     """
-    horizon = _check(labels, t_end_tai, harps, horizon_hours)
+    task = _check(labels, t_end_tai, harps, horizon_hours)
     forecast = np.full(len(labels), unknown, np.float64)
     for harp in np.unique(harps):
         rows = np.flatnonzero(harps == harp)
         rows = rows[np.argsort(t_end_tai[rows], kind="stable")]
         times = t_end_tai[rows]
-        latest = np.searchsorted(times, times - horizon, side="right") - 1
+        latest = np.searchsorted(times, times - task, side="right") - 1
         forecast[rows[latest >= 0]] = labels[rows[latest[latest >= 0]]]
     return forecast
 
@@ -104,12 +104,12 @@ def forecast_ever_flared(
     InputError
         As `forecast_persistence`.
     """
-    horizon = _check(labels, t_end_tai, harps, horizon_hours)
+    task = _check(labels, t_end_tai, harps, horizon_hours)
     forecast = np.zeros(len(labels))
     for harp in np.unique(harps[labels == 1]):
         rows = np.flatnonzero(harps == harp)
         first = t_end_tai[rows[labels[rows] == 1]].min()
-        forecast[rows] = t_end_tai[rows] >= first + horizon
+        forecast[rows] = t_end_tai[rows] >= first + task
     return forecast
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sffshards.base.errors import InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, Stage, stage_parts
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares, has_flare
 from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName, Samples, ThresholdRule
 from sffshards.forecasting.baselines.baseline_samples import join_samples
@@ -43,7 +43,7 @@ _RULE_SCORES = {ThresholdRule.MAX_TSS: ScoreName.TSS, ThresholdRule.MAX_HSS: Sco
 def compute_baselines(
     samples: Mapping[Part, Samples],
     *,
-    horizon: Horizon,
+    task: Task,
     protocol: Protocol,
     resampling: Resampling,
     flares: HarpFlares | None = None,
@@ -88,9 +88,9 @@ def compute_baselines(
         If the table of keywords has none of the frames of Test, or the training or validation set of a fold has
         flares only, or none.
     """
-    planned = list(_forecast_simply(samples, horizon, flares, resampling.seed))
+    planned = list(_forecast_simply(samples, task, flares, resampling.seed))
     if keywords is not None:
-        planned += _forecast_by_keywords(samples, horizon, protocol, keywords, folds)
+        planned += _forecast_by_keywords(samples, task, protocol, keywords, folds)
     with progress.task("Score baselines", len(planned)) as advance:
         baselines = []
         for name, source, rule, of_folds, forecasts in planned:
@@ -123,12 +123,12 @@ _Planned = tuple[BaselineName, str, ThresholdRule, tuple[int, ...], tuple[Foreca
 
 
 def _forecast_simply(
-    samples: Mapping[Part, Samples], horizon: Horizon, flares: HarpFlares | None, seed: int
+    samples: Mapping[Part, Samples], task: Task, flares: HarpFlares | None, seed: int
 ) -> Iterable[_Planned]:
     test = samples[Part.TEST]
     training = np.concatenate([of.label for part, of in samples.items() if part is not Part.TEST])
     rate = float(np.mean(training))
-    history = _follow_labels(samples, horizon) if flares is None else _follow_flares(test, horizon, flares)
+    history = _follow_labels(samples, task) if flares is None else _follow_flares(test, task, flares)
     made = {
         BaselineName.NO_SKILL: (
             "the training labels' rate",
@@ -144,16 +144,14 @@ def _forecast_simply(
         yield name, source, ThresholdRule.HALF, (), (_make_forecast(test, probability, climatology=rate),)
 
 
-def _follow_labels(
-    samples: Mapping[Part, Samples], horizon: Horizon
-) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
+def _follow_labels(samples: Mapping[Part, Samples], task: Task) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
     # A HARP may begin in another part, so that its history is looked up in all of them.
     others = [of for part, of in samples.items() if part is not Part.TEST]
     every, num_test = join_samples([samples[Part.TEST], *others]), len(samples[Part.TEST].label)
     persistence = forecast_persistence(
-        every.label, every.t_end_tai, every.harp, horizon_hours=horizon.hours, unknown=0.0
+        every.label, every.t_end_tai, every.harp, horizon_hours=task.horizon_hours, unknown=0.0
     )
-    ever = forecast_ever_flared(every.label, every.t_end_tai, every.harp, horizon_hours=horizon.hours)
+    ever = forecast_ever_flared(every.label, every.t_end_tai, every.harp, horizon_hours=task.horizon_hours)
     return {
         BaselineName.PERSISTENCE: ("earlier labels", persistence[:num_test]),
         BaselineName.EVER_FLARED: ("earlier labels", ever[:num_test]),
@@ -161,20 +159,22 @@ def _follow_labels(
 
 
 def _follow_flares(
-    test: Samples, horizon: Horizon, flares: HarpFlares
+    test: Samples, task: Task, flares: HarpFlares
 ) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
-    spans = {BaselineName.PERSISTENCE: -horizon.hours, BaselineName.EVER_FLARED: None}
+    spans = {BaselineName.PERSISTENCE: -task.horizon_hours, BaselineName.EVER_FLARED: None}
     return {
         name: (
-            f"the flare list, {flares.threshold} and above",
-            has_flare(flares, test.harp, test.t_end_tai, after_hours=after, until_hours=0).astype(np.float64),
+            f"the flare list, {task.threshold} and above",
+            has_flare(
+                flares, test.harp, test.t_end_tai, threshold=task.threshold, after_hours=after, until_hours=0
+            ).astype(np.float64),
         )
         for name, after in spans.items()
     }
 
 
 def _forecast_by_keywords(
-    samples: Mapping[Part, Samples], horizon: Horizon, protocol: Protocol, keywords: KeywordTable, folds: Sequence[int]
+    samples: Mapping[Part, Samples], task: Task, protocol: Protocol, keywords: KeywordTable, folds: Sequence[int]
 ) -> Iterable[_Planned]:
     values = {part: keywords.find(of) for part, of in samples.items()}
     if np.isnan(values[Part.TEST]).all():
@@ -183,8 +183,8 @@ def _forecast_by_keywords(
         )
     made: dict[ThresholdRule, list[Forecast]] = {rule: [] for rule in ThresholdRule}
     for fold in folds:
-        parts = stage_parts(Stage.TRAIN, fold=fold, horizon=horizon, protocol=protocol)
-        (validation,) = stage_parts(Stage.VAL, fold=fold, horizon=horizon, protocol=protocol)
+        parts = stage_parts(Stage.TRAIN, fold=fold, task=task, protocol=protocol)
+        (validation,) = stage_parts(Stage.VAL, fold=fold, task=task, protocol=protocol)
         labels = np.concatenate([samples[part].label for part in parts])
         _require_both_classes(fold, "training", labels)
         _require_both_classes(fold, f"validation ({validation})", samples[validation].label)

@@ -16,7 +16,7 @@ from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.frames import FrameId
 from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name, format_sequence_name
 from sffshards.domain.sample_sets import Kind, Part, format_group
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.images import read_frame
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class BuildSource:
         )
 
 
-def require_horizon(build: Build, horizon: Horizon) -> None:
+def require_horizon(build: Build, task: Task) -> None:
     """Refuse a build of another horizon than the run's.
 
     Raises
@@ -156,12 +156,12 @@ def require_horizon(build: Build, horizon: Horizon) -> None:
     ConflictError
         If it is.
     """
-    if build.manifest.horizon is not horizon:
+    if build.manifest.task != task:
         raise ConflictError(
             build.folder,
-            expected=f"a build of {horizon}, the horizon that the run forecasts",
-            found=f"one of {build.manifest.horizon}",
-            fix=f"name a build of {horizon} with --shards, or a run of {build.manifest.horizon} with --run",
+            expected=f"a build of {task}, the horizon that the run forecasts",
+            found=f"one of {build.manifest.task}",
+            fix=f"name a build of {task} with --shards, or a run of {build.manifest.task} with --run",
         )
 
 

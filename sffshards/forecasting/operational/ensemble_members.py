@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.file_hashes import hash_file
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.forecasting.runs import DECISION_NAME, Decision, read_decision
 from sffshards.models import Attention, ModelName
 from sffshards.training import find_folds, read_record
@@ -28,7 +28,7 @@ class Member:
     checkpoint_sha256: str
     model: ModelName
     attention: Attention
-    horizon: Horizon
+    task: Task
     decision: Decision | None
     reason: str | None
     """Why its probabilities are not calibrated; None where they are."""
@@ -67,17 +67,17 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
         )
     members = [_take_fold(found[fold], fold) for fold in chosen]
     for member in members:
-        if member.horizon is not members[0].horizon:
+        if member.task != members[0].task:
             raise ConflictError(
                 run,
-                expected=f"folds of one horizon, {members[0].horizon} as {members[0].name}",
-                found=f"{member.name} of {member.horizon}",
+                expected=f"folds of one horizon, {members[0].task} as {members[0].name}",
+                found=f"{member.name} of {member.task}",
                 fix="keep the runs of each horizon in a folder of its own",
             )
     return members
 
 
-def take_checkpoint(path: Path, *, model: ModelName, horizon: Horizon) -> Member:
+def take_checkpoint(path: Path, *, model: ModelName, task: Task) -> Member:
     """Take a checkpoint file by itself, such as one that the published programs wrote.
 
     Where a ``decision.json`` of it lies beside it, that is used.
@@ -90,7 +90,7 @@ def take_checkpoint(path: Path, *, model: ModelName, horizon: Horizon) -> Member
         checkpoint_sha256=sha256,
         model=model,
         attention=Attention.FUSED,
-        horizon=horizon,
+        task=task,
         decision=decision,
         reason=reason,
     )
@@ -109,7 +109,7 @@ def _take_fold(folder: Path, fold: int) -> Member:
         checkpoint_sha256=sha256,
         model=record.options.model,
         attention=record.options.attention,
-        horizon=record.horizon,
+        task=record.task,
         decision=decision,
         reason=reason,
     )

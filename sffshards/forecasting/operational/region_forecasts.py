@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.progress import Progress
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown
 from sffshards.forecasting.operational.ensemble_members import Member
 from sffshards.forecasting.runs import (
@@ -57,9 +57,9 @@ class RegionForecasts:
     """Calibrated by Platt's line; of a member without one, raw."""
 
     @property
-    def horizon(self) -> Horizon:
+    def task(self) -> Task:
         """Of all members."""
-        return self.members[0].horizon
+        return self.members[0].task
 
     @property
     def thresholds(self) -> dict[ThresholdRule, float]:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sffshards.base.errors import InputError
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 
 if TYPE_CHECKING:
     from sffshards.forecasting.operational.full_disk import FullDiskForecast
@@ -100,16 +100,16 @@ def format_scoreboard_json(forecasts: RegionForecasts, disk: FullDiskForecast, s
     submission
         Whose, and when.
     """
-    horizon = forecasts.horizon
+    task = forecasts.task
     content = {
         "forecast_submission": {
             "model": {"short_name": submission.short_name, "spase_id": submission.spase_id},
             "issue_time": _format_time(_issue_time(disk, submission)),
             "mode": str(submission.mode),
-            "full_disk_forecasts": [_describe(disk.t_end_tai, horizon, disk.spread)],
+            "full_disk_forecasts": [_describe(disk.t_end_tai, task, disk.spread)],
             "region_forecasts": [
                 {"region_ids": [{"type": "HARP", "number": forecasts.shown[number].harp}]}
-                | _describe(forecasts.shown[number].t_end_tai, horizon, forecasts.spread(number))
+                | _describe(forecasts.shown[number].t_end_tai, task, forecasts.spread(number))
                 for number in disk.regions
             ],
         }
@@ -119,7 +119,7 @@ def format_scoreboard_json(forecasts: RegionForecasts, disk: FullDiskForecast, s
 
 def format_scoreboard_text(forecasts: RegionForecasts, disk: FullDiskForecast, submission: Submission) -> str:
     """Give the text of a submission; parameters as of `format_scoreboard_json`. Uncertainties are deviations."""
-    start, end = _window(disk.t_end_tai, forecasts.horizon)
+    start, end = _window(disk.t_end_tai, forecasts.task)
     lines = [
         f"#{scoreboard_text_name(disk, submission)}",
         f"Forecasting method: {submission.short_name}",
@@ -147,8 +147,8 @@ def _issue_time(disk: FullDiskForecast, submission: Submission) -> datetime:
     return submission.issue_time_utc or convert_to_utc(disk.t_end_tai)
 
 
-def _describe(t_end_tai: datetime, horizon: Horizon, spread: Spread) -> dict[str, Any]:
-    start, end = _window(t_end_tai, horizon)
+def _describe(t_end_tai: datetime, task: Task, spread: Spread) -> dict[str, Any]:
+    start, end = _window(t_end_tai, task)
     window = {"start_time": _format_time(start), "end_time": _format_time(end)}
     probability: dict[str, object] = {"class": _CLASS, "probability": round(spread.probability, 6)}
     if spread.deviation is not None:
@@ -160,10 +160,10 @@ def _describe(t_end_tai: datetime, horizon: Horizon, spread: Spread) -> dict[str
     return {"prediction_window": window, "flare_probabilities": [probability]}
 
 
-def _window(t_end_tai: datetime, horizon: Horizon) -> tuple[datetime, datetime]:
+def _window(t_end_tai: datetime, task: Task) -> tuple[datetime, datetime]:
     start = convert_to_utc(t_end_tai)
     try:
-        return start, start + timedelta(hours=horizon.hours)
+        return start, start + timedelta(hours=task.horizon_hours)
     except OverflowError:
         found = t_end_tai.isoformat()
         raise InputError("time", expected="one before 9999", found=found, fix="take images of SDO/HMI") from None

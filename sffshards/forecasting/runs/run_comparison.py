@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sffshards.base.atomic_files import write_atomic
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS, Task
 from sffshards.forecasting.runs.decision import ThresholdRule
 from sffshards.forecasting.runs.fold_forecasts import Probability
 from sffshards.forecasting.runs.run_scores import RunScores
@@ -39,7 +39,7 @@ _CASES: tuple[tuple[Probability, ThresholdRule | None, ScoreName | ProbabilitySc
 class Comparison:
     """A score of a run's ensemble, less that of another's."""
 
-    horizon: Horizon
+    task: Task
     first: Path
     second: Path
     """Folders of the two runs."""
@@ -63,7 +63,7 @@ def describe_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, An
     """Give comparisons as ``comparisons.json`` holds them."""
     return [
         {
-            "horizon": str(one.horizon),
+            "horizon": str(one.task),
             "first": str(one.first),
             "second": str(one.second),
             "probability": str(one.probability),
@@ -83,8 +83,8 @@ def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
     the folders written to
     """
     folders = []
-    for horizon in Horizon:
-        of_horizon = [one for one in comparisons if one.horizon is horizon]
+    for task in PUBLISHED_TASKS:
+        of_horizon = [one for one in comparisons if one.task == task]
         if not of_horizon:
             continue
         folder = Path(
@@ -92,7 +92,7 @@ def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
         )
         content = {
             "format_version": _FORMAT_VERSION,
-            "horizon": str(horizon),
+            "horizon": str(task),
             "forecasts": "ensembles of folds, test set, plain views; difference: first less second",
             "comparisons": describe_comparisons(of_horizon),
         }
@@ -104,10 +104,10 @@ def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
 
 
 def _compare(first: RunScores, second: RunScores) -> Iterator[Comparison]:
-    horizon = first.records[0].horizon
+    task = first.records[0].task
     one, other = first.verification.ensemble, second.verification.ensemble
     same = one.samples.sequence == other.samples.sequence and np.array_equal(one.samples.label, other.samples.label)
-    if second.records[0].horizon is not horizon or not same:
+    if second.records[0].task != task or not same:
         return
     for probability, rule, name in _CASES:
         at = ThresholdRule.HALF if rule is None else rule
@@ -121,7 +121,7 @@ def _compare(first: RunScores, second: RunScores) -> Iterator[Comparison]:
             resampling=first.verification.resampling,
         )
         yield Comparison(
-            horizon=horizon,
+            task=task,
             first=first.run,
             second=second.run,
             probability=probability,

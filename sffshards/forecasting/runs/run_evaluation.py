@@ -76,13 +76,13 @@ def evaluate_run(
                 counts = count_outcomes(predictions.label, predictions.probability)
                 stages.append(score_stage(record.fold, stage, counts))
             issued += _decide(folder, record.fold, predicted)
-    horizon = next(iter(records.values())).horizon
+    task = next(iter(records.values())).task
     scores = RunScores(
         run=run,
         records=tuple(records.values()),
         stages=tuple(stages),
         summary=summarise_scores(stages),
-        verification=verify_forecasts(issued, horizon=horizon, resampling=Resampling()),
+        verification=verify_forecasts(issued, task=task, resampling=Resampling()),
     )
     if set(records) == set(find_folds(run).values()):
         write_scores(scores)
@@ -136,6 +136,6 @@ def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:
         raise ConflictError(
             folder,
             expected=f"a fold trained on {build.folder} (build {sha256[:12]})",
-            found=f"one trained on the {record.horizon} build {record.manifest_sha256[:12]}",
+            found=f"one trained on the {record.task} build {record.manifest_sha256[:12]}",
             fix="name the folder of that build with --shards, or train it anew with `sffshards train --force`",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sffshards.base.errors import InputError
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.training import RECORD_NAME, find_folds, read_record
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_device", "find_runs"]
 
 
-def find_runs(place: Path) -> dict[Path, Horizon]:
+def find_runs(place: Path) -> dict[Path, Task]:
     """Give a run itself, or all runs in a folder such as ``runs/`` or ``runs/48h/``, each with its horizon.
 
     Raises
@@ -32,7 +32,7 @@ def find_runs(place: Path) -> dict[Path, Horizon]:
             found="neither" if place.is_dir() else "no such folder",
             fix="train one with `sffshards train`",
         )
-    return {run: read_record(next(iter(find_folds(run).values()))).horizon for run in runs}
+    return {run: read_record(next(iter(find_folds(run).values()))).task for run in runs}
 
 
 def choose_device(name: str) -> torch.device:

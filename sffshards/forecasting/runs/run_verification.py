@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.forecasting.runs.decision import ThresholdRule
 from sffshards.forecasting.runs.fold_forecasts import Issued, Probability, Subset, combine_folds
 from sffshards.forecasting.runs.predictions_table import Predictions
@@ -99,7 +99,7 @@ class RunVerification:
         return None
 
 
-def verify_forecasts(issued: Sequence[Issued], *, horizon: Horizon, resampling: Resampling) -> RunVerification:
+def verify_forecasts(issued: Sequence[Issued], *, task: Task, resampling: Resampling) -> RunVerification:
     """Verify the forecasts of a run's folds, and of the ensemble of those of the test set.
 
     Parameters
@@ -115,7 +115,7 @@ def verify_forecasts(issued: Sequence[Issued], *, horizon: Horizon, resampling: 
     forecasts: list[VerifiedForecast] = []
     left_out: list[LeftOut] = []
     for one in (*issued, ensemble):
-        for subset, chosen in _find_subsets(one, horizon):
+        for subset, chosen in _find_subsets(one, task):
             for outcome in _verify(one, subset, chosen, resampling):
                 if isinstance(outcome, VerifiedForecast):
                     forecasts.append(outcome)
@@ -130,7 +130,7 @@ def verify_forecasts(issued: Sequence[Issued], *, horizon: Horizon, resampling: 
     )
 
 
-def find_continuing(samples: Predictions, *, horizon: Horizon) -> NDArray[np.bool_]:
+def find_continuing(samples: Predictions, *, task: Task) -> NDArray[np.bool_]:
     """Say of each sample whether its region was in continuing activity: bool of shape (n,).
 
     That is, whether the latest label of the region that was known by then, of a horizon ago or earlier, was a flare of
@@ -141,7 +141,7 @@ def find_continuing(samples: Predictions, *, horizon: Horizon) -> NDArray[np.boo
     Park et al., ApJ 890 (2020), 124: first flares are the harder, and the more useful to forecast.
     """
     persistence = forecast_persistence(
-        samples.label, samples.t_end_tai, samples.harp, horizon_hours=horizon.hours, unknown=0
+        samples.label, samples.t_end_tai, samples.harp, horizon_hours=task.horizon_hours, unknown=0
     )
     return np.asarray(persistence == 1)
 
@@ -160,11 +160,11 @@ def select_forecast(
     )
 
 
-def _find_subsets(issued: Issued, horizon: Horizon) -> Iterator[tuple[Subset, NDArray[np.bool_]]]:
+def _find_subsets(issued: Issued, task: Task) -> Iterator[tuple[Subset, NDArray[np.bool_]]]:
     """Give the samples of each subset; of validation, all are enough."""
     yield Subset.ALL, np.ones(len(issued.samples), np.bool_)
     if issued.stage is Stage.TEST:
-        continuing = find_continuing(issued.samples, horizon=horizon)
+        continuing = find_continuing(issued.samples, task=task)
         yield Subset.FIRST, ~continuing
         yield Subset.CONTINUING, continuing
 

@@ -5,19 +5,18 @@ While a build is under way the folder holds ``.build/`` with the build's inputs 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sffshards.base.atomic_files import remove_temporary, storage_errors, write_atomic
 from sffshards.base.errors import ConflictError
 from sffshards.base.folder_locks import LOCK_NAME
+from sffshards.base.json_records import encode_record, read_own_json, to_plain
 from sffshards.domain.sample_sets import Kind, Part
 from sffshards.shards.format import CARD_NAME, INDEX_NAME, MANIFEST_NAME, BuildInputs, read_manifest
 from sffshards.shards.read import CHECKED_NAME
@@ -28,7 +27,6 @@ __all__ = [
     "clear_folder",
     "encoded_folder",
     "own_tars",
-    "plain_inputs",
     "records_folder",
     "refuse_other",
     "remove_leftovers",
@@ -66,7 +64,7 @@ def encoded_folder(out: Path) -> Path:
 
 def write_inputs(out: Path, inputs: BuildInputs) -> None:
     """Note from what the build under way is made."""
-    write_atomic(out / _STATE / _INPUTS, _format_inputs(inputs))
+    write_atomic(out / _STATE / _INPUTS, encode_record(inputs))
 
 
 def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) -> None:
@@ -90,7 +88,7 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
 
 def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, early: bool) -> None:
     """Raise `ConflictError` where a place holds a build of other inputs; ``early``: as far as these are known yet."""
-    mine = plain_inputs(inputs)
+    mine = to_plain(inputs)
     skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
     different = [name for name in mine if name not in skip and theirs.get(name) != mine[name]]
     if different:
@@ -106,10 +104,7 @@ def _holds_a_build(out: Path) -> bool:
     """Say whether a folder's files are a build's: a manifest of another kind does not make one."""
     if _read_state(out) is not None:
         return True
-    try:
-        content = json.loads((out / MANIFEST_NAME).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        content = None  # damaged, perhaps: its tars tell
+    content = read_own_json(out / MANIFEST_NAME)  # None where it is damaged, perhaps: its tars tell
     if isinstance(content, dict) and {"format_version", "groups", "shards"} <= set(content):
         return True
     return (out / INDEX_NAME).is_file() and any(True for _ in own_tars(out))
@@ -133,27 +128,14 @@ def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]
 def _read_inputs(out: Path) -> dict[str, Any] | None:
     """Read the inputs of the build that a folder holds, whole or begun; None where none can be told."""
     if (out / MANIFEST_NAME).is_file():
-        return plain_inputs(read_manifest(out / MANIFEST_NAME).inputs)
+        return to_plain(read_manifest(out / MANIFEST_NAME).inputs)
     return _read_state(out)
 
 
 def _read_state(out: Path) -> dict[str, Any] | None:
     """Read the inputs of the build that is under way in a folder; None where there are none of ours."""
-    try:
-        inputs = json.loads((out / _STATE / _INPUTS).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return inputs if isinstance(inputs, dict) and {"program_version", "horizon", "codec"} <= set(inputs) else None
-
-
-def plain_inputs(inputs: BuildInputs) -> dict[str, Any]:
-    """Give inputs as they come back from JSON."""
-    plain: dict[str, Any] = json.loads(_format_inputs(inputs))
-    return plain
-
-
-def _format_inputs(inputs: BuildInputs) -> bytes:
-    return json.dumps(asdict(inputs), indent=1).encode("ascii")
+    inputs = read_own_json(out / _STATE / _INPUTS)
+    return inputs if isinstance(inputs, dict) and {"program_version", "task", "codec"} <= set(inputs) else None
 
 
 def clear_folder(out: Path) -> None:

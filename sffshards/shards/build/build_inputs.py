@@ -11,7 +11,7 @@ from sffshards.base.file_hashes import hash_file
 from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, OnShort, WindowRule, build_sequences
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
 from sffshards.images import read_ingested
 from sffshards.labels import DataLayout, read_parts
 from sffshards.shards.format import BuildInputs, CodecName, SourceList, get_codec
@@ -23,7 +23,7 @@ __all__ = ["BuildOptions", "count_short", "format_inputs", "read_sequences"]
 class BuildOptions:
     """What a user chooses of a build."""
 
-    horizon: Horizon
+    task: Task
     codec: CodecName
     seed: int
     """Of the order of samples in a shard."""
@@ -42,7 +42,7 @@ class BuildOptions:
 
 
 def read_sequences(
-    layout: DataLayout, horizon: Horizon, *, windows: WindowRule
+    layout: DataLayout, task: Task, *, windows: WindowRule
 ) -> tuple[list[FrameSequence], dict[Part, SourceList]]:
     """Read a horizon's lists and make the sequences of all parts.
 
@@ -51,12 +51,12 @@ def read_sequences(
     InputError
         If the layout lacks the horizon, or a list is malformed.
     """
-    if horizon not in layout.lists:
-        have = ", ".join(layout.lists)
+    if task not in layout.lists:
+        have = ", ".join(map(str, layout.lists))
         raise InputError(
-            "--horizon", expected=f"one that has lists ({have})", found=str(horizon), fix="add the lists, or choose it"
+            "--horizon", expected=f"one that has lists ({have})", found=str(task), fix="add the lists, or choose it"
         )
-    paths = layout.lists[horizon]
+    paths = layout.lists[task]
     parts = read_parts(paths)
     sequences = [
         sequence for part, rows in parts.items() for sequence in build_sequences(rows, part=part, windows=windows)
@@ -87,7 +87,7 @@ def format_inputs(layout: DataLayout, options: BuildOptions, lists: dict[Part, S
     ingested = read_ingested(layout.images.parent)
     return BuildInputs(
         program_version=__version__,
-        horizon=options.horizon,
+        task=options.task,
         codec=options.codec,
         encoder=get_codec(options.codec).provenance,
         seed=options.seed,

@@ -172,7 +172,7 @@ def estimate_build(
     InputError, ConflictError
         As the build itself, as far as it shows before the images are read.
     """
-    sequences, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    sequences, lists = read_sequences(layout, options.task, windows=options.windows)
     check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
     num_short = count_short(sequences, lists, options.windows)
     names = _frame_names(sequences)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from sffshards.base.atomic_files import storage_errors, write_atomic
 from sffshards.base.errors import DamageError, FormatError, InputError, StorageError
+from sffshards.base.json_records import to_plain
 from sffshards.base.progress import Progress
-from sffshards.shards.build.build_folder import PUBLISHED_NAME, plain_inputs, refuse_other
+from sffshards.shards.build.build_folder import PUBLISHED_NAME, refuse_other
 from sffshards.shards.format import (
     CARD_NAME,
     INDEX_NAME,
@@ -73,7 +74,7 @@ def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, earl
             raise
         return None
     if there is not None and not force:
-        refuse_other(target, plain_inputs(there.inputs), inputs, early=early)
+        refuse_other(target, to_plain(there.inputs), inputs, early=early)
     if early:  # hours later would be late to find that nothing can be written
         store = RemoteStore(target)
         store.write(_PROBE_NAME, b"")

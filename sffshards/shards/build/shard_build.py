@@ -117,7 +117,7 @@ def build_shards(
     StorageError
         If the disk is full or cannot be written.
     """
-    sequences, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    sequences, lists = read_sequences(layout, options.task, windows=options.windows)
     check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
     with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
         try:
@@ -149,7 +149,7 @@ def check_build(
 
     With a ``target``, to which it is to be copied, that is looked at too; raises as `check_target`.
     """
-    _, lists = read_sequences(layout, options.horizon, windows=options.windows)
+    _, lists = read_sequences(layout, options.task, windows=options.windows)
     inputs = format_inputs(layout, options, lists)
     check_folder(out, inputs, force=force, early=True)
     if target is not None:

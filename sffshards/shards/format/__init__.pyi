@@ -11,10 +11,10 @@ from .manifest import (
     SourceList,
     all_groups,
     find_builds,
+    format_shard_name,
     parse_manifest,
     read_manifest,
 )
-from .manifest_checks import format_shard_name
 from .sample_json import SampleMeta
 from .shard_index import INDEX_DTYPE, INDEX_NAME, VIEWS, Index, check_index, format_index, read_index, sequence_names
 

@@ -16,7 +16,7 @@ _SPLITS = {Stage.TRAIN: "train", Stage.VAL: "validation", Stage.TEST: "test"}
 
 def format_card(manifest: Manifest) -> bytes:
     """Give the card of a build."""
-    hours = manifest.horizon.hours
+    hours = manifest.task.horizon_hours
     skipped = ""
     if manifest.num_skipped_sequences:
         num_sequences, num_images = manifest.num_skipped_sequences, len(manifest.inputs.skipped_frames)

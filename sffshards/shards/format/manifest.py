@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import DamageError, FormatError, InputError
-from sffshards.domain.frame_sequences import OnShort, WindowRule
+from sffshards.base.atomic_files import read_bytes
+from sffshards.base.errors import DamageError, InputError
+from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
+from sffshards.domain.frame_sequences import WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, Stage, Variant, format_group, stage_groups
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import Task
+from sffshards.labels import PART_SELECTIONS
 from sffshards.shards.format.codec_names import CodecName
-from sffshards.shards.format.manifest_checks import check_manifest
 
 __all__ = [
     "FORMAT_VERSION",
@@ -25,14 +27,17 @@ __all__ = [
     "Shard",
     "SourceList",
     "find_builds",
+    "format_shard_name",
     "read_manifest",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the shard format that this program writes and reads."""
 
 MANIFEST_NAME = "manifest.json"
 """The manifest's file name in a build."""
+
+_EXPECTS = JsonFormat(expected="a manifest as it was written", fix="build again with --force", version=FORMAT_VERSION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,20 +46,26 @@ class Shard:
 
     name: str
     """Path in the build, such as ``TrainVal0/base-00000.tar``."""
-    num_samples: int
-    size_bytes: int
-    sha256: str
+    num_samples: Count
+    size_bytes: Count
+    sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
     """The samples of one part and kind; its shards, and its rows in the index, follow one another."""
 
-    num_samples: int
-    num_positive: int
+    num_samples: Count
+    num_positive: Count
     first_label: int | None
     """Label of the part's first sequence, which the published class weights lose; None for an empty group."""
     shards: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.num_positive > self.num_samples:
+            raise ValueError(f"num_positive must be at most {self.num_samples}, got {self.num_positive}")
+        if self.first_label not in (None, 0, 1):
+            raise ValueError(f"first_label must be 0, 1 or None, got {self.first_label}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +73,8 @@ class SourceList:
     """A label list that a build was made from."""
 
     name: str
-    sha256: str
-    num_rows: int
+    sha256: Sha256
+    num_rows: Count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,25 +82,29 @@ class BuildInputs:
     """All that the bytes of a build depend on; two builds with equal inputs are equal."""
 
     program_version: str
-    horizon: Horizon
+    task: Task
     codec: CodecName
     encoder: str
     """Library, version and settings that encoded the payloads."""
     seed: int
     """Of the order of samples in a group."""
-    shard_size_bytes: int
+    shard_size_bytes: Count
     """Size aimed at."""
     windows: WindowRule
     """Which frames make a sequence."""
     lists: dict[Part, SourceList]
     image_options: dict[str, str | float | int | None]
     """How ``sffshards ingest`` made the images; empty where it did not."""
-    num_images: int
+    num_images: Count
     """Images that sequences were made from."""
     images_sha256: str
     """SHA-256 over the lines ``<frame name> <XXH3-64 of the image file>``, sorted by name."""
     skipped_frames: dict[str, str]
     """Frames left out for their image (``--on-bad-image skip``), and what was found instead of one."""
+
+    def __post_init__(self) -> None:
+        if tuple(self.lists) not in PART_SELECTIONS:
+            raise ValueError(f"lists must be of all parts, or of {Part.TEST} alone")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,19 +112,37 @@ class Manifest:
     """A whole build."""
 
     inputs: BuildInputs
-    num_skipped_sequences: int
+    num_skipped_sequences: Count
     """Sequences left out because a frame of theirs was."""
-    num_short_sequences: int
+    num_short_sequences: Count
     """Sequences of fewer frames than ``windows`` asks for, left out or kept as it says."""
     shards: tuple[Shard, ...]
     groups: dict[str, Group]
-    index_size_bytes: int
-    index_sha256: str
+    index_size_bytes: Count
+    index_sha256: Sha256
+
+    def __post_init__(self) -> None:
+        """Refuse what no build has: whoever forges a manifest can compute its checksum, too.
+
+        Nothing in a manifest may point out of its folder, or make a reader reserve memory for what is not there.
+        """
+        if tuple(self.groups) != all_groups():
+            raise ValueError(f"groups must be {', '.join(all_groups())}, in this order")
+        shards = iter(self.shards)
+        for name, group in self.groups.items():
+            found = list(islice(shards, len(group.shards)))
+            names = tuple(format_shard_name(name, number) for number in range(len(group.shards)))
+            if not group.shards == names == tuple(shard.name for shard in found):
+                raise ValueError(f"shards of {name} must be numbered from 0 and be listed in the order of the groups")
+            if sum(shard.num_samples for shard in found) != group.num_samples:
+                raise ValueError(f"num_samples of {name} must be the sum over its shards")
+        if next(shards, None) is not None:
+            raise ValueError("shards must each be of a group")
 
     @property
-    def horizon(self) -> Horizon:
-        """The horizon of the labels."""
-        return self.inputs.horizon
+    def task(self) -> Task:
+        """The task of the labels."""
+        return self.inputs.task
 
     @property
     def size_bytes(self) -> int:
@@ -123,7 +156,7 @@ class Manifest:
 
     def stage_groups(self, variant: Variant, stage: Stage, *, fold: int, protocol: Protocol) -> tuple[str, ...]:
         """Give the groups of a set, in the order of their parts."""
-        return stage_groups(variant, stage, fold=fold, horizon=self.horizon, protocol=protocol)
+        return stage_groups(variant, stage, fold=fold, task=self.task, protocol=protocol)
 
     def class_counts(self, groups: Iterable[str]) -> tuple[int, int]:
         """Count the negatives and the positives of groups."""
@@ -138,7 +171,18 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Give the bytes of the manifest file."""
         content = _to_json(self) | {"sha256": self.sha256}
-        return (json.dumps(content, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+        return format_json(content)
+
+
+def format_shard_name(group: str, number: int) -> str:
+    """Return the name of a shard, a path in the build.
+
+    Examples
+    --------
+    >>> format_shard_name("TrainVal0/base", 7)
+    'TrainVal0/base-00007.tar'
+    """
+    return f"{group}-{number:05d}.tar"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -160,35 +204,19 @@ def read_manifest(path: Path) -> Manifest:
             found="no such file; an unfinished build has none" if path.parent.is_dir() else "no such folder",
             fix="run `sffshards build`, or name the folder of a build",
         )
-    with storage_errors(path, expected="a file that can be read"):
-        data = path.read_bytes()
-    return parse_manifest(data, where=path)
+    return parse_manifest(read_bytes(path), where=path)
 
 
 def parse_manifest(data: bytes, *, where: object) -> Manifest:
     """Take the bytes of a manifest for what they say; raises `FormatError` and `DamageError` as `read_manifest`."""
-    try:
-        content = json.loads(data)
-        version = content["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise _damage(where, "JSON that is not one") from None
-    if version != FORMAT_VERSION:
-        raise FormatError(
-            where,
-            expected=f"format version {FORMAT_VERSION}",
-            found=str(version)[:40],
-            fix="update sffshards, or build again with --force",
-        )
-    stated = content.pop("sha256", None)
-    try:
-        if stated != hashlib.sha256(_canonical(content)).hexdigest():
-            raise _damage(where, "content that does not match the manifest's own checksum")
-        manifest = _from_json(content)
-        check_manifest(manifest)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damage(where, f"a field that is missing or wrong ({error})") from None
+    manifest = decode_record(data, Manifest, where=where, expects=_EXPECTS, derived=("sets", "sha256"))
     if data != manifest.to_bytes():
-        raise _damage(where, "the same content in other bytes")
+        raise DamageError(
+            where,
+            expected=_EXPECTS.expected,
+            found="content that does not match the manifest's own checksum, or the same content in other bytes",
+            fix=_EXPECTS.fix,
+        )
     return manifest
 
 
@@ -222,13 +250,13 @@ def _may_be_ours(path: Path) -> bool:
     return isinstance(content, dict) and bool({"format_version", "groups", "shards"} & set(content))
 
 
-def build_sets(horizon: Horizon) -> dict[str, Any]:
+def build_sets(task: Task) -> dict[str, Any]:
     """Name the groups of every set: by protocol, variant, fold and stage."""
     return {
         protocol: {
             variant: {
                 str(fold): {
-                    stage: list(stage_groups(variant, stage, fold=fold, horizon=horizon, protocol=protocol))
+                    stage: list(stage_groups(variant, stage, fold=fold, task=task, protocol=protocol))
                     for stage in Stage
                 }
                 for fold in range(NUM_FOLDS)
@@ -245,43 +273,8 @@ def all_groups() -> tuple[str, ...]:
 
 
 def _to_json(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        **asdict(manifest),
-        "sets": build_sets(manifest.horizon),
-    }
-
-
-def _from_json(content: dict[str, Any]) -> Manifest:
-    raw = content["inputs"]
-    inputs = BuildInputs(
-        **raw
-        | {
-            "horizon": Horizon(raw["horizon"]),
-            "codec": CodecName(raw["codec"]),
-            "windows": WindowRule(**raw["windows"] | {"on_short": OnShort(raw["windows"]["on_short"])}),
-            "lists": {Part(part): SourceList(**fields) for part, fields in raw["lists"].items()},
-        }
-    )
-    groups = {name: Group(**fields | {"shards": tuple(fields["shards"])}) for name, fields in content["groups"].items()}
-    if tuple(groups) != all_groups():
-        raise ValueError("groups")
-    return Manifest(
-        inputs=inputs,
-        num_skipped_sequences=content["num_skipped_sequences"],
-        num_short_sequences=content["num_short_sequences"],
-        shards=tuple(Shard(**fields) for fields in content["shards"]),
-        groups=groups,
-        index_size_bytes=content["index_size_bytes"],
-        index_sha256=content["index_sha256"],
-    )
+    return {**to_plain(manifest, version=FORMAT_VERSION), "sets": build_sets(manifest.task)}
 
 
 def _canonical(content: dict[str, Any]) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
-
-
-def _damage(where: object, found: str) -> DamageError:
-    return DamageError(
-        where, expected="a manifest as it was written", found=found[:200], fix="build again with --force"
-    )

@@ -114,7 +114,7 @@ def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progre
         What is wrong, an entry a sample; empty for a build that shows its sources.
     """
     with open_build(folder) as build:
-        sequences, _ = read_sequences(layout, build.manifest.horizon, windows=build.manifest.inputs.windows)
+        sequences, _ = read_sequences(layout, build.manifest.task, windows=build.manifest.inputs.windows)
         samples, problems = _match_samples(build, sequences)
     checks = [
         _DeepCheck(

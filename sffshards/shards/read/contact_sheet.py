@@ -97,7 +97,7 @@ def draw_sheet(build: Build, rows: list[int]) -> Image.Image:
     width = 2 * _MARGIN + _COLUMNS * cell_width + _VIEW_SIDE
     sheet = Image.new("RGB", (width, _TITLE + frames_height + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    _draw_title(draw, meta, horizon=str(build.manifest.horizon))
+    _draw_title(draw, meta, task=str(build.manifest.task))
     clip = build.read_clip(rows[0])
     captions = _format_captions(meta)
     for slot in range(NUM_FRAMES):
@@ -110,11 +110,11 @@ def draw_sheet(build: Build, rows: list[int]) -> Image.Image:
     return sheet
 
 
-def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, horizon: str) -> None:
+def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, task: str) -> None:
     flares = "a flare of class M or above" if meta.label else "no flare of class M or above"
     colour = _ALARM if meta.label else _QUIET
     draw.text((_MARGIN, 10), meta.sequence, fill=_INK, font=_font(18))
-    draw.text((_MARGIN, 34), f"label {meta.label}: {flares} within {horizon}", fill=colour, font=_font(15))
+    draw.text((_MARGIN, 34), f"label {meta.label}: {flares} within {task}", fill=colour, font=_font(15))
     facts = f"{meta.num_distinct} distinct frames, longest gap {_format_minutes(meta.longest_gap_minutes)}"
     draw.text((_MARGIN, 54), f"HARP {meta.harp}, part {meta.part}, {facts}", fill=_FAINT, font=_font(13))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from sffshards.base.errors import DamageError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Progress
-from sffshards.domain.task import Horizon
+from sffshards.domain.task import PUBLISHED_TASKS
 from sffshards.shards.format import MANIFEST_NAME, Manifest, Shard, find_builds, parse_manifest, read_manifest
 from sffshards.shards.read.places import Place, RemoteFolder
 from sffshards.shards.read.shard_checks import ShardChecks
@@ -180,7 +180,7 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
     """
     if not isinstance(place, RemoteFolder):
         return {folder: read_manifest(folder / MANIFEST_NAME) for folder in find_builds(place)}
-    places = (place, *(place / horizon for horizon in Horizon))
+    places = (place, *(place / task.folder for task in PUBLISHED_TASKS))
     found: dict[Place, Manifest] = {}
     for folder in places:
         manifest = find_manifest(folder)
@@ -191,7 +191,7 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
     if not found:
         raise InputError(
             place,
-            expected=f"a build, or a folder with builds in {' or '.join(Horizon)}",
+            expected=f"a build, or a folder with builds in {' or '.join(task.folder for task in PUBLISHED_TASKS)}",
             found=f"no {MANIFEST_NAME} in any of them",
             fix="check the address, or write a build there with `sffshards build --out`",
         )
