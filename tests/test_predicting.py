@@ -64,7 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("predicting")
     build = make_build(folder)
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("training.fit", "evaluation.predict"):
+        for place in ("training.fold_training", "forecasting.runs.network_prediction"):
             patch.setattr(f"sffshards.{place}.build_model", lambda *_, **__: FastNetwork())
         options = fast_options(variant=Variant.OTV, max_epochs=3)
         train_folds(build, folder / "oTV", options, folds=[0, 2], force=False, progress=SILENT)

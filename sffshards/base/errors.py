@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 __all__ = [
     "ConflictError",
     "DamageError",
+    "Field",
     "FormatError",
     "ImageError",
     "InputError",
@@ -14,13 +18,25 @@ __all__ = [
 ]
 
 
+_FIELD = re.compile(r"\{([a-z_]+)\}")
+
+
+class Field(str):
+    """The name of an option, as a library function has it; the command line shows the option's flag instead."""
+
+    __slots__ = ()
+
+
 class SffshardsError(Exception):
     """Base of all errors raised by sffshards.
+
+    Where ``expected`` and ``fix`` speak of an option, they give its name in braces, as in ``"pass {force}"``: a
+    Python user reads ``force``, a user of the command line ``--force``.
 
     Parameters
     ----------
     where
-        The file and line, the member of a file, or the option that is wrong.
+        The file and line, the member of a file, or the `Field` that is wrong.
     expected
         What was expected there.
     found
@@ -30,7 +46,7 @@ class SffshardsError(Exception):
     """
 
     def __init__(self, where: object, *, expected: str, found: str, fix: str) -> None:
-        self.where = str(where)
+        self.where = where if isinstance(where, Field) else str(where)
         self.expected = expected
         self.found = found
         self.fix = fix
@@ -40,7 +56,13 @@ class SffshardsError(Exception):
         return _rebuild, (type(self), self.where, self.expected, self.found, self.fix)
 
     def __str__(self) -> str:
-        return " ".join(str(self.args[0]).split()) if self.args else ""
+        return self.render(lambda field: f"`{field}`")
+
+    def render(self, show_field: Callable[[str], str]) -> str:
+        """Return the error as one line, with every option shown as ``show_field`` shows its name."""
+        where = show_field(self.where) if isinstance(self.where, Field) else self.where
+        expected, fix = (_FIELD.sub(lambda match: show_field(match[1]), text) for text in (self.expected, self.fix))
+        return " ".join(f"{where}: expected {expected}, found {self.found}; {fix}".split())
 
 
 class InputError(SffshardsError, ValueError):

@@ -13,6 +13,18 @@ __all__ = ["app", "main"]
 _INTERRUPTED = 130
 """128 and the number of SIGINT: what a shell takes for a program that Ctrl-C ended."""
 
+_FLAGS = {
+    "learning_rate": "--lr",
+    "max_epochs": "--epochs",
+    "num_threads": "--threads",
+    "num_workers": "--workers",
+    "save_every_steps": "--save-steps",
+    "max_gap_minutes": "--max-gap",
+    "shard_size_bytes": "--shard-size",
+    "skip_bad_images": "--on-bad-image skip",
+}
+"""Flags of options that are not the option's name with dashes."""
+
 app = typer.Typer(
     name="sffshards",
     help=(
@@ -36,7 +48,7 @@ def main() -> None:
     try:
         app()
     except SffshardsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.render(_show_flag)}", file=sys.stderr)
         sys.exit(2)
     except MemoryError as error:
         print(f"error: not enough memory ({error}); use fewer --workers or a smaller --batch-size", file=sys.stderr)
@@ -50,3 +62,8 @@ def main() -> None:
         found = (error.strerror or str(error)).lower()
         print(f"error: {place}: {found}; check where it goes and your rights to it", file=sys.stderr)
         sys.exit(2)
+
+
+def _show_flag(field: str) -> str:
+    """Return the flag of an option that the library names."""
+    return _FLAGS.get(field, f"--{field.replace('_', '-')}")

@@ -172,7 +172,7 @@ def _describe(row: ResultRow) -> dict[str, Any]:
         "scores": {name: compute_score(name, row.published.table) for name in PUBLISHED_SCORES},
     }
     return {
-        "horizon": row.task,
+        "task": row.task.name,
         "variant": row.variant,
         "folds": list(row.folds),
         "scores": scores,
@@ -184,7 +184,7 @@ def _to_csv(rows: Sequence[ResultRow]) -> str:
     """Lay out a line of means, one of deviations and, where it is known, one of the published fold, for each run."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["horizon", "variant", "what", "folds", *PUBLISHED_SCORES])
+    writer.writerow(["task", "variant", "what", "folds", *PUBLISHED_SCORES])
     for row in rows:
         start, folds = [row.task, row.variant], " ".join(str(fold) for fold in row.folds)
         writer.writerow([*start, "mean", folds, *(_cell(row.mean[name]) for name in PUBLISHED_SCORES)])

@@ -90,7 +90,7 @@ def describe_audit(audit: LabelAudit) -> dict[str, Any]:
         "is_wrong": audit.is_wrong,
         "images": None if audit.images is None else str(audit.images),
         "parts": {
-            str(task): {str(part): _plain(asdict(figures)) for part, figures in parts.items()}
+            task.name: {str(part): _plain(asdict(figures)) for part, figures in parts.items()}
             for task, parts in audit.parts.items()
         },
         "findings": [
@@ -98,7 +98,7 @@ def describe_audit(audit: LabelAudit) -> dict[str, Any]:
                 "kind": finding.kind.name.lower(),
                 "text": str(finding.kind),
                 "is_wrong": finding.kind.is_wrong,
-                "horizon": None if finding.task is None else str(finding.task),
+                "task": None if finding.task is None else finding.task.name,
                 "count": finding.count,
                 "harps": {str(harp): count for harp, count in finding.harps.items()},
                 "places": list(finding.places),

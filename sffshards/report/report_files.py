@@ -61,7 +61,7 @@ def _describe_run(run: RunResult) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": str(run.folder),
-        "horizon": run.task,
+        "task": run.task.name,
         "protocol": run.first.options.protocol,
         "manifest_sha256": run.first.manifest_sha256,
         "missing_folds": list(run.missing_folds),

@@ -57,7 +57,7 @@ def describe_forecasts(
     return {
         "format_version": _FORMAT_VERSION,
         "event": "a flare of class M or above starts within the horizon after t_end_tai",
-        "horizon": str(forecasts.task),
+        "task": forecasts.task.name,
         "members": [
             {
                 "name": member.name,

@@ -63,7 +63,7 @@ def describe_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, An
     """Give comparisons as ``comparisons.json`` holds them."""
     return [
         {
-            "horizon": str(one.task),
+            "task": one.task.name,
             "first": str(one.first),
             "second": str(one.second),
             "probability": str(one.probability),
@@ -92,7 +92,7 @@ def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
         )
         content = {
             "format_version": _FORMAT_VERSION,
-            "horizon": str(task),
+            "task": task.name,
             "forecasts": "ensembles of folds, test set, plain views; difference: first less second",
             "comparisons": describe_comparisons(of_horizon),
         }

@@ -33,7 +33,7 @@ def describe_scores(scores: RunScores) -> dict[str, Any]:
     options = scores.records[0].options
     return {
         "format_version": FORMAT_VERSION,
-        "horizon": scores.records[0].task,
+        "task": scores.records[0].task.name,
         "variant": options.variant,
         "protocol": options.protocol,
         "model": options.model,

@@ -58,7 +58,7 @@ def describe_verification(scores: RunScores) -> dict[str, Any]:
     options = scores.records[0].options
     return {
         "format_version": _FORMAT_VERSION,
-        "horizon": scores.records[0].task,
+        "task": scores.records[0].task.name,
         "variant": options.variant,
         "protocol": options.protocol,
         "model": options.model,
