@@ -255,7 +255,7 @@ def test_the_chosen_threshold_is_that_of_validation_and_its_score_that_of_test(m
         thresholds.append(max(t for t in scores if scores[t] == max(scores.values())))
     tests = [plain(made[1] / "48h" / "base" / f"fold{fold}" / "predictions-test.csv") for fold in (0, 3)]
     probability = np.mean([p for _, p in tests], axis=0)
-    content = json.loads((report.parent / "report.json").read_text())["horizons"]["48h"]["forecasts"][0]
+    content = json.loads((report.parent / "report.json").read_text())["tasks"]["M48"]["forecasts"][0]
     chosen = content["chosen"]["max HSS"]
     assert chosen["threshold"] == pytest.approx(np.mean(thresholds))
     value = metrics.cohen_kappa_score(tests[0][0], probability >= np.mean(thresholds))
@@ -278,7 +278,7 @@ def test_calibration_is_fitted_on_validation_and_scored_on_test(made, report):
         rates.append(plain(folder / f"fold{fold}" / "predictions-train.csv")[0].mean())
     reference = metrics.brier_score_loss(label, np.full(len(label), np.mean(rates)))
     expected = 1 - metrics.brier_score_loss(label, np.mean(calibrated, axis=0)) / reference
-    content = json.loads((report.parent / "report.json").read_text())["horizons"]["48h"]["forecasts"][0]
+    content = json.loads((report.parent / "report.json").read_text())["tasks"]["M48"]["forecasts"][0]
     assert content["calibrated_brier_skill"]["estimate"] == pytest.approx(expected, abs=1e-6)
     assert "Reliability after calibration" in Page(report).text
 
@@ -299,7 +299,7 @@ def test_the_folds_table_counts_every_view_of_the_variants_own_set(made, report)
 
 
 def test_the_published_rows_stand_beside_with_their_printed_digits(report):
-    with (Path(__file__).parents[1] / "sffshards" / "report" / "published.py").open() as file:
+    with (Path(__file__).parents[1] / "sffshards" / "report" / "published_folds.py").open() as file:
         assert "10.1007/s11207-024-02276-0" in file.read()
     assert len(PUBLISHED_FOLDS) == 6
     assert all(f.table.num_samples == 9384 for f in PUBLISHED_FOLDS)
@@ -390,7 +390,7 @@ def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sou
     svgs = re.findall(r"<svg.*?</svg>", (tmp_path / "out" / "index.html").read_text("utf-8"), re.DOTALL)
     (of_601,) = [svg for svg in svgs if "HARP 601:" in svg]
     assert re.findall(r">([MX]\d\.\d)<", of_601) == ["X1.1", "M1.0"]
-    content = json.loads((tmp_path / "out" / "report.json").read_text())["horizons"]["48h"]["flares"]
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]["flares"]
     assert content["601"][1] == {"start_utc": "2011-02-16T07:59:00", "class": "X1.1"}
     # Without lists, the baselines stay as they are.
     assert "from the flare list" not in page.text
@@ -452,7 +452,7 @@ def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path
     reference = np.mean((label - 0.25) ** 2)
     assert float(rows["BSS"]["first_less_second"]) == pytest.approx((errors[1] - errors[0]) / reference)
     assert {"TSS at 0.5", "HSS at 0.5", "TSS, chosen threshold", "HSS, chosen threshold"} < set(rows)
-    content = json.loads((tmp_path / "out" / "report.json").read_text())["horizons"]["48h"]["differences"]
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]["differences"]
     assert [(one["first"], one["second"]) for one in content] == [("oTV", "base")]
 
 
@@ -576,7 +576,7 @@ def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", path.read_text("utf-8"), flags=re.DOTALL).lower().split()
     assert page.row("base, mean of folds")[1] == "undefined"
     assert page.row("base, mean of folds")[7] == "undefined"
-    content = json.loads((tmp_path / "out" / "report.json").read_text())["horizons"]["48h"]["forecasts"][0]
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]["forecasts"][0]
     assert content["scores"]["TSS"]["estimate"] is None
 
 

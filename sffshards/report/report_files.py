@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sffshards import __version__
+from sffshards.base.csv_tables import format_csv
+from sffshards.base.json_records import format_json
 from sffshards.report.gathered_runs import RunResult
 from sffshards.report.report_content import HorizonContent
 from sffshards.report.result_scores import NamedScores
@@ -24,10 +23,9 @@ from sffshards.verification import (
     trace_thresholds,
 )
 
-__all__ = ["format_json", "format_tables"]
+__all__ = ["format_report", "format_tables"]
 
 FORMAT_VERSION = 1
-_UNDEFINED = "undefined"
 _SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
 
 
@@ -45,16 +43,16 @@ def format_tables(content: HorizonContent) -> dict[str, str]:
     }
 
 
-def format_json(runs: Sequence[RunResult], contents: Sequence[HorizonContent], *, files: Collection[str]) -> str:
-    """Give the numbers of the report, and the names of its files, as JSON; what is undefined is null."""
+def format_report(runs: Sequence[RunResult], contents: Sequence[HorizonContent], *, files: Collection[str]) -> bytes:
+    """Return the numbers of the report and the names of its files as JSON; what is undefined is null."""
     report = {
         "format_version": FORMAT_VERSION,
         "program_version": __version__,
         "files": list(files),
         "runs": [_describe_run(run) for run in runs],
-        "horizons": {content.task: _describe_content(content) for content in contents},
+        "tasks": {content.task.name: _describe_content(content) for content in contents},
     }
-    return json.dumps(report, indent=1, allow_nan=False) + "\n"
+    return format_json(report)
 
 
 def _describe_run(run: RunResult) -> dict[str, Any]:
@@ -122,22 +120,22 @@ def _describe_named(named: NamedScores) -> dict[str, Any]:
 
 def _forecasts(content: HorizonContent) -> str:
     rows = [row for named in (*content.forecasts, *content.references) for row in _score_rows(named)]
-    return _to_csv(_SCORE_COLUMNS, rows)
+    return format_csv(_SCORE_COLUMNS, rows)
 
 
 def _subsets(content: HorizonContent) -> str:
     scored = [one.scored for one in content.subsets if one.scored is not None]
-    return _to_csv(_SCORE_COLUMNS, [row for named in scored for row in _score_rows(named)])
+    return format_csv(_SCORE_COLUMNS, [row for named in scored for row in _score_rows(named)])
 
 
 def _differences(content: HorizonContent) -> str:
     rows = [
-        [one.first, one.second, said, *(_cell(value) for value in (of.estimate, of.low, of.high))]
+        [one.first, one.second, said, of.estimate, of.low, of.high]
         for one in content.differences
         for said, of in one.intervals.items()
         if of is not None
     ]
-    return _to_csv(["first", "second", "score", "first_less_second", "low", "high"], rows)
+    return format_csv(["first", "second", "score", "first_less_second", "low", "high"], rows)
 
 
 def _score_rows(named: NamedScores) -> list[list[object]]:
@@ -147,20 +145,17 @@ def _score_rows(named: NamedScores) -> list[list[object]]:
     if named.calibrated_skill is not None:
         scores.append(("BSS, calibrated", half, named.calibrated_skill))
     scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
-    return [
-        [named.name, name, threshold, *(_cell(value) for value in (one.estimate, one.low, one.high))]
-        for name, threshold, one in scores
-    ]
+    return [[named.name, name, threshold, one.estimate, one.low, one.high] for name, threshold, one in scores]
 
 
 def _folds(content: HorizonContent) -> str:
     rows = [
         [folds.name, s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn]
-        + [_cell(s.scores[name]) for name in PUBLISHED_SCORES]
+        + [s.scores[name] for name in PUBLISHED_SCORES]
         for folds in content.folds
         for s in folds.stages
     ]
-    return _to_csv(["run", "fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES], rows)
+    return format_csv(["run", "fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES], rows)
 
 
 def _reliability(content: HorizonContent) -> str:
@@ -169,9 +164,9 @@ def _reliability(content: HorizonContent) -> str:
         curve = trace_reliability(one.rows.label, one.rows.probability, num_bins=NUM_BINS)
         columns = curve.edges[:-1], curve.edges[1:], curve.num_samples, curve.mean_probability, curve.flare_frequency
         lines = zip(*(column.tolist() for column in columns), strict=True)
-        rows += [[one.name, low, high, num, _cell(mean), _cell(rate)] for low, high, num, mean, rate in lines]
+        rows += [[one.name, low, high, num, mean, rate] for low, high, num, mean, rate in lines]
     header = ["run", "from", "to", "forecasts", "mean_probability", "flare_frequency"]
-    return _to_csv(header, rows)
+    return format_csv(header, rows)
 
 
 def _thresholds(content: HorizonContent) -> str:
@@ -181,10 +176,10 @@ def _thresholds(content: HorizonContent) -> str:
         curve = trace_thresholds(one.rows.label, one.rows.probability)
         counts = (curve.counts.tp, curve.counts.fp, curve.counts.fn, curve.counts.tn)
         numbers = [column.astype(int).tolist() for column in counts]
-        scores = [[_cell(value) for value in curve.score(name).tolist()] for name in names]
+        scores = [curve.score(name).tolist() for name in names]
         lines = zip(curve.threshold.tolist(), *numbers, *scores, strict=True)
         rows += [[one.name, *line] for line in lines]
-    return _to_csv(["run", "threshold", "tp", "fp", "fn", "tn", *names], rows)
+    return format_csv(["run", "threshold", "tp", "fp", "fn", "tn", *names], rows)
 
 
 def _sets(content: HorizonContent) -> str:
@@ -194,7 +189,7 @@ def _sets(content: HorizonContent) -> str:
         for counts in sets
     ]
     names = list(asdict(content.sets[0][0]))
-    return _to_csv(["run", *names], rows)
+    return format_csv(["run", *names], rows)
 
 
 def _shared(content: HorizonContent) -> str:
@@ -203,19 +198,7 @@ def _shared(content: HorizonContent) -> str:
         for pair in content.shared
         for harps in [" ".join(map(str, pair.harps))]
     ]
-    return _to_csv(["fold", "first", "second", "num_harps", "num_sequences", "num_flares", "harps"], rows)
-
-
-def _to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _cell(value: float) -> float | str:
-    return _UNDEFINED if math.isnan(value) else value
+    return format_csv(["fold", "first", "second", "num_harps", "num_sequences", "num_flares", "harps"], rows)
 
 
 def _nullable(value: float) -> float | None:

@@ -16,7 +16,7 @@ from sffshards.report.gallery import make_gallery
 from sffshards.report.gathered_runs import gather_runs
 from sffshards.report.report_baselines import ReportSources, score_baselines
 from sffshards.report.report_content import HorizonContent, compute_content
-from sffshards.report.report_files import format_json, format_tables
+from sffshards.report.report_files import format_report, format_tables
 from sffshards.report.report_folder import PAGE_NAME, check_folder, write_folder
 from sffshards.report.report_page import HorizonPage, format_page
 from sffshards.report.result_scores import NamedScores
@@ -101,7 +101,7 @@ def write_report(
     for content, page in zip(contents, pages, strict=True):
         written |= {f"tables/{name}": text.encode("utf-8") for name, text in format_tables(content).items()}
         written |= {f"figures/{drawing.name}.png": drawing.png for drawing in page.gallery.drawings}
-    write_folder(out, written, lambda names: format_json(runs, contents, files=names).encode("ascii"))
+    write_folder(out, written, lambda names: format_report(runs, contents, files=names))
     return out / PAGE_NAME
 
 
