@@ -304,7 +304,7 @@ def test_scores_are_written_for_programs_and_people(run: Path, evaluate: Callabl
     scores = evaluate()
     content = json.loads((run / "scores.json").read_text())
     assert content["format_version"] == 1
-    assert (content["task"], content["variant"], content["threshold"]) == ("48h", "oTV", 0.5)
+    assert (content["task"], content["variant"], content["threshold"]) == ("M48", "oTV", 0.5)
     assert [f["counts"]["tp"] for f in content["folds"]] == [s.table.tp for s in scores.stages]
     lines = list(csv.reader((run / "scores.csv").read_text().splitlines()))
     assert lines[0] == ["fold", "stage", "tp", "fp", "fn", "tn", "F1", "ACC", "POD", "PRE", "FAR", "CSI", "HSS", "TSS"]
@@ -466,11 +466,11 @@ def test_a_fold_without_an_epoch_is_refused_and_one_under_way_is_scored_with_a_w
 
 
 def test_a_batch_size_of_none_is_refused() -> None:
-    with pytest.raises(InputError, match="--batch-size"):
+    with pytest.raises(InputError, match="`batch_size`: expected at least 1"):
         Inference(batch_size=0, num_threads=0, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["meta", "cuda:99", "gpu"])
 def test_a_device_that_cannot_compute_here_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="--device: expected a device of this machine, found"):
+    with pytest.raises(InputError, match="`device`: expected a device of this machine, found"):
         choose_device(name)

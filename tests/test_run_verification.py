@@ -228,7 +228,7 @@ def test_verification_is_written_for_programs_and_people(tmp_path: Path) -> None
     content = json.loads((tmp_path / "verification.json").read_text())
     assert (content["format_version"], content["task"], content["variant"], content["num_folds"]) == (
         1,
-        "24h",
+        "M24",
         "oT",
         3,
     )

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sffshards.base.errors import DamageError, InputError
+from sffshards.base.errors import DamageError, Field, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Advance, Progress
 from sffshards.domain.sample_sets import Stage
@@ -48,7 +48,7 @@ class Inference:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise InputError("--batch-size", expected="at least 1", found=str(self.batch_size), fix="choose another")
+            raise InputError(Field("batch_size"), expected="at least 1", found=str(self.batch_size), fix="choose another")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -126,7 +126,7 @@ def _check_alike(records: dict[Path, FoldRecord]) -> None:
                 folder,
                 expected=f"a fold trained as {first.name} was, with {name} {expected}",
                 found=f"{name} {found}",
-                fix="train the folds of a run alike, or score one with --fold",
+                fix="train the folds of a run alike, or score one with {fold}",
             )
 
 
@@ -137,5 +137,5 @@ def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:
             folder,
             expected=f"a fold trained on {build.folder} (build {sha256[:12]})",
             found=f"one trained on the {record.task} build {record.manifest_sha256[:12]}",
-            fix="name the folder of that build with --shards, or train it anew with `sffshards train --force`",
+            fix="name the folder of that build with {shards}, or train it again with `sffshards train --force`",
         )

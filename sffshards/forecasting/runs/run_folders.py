@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.domain.task import Task
 from sffshards.training import RECORD_NAME, find_folds, read_record
 
@@ -52,5 +52,5 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         found = f"{name!r} ({str(error).splitlines()[0][:80]})"
-        raise InputError("--device", expected="a device of this machine", found=found, fix="choose another") from None
+        raise InputError(Field("device"), expected="a device of this machine", found=found, fix="choose another") from None
     return device
