@@ -378,7 +378,7 @@ def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
     assert document["is_wrong"]
     kinds = {finding["kind"] for finding in document["findings"]}
     assert {"straddling", "one_horizon", "no_image", "extra", "missed"} <= kinds
-    assert document["catalogue"]["disagreements_by_clock"]["tai"]["48h"].keys() == {"missed", "extra"}
+    assert document["catalogue"]["disagreements_by_clock"]["tai"]["M48"].keys() == {"missed", "extra"}
 
 
 @pytest.mark.slow

@@ -370,7 +370,7 @@ def test_bad_input_ends_in_one_line(home, tmp_path):
     )
     for path in (home / "data" / "M24").iterdir():
         (tmp_path / path.name).write_text(path.read_text())
-    assert "expected lists of 48h, found only 24h" in error_of("baselines", tmp_path, "--horizon", "48h")
+    assert "expected lists of 48h, found those of 24h" in error_of("baselines", tmp_path, "--horizon", "48h")
 
 
 # The published lists ------------------------------------------------------------------------------------------------

@@ -299,7 +299,7 @@ def test_runs_that_cannot_forecast_are_refused(a_run: Path, images: Path, tmp_pa
     with pytest.raises(InputError, match="those of another network"):
         forecast(a_run, source)
     record = json.loads((a_run / "fold2" / "run.json").read_text())
-    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"task": "24h"}))
+    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"task": "M24"}))
     with pytest.raises(ConflictError, match="folds of one horizon, 48h as fold 0, found fold 2 of 24h"):
         find_members(a_run, folds=None)
     (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"checkpoints": []}))
@@ -367,7 +367,7 @@ def test_each_harp_counts_once_with_its_latest_sequence_within_the_tolerance() -
     assert combine_regions(found, tolerance_minutes=10**15)[-1].regions == (2, 4, 5)
     assert disks[-1].spread.probability == pytest.approx(1 - 0.7 * 0.5 * 0.4)
     assert disks[-1].spread.deviation is None
-    with pytest.raises(InputError, match="--tolerance: expected 0 or more"):
+    with pytest.raises(InputError, match="`tolerance`: expected 0 or more"):
         combine_regions(found, tolerance_minutes=-1)
 
 
@@ -385,7 +385,7 @@ def test_csv_and_json_hold_regions_and_full_disk() -> None:
     assert float(rows[2]["probability"]) == pytest.approx(1 - 0.6 * 0.7)
     assert (rows[2]["num_regions"], rows[2]["harp"]) == ("2", "")
     content = json.loads(format_json(found, disks, tolerance_minutes=96))
-    assert (content["format_version"], content["task"], content["full_disk_tolerance_minutes"]) == (1, "24h", 96)
+    assert (content["format_version"], content["task"], content["full_disk_tolerance_minutes"]) == (1, "M24", 96)
     assert content["regions"][1]["of_members"] == [0.2, 0.4]
     assert content["full_disk"][0]["harps"] == [1, 2]
 
@@ -460,7 +460,7 @@ def test_the_scoreboards_text_has_its_lines_and_name() -> None:
         "377 0.4000 0.1414",
         "401 0.3000 0.1414",
     ]
-    with pytest.raises(InputError, match="--short-name: expected letters, digits, _ and -"):
+    with pytest.raises(InputError, match="`short_name`: expected letters, digits, _ and -"):
         Submission(short_name="../x", spase_id="", mode=ForecastMode.FORECAST, issue_time_utc=None)
 
 
@@ -562,13 +562,13 @@ def test_bad_input_of_the_command_is_refused(published: Path, trained: tuple[Pat
         (["--run", tmp_path, "--images", published], "expected a run, with fold0 to fold4"),
         (["--run", a_run], "expected --images, alone or with --sequences, or --shards, found none of them"),
         (["--run", a_run, "--sequences", "x", "--shards", "x"], "found --sequences and --shards"),
-        (["--run", checkpoint, "--images", published], "--horizon: expected 24h or 48h, with a checkpoint file"),
+        (["--run", checkpoint, "--images", published], "`horizon`: expected a horizon, with a checkpoint file"),
         (["--run", a_run, "--horizon", "24h", "--images", published], "expected a run of 24h, found a run of 48h"),
-        (["--run", a_run, "--folds", "0,7", "--images", tmp_path], "--folds: expected all, or numbers from 0 to 4"),
+        (["--run", a_run, "--folds", "0,7", "--images", tmp_path], "`folds`: expected all, or numbers from 0 to 4"),
         (["--run", a_run, "--images", tmp_path], "expected images named"),
         (["--run", a_run, "--images", tmp_path / "none"], "no such file"),
-        (["--run", a_run, "--images", published, "--issue-time", "noon"], "--issue-time: expected a time in ISO"),
-        (["--run", a_run, "--images", published, "--issue-time", "0001-01-01T00:00+05:00"], "--issue-time: expected"),
+        (["--run", a_run, "--images", published, "--issue-time", "noon"], "`issue_time`: expected a time in ISO"),
+        (["--run", a_run, "--images", published, "--issue-time", "0001-01-01T00:00+05:00"], "`issue_time`: expected"),
         (["--run", checkpoint, "--horizon", "24h", "--shards", trained[0] / "shards"], "expected a build of 24h"),
         (["--run", a_run, "--shards", trained[0] / "shards", "--out", tmp_path / "x", "--tolerance", "-1"], ""),
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.cli.shared_options import ReplaceOption, TaskChoice, parse_task_choice, place_of
 from sffshards.domain.sample_sets import NUM_FOLDS, Part
 from sffshards.domain.task import M1, Task
@@ -165,7 +165,10 @@ def _find_members(run: Path, folds: str, *, model: ModelName, choice: TaskChoice
     if run.is_file():
         if choice.horizon_hours is None:
             raise InputError(
-                "--horizon", expected="a horizon, with a checkpoint file", found="none", fix="give the one it forecasts"
+                Field("horizon"),
+                expected="a horizon, with a checkpoint file",
+                found="none",
+                fix="give the one it forecasts",
             )
         task = Task(threshold=choice.threshold or M1, horizon_hours=choice.horizon_hours)
         return [take_checkpoint(run, model=model, task=task)]
@@ -182,7 +185,9 @@ def _parse_folds(text: str) -> list[int] | None:
     if fields == ["all"]:
         return None
     if not all(field in numbers for field in fields):
-        raise InputError("--folds", expected="all, or numbers from 0 to 4 such as 0,2", found=text, fix="choose some")
+        raise InputError(
+            Field("folds"), expected="all, or numbers from 0 to 4 such as 0,2", found=text, fix="choose some"
+        )
     return [numbers[field] for field in fields]
 
 
@@ -194,7 +199,10 @@ def _parse_issue_time(text: str | None) -> datetime | None:
         return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):  # the latter of a zone, at either end of the calendar
         raise InputError(
-            "--issue-time", expected="a time in ISO format", found=text[:40], fix="give one such as 2012-03-06T01:30"
+            Field("issue_time"),
+            expected="a time in ISO format",
+            found=text[:40],
+            fix="give one such as 2012-03-06T01:30",
         ) from None
 
 

@@ -67,7 +67,7 @@ def find_image_folder(data: Path) -> Path:
         data,
         expected=f"images in {IMAGE_FOLDER}/ or {PUBLISHED_ROOT}/{IMAGE_FOLDER}/",
         found="neither folder" if data.is_dir() else "no such folder",
-        fix="make data with `sffshards synth`, or name the folders with --images and --labels",
+        fix="make data with `sffshards synth`, or name the folders with {images} and {labels}",
     )
 
 
@@ -100,7 +100,7 @@ def find_label_lists(folder: Path) -> dict[Task, dict[Part, Path]]:
             folder,
             expected=f"lists such as {M48.name}/{M48.list_name(Part.TEST)}",
             found="none" if folder.is_dir() else "no such folder",
-            fix="make data with `sffshards synth`, or name the folder of the lists with --labels",
+            fix="make data with `sffshards synth`, or name the folder of the lists with {labels}",
         )
     return dict(sorted(found.items()))
 

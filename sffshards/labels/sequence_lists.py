@@ -47,7 +47,7 @@ def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: 
                     path,
                     expected="one list that makes it",
                     found=f"{other_list} and {label_list}, which differ",
-                    fix="give the lists one after the other, each with a folder of its own in --out",
+                    fix="give the lists one after the other, each with a folder of its own in {out}",
                 )
     for path, (text, _) in wanted.items() if not force else ():
         with storage_errors(path):
@@ -56,7 +56,7 @@ def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: 
                     path,
                     expected="no such file, or the same",
                     found="one of other content",
-                    fix="name another folder with --out, or replace it with --force",
+                    fix="name another folder with {out}, or replace it with {force}",
                 )
 
 

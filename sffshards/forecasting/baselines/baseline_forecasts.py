@@ -209,7 +209,7 @@ def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> N
             f"logistic regression, fold {fold}",
             expected=f"flares and times without in {stage}",
             found=f"{len(labels):,} samples of one class",
-            fix="leave out --keywords, or give parts that have both",
+            fix="leave out {keywords}, or give parts that have both",
         )
 
 

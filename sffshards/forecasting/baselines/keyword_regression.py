@@ -79,7 +79,7 @@ def forecast_regression(
             "regression",
             expected="flares and times without",
             found=found,
-            fix="leave out --keywords, or give more data",
+            fix="leave out {keywords}, or give more data",
         )
     empty = [name for name, none in zip(KEYWORDS, np.isnan(training_nK).all(axis=0), strict=True) if none]
     if empty:

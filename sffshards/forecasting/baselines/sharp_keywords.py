@@ -180,4 +180,4 @@ def _parse_number(text: str, column: str, where: str) -> float:
 
 
 def _refuse(where: object, expected: str, found: str) -> NoReturn:
-    raise InputError(where, expected=expected, found=found, fix="correct the table, or leave out --keywords")
+    raise InputError(where, expected=expected, found=found, fix="correct the table, or leave out {keywords}")

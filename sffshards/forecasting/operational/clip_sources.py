@@ -129,7 +129,7 @@ class BuildSource:
             rows = rows[np.append(harps[1:] != harps[:-1], np.True_)] if len(rows) else rows
         if not len(rows):
             found = f"none in {', '.join(parts)}"
-            raise InputError(build.folder, expected="samples", found=found, fix="choose other parts with --part")
+            raise InputError(build.folder, expected="samples", found=found, fix="choose other parts with {part}")
         self.rows: NDArray[np.int64] = rows
 
     @property
@@ -161,7 +161,7 @@ def require_horizon(build: Build, task: Task) -> None:
             build.folder,
             expected=f"a build of {task}, the horizon that the run forecasts",
             found=f"one of {build.manifest.task}",
-            fix=f"name a build of {task} with --shards, or a run of {build.manifest.task} with --run",
+            fix=f"name a build of {task} with {{shards}}, or a run of {build.manifest.task} with {{run}}",
         )
 
 

@@ -63,7 +63,7 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
             run,
             expected=f"fold {missing[0]}",
             found=f"folds {', '.join(map(str, found))} only",
-            fix=f"train it with `sffshards train --fold {missing[0]}`, or leave it out of --folds",
+            fix=f"train it with `sffshards train --fold {missing[0]}`, or leave it out of {{folds}}",
         )
     members = [_take_fold(found[fold], fold) for fold in chosen]
     for member in members:

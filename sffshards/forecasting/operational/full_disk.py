@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.forecasting.operational.region_forecasts import RegionForecasts, Spread, spread_of
 
 __all__ = ["FullDiskForecast", "combine_regions"]
@@ -42,7 +42,7 @@ def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int) -> li
         If the tolerance is negative.
     """
     if tolerance_minutes < 0:
-        raise InputError("--tolerance", expected="0 or more", found=str(tolerance_minutes), fix="choose another")
+        raise InputError(Field("tolerance"), expected="0 or more", found=str(tolerance_minutes), fix="choose another")
     order = sorted(range(len(forecasts.shown)), key=lambda number: forecasts.shown[number].t_end_tai)
     disks, first = [], 0
     for position, number in enumerate(order):

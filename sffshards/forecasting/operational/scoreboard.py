@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.domain.task import Task
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Submission:
     def __post_init__(self) -> None:
         if not self.short_name or not self.short_name.replace("_", "").replace("-", "").isalnum():
             raise InputError(
-                "--short-name", expected="letters, digits, _ and -", found=repr(self.short_name), fix="choose another"
+                Field("short_name"),
+                expected="letters, digits, _ and -",
+                found=repr(self.short_name),
+                fix="choose another",
             )
 
 

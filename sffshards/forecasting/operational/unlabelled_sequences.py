@@ -62,7 +62,7 @@ def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> li
             folder,
             expected=f"images named hmi.sharp_720s.<HARP>.<yyyymmdd_hhmmss>_TAI.magnetogram{IMAGE_SUFFIX}",
             found=f"{num_other} of other names" if num_other else "none",
-            fix="name the folder that they lie in with --images",
+            fix="name the folder that they lie in with {images}",
         )
     rows = [LabelledFrame(frame=frame, label=0, row=row) for row, frame in enumerate(sorted(frames))]
     sequences = build_sequences(rows, part=Part.TEST)
