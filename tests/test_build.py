@@ -36,6 +36,7 @@ from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.manifest import read_manifest
 from sffshards.shards.read.build_reader import open_build
 from sffshards.shards.read.build_verification import verify_build, verify_build_deep
+from sffshards.synth.synthetic_dataset import synthesize
 from tests.test_shards import build, options
 from tests.tiny import digest_tree, draw_image, frame_name, make_data
 from tests.training_data import Listener
@@ -597,6 +598,14 @@ def test_how_images_were_ingested_stands_in_the_manifest(data, tmp_path):
     (data / "ingest.json").write_text(json.dumps(record | {"left_out": {}, "skipped": {}}))
     built = build(data, tmp_path / "out" / "48h").manifest
     assert built.inputs.image_options == {"scale": "linear", "clip_gauss": 800.0}
+    assert not built.inputs.is_synthetic
+
+
+def test_a_build_of_synthetic_images_records_that_they_are(tmp_path):
+    synthesize(tmp_path / "data", seed=1, num_harps=2, frames_per_harp=2)
+    built = build(tmp_path / "data", tmp_path / "out" / "48h").manifest
+    assert built.inputs.image_options == {"source": "synthetic"}
+    assert read_manifest(tmp_path / "out" / "48h" / "manifest.json").inputs.is_synthetic
 
 
 def test_a_dry_run_counts_what_the_build_then_makes(data, tmp_path):

@@ -145,6 +145,7 @@ def _describe_windows(described: dict[str, Any]) -> str:
 
 def _format_build(described: dict[str, Any]) -> str:
     from sffshards.cli.terminal_output import format_bytes, format_table
+    from sffshards.shards.format import SYNTHETIC_IMAGES
 
     rows = []
     for part in Part:
@@ -164,7 +165,9 @@ def _format_build(described: dict[str, Any]) -> str:
         f"  from {described['num_images']:,} images, by {maker}; manifest {described['manifest_sha256'][:16]}",
     ]
     lines.append(_describe_windows(described))
-    if described["image_options"]:
+    if described["image_options"].get("source") == SYNTHETIC_IMAGES:
+        lines.append("  synthetic images, drawn by `sffshards synth`")
+    elif described["image_options"]:
         chosen = ", ".join(f"{name} {value}" for name, value in described["image_options"].items() if value is not None)
         lines.append(f"  images ingested with {chosen}")
     if described["num_skipped_sequences"]:

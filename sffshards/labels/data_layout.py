@@ -19,6 +19,8 @@ IMAGE_FOLDER = "magnetogram_jpg"
 PUBLISHED_ROOT = "Seq_Magnetogram"
 """Folder in which the published lists lie."""
 
+_SYNTHETIC_NOTE = "synth.json"
+"""File in which ``sffshards synth`` records what it drew the images from."""
 
 PART_SELECTIONS = (tuple(Part), (Part.TEST,))
 """The parts that a data set may have."""
@@ -32,6 +34,11 @@ class DataLayout:
     """Folder of images, named ``<frame name>.fits.jpg``."""
     lists: dict[Task, dict[Part, Path]]
     """The label lists of all six parts, or of Test alone, by horizon; only horizons that are there."""
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether ``sffshards synth`` drew the images: its record lies beside their folder."""
+        return (self.images.parent / _SYNTHETIC_NOTE).is_file()
 
 
 def find_data(data: Path, *, images: Path | None = None, labels: Path | None = None) -> DataLayout:

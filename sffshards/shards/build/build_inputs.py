@@ -14,7 +14,7 @@ from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 from sffshards.images import read_ingested
 from sffshards.labels import DataLayout, read_parts
-from sffshards.shards.format import BuildInputs, CodecName, SourceList, get_codec
+from sffshards.shards.format import SYNTHETIC_IMAGES, BuildInputs, CodecName, SourceList, get_codec
 
 __all__ = ["BuildOptions", "count_short", "format_inputs", "read_sequences"]
 
@@ -84,7 +84,6 @@ def count_short(sequences: Sequence[FrameSequence], lists: Mapping[Part, SourceL
 
 def format_inputs(layout: DataLayout, options: BuildOptions, lists: dict[Part, SourceList]) -> BuildInputs:
     """Give the inputs of a build as far as they are known before an image is read."""
-    ingested = read_ingested(layout.images.parent)
     return BuildInputs(
         program_version=__version__,
         task=options.task,
@@ -94,8 +93,16 @@ def format_inputs(layout: DataLayout, options: BuildOptions, lists: dict[Part, S
         shard_size_bytes=options.shard_size_bytes,
         windows=options.windows,
         lists=lists,
-        image_options=dict(ingested.options) if ingested else {},
+        image_options=_describe_images(layout),
         num_images=0,
         images_sha256="",
         skipped_frames={},
     )
+
+
+def _describe_images(layout: DataLayout) -> dict[str, str | float | int | None]:
+    """Return how the images were made, as far as their folder records it."""
+    if layout.is_synthetic:
+        return {"source": SYNTHETIC_IMAGES}
+    ingested = read_ingested(layout.images.parent)
+    return dict(ingested.options) if ingested else {}

@@ -4,6 +4,7 @@ from .dataset_card import CARD_NAME, format_card
 from .jpeg_splice import PLACE_DTYPE, Piece
 from .manifest import (
     MANIFEST_NAME,
+    SYNTHETIC_IMAGES,
     BuildInputs,
     Group,
     Manifest,
@@ -26,6 +27,7 @@ __all__ = [
     "MANIFEST_NAME",
     "NPY_HEADER_BYTES",
     "PLACE_DTYPE",
+    "SYNTHETIC_IMAGES",
     "VIEWS",
     "BuildInputs",
     "Codec",

@@ -22,6 +22,7 @@ from sffshards.shards.format.codec_names import CodecName
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_NAME",
+    "SYNTHETIC_IMAGES",
     "Group",
     "Manifest",
     "Shard",
@@ -30,6 +31,9 @@ __all__ = [
     "format_shard_name",
     "read_manifest",
 ]
+
+SYNTHETIC_IMAGES = "synthetic"
+"""The ``source`` among the image options of a build from images that ``sffshards synth`` drew."""
 
 FORMAT_VERSION = 2
 """Version of the shard format that this program writes and reads."""
@@ -94,7 +98,7 @@ class BuildInputs:
     """Which frames make a sequence."""
     lists: dict[Part, SourceList]
     image_options: dict[str, str | float | int | None]
-    """How ``sffshards ingest`` made the images; empty where it did not."""
+    """How ``sffshards ingest`` or ``sffshards synth`` made the images; empty where neither did."""
     num_images: Count
     """Images that sequences were made from."""
     images_sha256: str
@@ -105,6 +109,11 @@ class BuildInputs:
     def __post_init__(self) -> None:
         if tuple(self.lists) not in PART_SELECTIONS:
             raise ValueError(f"lists must be of all parts, or of {Part.TEST} alone")
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether ``sffshards synth`` drew the images, so that scores tell nothing about the Sun."""
+        return self.image_options.get("source") == SYNTHETIC_IMAGES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
