@@ -17,10 +17,7 @@ from sffshards.domain.frames import FrameId
 from sffshards.domain.published_names import format_frame_name, parse_frame_name
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
-from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import FlareTime
-from sffshards.flares.harp_flares import FrameClock, assign_flares
-from sffshards.flares.harp_map import read_harp_map
+from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 from sffshards.labels.audit_records import FindingKind
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.labels.harp_split import PUBLISHED_SIZES, split_harps

@@ -17,10 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Part, Protocol
 from sffshards.domain.task import M24, M48
-from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import FlareTime
-from sffshards.flares.harp_flares import FrameClock, assign_flares
-from sffshards.flares.harp_map import read_harp_map
+from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines, describe_baselines
 from sffshards.forecasting.baselines.baseline_records import BaselineName, Samples, ThresholdRule
 from sffshards.forecasting.baselines.baseline_samples import read_samples

@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 
 from sffshards.base.errors import InputError
 from sffshards.domain.task import GoesClass
-from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import Flare, FlareList, FlareTime, HarpMap, UnusedReason
-from sffshards.flares.harp_flares import FrameClock, assign_flares, has_flare
-from sffshards.flares.harp_map import read_harp_map
-from sffshards.flares.leap_seconds import tai_to_utc, utc_to_tai
+from sffshards.flares import (
+    Flare,
+    FlareList,
+    FlareTime,
+    FrameClock,
+    HarpMap,
+    UnusedReason,
+    assign_flares,
+    has_flare,
+    read_flare_list,
+    read_harp_map,
+    tai_to_utc,
+    utc_to_tai,
+)
 
 M1 = GoesClass.parse("M1.0")
 HEADER = "start_time,peak_time,label,noaa_ar"
@@ -207,8 +216,8 @@ def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
             r"flares\.csv: .*, first on line 3: a time before 1972 \('0001-01-01 00:00'\)",
         ),
         ([HEADER, '2012-03-07,"'], "flares.csv:2: expected comma-separated values"),
-        (['[{"begin_time": 1}'], "expected JSON, found none"),
-        ([f"[{'9' * 5000}]"], "expected JSON, found none"),
+        (['[{"begin_time": 1}'], "expected JSON, found no JSON"),
+        ([f"[{'9' * 5000}]"], "expected JSON, found no JSON"),
         (["[1, 2]"], "expected a list of objects, found other JSON"),
     ],
 )

@@ -27,10 +27,7 @@ from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Part, Protocol, Stage, Variant
 from sffshards.domain.task import M24, M48
 from sffshards.domain.views import View
-from sffshards.flares.flare_lists import read_flare_list
-from sffshards.flares.flare_records import FlareTime
-from sffshards.flares.harp_flares import FrameClock, assign_flares
-from sffshards.flares.harp_map import read_harp_map
+from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, read_keyword_table

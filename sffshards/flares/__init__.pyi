@@ -1,16 +1,17 @@
-from .flare_lists import read_flare_list
-from .flare_records import FlareList, FlareTime, HarpMap
+from .flare_lists import Flare, FlareList, FlareTime, UnusedReason, read_flare_list
 from .harp_flares import FrameClock, HarpFlares, assign_flares, compute_labels, has_flare, is_covered
-from .harp_map import read_harp_map
-from .leap_seconds import FIRST_YEAR, tai_to_utc
+from .harp_map import HarpMap, read_harp_map
+from .leap_seconds import FIRST_YEAR, tai_to_utc, utc_to_tai
 
 __all__ = [
     "FIRST_YEAR",
+    "Flare",
     "FlareList",
     "FlareTime",
     "FrameClock",
     "HarpFlares",
     "HarpMap",
+    "UnusedReason",
     "assign_flares",
     "compute_labels",
     "has_flare",
@@ -18,4 +19,5 @@ __all__ = [
     "read_flare_list",
     "read_harp_map",
     "tai_to_utc",
+    "utc_to_tai",
 ]

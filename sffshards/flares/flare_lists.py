@@ -1,22 +1,33 @@
-"""Flare lists from files: the tables and JSON in which SWPC, HEK (through sunpy) and others give them."""
+"""Flare lists: their records, and reading them from the tables and JSON of SWPC, HEK (through sunpy) and others."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import InputError
+from sffshards.base.json_records import JsonFormat, decode_json
 from sffshards.domain.task import GoesClass
-from sffshards.flares.flare_records import Flare, FlareList, UnusedReason, UnusedRow
 from sffshards.flares.leap_seconds import FIRST_YEAR
 
-__all__ = ["COLUMNS", "MAX_UNREADABLE", "read_flare_list"]
+__all__ = [
+    "COLUMNS",
+    "MAX_UNREADABLE",
+    "Flare",
+    "FlareList",
+    "FlareTime",
+    "UnusedReason",
+    "UnusedRow",
+    "read_flare_list",
+]
 
 COLUMNS = {
     "start": ("start_time", "event_starttime", "begin_time", "start"),
@@ -24,10 +35,10 @@ COLUMNS = {
     "class": ("goes_class", "fl_goescls", "max_class", "flare_class", "label", "class"),
     "region": ("noaa_ar", "ar_noaanum", "noaa_active_region", "noaa_region", "region"),
 }
-"""Names of the columns that are read, the first that is there of each; start and class must be."""
+"""Names of the columns that are read, the first of each that exists; start and class are required."""
 
 MAX_UNREADABLE = 0.05
-"""Of a list's rows, how many may hold what cannot be read; with more it is likely to be another kind of file."""
+"""Largest share of rows that may be unreadable; with more, the file is likely to be of another kind."""
 
 _TIME = re.compile(
     r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T _](\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?(?:Z|\+00:?00)?", re.ASCII
@@ -35,9 +46,80 @@ _TIME = re.compile(
 _TWO_DIGIT_YEAR = re.compile(r"\d{1,2}[-/.][\w]{1,3}[-/.]\d{1,2}\D.*|\d{6}\D.*", re.ASCII)
 _BLANKS = frozenset({"", "-", "--", "0", "0.0", "nan", "nat", "none", "null", "unk", "unknown"})
 _FIRST_WITH_LEADING_ONE = datetime(2002, 6, 15)
-"""Region 10000 came on this day; since then many lists leave out the first digit."""
+"""Day of region 10000; since then many lists omit the first digit."""
+
+_JSON = JsonFormat(expected="JSON", fix="download the file again", error=InputError)
 
 _Row = tuple[int, Mapping[str, str]]
+
+
+class FlareTime(StrEnum):
+    """Which time of a flare counts."""
+
+    START = "start"
+    PEAK = "peak"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flare:
+    """One flare of a flare list."""
+
+    start_utc: datetime
+    """Start time, naive, in UTC."""
+    peak_utc: datetime | None
+    """Peak time, naive, in UTC; None where the list has none."""
+    goes_class: GoesClass
+    noaa_region: int | None
+    """Number of the active region, in full (11429, not 1429); None where the list has none."""
+    line: int
+    """Line of the file, or position of the entry in JSON, from 1."""
+
+
+class UnusedReason(StrEnum):
+    """Why a row of a flare list could not be used."""
+
+    NO_START = "no start time"
+    TWO_DIGIT_YEAR = "a year of two digits"
+    BAD_TIME = "a time that cannot be read"
+    EARLY_TIME = "a time before 1972"
+    """GOES has measured since 1975, and before 1972 UTC and TAI do not differ by whole seconds."""
+    NO_CLASS = "no class"
+    BAD_CLASS = "a class that cannot be read"
+    BAD_REGION = "a region that cannot be read"
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the field is blank, as for events without an X-ray class."""
+        return self in (UnusedReason.NO_START, UnusedReason.NO_CLASS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnusedRow:
+    """A row of a flare list that could not be used."""
+
+    line: int
+    reason: UnusedReason
+    text: str
+    """Content of the field, cut to 60 characters."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlareList:
+    """A flare list: the flares that can be used, and the rows that cannot."""
+
+    source: str
+    """Path of the list."""
+    flares: tuple[Flare, ...]
+    """Usable flares in the order of the file."""
+    unused: tuple[UnusedRow, ...]
+    """Rows that could not be used."""
+    has_regions: bool
+    """Whether the list has a column of regions; SWPC's JSON has none."""
+
+    def count_unused(self) -> dict[UnusedReason, int]:
+        """Return the number of unusable rows for each reason that occurs."""
+        counts = Counter(row.reason for row in self.unused)
+        return {reason: counts[reason] for reason in UnusedReason if counts[reason]}
 
 
 class _UnusableError(Exception):
@@ -51,11 +133,10 @@ class _UnusableError(Exception):
 def read_flare_list(path: Path) -> FlareList:
     """Read a flare list.
 
-    Understood are tables of comma-separated values with a line of column names, and JSON lists of objects, such as
-    SWPC's ``xray-flares-7-day.json`` or HEK's ``result``; `COLUMNS` has the names that are known, others are passed
-    over. A row whose times, class or region cannot be used is set aside and listed. A region that is blank or 0 is not
-    known; of four digits, it lacks its leading 1. Times are UTC, year first, the year in four digits, from
-    1972 on.
+    The file is a table of comma-separated values with a line of column names, or a JSON list of objects, such as
+    SWPC's ``xray-flares-7-day.json`` or HEK's ``result``. `COLUMNS` has the known column names; other columns are
+    ignored. A row whose times, class or region cannot be used is left out and listed. A region that is blank or 0 is
+    unknown; one of four digits lacks its leading 1. Times are in UTC, with a year of four digits first, from 1972 on.
 
     Parameters
     ----------
@@ -65,10 +146,9 @@ def read_flare_list(path: Path) -> FlareList:
     Raises
     ------
     InputError
-        If it has no column of starts or of classes, no row that can be used, or too many (`MAX_UNREADABLE`) that hold
-        what cannot be read.
+        If there is no column of starts or of classes, no usable row, or too many unreadable ones (`MAX_UNREADABLE`).
     StorageError
-        If it cannot be read.
+        If the file cannot be read.
     """
     text = read_text(path).removeprefix("\ufeff")
     is_json = text.lstrip()[:1] in ("[", "{")
@@ -96,21 +176,21 @@ def _check_readable(read: FlareList) -> None:
         read.source,
         expected=f"flares, and at most {MAX_UNREADABLE:.0%} of the rows that cannot be read",
         found=f"{len(read.flares):,} flares and {len(unreadable):,} such rows of {num_rows:,}{detail}",
-        fix="give times in UTC as 2012-03-07 00:24, classes as X5.4 and regions as 11429",
+        fix="write times in UTC as 2012-03-07 00:24, classes as X5.4 and regions as 11429",
     )
 
 
 def _open_table(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
-    # Lines before the names may be remarks; a count of them keeps line numbers right.
+    # Comment lines may precede the names; counting them keeps line numbers right.
     lines = text.splitlines()
-    num_remarks = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), len(lines))
-    reader = csv.reader(io.StringIO("\n".join(lines[num_remarks:])), strict=True)
+    num_comments = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), len(lines))
+    reader = csv.reader(io.StringIO("\n".join(lines[num_comments:])), strict=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
-        fields = [(num_remarks + reader.line_num, row) for row in reader if row]
+        fields = [(num_comments + reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise InputError(
-            f"{path}:{num_remarks + reader.line_num}",
+            f"{path}:{num_comments + reader.line_num}",
             expected="comma-separated values",
             found=str(error),
             fix="check that this is the right file",
@@ -120,11 +200,7 @@ def _open_table(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
 
 
 def _open_json(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:  # json gives up numbers of thousands of digits with the former
-        fix = "fetch the file again"
-        raise InputError(path, expected="JSON", found=f"none: {error}", fix=fix) from None
+    value = decode_json(text, where=path, expects=_JSON)
     entries = value.get("result") if isinstance(value, dict) else value
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(
@@ -138,7 +214,7 @@ def _open_json(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
 
 
 def _choose_columns(columns: list[str], path: Path) -> dict[str, str]:
-    """Give the column of each role that the list has."""
+    """Return the column of each role that the list has."""
     known = {column.lower(): column for column in columns}
     found = {role: known[name] for role, names in COLUMNS.items() for name in reversed(names) if name in known}
     for role in ("start", "class"):

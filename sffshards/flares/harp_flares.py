@@ -1,4 +1,4 @@
-"""Flares attributed to HARPs through their NOAA regions, and whether one came in a span around given times.
+"""Flares attributed to HARPs through their NOAA regions, and which frames a flare follows or precedes.
 
 Shapes: n frames.
 """
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 from sffshards.domain.task import GoesClass, Task
-from sffshards.flares.flare_records import Flare, FlareList, FlareTime, HarpMap
+from sffshards.flares.flare_lists import Flare, FlareList, FlareTime
+from sffshards.flares.harp_map import HarpMap
 from sffshards.flares.leap_seconds import utc_to_tai
 
 __all__ = ["FrameClock", "HarpFlares", "assign_flares", "compute_labels", "has_flare", "is_covered"]
@@ -24,9 +25,9 @@ class FrameClock(StrEnum):
     """How the times of frames, which are TAI, are compared with those of flares, which are UTC."""
 
     AS_WRITTEN = "as-written"
-    """Digit by digit, which is 34 to 37 s wrong: what the published lists follow from."""
+    """Compare digit by digit, 34 to 37 s off; the published lists are made this way."""
     TAI = "tai"
-    """The flares' times turned into TAI first."""
+    """Convert the flares' times to TAI first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,32 +35,36 @@ class HarpFlares:
     """The times and classes of flares by HARP, on the clock that frames are compared on."""
 
     flares: FlareList
+    """The flare list."""
     harp_map: HarpMap
+    """The map that attributes its flares."""
     times: dict[int, NDArray[np.datetime64]]
     """Times of the flares of each HARP in ascending order, in whole seconds; only HARPs with flares."""
     fluxes: dict[int, NDArray[np.int64]]
     """Peak fluxes of the same flares in 1e-12 W/m2, in the same order."""
     flare_time: FlareTime
+    """Which time of a flare counts."""
     clock: FrameClock
+    """The clock of all times."""
     first: np.datetime64
     """Time of the list's first flare of any class, on the same clock."""
     last: np.datetime64
     """Time of the list's last flare of any class; later times are not covered."""
 
     def knows(self, harp: int) -> bool:
-        """Return whether the map has regions of a HARP; the flares of others are not known."""
+        """Return whether the map lists a HARP; the flares of other HARPs are unknown."""
         return harp in self.harp_map.regions
 
     def count_flares(self, threshold: GoesClass) -> int:
-        """Count the flares of the list of at least a class."""
+        """Return the number of flares of at least a class."""
         return len(self._strong(threshold))
 
     def count_without_region(self, threshold: GoesClass) -> int:
-        """Count the flares of at least a class that are attributed to no HARP because they have no region."""
+        """Return the number of flares of at least a class that no HARP gets because they have no region."""
         return sum(flare.noaa_region is None for flare in self._strong(threshold))
 
     def count_without_peak(self, threshold: GoesClass) -> int:
-        """Count the flares of at least a class that are left out because they have no peak time, where it counts."""
+        """Return the number of flares of at least a class left out because their peak time counts and is unknown."""
         return sum(_time_of(flare, self.flare_time) is None for flare in self._strong(threshold))
 
     def _strong(self, threshold: GoesClass) -> list[Flare]:
@@ -69,7 +74,7 @@ class HarpFlares:
 def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime, clock: FrameClock) -> HarpFlares:
     """Attribute flares to the HARPs whose NOAA regions they came from.
 
-    A HARP with several regions has the flares of all; a region in several HARPs gives its flares to each.
+    A HARP with several regions gets the flares of all of them; the flares of a region in several HARPs count for each.
 
     Parameters
     ----------
@@ -90,7 +95,7 @@ def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime
             flares.source,
             expected="a column of NOAA regions, such as noaa_ar or ar_noaanum",
             found="none, as in SWPC's xray-flares JSON, so that no flare can be attributed to a HARP",
-            fix="take a list with regions, such as HEK's",
+            fix="use a list with regions, such as HEK's",
         )
     timed = [(flare, time) for flare in flares.flares if (time := _time_of(flare, flare_time)) is not None]
     by_region: dict[int, list[tuple[np.datetime64, int]]] = defaultdict(list)
@@ -126,7 +131,7 @@ def has_flare(
 ) -> NDArray[np.bool_]:
     """Return for each frame whether its HARP flared in ``(time + after_hours, time + until_hours]``.
 
-    The label of a horizon of h hours is that of ``(0, h]``; persistence is ``(-h, 0]``.
+    A label of a horizon of h hours takes ``(0, h]``; persistence takes ``(-h, 0]``.
 
     Parameters
     ----------
@@ -135,13 +140,13 @@ def has_flare(
     harps
         HARP numbers, shape (n,).
     times
-        Of the frames, as their names have them, shape (n,).
+        Times of the frames as in their names, shape (n,).
     threshold
         The lowest class that counts.
     after_hours
-        Start of the window, which is not part of it; None: it has no start.
+        Start of the window, which is excluded; None: the window has no start.
     until_hours
-        End of the window, which is part of it.
+        End of the window, which is included.
 
     Returns
     -------
@@ -167,19 +172,19 @@ def has_flare(
 def compute_labels(
     flares: HarpFlares, harps: NDArray[np.integer], times: NDArray[np.datetime64], *, task: Task
 ) -> NDArray[np.bool_]:
-    """Return the labels of frames: whether the event of a task came in ``(time, time + horizon]``; see `has_flare`."""
+    """Return whether the event of a task came in ``(time, time + horizon]`` of each frame; see `has_flare`."""
     return has_flare(flares, harps, times, threshold=task.threshold, after_hours=0, until_hours=task.horizon_hours)
 
 
 def is_covered(flares: HarpFlares, times: NDArray[np.datetime64], *, horizon_hours: int) -> NDArray[np.bool_]:
-    """Say of each time whether its horizon lies all between the first and the last flare of the list, of any class.
+    """Return for each time whether its forecast window lies between the first and the last flare of the list.
 
     Parameters
     ----------
     flares
         From `assign_flares`.
     times
-        Of frames, as their names have them, shape (n,).
+        Times of frames as in their names, shape (n,).
     horizon_hours
         How far ahead a label looks.
 

@@ -1,24 +1,38 @@
-"""The map from HARPs to the NOAA active regions in them, as JSOC gives it: ``all_harps_with_noaa_ars.txt``."""
+"""The map from HARPs to the NOAA active regions in them, as published by JSOC: ``all_harps_with_noaa_ars.txt``."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import InputError
-from sffshards.flares.flare_records import HarpMap
 
-__all__ = ["read_harp_map"]
+__all__ = ["HarpMap", "read_harp_map"]
 
 _LINE = re.compile(r"([1-9]\d{0,8})(?:\s+(\d{1,6}(?:\s*,\s*\d{1,6})*|--|MISSING))?", re.ASCII)
 
 
-def read_harp_map(path: Path) -> HarpMap:
-    """Read lines ``<HARP> <NOAA>[,<NOAA>...]``; a first line of column names, blank lines and remarks (#) may be there.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HarpMap:
+    """Which NOAA active regions lie in which HARP."""
 
-    A HARP that comes again with other regions has the regions of all its lines, since later maps only add regions to
-    a HARP; `HarpMap.repeated` names such HARPs. Region 0 is none.
+    source: str
+    """Path of the map."""
+    regions: dict[int, tuple[int, ...]]
+    """NOAA numbers of each HARP in ascending order, at least one."""
+    repeated: tuple[int, ...]
+    """HARPs listed on several lines with different regions; they have the regions of all these lines."""
+    without_region: tuple[int, ...]
+    """HARPs listed without a region, or with region 0."""
+
+
+def read_harp_map(path: Path) -> HarpMap:
+    """Read lines ``<HARP> <NOAA>[,<NOAA>...]``, with an optional header, blank lines and comments (#).
+
+    A HARP that is repeated with other regions has the regions of all its lines, because later maps only add regions to
+    a HARP; `HarpMap.repeated` names such HARPs. Region 0 means no region.
 
     Parameters
     ----------
@@ -30,7 +44,7 @@ def read_harp_map(path: Path) -> HarpMap:
     InputError
         If a line is not of that form, or no HARP has a region.
     StorageError
-        If it cannot be read.
+        If the file cannot be read.
     """
     regions: dict[int, set[int]] = {}
     repeated = set()

@@ -1,10 +1,11 @@
 """TAI and UTC: HMI names frames by International Atomic Time, flare lists are in Coordinated Universal Time.
 
-Since 1972 the two differ by whole seconds, one more after each leap second: IERS Bulletin C
-(https://www.iers.org/IERS/EN/Publications/Bulletins/bulletins.html), which announces them half a year ahead.
+Since 1972 the two differ by whole seconds, one more after each leap second. ERFA holds the table of IERS Bulletin C.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +15,16 @@ from sffshards.base.errors import InputError
 __all__ = ["FIRST_YEAR", "tai_to_utc", "utc_to_tai"]
 
 FIRST_YEAR = 1972
-"""From when on UTC and TAI differ by whole seconds."""
-
-_DATES = """
-1972-01-01 1972-07-01 1973-01-01 1974-01-01 1975-01-01 1976-01-01 1977-01-01 1978-01-01 1979-01-01 1980-01-01
-1981-07-01 1982-07-01 1983-07-01 1985-07-01 1988-01-01 1990-01-01 1991-01-01 1992-07-01 1993-07-01 1994-07-01
-1996-01-01 1997-07-01 1999-01-01 2006-01-01 2009-01-01 2012-07-01 2015-07-01 2017-01-01
-"""
-_SINCE_UTC = np.array(_DATES.split(), "datetime64[s]")
-"""When TAI less UTC became 10 s, and one more each time. No leap second has been announced since the last."""
-_TAI_LESS_UTC = (10 + np.arange(len(_SINCE_UTC))).astype("timedelta64[s]")
+"""First year in which UTC and TAI differ by whole seconds."""
 
 
 def utc_to_tai(t_utc: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """Turn times in UTC into TAI.
+    """Return the TAI of times in UTC.
 
     Parameters
     ----------
     t_utc
-        Of any shape, from 1972 on.
+        Times of any shape, from 1972 on.
 
     Returns
     -------
@@ -48,16 +40,17 @@ def utc_to_tai(t_utc: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     >>> utc_to_tai(np.array(["2012-06-30T23:59:59", "2012-07-01T00:00:00"], "datetime64[s]")).astype(str).tolist()
     ['2012-07-01T00:00:33', '2012-07-01T00:00:35']
     """
-    return _shift(t_utc, since=_SINCE_UTC, by=_TAI_LESS_UTC)
+    since_utc, offset = _read_table()
+    return _shift(t_utc, since=since_utc, by=offset)
 
 
 def tai_to_utc(t_tai: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """Turn times in TAI into UTC; a leap second itself, 23:59:60, becomes 00:00:00 of the next day.
+    """Return the UTC of times in TAI; a leap second itself, 23:59:60, becomes 00:00:00 of the next day.
 
     Parameters
     ----------
     t_tai
-        Of any shape, from 1972 on.
+        Times of any shape, from 1972 on.
 
     Returns
     -------
@@ -68,7 +61,19 @@ def tai_to_utc(t_tai: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     InputError
         If a time is before 1972.
     """
-    return _shift(t_tai, since=_SINCE_UTC + _TAI_LESS_UTC, by=-_TAI_LESS_UTC)
+    since_utc, offset = _read_table()
+    return _shift(t_tai, since=since_utc + offset, by=-offset)
+
+
+@cache
+def _read_table() -> tuple[NDArray[np.datetime64], NDArray[np.timedelta64]]:
+    """Return when each offset between TAI and UTC began, in UTC, and the offsets."""
+    import erfa
+
+    table = erfa.leap_seconds.get()
+    table = table[table["year"] >= FIRST_YEAR]
+    months = (table["year"] - 1970) * 12 + table["month"] - 1
+    return months.astype("datetime64[M]").astype("datetime64[s]"), table["tai_utc"].astype("timedelta64[s]")
 
 
 def _shift(

@@ -48,7 +48,9 @@ class Inference:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise InputError(Field("batch_size"), expected="at least 1", found=str(self.batch_size), fix="choose another")
+            raise InputError(
+                Field("batch_size"), expected="at least 1", found=str(self.batch_size), fix="choose another"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

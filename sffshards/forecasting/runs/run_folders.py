@@ -52,5 +52,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         found = f"{name!r} ({str(error).splitlines()[0][:80]})"
-        raise InputError(Field("device"), expected="a device of this machine", found=found, fix="choose another") from None
+        raise InputError(
+            Field("device"), expected="a device of this machine", found=found, fix="choose another"
+        ) from None
     return device
