@@ -53,7 +53,7 @@ from sffshards.shards.build.build_inputs import read_sequences
 from sffshards.shards.build.shard_plan import Sample
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.codecs import get_codec
-from sffshards.synth.synthetic_dataset import synthesize
+from sffshards.synth import synthesize
 
 
 def timed(function: Callable[[], object]) -> float:

@@ -47,7 +47,7 @@ from sffshards.shards.build.build_inputs import BuildOptions
 from sffshards.shards.build.shard_build import build_shards
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
-from sffshards.synth.synthetic_dataset import synthesize
+from sffshards.synth import synthesize
 
 SIZES = (107, 150, 210)
 BATCH = 4

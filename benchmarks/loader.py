@@ -54,7 +54,7 @@ from sffshards.shards.build.shard_build import build_shards
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.codecs import CLIP_SHAPE, get_codec
 from sffshards.shards.read.build_reader import Build, open_build
-from sffshards.synth.synthetic_dataset import synthesize
+from sffshards.synth import synthesize
 
 BATCH = 10
 Batches = Iterator[Tensor]

@@ -45,7 +45,7 @@ from sffshards.labels.data_layout import find_label_lists
 from sffshards.labels.label_lists import read_parts
 from sffshards.loading.epoch_plan import shuffle_blocks, shuffle_order
 from sffshards.shards.build.shard_plan import plan_shards
-from sffshards.synth.observation_times import plan_parts
+from sffshards.synth.observation_plan import plan_parts
 
 SEED = 1
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sffshards.synth.synthetic_dataset import synthesize
+from sffshards.synth import synthesize
 
 
 def main() -> None:

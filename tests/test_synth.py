@@ -1,4 +1,4 @@
-"""Made data: what they depend on, how labels follow from flares and flares from field, and whose folders are kept."""
+"""Synthetic data: what they depend on, how labels follow from flares and flares from field, whose folders are kept."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from PIL import Image
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
-from sffshards.synth.flare_process import Flare, draw_flares, flare_rate_per_hour, label_frames
-from sffshards.synth.label_fitting import synthesize_for_lists
-from sffshards.synth.observation_times import plan_parts
+from sffshards.domain.task import M1, M24, M48, PUBLISHED_TASKS, GoesClass, Task
+from sffshards.synth import SynthReport, synthesize, synthesize_for_lists
+from sffshards.synth.active_region import FieldHistory, Region, make_region
+from sffshards.synth.observation_plan import plan_parts
 from sffshards.synth.region_drawing import draw_frame
-from sffshards.synth.synthetic_dataset import SynthReport, synthesize
-from sffshards.synth.synthetic_region import Course, Region, make_region
+from sffshards.synth.synthetic_flares import Flare, draw_flares, flare_rate_per_hour, label_frames, truncate_class
 from tests.commands import run
 
 T0 = datetime(2012, 3, 7)
@@ -44,7 +43,7 @@ def make(
 
 
 def region(*, seed: int = 1, harp: int = 1, flux: float = 0.5, pil: float = 0.0) -> Region:
-    return make_region(seed, harp, t_start_tai=T0, course=Course(hours=(0.0,), flux=(flux,), pil=(pil,)))
+    return make_region(seed, harp, t_start_tai=T0, history=FieldHistory(hours=(0.0,), flux=(flux,), pil=(pil,)))
 
 
 def frame(harp: int = 1, *, hours: float = 0.0) -> FrameId:
@@ -75,8 +74,8 @@ def read_list(path: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("made") / "data"
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("synthetic") / "data"
     make(out)
     return out
 
@@ -143,7 +142,7 @@ class TestImage:
         assert np.median(draw_frame(region(flux=0.05), frame(hours=-30))) == pytest.approx(128, abs=1)
 
     def test_a_frame_of_another_harp_is_refused(self):
-        with pytest.raises(ValueError, match="HARP 2 asked of region 1"):
+        with pytest.raises(ValueError, match="expected a frame of HARP 1, got one of HARP 2"):
             draw_frame(region(), frame(2))
 
 
@@ -159,7 +158,7 @@ class TestFlares:
     def test_more_field_brings_more_flares(self):
         def num_major(flux, pil):
             flares = (draw_flares(region(harp=h, flux=flux, pil=pil), num_hours=100, attempt=0) for h in range(1, 41))
-            return sum(flare.is_major for of_region in flares for flare in of_region)
+            return sum(flare.goes_class >= M1 for of_region in flares for flare in of_region)
 
         weak, large, both = num_major(0.3, 0.3), num_major(0.9, 0.3), num_major(0.9, 0.8)
         assert weak < large < both
@@ -168,7 +167,7 @@ class TestFlares:
     def test_one_in_eight_is_of_class_m_or_above(self):
         flares = [f for h in range(1, 41) for f in draw_flares(region(harp=h, flux=1, pil=1), num_hours=200, attempt=0)]
         assert len(flares) > 2000
-        assert np.mean([flare.is_major for flare in flares]) == pytest.approx(1 / 8, abs=0.02)
+        assert np.mean([flare.goes_class >= M1 for flare in flares]) == pytest.approx(1 / 8, abs=0.02)
 
     @pytest.mark.parametrize(
         ("magnitude", "goes_class", "is_major"),
@@ -184,25 +183,26 @@ class TestFlares:
         ],
     )
     def test_classes_are_those_of_goes(self, magnitude, goes_class, is_major):
-        flare = Flare(harp=1, t_start_tai=T0, magnitude=magnitude)
-        assert (flare.goes_class, flare.is_major) == (goes_class, is_major)
+        truncated = truncate_class(magnitude)
+        assert (str(truncated), truncated >= M1) == (goes_class, is_major)
 
     def test_window_opens_after_the_frame_and_closes_with_the_horizon(self):
-        flares = [Flare(harp=1, t_start_tai=T0 + timedelta(hours=30), magnitude=100)]
+        flares = [Flare(harp=1, t_start_tai=T0 + timedelta(hours=30), goes_class=M1)]
         frames = [frame(hours=h) for h in (5.99, 6, 29.99, 30)]
         assert label_frames(frames, flares, task=M24) == [0, 1, 1, 0]
         assert label_frames(frames, flares, task=M48) == [1, 1, 1, 0]
 
-    def test_a_flare_of_class_c_labels_nothing(self):
-        flares = [Flare(harp=1, t_start_tai=T0 + timedelta(hours=1), magnitude=99)]
+    def test_a_flare_of_class_c_counts_only_where_the_task_asks_for_it(self):
+        flares = [Flare(harp=1, t_start_tai=T0 + timedelta(hours=1), goes_class=GoesClass.parse("C9.9"))]
         assert label_frames([frame()], flares, task=M48) == [0]
+        assert label_frames([frame()], flares, task=Task.parse("C48")) == [1]
 
 
 class TestPlan:
     @pytest.mark.parametrize("seed", range(5))
     def test_every_part_has_both_classes_at_both_horizons(self, seed):
         for part, regions in plan_parts(seed, num_harps=12, frames_per_harp=40).items():
-            near, far = ([label for made in regions for label in made.labels(task)] for task in PUBLISHED_TASKS)
+            near, far = ([label for observed in regions for label in observed.labels(task)] for task in PUBLISHED_TASKS)
             assert len(near) == 480, part
             assert 14 <= sum(near) <= sum(far) <= 240, part
             assert all(b >= a for a, b in zip(near, far, strict=True)), part
@@ -212,8 +212,8 @@ class TestPlan:
             label
             for seed in range(4)
             for regions in plan_parts(seed, num_harps=12, frames_per_harp=40).values()
-            for made in regions
-            for label in made.labels(M48)
+            for observed in regions
+            for label in observed.labels(M48)
         ]
         assert 0.10 < np.mean(labels) < 0.33
 
@@ -222,16 +222,16 @@ class TestPlan:
     def test_follows_in_time_on_the_96_minute_grid_and_shares_no_harp(self, seed, num_harps, frames_per_harp):
         parts = plan_parts(seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
         assert list(parts) == list(Part)
-        harps = [made.region.harp for regions in parts.values() for made in regions]
+        harps = [observed.region.harp for regions in parts.values() for observed in regions]
         assert all(a < b for a, b in pairwise(harps))
         last = datetime.min
         for regions in parts.values():
-            times = [f.t_rec_tai for made in regions for f in made.frames]
+            times = [f.t_rec_tai for observed in regions for f in observed.frames]
             assert last < min(times)
             last = max(times) + timedelta(hours=48)
-            for made in regions:
-                assert len(made.frames) == frames_per_harp
-                minutes = [(f.t_rec_tai - datetime(2010, 5, 1)).total_seconds() / 60 for f in made.frames]
+            for observed in regions:
+                assert len(observed.frames) == frames_per_harp
+                minutes = [(f.t_rec_tai - datetime(2010, 5, 1)).total_seconds() / 60 for f in observed.frames]
                 assert all(m % 96 == 0 for m in minutes)
                 assert all(96 <= b - a <= 96 * 21 for a, b in pairwise(minutes))
 
@@ -239,8 +239,8 @@ class TestPlan:
         steps = Counter(
             b.t_rec_tai - a.t_rec_tai
             for regions in plan_parts(0, num_harps=12, frames_per_harp=40).values()
-            for made in regions
-            for a, b in pairwise(made.frames)
+            for observed in regions
+            for a, b in pairwise(observed.frames)
         )
         regular = steps.pop(timedelta(minutes=96))
         assert 20 < sum(steps.values()) < 0.05 * regular
@@ -254,32 +254,32 @@ class TestPlan:
         ],
     )
     def test_sizes_out_of_range_are_refused(self, wrong, name):
-        with pytest.raises(InputError, match=f"^{name}: expected a whole number from"):
+        with pytest.raises(InputError, match=f"^`{name}`: expected a whole number from"):
             plan_parts(0, **{**SMALL, **wrong})
 
     @pytest.mark.parametrize("seed", [-1, 2**32])
     def test_seed_out_of_range_is_refused(self, seed):
-        with pytest.raises(InputError, match=r"^seed: expected a whole number from 0 to 4294967295"):
+        with pytest.raises(InputError, match=r"^`seed`: expected a whole number from 0 to 4294967295"):
             plan_parts(seed, **SMALL)
 
 
-class TestMadeFolder:
-    def test_holds_an_image_in_mode_l_for_every_name_in_the_lists(self, made):
+class TestSyntheticFolder:
+    def test_holds_an_image_in_mode_l_for_every_name_in_the_lists(self, synthetic):
         for folder in ("M24", "M48"):
-            names = [name for path in (made / folder).iterdir() for name in read_list(path)]
+            names = [name for path in (synthetic / folder).iterdir() for name in read_list(path)]
             assert len(names) == len(set(names)) == 36
-            assert {f"{name}.fits.jpg" for name in names} == {p.name for p in (made / "magnetogram_jpg").iterdir()}
-        for path in (made / "magnetogram_jpg").iterdir():
+            assert {f"{name}.fits.jpg" for name in names} == {p.name for p in (synthetic / "magnetogram_jpg").iterdir()}
+        for path in (synthetic / "magnetogram_jpg").iterdir():
             with Image.open(path) as image:
                 assert (image.format, image.mode) == ("JPEG", "L")
                 assert 360 <= image.width <= 640
                 assert 180 <= image.height <= 320
             assert 4_000 < path.stat().st_size < 45_000
 
-    def test_labels_follow_from_the_flares_listed(self, made):
-        lines = (made / "harps.txt").read_text().splitlines()
+    def test_labels_follow_from_the_flares_listed(self, synthetic):
+        lines = (synthetic / "harps.txt").read_text().splitlines()
         harps = {region: int(harp) for harp, region in map(str.split, lines[1:])}
-        with (made / "flares.csv").open() as file:
+        with (synthetic / "flares.csv").open() as file:
             flares = [
                 # TAI was 34 s ahead of UTC until 2012-07-01, and these regions are of May 2010.
                 (harps[row["noaa_ar"]], datetime.fromisoformat(row["start_time"]) + timedelta(seconds=34))
@@ -288,22 +288,22 @@ class TestMadeFolder:
             ]
         assert flares
         for hours in (24, 48):
-            for path in (made / f"M{hours}").iterdir():
+            for path in (synthetic / f"M{hours}").iterdir():
                 for name, label in read_list(path).items():
                     harp, text = name.split(".")[2:4]
                     t = datetime.strptime(text, "%Y%m%d_%H%M%S_TAI")
                     ahead = [s for h, s in flares if h == int(harp) and t < s <= t + timedelta(hours=hours)]
                     assert label == bool(ahead), name
 
-    def test_its_catalogue_is_read_and_agrees_with_every_label(self, made):
-        catalogue = ("--flares", made / "flares.csv", "--harp-map", made / "harps.txt", "--clock", "tai")
-        checked = json.loads(run("labels", "check", made, *catalogue, "--strict", "--json").stdout)
+    def test_its_catalogue_is_read_and_agrees_with_every_label(self, synthetic):
+        catalogue = ("--flares", synthetic / "flares.csv", "--harp-map", synthetic / "harps.txt", "--clock", "tai")
+        checked = json.loads(run("labels", "check", synthetic, *catalogue, "--strict", "--json").stdout)
         parts = [part for by_part in checked["parts"].values() for part in by_part.values()]
         assert [(part["num_missed"], part["num_extra"]) for part in parts] == [(0, 0)] * 12
         assert checked["catalogue"]["unused"] == []
 
-    def test_note_says_what_it_was_made_from(self, made):
-        note = json.loads((made / "synth.json").read_text())
+    def test_note_records_what_it_was_made_from(self, synthetic):
+        note = json.loads((synthetic / "synth.json").read_text())
         assert {key: note[key] for key in ("format_version", "seed", "num_harps", "frames_per_harp")} == {
             "format_version": 1,
             "seed": 5,
@@ -311,22 +311,22 @@ class TestMadeFolder:
             "frames_per_harp": 3,
         }
 
-    def test_report_counts_what_is_there(self, made, tmp_path):
+    def test_report_counts_what_is_there(self, synthetic, tmp_path):
         report = make(tmp_path / "data")
         assert (report.num_harps, report.num_frames, report.num_written) == (12, 36, 36)
         for task in PUBLISHED_TASKS:
-            lists = [read_list(path) for path in (made / f"M{task.horizon_hours}").iterdir()]
+            lists = [read_list(path) for path in (synthetic / f"M{task.horizon_hours}").iterdir()]
             assert report.num_positive[task] == sum(sum(labels.values()) for labels in lists)
 
-    def test_does_not_depend_on_the_number_of_workers(self, made, tmp_path):
+    def test_does_not_depend_on_the_number_of_workers(self, synthetic, tmp_path):
         make(tmp_path / "data", workers=2)
-        assert digests(tmp_path / "data") == digests(made)
+        assert digests(tmp_path / "data") == digests(synthetic)
 
-    def test_another_seed_gives_other_images(self, made, tmp_path):
+    def test_another_seed_gives_other_images(self, synthetic, tmp_path):
         make(tmp_path / "data", seed=6)
-        assert not set(digests(made).values()) & set(digests(tmp_path / "data").values())
+        assert not set(digests(synthetic).values()) & set(digests(tmp_path / "data").values())
 
-    def test_goes_on_with_what_is_missing_only(self, made, tmp_path):
+    def test_resuming_writes_only_what_is_missing(self, synthetic, tmp_path):
         out = tmp_path / "data"
         make(out)
         images = sorted((out / "magnetogram_jpg").iterdir())
@@ -338,35 +338,35 @@ class TestMadeFolder:
         changed = {path for path in images if path.stat().st_mtime_ns != before[path]}
         assert changed == set(images[3:8])
         assert not list((out / "magnetogram_jpg").glob(".*"))
-        assert digests(out) == digests(made)
+        assert digests(out) == digests(synthetic)
 
-    def test_force_draws_all_again(self, made, tmp_path):
+    def test_force_draws_all_again(self, synthetic, tmp_path):
         out = tmp_path / "data"
         make(out)
         image = next((out / "magnetogram_jpg").iterdir())
         image.write_bytes(b"damaged")
         assert make(out, force=True).num_written == 36
-        assert digests(out) == digests(made)
+        assert digests(out) == digests(synthetic)
 
 
 class TestChangedLists:
     @pytest.mark.parametrize("name", ["flares.csv", "harps.txt", "M48/flare_Mclass_48h_Test.txt"])
-    def test_are_kept_unless_forced(self, made, tmp_path, name):
+    def test_are_kept_unless_forced(self, synthetic, tmp_path, name):
         out = tmp_path / "copy"
-        shutil.copytree(made, out)
+        shutil.copytree(synthetic, out)
         (out / name).write_text("mine\n")
         with pytest.raises(ConflictError, match=f"{name}: expected no such file, or the same, found one of other"):
             make(out)
         assert (out / name).read_text() == "mine\n"
         make(out, force=True)
-        assert digests(out) == digests(made)
+        assert digests(out) == digests(synthetic)
 
-    def test_that_are_missing_are_written(self, made, tmp_path):
+    def test_that_are_missing_are_written(self, synthetic, tmp_path):
         out = tmp_path / "copy"
-        shutil.copytree(made, out)
+        shutil.copytree(synthetic, out)
         (out / "harps.txt").unlink()
         assert make(out).num_written == 0
-        assert digests(out) == digests(made)
+        assert digests(out) == digests(synthetic)
 
 
 class TestSomebodyElsesFolder:
@@ -385,17 +385,17 @@ class TestSomebodyElsesFolder:
         path = tmp_path / mine
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"real data")
-        with pytest.raises(ConflictError, match="found data that it did not make; name another folder"):
+        with pytest.raises(ConflictError, match="found data that it did not write; name another folder"):
             make(tmp_path, force=force)
         assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()] == [mine]
         assert path.read_bytes() == b"real data"
 
     @pytest.mark.parametrize("change", [{"seed": 6}, {"num_harps": 3}, {"frames_per_harp": 4}])
-    def test_other_made_data_are_refused(self, made, change):
-        before = digests(made)
-        with pytest.raises(ConflictError, match="expected the note of this very set"):
-            make(made, **change)
-        assert digests(made) == before
+    def test_other_synthetic_data_are_refused(self, synthetic, change):
+        before = digests(synthetic)
+        with pytest.raises(ConflictError, match="expected the note of this data set"):
+            make(synthetic, **change)
+        assert digests(synthetic) == before
 
 
 class TestGivenLists:
@@ -434,7 +434,7 @@ class TestGivenLists:
         assert {name: after[name] for name in before} == before
         assert len(after) == len(before) + 36 + 1
 
-    def test_does_not_depend_on_workers_and_goes_on_where_it_was(self, labels, tmp_path):
+    def test_does_not_depend_on_workers_and_resumes(self, labels, tmp_path):
         synthesize_for_lists(tmp_path / "a", labels=labels, seed=2)
         synthesize_for_lists(tmp_path / "b", labels=labels, seed=2, workers=2)
         next((tmp_path / "b" / "magnetogram_jpg").iterdir()).unlink()
@@ -470,17 +470,21 @@ class TestGivenLists:
         (labels / "magnetogram_jpg").mkdir()
         real = labels / "magnetogram_jpg" / "hmi.sharp_720s.10.20110301_000000_TAI.magnetogram.fits.jpg"
         real.write_bytes(b"real")
-        with pytest.raises(ConflictError, match="found data that it did not make"):
+        with pytest.raises(ConflictError, match="found data that it did not write"):
             synthesize_for_lists(labels, labels=labels, seed=2, force=True)
         assert real.read_bytes() == b"real"
         assert not (labels / "synth.json").exists()
+
+    def test_seed_out_of_range_is_refused(self, labels, tmp_path):
+        with pytest.raises(InputError, match=r"^`seed`: expected a whole number from 0 to 4294967295"):
+            synthesize_for_lists(tmp_path / "data", labels=labels, seed=-1)
 
     def test_a_folder_without_lists_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="expected lists such as"):
             synthesize_for_lists(tmp_path / "data", labels=tmp_path, seed=2)
 
 
-class TestCourse:
+class TestFieldHistory:
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
@@ -491,9 +495,9 @@ class TestCourse:
             ({"pil": (1.1,)}, "pil between 0 and 1"),
         ],
     )
-    def test_refuses_what_is_no_course(self, fields, message):
+    def test_refuses_values_that_cannot_be(self, fields, message):
         with pytest.raises(ValueError, match=message):
-            Course(**{"hours": (0.0,), "flux": (0.1,), "pil": (0.0,), **fields})
+            FieldHistory(**{"hours": (0.0,), "flux": (0.1,), "pil": (0.0,), **fields})
 
     @pytest.mark.parametrize(("name", "value"), [("leader_sign", 0), ("width_px", 0), ("height_px", 1025)])
     def test_a_region_refuses_what_cannot_be(self, name, value):

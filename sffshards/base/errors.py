@@ -15,6 +15,7 @@ __all__ = [
     "SffshardsError",
     "StorageError",
     "TrainingError",
+    "format_count",
 ]
 
 
@@ -96,3 +97,14 @@ class TrainingError(SffshardsError, RuntimeError):
 def _rebuild(cls: type[SffshardsError], where: str, expected: str, found: str, fix: str) -> SffshardsError:
     """Rebuild an error that crossed a process border."""
     return cls(where, expected=expected, found=found, fix=fix)
+
+
+def format_count(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun, for messages.
+
+    Examples
+    --------
+    >>> format_count(1, "flare"), format_count(1200, "flare"), format_count(2, "series", "series")
+    ('1 flare', '1,200 flares', '2 series')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

@@ -14,8 +14,10 @@ _INTERRUPTED = 130
 """128 and the number of SIGINT: what a shell takes for a program that Ctrl-C ended."""
 
 _FLAGS = {
+    "frames_per_harp": "--frames",
     "learning_rate": "--lr",
     "max_epochs": "--epochs",
+    "num_harps": "--harps",
     "num_threads": "--threads",
     "num_workers": "--workers",
     "save_every_steps": "--save-steps",

@@ -1,4 +1,4 @@
-"""`sffshards synth`: made images and lists in the published layout."""
+"""`sffshards synth`: synthetic images and label lists in the published layout."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ from typing import Annotated
 
 import typer
 
+from sffshards.base.errors import format_count
 from sffshards.cli.shared_options import SeedOption, WorkersOption, count_workers
 
 __all__ = ["EXAMPLES", "synth"]
 
 EXAMPLES = (
     ("sffshards synth data", "72 regions of 40 frames, with flares that their field explains"),
-    ("sffshards synth data --harps 60 --frames 80", "more and longer ones"),
-    ("sffshards synth full --labels published", "the images that your lists name, to rehearse a build"),
+    ("sffshards synth data --harps 60 --frames 80", "more regions, with more frames"),
+    ("sffshards synth full --labels published", "synthetic images for your own lists, to rehearse a build"),
 )
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=True)] = Path("data"),
+    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=True)] = Path("data"),
     labels: Annotated[
         Path | None,
-        typer.Option(help="Make the images that the lists in this folder name, instead.", show_default=False),
+        typer.Option(help="Folder of label lists: write the images that they name instead.", show_default=False),
     ] = None,
-    harps: Annotated[int, typer.Option(min=2, help="Active regions in each of the six parts.")] = 12,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of each region, 96 minutes apart.")] = 40,
+    harps: Annotated[int, typer.Option(min=2, help="Number of active regions in each of the six parts.")] = 12,
+    frames: Annotated[int, typer.Option(min=1, help="Number of frames of each region, 96 minutes apart.")] = 40,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Draw images again that are there, and replace changed lists.")
+        bool, typer.Option("--force", help="Draw images again that exist already, and replace changed lists.")
     ] = False,
 ) -> None:
-    """Make images and label lists in the published layout: evolving bipoles, some of which flare.
+    """Write synthetic images and label lists in the published layout.
 
-    flares.csv and harps.txt, as SWPC and JSOC give theirs, hold the flares that the labels follow from. A region's
-    chance of a flare rises with its unsigned flux and with the strong field along its polarity inversion line, so that
-    a model can learn the labels from the pixels. The same seed gives the same images on any machine.
+    The images show evolving active regions, some of which flare. A region's chance of a flare rises with its unsigned
+    flux and with the field along its polarity inversion line, so that a model can learn the labels from the pixels.
+    The flares and the regions are listed in flares.csv and harps.txt, in the formats of SWPC and JSOC. The same seed
+    gives the same images on any machine.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.synth import synthesize, synthesize_for_lists
@@ -56,6 +58,7 @@ def synth(
             workers=num_workers,
             progress=progress,
         )
-    flares = "" if report.num_flares is None else f", {report.num_flares} flares of class M and above"
-    positive = ", ".join(f"{count:,} positive at {horizon}" for horizon, count in report.num_positive.items())
-    print(f"{out}: {report.num_frames:,} images of {report.num_harps:,} regions{flares} ({positive})")
+    flares = "" if report.num_flares is None else f", {format_count(report.num_flares, 'flare')} of class M or above"
+    positive = ", ".join(f"{count:,} positive at {task}" for task, count in report.num_positive.items())
+    images, regions = format_count(report.num_frames, "image"), format_count(report.num_harps, "region")
+    print(f"{out}: {images} of {regions}{flares} ({positive})")

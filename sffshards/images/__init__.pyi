@@ -1,6 +1,7 @@
 from .fits_ingest import FitsOptions, ingest_fits
 from .frame_decoding import read_frame
 from .frame_store import FRAME_BYTES, FrameStore, StoreSnapshot, open_snapshot
+from .image_writing import write_picture
 from .ingest_options import BadQuality, Colours, Component, Scale
 from .ingest_record import IngestReport, read_ingested
 from .movie_ingest import MOVIE_SUFFIXES, MovieOptions, ingest_movie, parse_crop
@@ -27,4 +28,5 @@ __all__ = [
     "parse_crop",
     "read_frame",
     "read_ingested",
+    "write_picture",
 ]

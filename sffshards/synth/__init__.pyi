@@ -1,4 +1,3 @@
-from .label_fitting import synthesize_for_lists
-from .synthetic_dataset import SynthReport, synthesize
+from .synthetic_dataset import SynthReport, synthesize, synthesize_for_lists
 
 __all__ = ["SynthReport", "synthesize", "synthesize_for_lists"]

@@ -1,18 +1,18 @@
-"""Where a region's flux lies at one time: round concentrations of both polarities.
+"""The places of a region's flux at one time: round concentrations of both polarities.
 
-Unit of field: that at which the published images saturate (grey 0 and 255). Lengths are pixels.
+Field is in units of that at which the published images saturate (grey 0 and 255), lengths are in pixels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.synth.random_streams import Stream, stream
-from sffshards.synth.synthetic_region import FieldState, Region
+from sffshards.synth.active_region import FieldState, Region, Stream
 
 __all__ = ["Blobs", "plage_blobs", "spot_blobs"]
 
@@ -24,20 +24,20 @@ _NUM_RIDGE = 9
 _NUM_PLAGE = 12
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Blobs:
-    """Round Gaussian concentrations of flux, K of them."""
+class Blobs(NamedTuple):
+    """K round Gaussian concentrations of flux."""
 
-    x: Floats
-    y: Floats
+    centres: Floats
+    """Positions of the centres as x and y, (K, 2)."""
     sigma: Floats
+    """Standard deviations, (K,)."""
     amplitude: Floats
-    """Signed field at the centre."""
+    """Signed field at the centres, (K,)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Layout:
-    """What a region keeps for life, as fractions: offsets from the poles (K, 2), sizes and order of emergence (K)."""
+    """The lasting traits of a region, as fractions: offsets from the poles (K, 2), sizes and order of emergence (K)."""
 
     centre: Floats
     spots: Floats
@@ -51,17 +51,18 @@ class _Layout:
 
 
 def spot_blobs(region: Region, state: FieldState) -> Blobs:
-    """Give the spots of both polarities and the ridges on both sides of the polarity inversion line.
+    """Return the spots of both polarities and the ridges on both sides of the polarity inversion line.
 
     The spots emerge one by one as flux rises, drift apart with it and turn about their poles; where the line is strong
     the poles stand closer, and two thin ridges of opposite polarity lie along it, sheared towards the bipole's axis:
     what the R value of Schrijver (2007, ApJ 655, L117) and the gradient across the line measure.
     """
-    return _join(_leader_and_follower(region, state), _ridges(region, state))
+    pairs = zip(_leader_and_follower(region, state), _ridges(region, state), strict=True)
+    return Blobs(*(np.concatenate(pair) for pair in pairs))
 
 
 def plage_blobs(region: Region, state: FieldState) -> Blobs:
-    """Give the wide weak envelopes of both polarities in which the network stands; they spread as the region ages."""
+    """Return the wide weak envelopes of both polarities in which the network stands; they spread as the region ages."""
     layout, unit = _layout(region), _unit_px(region)
     poles = _poles(region, state)
     days = max(state.hours, 0.0) / 24
@@ -70,7 +71,7 @@ def plage_blobs(region: Region, state: FieldState) -> Blobs:
     centres = np.repeat(poles, _NUM_PLAGE, axis=0) + reach * layout.plage
     sigma = unit * (10 + 14 * np.sqrt(state.flux)) * layout.plage_sizes
     amplitude = sign * (0.14 + 0.42 * min(state.flux, 1.0))
-    return Blobs(x=centres[:, 0], y=centres[:, 1], sigma=sigma, amplitude=amplitude)
+    return Blobs(centres, sigma, amplitude)
 
 
 def _leader_and_follower(region: Region, state: FieldState) -> Blobs:
@@ -84,7 +85,7 @@ def _leader_and_follower(region: Region, state: FieldState) -> Blobs:
     sigma = unit * (2 + 11.5 * root_flux) * np.repeat([0.9, 0.58], counts) * layout.spot_sizes
     grown = np.clip((state.flux - layout.emerges_at_flux) / 0.15, 0, 1)
     sign = np.repeat([region.leader_sign, -region.leader_sign], counts)
-    return Blobs(x=centres[:, 0], y=centres[:, 1], sigma=sigma, amplitude=sign * grown * np.repeat([1.3, 1.0], counts))
+    return Blobs(centres, sigma, sign * grown * np.repeat([1.3, 1.0], counts))
 
 
 def _ridges(region: Region, state: FieldState) -> Blobs:
@@ -103,11 +104,11 @@ def _ridges(region: Region, state: FieldState) -> Blobs:
     centres = middle + steps[:, None] * length * along + offset[:, None] * across
     amplitude = region.leader_sign * sides * layout.ridge_gain * 1.7 * state.pil * min(state.flux / 0.3, 1.0)
     sigma = unit * size * (3.4 + 2 * state.pil) * layout.ridge_sizes
-    return Blobs(x=centres[:, 0], y=centres[:, 1], sigma=sigma, amplitude=amplitude)
+    return Blobs(centres, sigma, amplitude)
 
 
 def _poles(region: Region, state: FieldState) -> Floats:
-    """Centres of leader and follower, (2, 2) as x, y; the leader is to the right, as the Sun turns."""
+    """Return the centres of leader and follower as x and y, (2, 2); the leader is to the right, as the Sun turns."""
     unit = _unit_px(region)
     separation = unit * (44 + 82 * np.sqrt(state.flux)) * (1 - 0.38 * state.pil)
     half = separation / 2 * _direction(np.deg2rad(region.tilt_deg))
@@ -116,13 +117,13 @@ def _poles(region: Region, state: FieldState) -> Floats:
 
 
 def _unit_px(region: Region) -> float:
-    """Scale of lengths: larger patches hold larger regions, as HARP boxes are drawn around them."""
+    """Return the scale of lengths: larger patches hold larger regions, as HARP boxes are drawn around them."""
     return float(np.sqrt(region.width_px * region.height_px) / 310)
 
 
 @lru_cache(maxsize=8)
 def _layout(region: Region) -> _Layout:
-    rng = stream(Stream.LAYOUT, region.seed, region.harp)
+    rng = Stream.LAYOUT.generator(region.seed, region.harp)
     num_spots = _NUM_LEADER + _NUM_FOLLOWER
     wiggle = np.cumsum(np.cumsum(rng.normal(0, 0.35, _NUM_RIDGE)))
     # A line that bends about its middle: its straight part is the axis of the ridges already.
@@ -140,17 +141,8 @@ def _layout(region: Region) -> _Layout:
     )
 
 
-def _join(a: Blobs, b: Blobs) -> Blobs:
-    return Blobs(
-        x=np.concatenate([a.x, b.x]),
-        y=np.concatenate([a.y, b.y]),
-        sigma=np.concatenate([a.sigma, b.sigma]),
-        amplitude=np.concatenate([a.amplitude, b.amplitude]),
-    )
-
-
 def _direction(angle_rad: float) -> Floats:
-    """Give a unit vector; y counts downwards in an image, so that a positive tilt puts the leader lower."""
+    """Return a unit vector; y counts downwards in an image, so that a positive tilt puts the leader lower."""
     return np.array([np.cos(angle_rad), np.sin(angle_rad)])
 
 

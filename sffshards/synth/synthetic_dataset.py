@@ -1,41 +1,38 @@
-"""Make a whole data folder: images, label lists of both horizons, and the flares that the labels follow from."""
+"""Write a whole synthetic data folder, with label lists and flares of its own or with images for given lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.base.atomic_files import check_replaceable, write_files
+from sffshards.base.atomic_files import check_replaceable, read_bytes, write_files
+from sffshards.base.errors import ConflictError
 from sffshards.base.progress import SILENT, Progress
-from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import PUBLISHED_TASKS, Task
-from sffshards.labels import IMAGE_FOLDER, format_label_list
-from sffshards.synth.observation_times import MadeRegion, plan_parts
-from sffshards.synth.synthetic_catalogue import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
-from sffshards.synth.synthetic_folder import Origin, claimed_folder
-from sffshards.synth.synthetic_images import write_images
+from sffshards.domain.task import M1, PUBLISHED_TASKS, Task
+from sffshards.labels import find_label_lists, format_label_list, list_path, read_parts
+from sffshards.synth.observation_plan import fit_regions, plan_parts
+from sffshards.synth.synthetic_flares import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
+from sffshards.synth.synthetic_folder import Origin, claimed_folder, write_images
 
-__all__ = ["RECIPE", "SynthReport", "list_path", "synthesize"]
-
-RECIPE = 1
-"""Raised whenever a release draws other images, regions or flares from the same seed."""
+__all__ = ["SynthReport", "synthesize", "synthesize_for_lists"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SynthReport:
-    """What was made."""
+    """Counts of a synthetic data set."""
 
     num_harps: int
     num_frames: int
-    """Images that the lists name; all are there now."""
+    """Images that the lists name; all exist now."""
     num_written: int
-    """Images that were written this time; the others were there already."""
+    """Images that were written this time; the others existed already."""
     num_flares: int | None
     """Flares of class M and above; None where lists were given."""
     num_positive: Mapping[Task, int]
-    """Positive rows of all lists, by horizon."""
+    """Positive rows of all lists, by task."""
 
 
 def synthesize(
@@ -48,28 +45,28 @@ def synthesize(
     workers: int = 0,
     progress: Progress = SILENT,
 ) -> SynthReport:
-    """Make a data set in the published layout, with flares that the images explain.
+    """Write a data set in the published layout, with flares that the images explain.
 
     ``out`` gets ``magnetogram_jpg/``, the lists ``M24/`` and ``M48/`` of all six parts, ``flares.csv`` with the flares
     that the labels follow from, in UTC and by NOAA region, ``harps.txt`` with the region of each HARP, and
-    ``synth.json``, which says what it was made from. A run that was stopped goes on where it was.
+    ``synth.json``, the record of what it was made from. A run that was stopped resumes.
 
     Parameters
     ----------
     out
-        The folder to make.
+        The folder to write.
     seed
-        What everything is drawn from, 0 to 2**32 - 1. An image depends on it and on its frame's region only.
+        Seed of everything, 0 to 2**32 - 1. An image depends on it and on its frame's region only.
     num_harps
         Regions in each of the six parts, at least 2.
     frames_per_harp
         Frames of each region, 96 minutes apart but for some gaps.
     force
-        Whether to draw images again that are there, and to replace lists that were changed.
+        Whether to draw images again that exist, and to replace lists that were changed.
     workers
-        Number of processes; 0 does all in this one. The data do not depend on it.
+        Number of processes; 0 does everything in this one. The data do not depend on it.
     progress
-        Told how far it is.
+        Receives the number of images.
 
     Raises
     ------
@@ -81,34 +78,90 @@ def synthesize(
         If the system refuses.
     """
     parts = plan_parts(seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
-    origin = Origin(recipe=RECIPE, seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp, lists_sha256=None)
-    regions = [region for by_part in parts.values() for region in by_part]
+    regions = [region for of_part in parts.values() for region in of_part]
     flares = [flare for region in regions for flare in region.flares]
-    rows = {(task, part): _label_frames(parts[part], task) for task in PUBLISHED_TASKS for part in Part}
     texts = {
         out / FLARES_NAME: format_flare_list(flares),
-        out / HARP_MAP_NAME: format_harp_map(region.region.harp for region in regions),
-        **{list_path(out, *of): format_label_list(labelled) for of, labelled in rows.items()},
+        out / HARP_MAP_NAME: format_harp_map(observed.region.harp for observed in regions),
     }
+    num_positive = dict.fromkeys(PUBLISHED_TASKS, 0)
+    for task in PUBLISHED_TASKS:
+        for part, of_part in parts.items():
+            rows = [row for region in of_part for row in zip(region.frames, region.labels(task), strict=True)]
+            texts[list_path(out, task, part)] = format_label_list(rows)
+            num_positive[task] += sum(label for _, label in rows)
     contents = {path: text.encode("ascii") for path, text in texts.items()}
-    views = [(region.region, region.frames) for region in regions]
+    origin = Origin(seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
     with claimed_folder(out, origin, precious=tuple(contents), progress=progress):
         check_replaceable(contents, force=force)
-        num_written = write_images(out / IMAGE_FOLDER, views, force=force, workers=workers, progress=progress)
+        num_written = write_images(out, regions, force=force, workers=workers, progress=progress)
         write_files(contents, force=force)
     return SynthReport(
         num_harps=len(regions),
         num_frames=sum(len(region.frames) for region in regions),
         num_written=num_written,
-        num_flares=sum(flare.is_major for flare in flares),
-        num_positive={task: sum(label for part in Part for _, label in rows[task, part]) for task in PUBLISHED_TASKS},
+        num_flares=sum(flare.goes_class >= M1 for flare in flares),
+        num_positive=num_positive,
     )
 
 
-def _label_frames(regions: Iterable[MadeRegion], task: Task) -> list[tuple[FrameId, int]]:
-    return [row for made in regions for row in zip(made.frames, made.labels(task), strict=True)]
+def synthesize_for_lists(
+    out: Path, *, labels: Path, seed: int, force: bool = False, workers: int = 0, progress: Progress = SILENT
+) -> SynthReport:
+    """Write the images that given label lists name, with regions whose field fits their labels.
+
+    ``out`` becomes a whole data set: it gets copies of the lists too, unless it is their own folder. The given lists
+    are only read. A run that was stopped resumes.
+
+    Parameters
+    ----------
+    out
+        The folder to write; it may be that of the lists.
+    labels
+        A folder with ``M24/`` or ``M48/`` or both, or with the lists themselves.
+    seed, force, workers, progress
+        As for `synthesize`.
+
+    Raises
+    ------
+    InputError
+        If there are no lists, one cannot be read, or the seed is out of range.
+    ConflictError
+        If the folder holds other data.
+    StorageError
+        If the system refuses.
+    """
+    lists = find_label_lists(labels)
+    rows = {task: read_parts(paths) for task, paths in lists.items()}
+    regions = fit_regions(seed, rows)
+    contents = {(task, part): read_bytes(path) for task, paths in lists.items() for part, path in paths.items()}
+    copies = {} if out.resolve() == labels.resolve() else {list_path(out, *of): data for of, data in contents.items()}
+    _check_copies(copies, labels)
+    with claimed_folder(out, Origin(seed=seed, lists_sha256=_hash_lists(contents)), precious=(), progress=progress):
+        write_files(copies, force=False)
+        num_written = write_images(out, regions, force=force, workers=workers, progress=progress)
+    return SynthReport(
+        num_harps=len(regions),
+        num_frames=sum(len(region.frames) for region in regions),
+        num_written=num_written,
+        num_flares=None,
+        num_positive={task: sum(row.label for part in rows[task].values() for row in part) for task in rows},
+    )
 
 
-def list_path(out: Path, task: Task, part: Part) -> Path:
-    """Give the place of a label list in a made folder, which is that in the published one."""
-    return out / f"M{task.horizon_hours}" / task.list_name(part)
+def _hash_lists(contents: Mapping[tuple[Task, Part], bytes]) -> str:
+    """Return one SHA-256 of all lists with their tasks and parts."""
+    lines = (f"{task} {part} {hashlib.sha256(data).hexdigest()}\n" for (task, part), data in sorted(contents.items()))
+    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
+
+
+def _check_copies(copies: Mapping[Path, bytes], labels: Path) -> None:
+    """Check that no copy of a list would replace another list."""
+    for path, data in copies.items():
+        if path.exists() and read_bytes(path) != data:
+            raise ConflictError(
+                path,
+                expected=f"no list, or that of {labels}",
+                found="another list",
+                fix="name another folder",
+            )

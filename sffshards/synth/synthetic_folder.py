@@ -1,103 +1,179 @@
-"""Whose a folder of made data is: a note in it says from what it was made, and nobody else's data are written over."""
+"""The folder of a synthetic data set: nobody else's data are overwritten, and images that are there are kept."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.base.atomic_files import read_text, write_atomic
+from sffshards.base.atomic_files import read_text, remove_temporary, storage_errors, write_atomic
 from sffshards.base.errors import ConflictError
 from sffshards.base.folder_locks import folder_lock
+from sffshards.base.json_records import encode_record
 from sffshards.base.progress import Progress
+from sffshards.base.worker_pool import chunked, run_tasks
+from sffshards.domain.frames import FrameId
+from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.images import write_picture
 from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT
+from sffshards.synth.active_region import Region
+from sffshards.synth.observation_plan import ObservedRegion
+from sffshards.synth.region_drawing import draw_frame
 
-__all__ = ["NOTE_NAME", "Origin", "claimed_folder"]
+__all__ = ["NOTE_NAME", "Origin", "claimed_folder", "write_images"]
 
 NOTE_NAME = "synth.json"
-"""The note in a folder of made data; it is written before anything else."""
+"""File name of the record of what a folder of synthetic data was made from; it is written before anything else."""
 
+_RECIPE = 1
+"""Raised whenever a release draws other images, regions or flares from the same seed."""
 _FORMAT_VERSION = 1
+_IMAGE = re.compile(rf"hmi\..+{re.escape(IMAGE_SUFFIX)}")
+_JPEG_QUALITY = 92
+"""JPEG quality of the published images, by their quantisation tables."""
+_FRAMES_PER_TASK = 40
+"""Enough that neighbours share their textures, few enough that bars move and workers end together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """All that made data depend on."""
+    """Everything that synthetic data depend on."""
 
-    recipe: int
-    """Raised whenever a release draws other images or flares from the same seed."""
     seed: int
-    num_harps: int | None
+    recipe: int = _RECIPE
+    num_harps: int | None = None
     """Regions in each part; None where lists were given."""
-    frames_per_harp: int | None
+    frames_per_harp: int | None = None
     """Frames of each region; None where lists were given."""
-    lists_sha256: str | None
-    """Digest of the given lists; None where none were."""
+    lists_sha256: str | None = None
+    """SHA-256 of the given lists; None where none were."""
 
-    def to_json(self) -> str:
-        """Give the note's text."""
-        return json.dumps({"format_version": _FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    """Frames of one region for one process to write."""
+
+    region: Region
+    frames: tuple[FrameId, ...]
+    folder: Path
 
 
 @contextmanager
 def claimed_folder(out: Path, origin: Origin, *, precious: tuple[Path, ...], progress: Progress) -> Iterator[None]:
-    """Hold a folder while made data are written to it.
+    """Hold a folder while synthetic data are written to it.
 
     Parameters
     ----------
     out
-        The folder; made if absent.
+        The folder; created if absent. Writing resumes in a folder with the same origin.
     origin
-        What the data are made from; a folder with this origin is gone on with.
+        What the data are made from.
     precious
-        Files that would be written over. If one is there in a folder without a note, it is somebody's own.
+        Files that would be overwritten. If one exists in a folder without a note, it is the user's own.
     progress
-        Told when there is something to wait for.
+        Receives a note while another process is being waited for.
 
     Raises
     ------
     ConflictError
-        If the folder holds other made data or data that were not made, or another process is writing there.
+        If the folder holds other data, synthetic or not, or another process is writing there.
     """
-    _check(out, origin, precious)
+    note = encode_record(origin, version=_FORMAT_VERSION)
+    _check_owner(out, note.decode(), precious)
     with folder_lock(out, progress=progress, wait=False):
-        _check(out, origin, precious)
+        _check_owner(out, note.decode(), precious)
         if not (out / NOTE_NAME).exists():
-            write_atomic(out / NOTE_NAME, origin.to_json().encode("ascii"))
+            write_atomic(out / NOTE_NAME, note)
         yield
 
 
-def _check(out: Path, origin: Origin, precious: tuple[Path, ...]) -> None:
+def write_images(out: Path, regions: Iterable[ObservedRegion], *, force: bool, workers: int, progress: Progress) -> int:
+    """Write the images of all frames that a data folder does not have yet.
+
+    They are not synced to disk one by one, which would take longer than to draw them: after a power cut, ``force``
+    writes them again.
+
+    Parameters
+    ----------
+    out
+        The data folder. No other process may write there.
+    regions
+        Regions and their frames.
+    force
+        Whether to write again what is there.
+    workers
+        Number of processes; 0 does everything in this one. The images do not depend on it.
+    progress
+        Receives the number of images.
+
+    Returns
+    -------
+    Number of images written.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    folder = out / IMAGE_FOLDER
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_temporary(folder, _IMAGE)
+        present = set() if force else set(os.listdir(folder))
+    tasks = list(_plan_tasks(folder, regions, present))
+    num_written = 0
+    with progress.task("magnetograms", sum(len(task.frames) for task in tasks)) as advance:
+        for num in run_tasks(_write_frames, tasks, workers=workers if len(tasks) > 1 else 0):
+            num_written += num
+            advance(num)
+    return num_written
+
+
+def _plan_tasks(folder: Path, regions: Iterable[ObservedRegion], present: set[str]) -> Iterator[_Task]:
+    for observed in regions:
+        missing = [frame for frame in observed.frames if _image_path(folder, frame).name not in present]
+        for chunk in chunked(missing, _FRAMES_PER_TASK):
+            yield _Task(region=observed.region, frames=tuple(chunk), folder=folder)
+
+
+def _write_frames(task: _Task) -> int:
+    for frame in task.frames:
+        write_picture(draw_frame(task.region, frame), _image_path(task.folder, frame), jpeg_quality=_JPEG_QUALITY)
+    return len(task.frames)
+
+
+def _image_path(folder: Path, frame: FrameId) -> Path:
+    return folder / (format_frame_name(frame) + IMAGE_SUFFIX)
+
+
+def _check_owner(out: Path, expected: str, precious: tuple[Path, ...]) -> None:
     note = out / NOTE_NAME
     if note.exists():
         text = read_text(note)
-        if text != origin.to_json():
+        if text != expected:
             raise ConflictError(
                 note,
-                expected=f"the note of this very set, {_on_one_line(origin.to_json())}",
-                found=_on_one_line(text)[:300],
+                expected=f"the note of this data set, {' '.join(expected.split())}",
+                found=" ".join(text.split())[:300],
                 fix="name another folder, or remove this one",
             )
         return
-    foreign = next((path for path in (*precious, *_images(out)) if path.exists()), None)
+    foreign = next((path for path in (*precious, *_list_images(out)) if path.exists()), None)
     if foreign is not None:
         raise ConflictError(
             foreign,
-            expected=f"a new folder, or one that `sffshards synth` made, with its {NOTE_NAME}",
-            found="data that it did not make",
+            expected=f"a new folder, or one that `sffshards synth` wrote, with its {NOTE_NAME}",
+            found="data that it did not write",
             fix="name another folder",
         )
 
 
-def _images(out: Path) -> Iterator[Path]:
+def _list_images(out: Path) -> Iterator[Path]:
     for folder in (out / IMAGE_FOLDER, out / PUBLISHED_ROOT / IMAGE_FOLDER):  # the first would hide the second
-        if folder.exists() and not folder.is_dir():
-            yield folder
-        elif folder.is_dir():
+        if folder.is_dir():
             yield from (path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _on_one_line(text: str) -> str:
-    return " ".join(text.split())
+        else:
+            yield folder
