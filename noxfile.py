@@ -1,4 +1,4 @@
-"""Checks of the project, the same for a developer and in CI: ``nox`` runs those that every change must pass."""
+"""Checks of the project, for developers and CI; plain ``nox`` runs those that every change must pass."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 MAIN = "3.12"
-"""Where tools run that need one Python only."""
+"""The Python of the sessions that need only one."""
 ROOT = Path(__file__).parent
 REPORTS = ROOT / ".nox" / "reports"
-"""One JUnit file a session of tests: `.ci/run` sums them."""
+"""One JUnit file per test session; `.ci/run` adds them up."""
 CACHES = ROOT / ".nox" / "caches"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(CACHES / "huggingface"), "TORCH_HOME": str(CACHES / "torch")}
-"""Keeps tests from asking any server, and from what the user has downloaded."""
+"""Keeps tests away from servers and from the user's downloads."""
 TEST_ENV = OFFLINE | {
-    "OMP_NUM_THREADS": "1",  # a process of tests a core, not all of them on all cores
-    "PYTHONDONTWRITEBYTECODE": "",  # or each of the many processes of tests compiles torch anew
+    "OMP_NUM_THREADS": "1",  # one core per test process
+    "PYTHONDONTWRITEBYTECODE": "",  # otherwise every test process compiles torch again
 }
 
 nox.needs_version = ">=2025.5"
@@ -33,7 +33,7 @@ nox.options.sessions = ["lint", "typecheck", "tests", "slow", "minimums", "docs"
 
 
 def _show_pyenv_pythons() -> None:
-    """Let pyenv's shims find every Python of ours, where pyenv is how Pythons are installed and none is chosen yet."""
+    """Make pyenv's shims find all our Pythons, if pyenv is used and no version is selected yet."""
     if shutil.which("pyenv") is None or "PYENV_VERSION" in os.environ:
         return
     listing = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False).stdout
@@ -41,7 +41,7 @@ def _show_pyenv_pythons() -> None:
     for match in re.finditer(r"^(\d+\.\d+)\.(\d+)$", listing, re.MULTILINE):
         minor, patch = match[1], int(match[2])
         newest[minor] = max(newest.get(minor, (-1, "")), (patch, match[0]))
-    # The running Python comes first, so that a plain `python` stays what it was.
+    # The running Python comes first, so that plain `python` does not change.
     order = sorted(PYTHONS, key=lambda minor: minor != f"{sys.version_info[0]}.{sys.version_info[1]}")
     if versions := [newest[minor][1] for minor in order if minor in newest]:
         os.environ["PYENV_VERSION"] = ":".join(versions)
@@ -51,7 +51,7 @@ _show_pyenv_pythons()
 
 
 def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
-    """Install the pinned dependency groups, and the package so that edits show at once."""
+    """Install the pinned dependency groups, and the package in editable mode."""
     args = [f"--group={group}" for group in groups]
     if session.venv_backend != "uv":
         session.install("pip>=25.1", silent=True)  # the first to read dependency groups
@@ -59,7 +59,7 @@ def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
 
 
 def _pytest(session: nox.Session, *args: str, spread: str = "loadfile") -> None:
-    """Run pytest on a few processes, leaving a JUnit file under the session's name."""
+    """Run pytest on a few processes, and write a JUnit file named after the session."""
     processes = ["--numprocesses=auto", "--maxprocesses=4", f"--dist={spread}"]
     report = REPORTS / f"{session.name.replace('.', '_')}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
@@ -69,51 +69,52 @@ def _pytest(session: nox.Session, *args: str, spread: str = "loadfile") -> None:
 
 @nox.session(python=MAIN)
 def lint(session: nox.Session) -> None:
-    """Style, common bugs, and the floors of the package."""
+    """Style, common bugs, spelling, and the order of the layers."""
     _install(session, "lint", package=False)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": str(ROOT)})
 
 
 @nox.session(python=MAIN)
 def typecheck(session: nox.Session) -> None:
-    """Types, strictly."""
+    """Types, checked by mypy in strict mode."""
     _install(session, "typecheck")
     session.run("mypy")
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests, warnings being errors."""
+    """The tests, with warnings as errors."""
     _install(session, "test")
     _pytest(session)
 
 
 @nox.session(python=MAIN)
 def coverage(session: nox.Session) -> None:
-    """The tests, the slow ones too, with coverage by branch."""
+    """The tests, including the slow ones, with branch coverage."""
     _install(session, "test")
     _pytest(session, "-m", "not realdata and not long and not docs", "--cov", "--cov-report=term", spread="worksteal")
 
 
 @nox.session(python=MAIN)
 def slow(session: nox.Session) -> None:
-    """The tests that take long: builds that are killed, training until it has learnt."""
+    """Tests that take more than a few seconds, such as interrupted builds and real training."""
     _install(session, "test")
     _pytest(session, "-m", "slow", spread="worksteal")
 
 
 @nox.session(python=MAIN)
 def long(session: nox.Session) -> None:
-    """The tests that take minutes, for before a release: job scripts, kills of an experiment, compiled networks."""
+    """Tests that take minutes, to run before a release: job scripts, interrupted experiments, compiled networks."""
     _install(session, "test")
     _pytest(session, "-m", "long", spread="worksteal")
 
 
 @nox.session(python=PYTHONS[0])
 def minimums(session: nox.Session) -> None:
-    """The tests on the lowest versions that pyproject.toml promises."""
+    """The tests with the lowest versions that pyproject.toml allows."""
     if session.venv_backend != "uv":
         session.skip("only uv can resolve to the lowest versions: python -m pip install 'nox[uv]'")
     session.install("--resolution=lowest-direct", "--group=test", "--editable", ".")
@@ -131,7 +132,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def newcomer(session: nox.Session) -> None:
-    """The first command of the README, as it stands there, in a bare environment and a clean copy; and it learns."""
+    """The first command of the README, in a fresh environment and a clean copy; its network must learn."""
     command = _first_command((ROOT / "README.md").read_text("utf-8"))
     folder = ROOT / ".nox" / "newcomer"
     shutil.rmtree(folder, ignore_errors=True)
@@ -158,7 +159,7 @@ def realdata(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def bench(session: nox.Session) -> None:
-    """The claims of speed and shuffling, beside their rivals; wants an idle machine. Name a script to run it alone."""
+    """The benchmarks, on an idle machine; name a script to run it alone."""
     session.install("--group=bench", "--editable", ".")
     for script in session.posargs or sorted(str(path) for path in Path("benchmarks").glob("*.py")):
         session.run("python", script)
@@ -166,7 +167,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def constraints(session: nox.Session) -> None:
-    """Write constraints.txt anew: the newest versions of everything that a session installs."""
+    """Update constraints.txt: the versions of everything that a session installs."""
     session.install("uv", "--constraint", "constraints.txt")
     args = ["pip", "compile", "pyproject.toml", "--group=dev", "--universal", "--python-version=3.11", "--no-config"]
     quiet = ["--quiet", "--no-emit-index-url", "--no-emit-find-links", "--no-annotate"]
@@ -176,7 +177,7 @@ def constraints(session: nox.Session) -> None:
 
 
 def _first_command(readme: str) -> str:
-    """Give the first shell command that the README shows."""
+    """Return the first shell command in the README."""
     block = re.search(r"^```(?:sh|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     if block is None:
         raise ValueError("README.md: expected a block ```sh with the first command, found none")
@@ -184,7 +185,7 @@ def _first_command(readme: str) -> str:
 
 
 def _check_skill(session: nox.Session, demo: Path) -> None:
-    """Fail where the demo's network forecasts regions that it was not trained on no better than chance."""
+    """Fail if the demo's network has no skill on regions that it was not trained on."""
     for path in demo.glob("runs/*/*/scores.json"):
         folds = json.loads(path.read_text("utf-8"))["folds"]
         skills = [fold["scores"]["TSS"] for fold in folds if fold["stage"] == "test"]
@@ -195,7 +196,7 @@ def _check_skill(session: nox.Session, demo: Path) -> None:
 
 
 def _copy_checkout(target: Path) -> None:
-    """Copy what git holds, or would hold after `git add`, as a clone would lay it out."""
+    """Copy the files that git tracks, or would track after `git add`, as in a clone."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -73,7 +73,7 @@ import sys
 import typer
 sys.modules.update(dict.fromkeys({HEAVY!r}))
 from typer.testing import CliRunner
-from sffshards.cli import app, commands
+from sffshards.cli import app, command_list
 command_list.register(app)
 for command in {COMMANDS!r}:
     result = CliRunner().invoke(app, [command, "--help"])

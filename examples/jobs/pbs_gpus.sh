@@ -1,11 +1,11 @@
 #!/bin/bash
 # Several GPUs of one node under PBS: qsub -v SFFSHARDS_ARGUMENTS="train --variant oTV" pbs_gpus.sh
-# ngpus is the number of GPUs; sffshards starts a process for each by itself.
+# ngpus is the number of GPUs; sffshards itself starts one process per GPU.
 #PBS -N sffshards
 #PBS -l select=1:ncpus=32:ngpus=4:mem=128gb
 #PBS -l walltime=24:00:00
 #PBS -j oe
-# Arguments, time limit and how to go on: as in pbs_one_gpu.sh.
+# For arguments, time limit and how to resume, see pbs_one_gpu.sh.
 set -uo pipefail
 cd "${PBS_O_WORKDIR:-.}" || exit 2
 

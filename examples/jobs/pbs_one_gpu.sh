@@ -4,9 +4,9 @@
 #PBS -l select=1:ncpus=8:ngpus=1:mem=32gb
 #PBS -l walltime=24:00:00
 #PBS -j oe
-# qsub gives a script no arguments, so they come in a variable; by hand they may follow the script's name.
-# `timeout` sends SIGTERM 300 s before the walltime, as PBS's own may come only seconds before SIGKILL. Training then
-# saves after its step and ends with 143. To go on, submit the next job with -W depend=afternotok:<this job's id>.
+# qsub passes no arguments to a script, so they are in a variable. Without qsub, write them after the script's name.
+# `timeout` sends SIGTERM 300 s before the walltime, as PBS may send its own only seconds before SIGKILL. Training
+# then saves after its step and ends with 143. To resume, submit a job with -W depend=afternotok:<this job's id>.
 set -uo pipefail
 cd "${PBS_O_WORKDIR:-.}" || exit 2
 

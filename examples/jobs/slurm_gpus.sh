@@ -1,6 +1,6 @@
 #!/bin/bash
 # Several GPUs of one node under Slurm: sbatch slurm_gpus.sh train --variant oTV --batch-size 10
-# --ntasks-per-node and --gpus-per-node are the number of GPUs; srun starts a process for each.
+# --ntasks-per-node and --gpus-per-node are the number of GPUs; srun starts one process per GPU.
 #SBATCH --job-name=sffshards
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=4

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Several nodes under Slurm: sbatch --nodes=2 slurm_nodes.sh train --variant oTV
-# The global batch is --batch-size x GPUs of a node x nodes: --batch-size 1 here gives 8, near the published 10.
+# The global batch is --batch-size x GPUs per node x nodes: --batch-size 1 here gives 8, near the published 10.
 #SBATCH --job-name=sffshards
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4

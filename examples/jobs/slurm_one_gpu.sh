@@ -11,12 +11,12 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
-# --signal reaches what srun starts 300 s before the time limit: training saves after its step and ends with 143.
+# --signal is sent to srun's processes 300 s before the time limit: training saves after its step and ends with 143.
 set -uo pipefail
 
 srun sffshards "$@" --devices "${SFFSHARDS_DEVICES:-1}"
 code=$?
 if [[ $code -eq 143 ]]; then
-    scontrol requeue "$SLURM_JOB_ID" # the same job again, which goes on where this one was
+    scontrol requeue "$SLURM_JOB_ID" # the same job waits again, and resumes
 fi
 exit "$code"
