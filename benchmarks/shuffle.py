@@ -39,7 +39,7 @@ from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.frame_sequences import build_sequences
 from sffshards.domain.frames import LabelledFrame
 from sffshards.domain.published_names import format_frame_name
-from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant, stage_groups
+from sffshards.domain.sample_sets import Kind, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.labels.label_lists import read_parts
@@ -96,7 +96,7 @@ def read_samples(
     plans = plan_shards(
         sequences, sample_bytes=dict.fromkeys(Kind, sample_mb * 1e6), shard_bytes=round(shard_mb * 1e6), seed=SEED
     )
-    groups = stage_groups(variant, Stage.TRAIN, fold=fold, task=M48, protocol=Protocol.PAPER)
+    groups = SampleSet(variant=variant, stage=Stage.TRAIN, fold=fold, protocol=Protocol.PAPER).groups(M48)
     chosen = [plan for plan in plans if plan.group in groups]
     group_numbers = {name: number for number, name in enumerate(dict.fromkeys(plan.group for plan in plans))}
     samples = [(shard, plan.group, sample.sequence) for shard, plan in enumerate(chosen) for sample in plan.samples]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sffshards.base.progress import SILENT
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import PUBLISHED_TASKS
 from sffshards.forecasting.runs.predictions_table import build_predictions, predictions_path, write_predictions
 from sffshards.labels.data_layout import find_data
@@ -48,10 +48,10 @@ def make_runs(shards: Path, folder: Path, *, variants: Sequence[Variant] = VARIA
 
 
 def _make_fold(build: Build, folder: Path, variant: Variant, *, fold: int, seed: int) -> None:
-    protocol = Protocol.PAPER
+    sets = {stage: SampleSet(variant=variant, stage=stage, fold=fold, protocol=Protocol.PAPER) for stage in Stage}
     rng = np.random.default_rng([seed, fold])
-    for stage in Stage:
-        rows = build.stage_rows(variant, stage, fold=fold, protocol=protocol)
+    for stage, samples in sets.items():
+        rows = build.set_rows(samples)
         logits = 4.0 * build.index["label"][rows] - 2 + rng.normal(0, 1.6, len(rows))
         write_predictions(predictions_path(folder, stage), build_predictions(build, rows, 1 / (1 + np.exp(-logits))))
     lines = ["epoch,step,train_loss,train_accuracy,valid_loss,valid_accuracy,next_learning_rate"]
@@ -63,11 +63,9 @@ def _make_fold(build: Build, folder: Path, variant: Variant, *, fold: int, seed:
         manifest_sha256=build.manifest.sha256,
         weights_sha256=None,
         options=TrainingOptions(
-            variant=variant, protocol=protocol, model=ModelName.MVIT_TINY, weights="none", learning_rate=3e-4
+            variant=variant, protocol=Protocol.PAPER, model=ModelName.MVIT_TINY, weights="none", learning_rate=3e-4
         ),
-        class_counts={
-            stage: stage_weights(build.manifest, variant, stage, fold=fold, protocol=protocol) for stage in Stage
-        },
+        class_counts={stage: stage_weights(build.manifest, samples) for stage, samples in sets.items()},
         versions={"torch": "2.11.0"},
         num_epochs=3,
         checkpoints=(SavedCheckpoint(name="best.ckpt", epoch=2, valid_loss=0.2),),

@@ -16,7 +16,7 @@ import webdataset as wds
 from numpy.typing import NDArray
 
 from sffshards.base.errors import DamageError, InputError
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.epoch_plan import PADDING
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_rows(build: Build) -> NDArray[np.int64]:
-    return np.sort(build.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER))
+    return np.sort(build.set_rows(SampleSet(variant=Variant.OT, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER)))
 
 
 def classic(build: Build, *, batch: int = 9, num_ranks: int = 1, rank: int = 0, epoch: int = 0) -> ClassicLoader:

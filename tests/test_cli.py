@@ -207,4 +207,4 @@ def test_verify_looks_at_every_build_even_after_a_damaged_manifest(home, tmp_pat
     done = run("verify", folder, "--json", "--workers", "1", code=2)
     problems = json.loads(done.stdout)
     assert [len(problems[str(folder / task)]) for task in ("24h", "48h")] == [1, 0]
-    assert "the manifest's own checksum" in problems[str(folder / "24h")][0]
+    assert "num_samples of TrainVal0/base must be the sum over its shards" in problems[str(folder / "24h")][0]

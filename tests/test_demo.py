@@ -7,7 +7,7 @@ import csv
 import pytest
 
 from sffshards.base.progress import SILENT
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.experiments import demo_run as demo
 from sffshards.experiments.demo_run import FOLD, run_demo
 from sffshards.shards.read.build_reader import open_build
@@ -22,10 +22,8 @@ def test_the_demo_learns_flares_of_regions_it_never_saw(tmp_path, monkeypatch):
     # No skill is 0. Were labels shuffled or views mixed up, so would this be.
     assert scores[Stage.TEST].scores[ScoreName.TSS] >= 0.5
     with open_build(tmp_path / "shards" / "48h") as build:
-        harps = {
-            stage: set(build.index["harp"][build.stage_rows(Variant.BASE, stage, fold=FOLD, protocol=Protocol.PAPER)])
-            for stage in Stage
-        }
+        samples = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=FOLD, protocol=Protocol.PAPER)
+        harps = {stage: set(build.index["harp"][build.set_rows(samples.at(stage))]) for stage in Stage}
         assert not harps[Stage.TEST] & (harps[Stage.TRAIN] | harps[Stage.VAL])
         path = report.scores.run / "fold0" / "predictions-test.csv"
         with path.open(newline="") as file:

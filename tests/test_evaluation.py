@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.cli.evaluate import evaluate as evaluate_command
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.domain.views import View
 from sffshards.forecasting.runs.decision import read_decision
 from sffshards.forecasting.runs.network_prediction import Inference
@@ -276,7 +276,8 @@ def test_every_sample_of_every_set_is_predicted_once_in_index_order(
     with open_build(trained[0]) as build:
         for fold in (0, 2):
             for stage in Stage:
-                rows = np.sort(build.stage_rows(Variant.OTV, stage, fold=fold, protocol=Protocol.PAPER))
+                samples = SampleSet(variant=Variant.OTV, stage=stage, fold=fold, protocol=Protocol.PAPER)
+                rows = np.sort(build.set_rows(samples))
                 predicted = read_predictions(run / f"fold{fold}" / f"predictions-{stage}.csv")
                 assert predicted.harp.tolist() == build.index["harp"][rows].tolist()
                 assert predicted.label.tolist() == build.index["label"][rows].tolist()

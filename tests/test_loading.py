@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.loading.batch_buffers import BatchBuffers
 from sffshards.loading.batch_pipeline import ClipBatch, PlanSource
 from sffshards.loading.clip_loader import ClipLoader
@@ -154,7 +154,7 @@ def test_the_order_in_blocks_stays_the_same_for_good() -> None:
 @pytest.mark.parametrize("num_threads", [0, 1, 3])
 def test_batches_hold_the_clips_and_labels_of_their_rows(folder: Path, num_threads: int) -> None:
     with open_build(folder) as build:
-        rows = build.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)[:22]
+        rows = build.set_rows(SampleSet(variant=Variant.OT, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER))[:22]
         seen = []
         for batch in loader(build, rows, num_threads=num_threads, epoch=1):
             assert batch.num_real == int(batch.mask_B.sum())
@@ -277,7 +277,7 @@ def test_a_stage_can_be_inserted(folder: Path) -> None:
 
 def test_views_made_on_the_device_are_the_stored_ones_under_npy(folder: Path) -> None:
     with open_build(folder) as build:
-        rows = build.stage_rows(Variant.OTV, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        rows = build.set_rows(SampleSet(variant=Variant.OTV, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER))
         source = PlanSource(rows=rows, global_batch=9, num_ranks=1, rank=0, seed=1, shuffle=Shuffle.GLOBAL)
         stored = ClipLoader(build, source, num_threads=1)
         made = ClipLoader(build, source, num_threads=1, views=ViewSource.DEVICE, epoch=lambda: 0)
@@ -464,7 +464,11 @@ def test_no_thread_is_left_when_an_epoch_ends_or_is_left_early(folder: Path) -> 
 
 def test_the_data_module_gives_every_set_in_index_order_for_prediction(folder: Path) -> None:
     data = ShardDataModule(
-        folder, variant=Variant.OTV, fold=2, protocol=Protocol.PAPER, batch_size=16, seed=0, num_threads=1
+        folder,
+        SampleSet(variant=Variant.OTV, stage=Stage.TRAIN, fold=2, protocol=Protocol.PAPER),
+        batch_size=16,
+        seed=0,
+        num_threads=1,
     )
     sizes = []
     for clips in data.predict_dataloader():
@@ -477,13 +481,14 @@ def test_the_data_module_gives_every_set_in_index_order_for_prediction(folder: P
 
 def test_an_empty_set_and_a_batch_of_none_are_refused(folder: Path) -> None:
     def module(**changes: int) -> ShardDataModule:
-        options: dict[str, Any] = {"fold": 0, "batch_size": 4, "seed": 0, "num_threads": 1} | changes
-        return ShardDataModule(folder, variant=Variant.BASE, protocol=Protocol.PAPER, **options)
+        samples = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        options: dict[str, Any] = {"batch_size": 4, "seed": 0, "num_threads": 1} | changes
+        return ShardDataModule(folder, samples, **options)
 
     with pytest.raises(InputError, match="--batch-size: expected at least 1, found 0"):
         module(batch_size=0)
     data = module()
-    data.build.stage_rows = lambda *_, **__: np.empty(0, np.int64)  # type: ignore[method-assign]
-    with pytest.raises(InputError, match="expected samples in the val set, found none"):
+    data.build.set_rows = lambda *_, **__: np.empty(0, np.int64)  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="val set of base fold 0: expected samples in the set, found none"):
         data.val_dataloader()
     data.build.close()

@@ -23,7 +23,7 @@ import pytest
 
 from sffshards.base.errors import ConflictError, DamageError, InputError, StorageError
 from sffshards.base.progress import SILENT
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.loading import shard_prefetch as window_module
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
@@ -76,7 +76,7 @@ def hash_epoch(place: Place, *, shuffle: Shuffle = Shuffle.BLOCKS, num_threads: 
     """Give a hash over all batches of a training set: pixels, labels and rows, in their order."""
     digest = hashlib.sha256()
     with open_build(place) as opened:
-        rows = opened.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        rows = opened.set_rows(SampleSet(variant=Variant.OT, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER))
         source = PlanSource(
             rows=rows,
             global_batch=7,
@@ -98,7 +98,8 @@ def hash_epoch(place: Place, *, shuffle: Shuffle = Shuffle.BLOCKS, num_threads: 
 def shard_names(build: Path) -> list[str]:
     """Give the paths, as the server counts them, of the training set's tars."""
     with open_build(build) as opened:
-        groups = opened.manifest.stage_groups(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        samples = SampleSet(variant=Variant.OT, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        groups = samples.groups(opened.manifest.task)
         return [f"48h/{name}" for name in opened.manifest.shard_names(groups)]
 
 
@@ -181,9 +182,7 @@ class TestReading:
         def rows_of(place: Place) -> list[int]:
             data = ShardDataModule(
                 place,
-                variant=Variant.OTV,
-                fold=1,
-                protocol=Protocol.PAPER,
+                SampleSet(variant=Variant.OTV, stage=Stage.TRAIN, fold=1, protocol=Protocol.PAPER),
                 batch_size=8,
                 seed=3,
                 num_threads=1,
@@ -199,9 +198,7 @@ class TestReading:
     def test_the_stock_reader_is_for_local_builds(self, server: FolderServer, tmp_path: Path) -> None:
         data = ShardDataModule(
             remote(server, tmp_path),
-            variant=Variant.BASE,
-            fold=0,
-            protocol=Protocol.PAPER,
+            SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER),
             batch_size=8,
             seed=3,
             num_threads=1,
@@ -216,7 +213,7 @@ class TestReading:
         place = remote(server, tmp_path)
         server.delay_s = 0.2
         with open_build(place) as opened:
-            rows = opened.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+            rows = opened.set_rows(SampleSet(variant=Variant.OT, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER))
             source = PlanSource(rows=rows, global_batch=4, num_ranks=1, rank=0, seed=1, shuffle=Shuffle.GLOBAL)
             batches = iter(ClipLoader(opened, source, num_threads=2))
             next(batches)
@@ -238,7 +235,9 @@ class TestReading:
         gc.disable()  # or the interrupt may come in a finalizer, where Python passes over it
         try:
             with open_build(remote(server, tmp_path)) as opened:
-                rows = opened.stage_rows(Variant.OT, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+                rows = opened.set_rows(
+                    SampleSet(variant=Variant.OT, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+                )
                 source = PlanSource(rows=rows, global_batch=4, num_ranks=1, rank=0, seed=1, shuffle=Shuffle.NONE)
                 signal.setitimer(signal.ITIMER_REAL, 0.5)
                 with pytest.raises(KeyboardInterrupt):

@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from sffshards.base.errors import DamageError, FormatError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.domain.frame_sequences import Sequence
-from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Kind, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import M48
 from sffshards.domain.views import View, apply_view
 from sffshards.labels.data_layout import find_data
@@ -219,8 +219,9 @@ def test_stock_webdataset_reads_the_same_samples(builds, codec):
     import webdataset as wds
 
     with open_build(builds / codec) as opened:
-        rows = opened.stage_rows(Variant.OTV, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
-        groups = opened.manifest.stage_groups(Variant.OTV, Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        training = SampleSet(variant=Variant.OTV, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
+        rows = opened.set_rows(training)
+        groups = training.groups(opened.manifest.task)
         urls = [str(builds / codec / name) for name in opened.manifest.shard_names(groups)]
         samples = list(wds.WebDataset(urls, shardshuffle=False))
         assert [s["__key__"].split("/")[-1] for s in samples] == [opened.index[r]["key"].decode() for r in rows]
@@ -241,7 +242,7 @@ def test_hugging_face_datasets_reads_the_same_samples(builds, codec, monkeypatch
         if codec is CodecName.MP4:  # its own decoding wants torchcodec
             stream = stream.cast_column("mp4", Video(decode=False))
         samples = {s["__key__"].split("/")[-1]: s for s in stream}
-        rows = opened.stage_rows(Variant.OTV, Stage.VAL, fold=0, protocol=Protocol.PAPER)
+        rows = opened.set_rows(SampleSet(variant=Variant.OTV, stage=Stage.VAL, fold=0, protocol=Protocol.PAPER))
         assert set(samples) == {opened.index[r]["key"].decode() for r in rows}
         for row in rows:
             sample = samples[opened.index[row]["key"].decode()]

@@ -26,7 +26,7 @@ from torch.nn import functional
 from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError, StorageError, TrainingError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
-from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant, format_group
+from sffshards.domain.sample_sets import Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
 from sffshards.domain.task import M24, M48, Task
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
@@ -34,7 +34,7 @@ from sffshards.loading.batch_pipeline import ClipBatch
 from sffshards.loading.loading_options import Engine
 from sffshards.models.model_names import Attention, ModelName
 from sffshards.shards.format.codec_names import CodecName
-from sffshards.shards.format.manifest import BuildInputs, Group, Manifest
+from sffshards.shards.format.manifest import BuildInputs, Group, Manifest, Shard, SourceList
 from sffshards.training.flare_classifier import FlareClassifier
 from sffshards.training.fold_checkpoints import format_checkpoint_name
 from sffshards.training.fold_folder import check_folder
@@ -77,12 +77,14 @@ def network(monkeypatch: pytest.MonkeyPatch) -> MakeNetwork:
 
 
 def published_manifest(task: Task) -> Manifest:
-    groups = {}
+    groups, shards = {}, []
     for part, rows, positives in zip(Part, ROWS, POSITIVES[task], strict=True):
         sizes = {"base": (rows, positives), "over": (5 * positives, 5 * positives)}
         for kind, (num_samples, num_positive) in sizes.items():
+            name = f"{part}/{kind}-00000.tar"
+            shards.append(Shard(name=name, num_samples=num_samples, size_bytes=0, sha256="00" * 32))
             groups[f"{part}/{kind}"] = Group(
-                num_samples=num_samples, num_positive=num_positive, first_label=0, shards=()
+                num_samples=num_samples, num_positive=num_positive, first_label=0, shards=(name,)
             )
     inputs = BuildInputs(
         program_version="0",
@@ -92,7 +94,7 @@ def published_manifest(task: Task) -> Manifest:
         seed=0,
         shard_size_bytes=1,
         windows=PUBLISHED_WINDOWS,
-        lists={},
+        lists={part: SourceList(name=f"{part}.txt", sha256="00" * 32, num_rows=0) for part in Part},
         image_options={},
         num_images=0,
         images_sha256="",
@@ -102,7 +104,7 @@ def published_manifest(task: Task) -> Manifest:
         inputs=inputs,
         num_skipped_sequences=0,
         num_short_sequences=0,
-        shards=(),
+        shards=tuple(shards),
         groups=groups,
         index_size_bytes=0,
         index_sha256="",
@@ -160,7 +162,8 @@ def assert_same_run(a: Path, b: Path) -> None:
 def test_classes_are_counted_as_the_paper_or_its_programs_do(
     task: Task, variant: Variant, fold: int, stage: Stage, protocol: Protocol, expected: tuple[int, int]
 ) -> None:
-    counts = stage_weights(published_manifest(task), variant, stage, fold=fold, protocol=protocol)
+    samples = SampleSet(variant=variant, stage=stage, fold=fold, protocol=protocol)
+    counts = stage_weights(published_manifest(task), samples)
     assert (counts.num_negative, counts.num_positive) == expected
     total = sum(expected)
     assert counts.values == pytest.approx((expected[1] / total, expected[0] / total), rel=1e-12)
@@ -170,9 +173,8 @@ def test_the_row_that_published_counts_lose_may_be_a_positive() -> None:
     manifest = published_manifest(M48)
     name = format_group(Part.TEST, Kind.BASE)
     groups = manifest.groups | {name: replace(manifest.groups[name], first_label=1)}
-    counts = stage_weights(
-        replace(manifest, groups=groups), Variant.BASE, Stage.TEST, fold=0, protocol=Protocol.PUBLISHED
-    )
+    samples = SampleSet(variant=Variant.BASE, stage=Stage.TEST, fold=0, protocol=Protocol.PUBLISHED)
+    counts = stage_weights(replace(manifest, groups=groups), samples)
     assert (counts.num_negative, counts.num_positive) == (8_971, 412)
 
 
@@ -289,7 +291,8 @@ def test_a_fold_leaves_its_checkpoints_table_logs_and_record(
     }
     assert any((tmp_path / "fold0" / "tensorboard").glob("events*"))
     content = json.loads((tmp_path / "fold0" / "run.json").read_text())
-    assert content["class_counts"]["train"] == {"num_negative": 20, "num_positive": 20, "weights": [0.5, 0.5]}
+    assert content["class_counts"]["train"] == {"num_negative": 20, "num_positive": 20}
+    assert content["class_weights"]["train"] == [0.5, 0.5]
     assert progress.tasks["Fold 0, epoch 4 (at most 5 epochs)"] == (50, 50)
     assert sum("valid_loss" in note for note in progress.notes) == 5
     assert capfd.readouterr() == ("", "")
@@ -637,11 +640,16 @@ def test_more_gpus_than_there_are_are_refused(build: Path, tmp_path: Path, monke
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [("{", DamageError), ('{"format_version": 9}', FormatError), ('{"format_version": 1}', DamageError)],
+    [
+        ("{", DamageError),
+        ('{"format_version": 9}', FormatError),
+        ('{"format_version": 1}', FormatError),
+        ('{"format_version": 2}', DamageError),
+    ],
 )
 def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str, error: type[Exception]) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(error, match=r"run\.json: .* train it anew with `sffshards train --force`$"):
+    with pytest.raises(error, match=r"run\.json: .* train it again with `sffshards train --force`$"):
         read_record(tmp_path)
 
 
@@ -686,9 +694,8 @@ def test_a_record_that_cannot_be_is_refused_in_one_line(
         place = place[key]
     place[keys[-1]] = value
     (folder / "run.json").write_text(json.dumps(content))
-    with pytest.raises(
-        DamageError, match=r"run\.json: expected the record of a fold, found something else \("
-    ) as caught:
+    expected = r"run\.json: expected the record of a fold, found .+; train it again with `sffshards train --force`$"
+    with pytest.raises(DamageError, match=expected) as caught:
         read_record(folder)
     assert "\n" not in str(caught.value)
 
@@ -780,7 +787,7 @@ _EXACT_RANKS = """
 import sys
 from pathlib import Path
 from sffshards.base.progress import SILENT
-from sffshards.domain.sample_sets import Variant
+from sffshards.domain.sample_sets import Variant, SampleSet
 from sffshards.training import fit
 from tests.training_data import SpreadNetwork, fast_options
 
@@ -881,6 +888,3 @@ def test_the_attention_is_recorded_and_may_change_when_a_run_goes_on(
     assert content["options"]["attention"] == "torchvision"
     network()
     assert fit(build, tmp_path, replace(options, attention=Attention.FUSED)).finished
-    del content["options"]["attention"]  # as runs have it that were trained before there was a choice
-    (tmp_path / "run.json").write_text(json.dumps(content))
-    assert read_record(tmp_path).options.attention is Attention.TORCHVISION

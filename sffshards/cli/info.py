@@ -18,7 +18,7 @@ from sffshards.cli.shared_options import (
     place_of,
 )
 from sffshards.domain.frame_sequences import OnShort
-from sffshards.domain.sample_sets import Kind, Part, Protocol, Stage, Variant
+from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant
 
 if TYPE_CHECKING:
     from sffshards.shards.format import Manifest
@@ -55,7 +55,14 @@ def info(
         raise InputError("--variant", expected="a variant", found="none", fix="add --variant, such as --variant oTV")
     if urls or keys:
         folder, _ = choose_build(place_of(shards), parse_task_choice(horizon, threshold))
-        names = _list_names(folder, variant=variant, fold=fold, stage=stage, protocol=protocol, keys=keys)
+        samples = None
+        if variant is not None:
+            if fold is None or stage is None:
+                raise InputError(
+                    "--variant", expected="a fold and a stage with it", found="none", fix="add --fold and --stage"
+                )
+            samples = SampleSet(variant=variant, stage=stage, fold=fold, protocol=protocol)
+        names = _list_names(folder, samples, keys=keys)
         if as_json:
             print_json(names)
         else:
@@ -76,28 +83,19 @@ def info(
         if variant is None:
             described.append(_describe_build(folder, manifest))
         else:
-            described.append(_describe_sets(folder, manifest, variant, fold=fold, stage=stage, protocol=protocol))
+            described.append(_describe_sets(folder, manifest, _list_sets(variant, stage, fold, protocol)))
     if as_json:
         print_json(described)
         return
     print("\n\n".join(_format_sets(d) if variant else _format_build(d) for d in described))
 
 
-def _list_names(
-    folder: Place, *, variant: Variant | None, fold: int | None, stage: Stage | None, protocol: Protocol, keys: bool
-) -> list[str]:
-    """Give paths of tars, or keys, of a set, or of the whole build."""
-    from sffshards.base.errors import InputError
+def _list_names(folder: Place, samples: SampleSet | None, *, keys: bool) -> list[str]:
+    """Return the paths of the tars, or the keys, of a set or of the whole build."""
     from sffshards.shards.read import open_build
 
     with open_build(folder) as build:
-        groups = tuple(build.manifest.groups)
-        if variant is not None:
-            if fold is None or stage is None:
-                raise InputError(
-                    "--variant", expected="a fold and a stage with it", found="none", fix="add --fold and --stage"
-                )
-            groups = build.manifest.stage_groups(variant, stage, fold=fold, protocol=protocol)
+        groups = tuple(build.manifest.groups) if samples is None else samples.groups(build.manifest.task)
         if keys:
             return [key.decode("ascii") for key in build.index["key"][build.group_rows(groups)]]
         return [str(folder / name) for name in build.manifest.shard_names(groups)]
@@ -178,27 +176,31 @@ def _format_build(described: dict[str, Any]) -> str:
     return "\n".join([*lines, *("  " + line for line in table.splitlines())])
 
 
-def _describe_sets(
-    folder: Place, manifest: Manifest, variant: Variant, *, fold: int | None, stage: Stage | None, protocol: Protocol
-) -> dict[str, Any]:
-    from sffshards.domain.sample_sets import NUM_FOLDS
+def _list_sets(variant: Variant, stage: Stage | None, fold: int | None, protocol: Protocol) -> list[SampleSet]:
+    """Return the sets of all folds and stages, or of those that are named."""
+    return [
+        SampleSet(variant=variant, stage=of_stage, fold=of_fold, protocol=protocol)
+        for of_fold in (range(NUM_FOLDS) if fold is None else [fold])
+        for of_stage in (Stage if stage is None else [stage])
+    ]
 
-    sets = []
-    for of_fold in range(NUM_FOLDS) if fold is None else [fold]:
-        for of_stage in Stage if stage is None else [stage]:
-            groups = manifest.stage_groups(variant, of_stage, fold=of_fold, protocol=protocol)
-            num_negative, num_positive = manifest.class_counts(groups)
-            sets.append(
-                {
-                    "fold": of_fold,
-                    "stage": of_stage,
-                    "groups": list(groups),
-                    "num_samples": num_negative + num_positive,
-                    "num_positive": num_positive,
-                    "shards": list(manifest.shard_names(groups)),
-                }
-            )
-    return {"build": str(folder), "variant": variant, "protocol": protocol, "sets": sets}
+
+def _describe_sets(folder: Place, manifest: Manifest, sets: list[SampleSet]) -> dict[str, Any]:
+    described = []
+    for samples in sets:
+        groups = samples.groups(manifest.task)
+        num_negative, num_positive = manifest.class_counts(groups)
+        described.append(
+            {
+                "fold": samples.fold,
+                "stage": samples.stage,
+                "groups": list(groups),
+                "num_samples": num_negative + num_positive,
+                "num_positive": num_positive,
+                "shards": list(manifest.shard_names(groups)),
+            }
+        )
+    return {"build": str(folder), "variant": sets[0].variant, "protocol": sets[0].protocol, "sets": described}
 
 
 def _format_sets(described: dict[str, Any]) -> str:

@@ -1,17 +1,18 @@
-"""Which groups of shards make up the training, validation and test set of a variant and a fold."""
+"""Sets of samples: which parts and which groups of shards make up each training, validation and test set."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sffshards.domain.task import M24, Task
 from sffshards.domain.views import View
 
-__all__ = ["NUM_FOLDS", "Kind", "Part", "Protocol", "Stage", "Variant", "format_group", "stage_groups", "stage_parts"]
+__all__ = ["NUM_FOLDS", "Kind", "Part", "Protocol", "SampleSet", "Stage", "Variant", "format_group"]
 
 
 class Part(StrEnum):
-    """The six parts into which the published lists cut the data."""
+    """The six parts into which the published lists divide the data."""
 
     TRAIN_VAL_0 = "TrainVal0"
     TRAIN_VAL_1 = "TrainVal1"
@@ -72,38 +73,52 @@ NUM_FOLDS = 5
 _TRAIN_VAL = tuple(part for part in Part if part is not Part.TEST)
 
 
-def stage_parts(stage: Stage, *, fold: int, task: Task, protocol: Protocol) -> tuple[Part, ...]:
-    """Give the parts of a stage: fold k trains on parts k to k+3, modulo 5, and validates on k+4.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSet:
+    """A set of samples: the training, validation or test set of a fold, as a variant and a protocol define it.
 
-    The published 24h program trains on parts k to k+2 only; the protocol ``published`` keeps that.
-
-    Raises
-    ------
-    ValueError
-        If the fold is not 0 to 4.
+    Fold k trains on the parts k to k+3, modulo 5, and validates on k+4. The published 24h program trains on k to k+2
+    only; the protocol ``published`` keeps that.
 
     Examples
     --------
-    >>> [str(p) for p in stage_parts(Stage.VAL, fold=3, horizon=Horizon.H48, protocol=Protocol.PAPER)]
+    >>> validation = SampleSet(variant=Variant.BASE, stage=Stage.VAL, fold=3, protocol=Protocol.PAPER)
+    >>> [str(part) for part in validation.parts(M24)]
     ['TrainVal2']
     """
-    if not 0 <= fold < NUM_FOLDS:
-        raise ValueError(f"fold must be 0 to {NUM_FOLDS - 1}, got {fold}")
-    if stage is Stage.TEST:
-        return (Part.TEST,)
-    if stage is Stage.VAL:
-        return (_TRAIN_VAL[(fold + 4) % NUM_FOLDS],)
-    num_parts = 3 if protocol is Protocol.PUBLISHED and task == M24 else 4
-    return tuple(_TRAIN_VAL[(fold + i) % NUM_FOLDS] for i in range(num_parts))
 
+    variant: Variant
+    stage: Stage
+    fold: int
+    """Number of the fold, 0 to 4."""
+    protocol: Protocol
 
-def stage_groups(variant: Variant, stage: Stage, *, fold: int, task: Task, protocol: Protocol) -> tuple[str, ...]:
-    """Give the groups of shards of a set, such as ``TrainVal0/base``; where the stage is oversampled, ``over`` too."""
-    kinds = (Kind.BASE, Kind.OVER) if stage in variant.oversampled_stages else (Kind.BASE,)
-    parts = stage_parts(stage, fold=fold, task=task, protocol=protocol)
-    return tuple(format_group(part, kind) for part in parts for kind in kinds)
+    def __post_init__(self) -> None:
+        if not 0 <= self.fold < NUM_FOLDS:
+            raise ValueError(f"fold must be 0 to {NUM_FOLDS - 1}, got {self.fold}")
+
+    def __str__(self) -> str:
+        return f"{self.stage} set of {self.variant} fold {self.fold}"
+
+    def at(self, stage: Stage) -> SampleSet:
+        """Return the set of another stage of the same fold."""
+        return replace(self, stage=stage)
+
+    def parts(self, task: Task) -> tuple[Part, ...]:
+        """Return the parts of the published lists that the set is drawn from."""
+        if self.stage is Stage.TEST:
+            return (Part.TEST,)
+        if self.stage is Stage.VAL:
+            return (_TRAIN_VAL[(self.fold + 4) % NUM_FOLDS],)
+        num_parts = 3 if self.protocol is Protocol.PUBLISHED and task == M24 else 4
+        return tuple(_TRAIN_VAL[(self.fold + i) % NUM_FOLDS] for i in range(num_parts))
+
+    def groups(self, task: Task) -> tuple[str, ...]:
+        """Return the groups of shards, such as ``TrainVal0/base``; with ``over`` where the stage is oversampled."""
+        kinds = (Kind.BASE, Kind.OVER) if self.stage in self.variant.oversampled_stages else (Kind.BASE,)
+        return tuple(format_group(part, kind) for part in self.parts(task) for kind in kinds)
 
 
 def format_group(part: Part, kind: Kind) -> str:
-    """Give the name of a group, which is also the path of its shards up to their number."""
+    """Return the name of a group, which is also the path of its shards up to their number."""
     return f"{part}/{kind}"

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import SampleSet, Stage
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.epoch_plan import MIN_BLOCK_SHARDS
@@ -27,8 +27,8 @@ class ShardDataModule(pl.LightningDataModule):
     ----------
     folder
         Folder of the build.
-    variant, fold, protocol
-        Which sets.
+    samples
+        A set of the fold; those of all stages are offered.
     batch_size
         Clips a step on each rank; the global batch, which the order follows, is ``batch_size`` times the ranks.
     seed
@@ -53,10 +53,8 @@ class ShardDataModule(pl.LightningDataModule):
     def __init__(
         self,
         folder: Place,
+        samples: SampleSet,
         *,
-        variant: Variant,
-        fold: int,
-        protocol: Protocol,
         batch_size: int,
         seed: int,
         num_threads: int,
@@ -70,9 +68,7 @@ class ShardDataModule(pl.LightningDataModule):
         if batch_size < 1:
             raise InputError("--batch-size", expected="at least 1", found=str(batch_size), fix="choose another")
         self.build = open_build(folder, check=check)
-        self.variant = variant
-        self.fold = fold
-        self.protocol = protocol
+        self.samples = samples
         self.batch_size = batch_size
         self.seed = seed
         self.num_threads = num_threads
@@ -153,11 +149,12 @@ class ShardDataModule(pl.LightningDataModule):
         )
 
     def _stage_rows(self, stage: Stage) -> NDArray[np.int64]:
-        rows = self.build.stage_rows(self.variant, stage, fold=self.fold, protocol=self.protocol)
+        samples = self.samples.at(stage)
+        rows = self.build.set_rows(samples)
         if not len(rows):
             raise InputError(
-                f"{self.build.folder}, {self.variant} fold {self.fold}",
-                expected=f"samples in the {stage} set",
+                f"{self.build.folder}, {samples}",
+                expected="samples in the set",
                 found="none",
                 fix="build shards from lists that have some",
             )

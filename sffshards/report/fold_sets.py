@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from sffshards.domain.sample_sets import Stage, stage_parts
+from sffshards.domain.sample_sets import Stage
 from sffshards.report.gathered_runs import RunResult, plain_rows
 
 __all__ = ["SetCounts", "SharedHarps", "count_sets", "find_shared_harps"]
@@ -53,12 +53,11 @@ def count_sets(run: RunResult) -> tuple[SetCounts, ...]:
         record = fold.record
         for stage, table in fold.tables.items():
             plain = plain_rows(table)
-            parts = stage_parts(stage, fold=record.fold, task=record.task, protocol=record.options.protocol)
             counts.append(
                 SetCounts(
                     fold=record.fold,
                     stage=stage,
-                    parts=tuple(map(str, parts)),
+                    parts=tuple(map(str, record.sample_set(stage).parts(record.task))),
                     num_sequences=len(plain),
                     num_flares=int(plain.label.sum()),
                     num_samples=len(table),

@@ -10,7 +10,7 @@ from pathlib import Path
 from sffshards.base.atomic_files import read_bytes, write_atomic
 from sffshards.base.errors import DamageError, InputError
 from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
-from sffshards.domain.sample_sets import NUM_FOLDS, Stage
+from sffshards.domain.sample_sets import NUM_FOLDS, SampleSet, Stage
 from sffshards.domain.task import Task
 from sffshards.training.software_versions import GitState
 from sffshards.training.training_config import StageWeights, TrainingOptions
@@ -80,6 +80,10 @@ class FoldRecord:
     def __post_init__(self) -> None:
         if self.fold >= NUM_FOLDS:
             raise ValueError(f"fold must be 0 to {NUM_FOLDS - 1}, got {self.fold}")
+
+    def sample_set(self, stage: Stage) -> SampleSet:
+        """Return the set of a stage that the fold is trained or scored on."""
+        return self.options.sample_set(stage, fold=self.fold)
 
     @property
     def best(self) -> SavedCheckpoint | None:

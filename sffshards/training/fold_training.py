@@ -113,9 +113,7 @@ def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, 
     check_logger(options.logger)
     data = ShardDataModule(
         build,
-        variant=options.variant,
-        fold=fold,
-        protocol=options.protocol,
+        options.sample_set(Stage.TRAIN, fold=fold),
         batch_size=options.batch_size,
         seed=options.seed,
         num_threads=options.num_threads,
@@ -151,7 +149,7 @@ def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
             _warn_of_weights(plan.record, progress)
             if there is None:
                 write_record(out, plan.record)
-            _check_shards(plan.data, fold=plan.record.fold, progress=progress)
+            _check_shards(plan.data, progress=progress)
         record = fit.run()
         if is_first:
             write_record(out, record)
@@ -159,10 +157,10 @@ def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
     return record
 
 
-def _check_shards(data: ShardDataModule, *, fold: int, progress: Progress) -> None:
+def _check_shards(data: ShardDataModule, *, progress: Progress) -> None:
     """Check the sets' shards before they are needed, where the user sees it."""
     for stage in (Stage.TRAIN, Stage.VAL):
-        rows = data.build.stage_rows(data.variant, stage, fold=fold, protocol=data.protocol)
+        rows = data.build.set_rows(data.samples.at(stage))
         data.build.check_shards(rows, progress=progress)
 
 
@@ -271,9 +269,7 @@ def _build_trainer(out: Path, record: FoldRecord, *, callbacks: list[pl.Callback
 
 def _start_record(data: ShardDataModule, options: TrainingOptions, *, fold: int) -> FoldRecord:
     manifest = data.build.manifest
-    counts = {
-        stage: stage_weights(manifest, options.variant, stage, fold=fold, protocol=options.protocol) for stage in Stage
-    }
+    counts = {stage: stage_weights(manifest, options.sample_set(stage, fold=fold)) for stage in Stage}
     return FoldRecord(
         task=manifest.task,
         fold=fold,

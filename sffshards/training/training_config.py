@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from sffshards.base.errors import InputError
 from sffshards.base.json_records import Count
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.loading import Engine, Shuffle, ViewSource
 from sffshards.models import Attention, ModelName
 from sffshards.shards.format import Manifest
@@ -111,6 +111,10 @@ class TrainingOptions:
                 fix="leave it out, or take --engine plan",
             )
 
+    def sample_set(self, stage: Stage, *, fold: int) -> SampleSet:
+        """Return the set of a stage and a fold."""
+        return SampleSet(variant=self.variant, stage=stage, fold=fold, protocol=self.protocol)
+
     @property
     def num_ranks(self) -> int:
         """Processes that train together, each on a device of its own."""
@@ -148,7 +152,7 @@ class StageWeights:
         return 1 - self.num_negative / total, 1 - self.num_positive / total
 
 
-def stage_weights(manifest: Manifest, variant: Variant, stage: Stage, *, fold: int, protocol: Protocol) -> StageWeights:
+def stage_weights(manifest: Manifest, samples: SampleSet) -> StageWeights:
     """Count the classes of a set as its loss weighs them.
 
     The paper's counts are exact. The published programs read each set's list with its first row as a header, and so
@@ -158,16 +162,16 @@ def stage_weights(manifest: Manifest, variant: Variant, stage: Stage, *, fold: i
     ----------
     manifest
         Of the build.
-    variant, stage, fold, protocol
-        Which set, and whose counts.
+    samples
+        The set; its protocol says whose counts.
 
     Returns
     -------
     the counts, and by them the weights
     """
-    groups = manifest.stage_groups(variant, stage, fold=fold, protocol=protocol)
+    groups = samples.groups(manifest.task)
     counts = list(manifest.class_counts(groups))
-    lost = manifest.groups[groups[0]].first_label if protocol is Protocol.PUBLISHED else None
+    lost = manifest.groups[groups[0]].first_label if samples.protocol is Protocol.PUBLISHED else None
     if lost is not None and counts[lost]:
         counts[lost] -= 1
     return StageWeights(num_negative=counts[0], num_positive=counts[1])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 from sffshards.base.progress import SILENT, Progress
-from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, Stage, stage_parts
+from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares, has_flare
 from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName, Samples, ThresholdRule
@@ -183,8 +183,9 @@ def _forecast_by_keywords(
         )
     made: dict[ThresholdRule, list[Forecast]] = {rule: [] for rule in ThresholdRule}
     for fold in folds:
-        parts = stage_parts(Stage.TRAIN, fold=fold, task=task, protocol=protocol)
-        (validation,) = stage_parts(Stage.VAL, fold=fold, task=task, protocol=protocol)
+        training = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=fold, protocol=protocol)
+        parts = training.parts(task)
+        (validation,) = training.at(Stage.VAL).parts(task)
         labels = np.concatenate([samples[part].label for part in parts])
         _require_both_classes(fold, "training", labels)
         _require_both_classes(fold, f"validation ({validation})", samples[validation].label)

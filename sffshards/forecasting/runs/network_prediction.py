@@ -103,7 +103,7 @@ def predict_fold(
         if model is None:
             model = build_model(options.model, weights=NO_WEIGHTS, attention=options.attention)
             load_checkpoint(model, path, model_name=options.model)
-        rows = np.sort(build.stage_rows(options.variant, stage, fold=record.fold, protocol=options.protocol))
+        rows = np.sort(build.set_rows(record.sample_set(stage)))
         build.check_shards(rows, progress=progress)
         with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
             probabilities = predict_rows(model, build, rows, inference=inference, advance=advance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sffshards.domain.frame_sequences import OnShort
-from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, Stage, Variant
+from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.shards.format.manifest import Manifest
 
 __all__ = ["CARD_NAME", "format_card"]
@@ -81,7 +81,8 @@ def _format_configs(manifest: Manifest) -> str:
             lines.append(f"- config_name: {variant}-fold{fold}")
             lines.append("  data_files:")
             for stage, split in _SPLITS.items():
-                groups = manifest.stage_groups(variant, stage, fold=fold, protocol=Protocol.PAPER)
+                samples = SampleSet(variant=variant, stage=stage, fold=fold, protocol=Protocol.PAPER)
+                groups = samples.groups(manifest.task)
                 patterns = [f"{group}-*.tar" for group in groups if manifest.groups[group].shards]
                 if not patterns:  # a build of Test alone, or of parts without positives
                     continue

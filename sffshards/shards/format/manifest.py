@@ -14,7 +14,7 @@ from sffshards.base.atomic_files import read_bytes
 from sffshards.base.errors import DamageError, InputError
 from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
 from sffshards.domain.frame_sequences import WindowRule
-from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, Stage, Variant, format_group, stage_groups
+from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
 from sffshards.domain.task import Task
 from sffshards.labels import PART_SELECTIONS
 from sffshards.shards.format.codec_names import CodecName
@@ -163,10 +163,6 @@ class Manifest:
         """SHA-256 of the manifest's content, which names the build."""
         return hashlib.sha256(_canonical(_to_json(self))).hexdigest()
 
-    def stage_groups(self, variant: Variant, stage: Stage, *, fold: int, protocol: Protocol) -> tuple[str, ...]:
-        """Give the groups of a set, in the order of their parts."""
-        return stage_groups(variant, stage, fold=fold, task=self.task, protocol=protocol)
-
     def class_counts(self, groups: Iterable[str]) -> tuple[int, int]:
         """Count the negatives and the positives of groups."""
         chosen = [self.groups[name] for name in groups]
@@ -265,7 +261,7 @@ def build_sets(task: Task) -> dict[str, Any]:
         protocol: {
             variant: {
                 str(fold): {
-                    stage: list(stage_groups(variant, stage, fold=fold, task=task, protocol=protocol))
+                    stage: list(SampleSet(variant=variant, stage=stage, fold=fold, protocol=protocol).groups(task))
                     for stage in Stage
                 }
                 for fold in range(NUM_FOLDS)

@@ -17,7 +17,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import ConflictError, DamageError
 from sffshards.base.progress import Progress
-from sffshards.domain.sample_sets import Protocol, Stage, Variant
+from sffshards.domain.sample_sets import SampleSet
 from sffshards.domain.views import View
 from sffshards.shards.format import (
     CLIP_SHAPE,
@@ -90,9 +90,9 @@ class Build:
     def __len__(self) -> int:
         return len(self.index)
 
-    def stage_rows(self, variant: Variant, stage: Stage, *, fold: int, protocol: Protocol) -> NDArray[np.int64]:
-        """Give the index rows of a set: int64 of shape (num_samples,), ascending within each group."""
-        return self.group_rows(self.manifest.stage_groups(variant, stage, fold=fold, protocol=protocol))
+    def set_rows(self, samples: SampleSet) -> NDArray[np.int64]:
+        """Return the index rows of a set: int64 of shape (num_samples,), ascending within each group."""
+        return self.group_rows(samples.groups(self.manifest.task))
 
     def group_rows(self, groups: Iterable[str]) -> NDArray[np.int64]:
         """Give the index rows of groups, int64 of shape (num_samples,), in the order of the groups."""
