@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sffshards.base import retries
 from sffshards.base.errors import ConflictError, DamageError, InputError, StorageError
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
@@ -60,8 +61,8 @@ def server(build: Path) -> Iterator[FolderServer]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(store_module, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE_S", 0.05)
 
 
 def remote(server: FolderServer, tmp_path: Path, *, megabytes: float = 400) -> RemoteFolder:
@@ -228,7 +229,7 @@ class TestReading:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(store_module, "TIMEOUT_S", 2.0)
+        monkeypatch.setattr(retries, "TIMEOUT_S", 2.0)
         server.stall_s, server.faults = 30.0, {"stall": 1.0}
         before = signal.signal(signal.SIGALRM, interrupt)
         gc.collect()
@@ -287,7 +288,7 @@ class TestFailingServers:
         self, build: Path, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(store_module, "CHUNK_BYTES", 1 << 20)
-        monkeypatch.setattr(store_module, "TIMEOUT_S", 1.0)
+        monkeypatch.setattr(retries, "TIMEOUT_S", 1.0)
         server.faults = {"503": 0.1, "drop": 0.1, "short": 0.1, "stall": 0.03, "flip": 0.01}
         assert hash_epoch(remote(server, tmp_path)) == hash_epoch(build)
         assert all(server.num_faults[fault] for fault in ("503", "drop", "short", "stall"))
@@ -332,14 +333,14 @@ class TestFailingServers:
 
             with ThreadPoolExecutor(5) as pool:
                 assert len(set(pool.map(read, range(5)))) == 1
-        assert server.num_faults["503"] == store_module.NUM_TRIES
+        assert server.num_faults["503"] == retries.NUM_TRIES
 
     def test_a_server_that_is_down_is_given_up(
         self, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with serve_folder(build.parent) as server:
             place = remote(server, tmp_path)
-        monkeypatch.setattr(store_module, "NUM_TRIES", 3)
+        monkeypatch.setattr(retries, "NUM_TRIES", 3)
         with pytest.raises(StorageError, match="in each of 3 tries"):
             open_build(place)
 

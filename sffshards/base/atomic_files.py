@@ -20,6 +20,7 @@ __all__ = [
     "replacing",
     "storage_errors",
     "temporary_path",
+    "write_all",
     "write_atomic",
     "write_files",
 ]
@@ -106,6 +107,15 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_all(descriptor: int, data: bytes, offset: int, *, where: object) -> None:
+    """Write all bytes at an offset of an open file; raises `StorageError` if the system refuses."""
+    view = memoryview(data)
+    with storage_errors(where):
+        while view:
+            done = os.pwrite(descriptor, view, offset)
+            view, offset = view[done:], offset + done
 
 
 def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> dict[Path, bytes]:

@@ -14,6 +14,7 @@ _INTERRUPTED = 130
 """128 and the number of SIGINT: what a shell takes for a program that Ctrl-C ended."""
 
 _FLAGS = {
+    "end_tai": "--end",
     "frames_per_harp": "--frames",
     "learning_rate": "--lr",
     "max_epochs": "--epochs",

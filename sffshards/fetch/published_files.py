@@ -1,4 +1,4 @@
-"""The published label lists and the Kinetics-400 weights, which are known by their SHA-256."""
+"""Fetch the published label lists and the Kinetics-400 weights, whose SHA-256 are known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WEIGHTS_SHA256 = "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b9
 LABELS_URL = (
     "https://raw.githubusercontent.com/lfgrim/SFF_MagSeq_MViTs/8338c1efb45e71aa382fd02ef4a4002e6d1fdac6/Seq_Magnetogram"
 )
-"""Folder of ``M24/`` and ``M48/``, at the commit of the lists."""
+"""Folder of ``M24/`` and ``M48/`` at the commit that holds the lists."""
 
 LABELS_SHA256 = {
     (M24, Part.TRAIN_VAL_0): "2fdb7a4f5ef3f9878d36171f1c4bba2ccb3e31ec9437fde8ac0fdfadf0d3e29a",
@@ -46,14 +46,13 @@ LABELS_SHA256 = {
     (M48, Part.TRAIN_VAL_4): "39983d861fca22c82fd912eca082722d7e97370e5a21bb74ea57266bb52572e8",
     (M48, Part.TEST): "8cb32fea8f452cc5edd8773df39949f044a336f353744fdfb200f05b0bfc03b7",
 }
-"""Of the twelve lists, as they were published."""
+"""SHA-256 of the twelve published lists."""
 
 _MAX_WEIGHTS_BYTES = 1 << 30
-_MAX_LIST_BYTES = 1 << 24
 
 
 def weights_path() -> Path:
-    """Give the place where torch, as its environment sets it, and so `sffshards train` looks for the weights."""
+    """Return the path where torch, as its environment sets it, and so `sffshards train` looks for the weights."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser()
     return home / "hub" / "checkpoints" / WEIGHTS_FILE
@@ -62,9 +61,9 @@ def weights_path() -> Path:
 def fetch_weights(path: Path, *, url: str = WEIGHTS_URL, progress: Progress) -> Path:
     """Fetch torchvision's Kinetics-400 weights of MViTv2-S; raises as `download`."""
     what = "the Kinetics-400 weights of MViTv2-S"
-    by_hand = f"fetch {WEIGHTS_URL} elsewhere and put it at {path}; `train --weights none` does without"
-    source = Source(url, what, by_hand, _MAX_WEIGHTS_BYTES)
-    download(source, path, checksum=Checksum(algorithm="sha256", value=WEIGHTS_SHA256), progress=progress)
+    by_hand = f"download {WEIGHTS_URL} on another machine and put it at {path}; `sffshards train` can do without it"
+    source = Source(url, what, by_hand, _MAX_WEIGHTS_BYTES, Checksum("sha256", WEIGHTS_SHA256))
+    download(source, path, progress=progress)
     return path
 
 
@@ -76,20 +75,21 @@ def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Pr
     data
         The data folder.
     url
-        Of a folder with ``M24/`` and ``M48/``.
+        URL of a folder with ``M24/`` and ``M48/``.
     force
-        Whether to replace lists of the same names that are others.
+        Whether to replace other lists of the same names.
     progress
-        Told how far it is.
+        Shows the kilobytes that arrived.
 
     Returns
     -------
-    Paths of all lists.
+    list of Path
+        Paths of all lists.
 
     Raises
     ------
     ConflictError
-        If other lists are there, and ``force`` is false; before anything is fetched.
+        If other lists are there and ``force`` is false; nothing is fetched then.
     DamageError, StorageError
         As `download`.
     """
@@ -99,15 +99,15 @@ def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Pr
         raise ConflictError(
             others[0],
             expected="no list, or the published one",
-            found=f"another one ({len(others)} such)",
-            fix="name another folder, or replace them with --force",
+            found=f"another one ({len(others)} in all)",
+            fix="name another folder, or replace them with {force}",
         )
     for path in others:
         path.unlink()
-    for (task, part), path in wanted.items():
-        place = f"M{task.horizon_hours}/{path.name}"
-        by_hand = f"fetch {LABELS_URL}/{place} elsewhere and put it at {path}"
-        source = Source(f"{url.rstrip('/')}/{place}", f"the published list {path.name}", by_hand, _MAX_LIST_BYTES)
-        value = LABELS_SHA256[task, part]
-        download(source, path, checksum=Checksum(algorithm="sha256", value=value), progress=progress)
+    for key, path in wanted.items():
+        place = f"{key[0].name}/{path.name}"
+        by_hand = f"download {LABELS_URL}/{place} on another machine and put it at {path}"
+        checksum = Checksum("sha256", LABELS_SHA256[key])
+        source = Source(f"{url.rstrip('/')}/{place}", f"the published list {path.name}", by_hand, 1 << 24, checksum)
+        download(source, path, progress=progress)
     return list(wanted.values())

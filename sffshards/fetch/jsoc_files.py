@@ -1,0 +1,185 @@
+"""Fetch SHARP magnetograms of a region from JSOC to a folder: what arrived is kept when the service fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from sffshards.base.errors import DamageError, FormatError, SffshardsError, StorageError
+from sffshards.base.folder_locks import folder_lock
+from sffshards.base.json_records import Count, JsonFormat, Sha256, read_record, write_record
+from sffshards.base.progress import SILENT, Progress
+from sffshards.fetch.jsoc_service import JSOC_URL, JsocQuery, JsocRecord, JsocService
+from sffshards.fetch.verified_download import Source, download
+
+__all__ = ["JSOC_NAME", "KEYWORDS_NAME", "JsocReport", "fetch_jsoc"]
+
+T = TypeVar("T")
+
+JSOC_NAME = "jsoc.json"
+"""The file, beside the magnetograms, that says what was asked for and what arrived."""
+KEYWORDS_NAME = "keywords.json"
+"""The file of the keywords that the headers of JSOC's stored files lack; `sffshards ingest` reads it."""
+
+_VERSION = 1
+_NOTE = JsonFormat(expected="what an earlier call noted", fix="remove it", version=_VERSION)
+_MAX_FILE_BYTES = 1 << 28
+_MAX_FAILURES = 3
+"""Number of files in a row that fail, after which the service counts as down."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JsocReport:
+    """What arrived from JSOC."""
+
+    num_records: int
+    """Number of magnetograms that JSOC has."""
+    num_fetched: int
+    """Number of files that were fetched this time."""
+    num_kept: int
+    """Number of files that were there already."""
+    offline: tuple[str, ...]
+    """Names of files that JSOC has on tape only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    url: str
+    size_bytes: Count
+    sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Note:
+    """What was asked for and what arrived, as `JSOC_NAME` holds it."""
+
+    exports: dict[str, str] = field(default_factory=dict)
+    """Request ids of exports by record set."""
+    files: dict[str, _File] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Keywords:
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def fetch_jsoc(
+    out: Path,
+    query: JsocQuery,
+    *,
+    email: str | None = None,
+    server: str = JSOC_URL,
+    progress: Progress = SILENT,
+) -> JsocReport:
+    """Fetch the magnetograms of a region to a folder that `sffshards ingest` reads.
+
+    Without an e-mail address, JSOC's stored files are fetched as they are, and their keywords to ``keywords.json``.
+    With one that is registered there, an export is asked for, which also brings what is on tape, keywords in headers.
+
+    Parameters
+    ----------
+    out
+        The folder to make or to add to.
+    query
+        The region and the times.
+    email
+        Address that is registered at JSOC for exports.
+    server
+        Address of JSOC, or of a server that answers alike.
+    progress
+        Shows the number of files.
+
+    Raises
+    ------
+    InputError
+        If JSOC has no such record, or refuses the query or the e-mail address.
+    StorageError
+        If the service fails, or the disk; files that arrived are kept, and the next call resumes.
+    """
+    with folder_lock(out, progress=progress, wait=False):
+        service = JsocService(server, progress=progress)
+        records = service.find_records(query)
+        note = _read_note(out / JSOC_NAME, _Note)
+        keywords = _read_note(out / KEYWORDS_NAME, _Keywords)
+        keywords.files.update({record.name: record.keywords for record in records})
+        write_record(out / KEYWORDS_NAME, keywords, version=_VERSION)
+        wanted = [record for record in records if not (out / record.name).is_file()]
+        urls = {record.name: record.url for record in wanted if record.url}
+        if email is not None and wanted:
+            urls = _export(service, query, email, note, out)
+        present = [record for record in wanted if record.name in urls]
+        _fetch_all(present, urls, out, note, progress=progress)
+        return JsocReport(
+            num_records=len(records),
+            num_fetched=len(present),
+            num_kept=len(records) - len(wanted),
+            offline=tuple(record.name for record in wanted if record.name not in urls),
+        )
+
+
+def _export(service: JsocService, query: JsocQuery, email: str, note: _Note, out: Path) -> dict[str, str]:
+    """Return URLs by file name of an export, the one that was asked for before if there is one."""
+    record_set = f"{query.record_set}{{{query.segment}}}"
+    known = note.exports.get(record_set)
+    export = service.find_export(known) if known else None
+    if export is None:
+        export = service.request_export(record_set, email)
+        if export.id:
+            note.exports[record_set] = str(export.id)
+            write_record(out / JSOC_NAME, note, version=_VERSION)
+    return service.export_urls(query, export)
+
+
+def _fetch_all(
+    records: list[JsocRecord], urls: Mapping[str, str], out: Path, note: _Note, *, progress: Progress
+) -> None:
+    """Fetch files one by one, also after a failure, but not after `_MAX_FAILURES` in a row."""
+    last: SffshardsError | None = None
+    in_row = 0
+    with progress.task("magnetograms", len(records)) as advance:
+        for record in records:
+            try:
+                _fetch_one(record.name, urls[record.name], out, note)
+                in_row = 0
+            except (DamageError, StorageError) as error:
+                progress.note(str(error))
+                last, in_row = error, in_row + 1
+                if in_row == _MAX_FAILURES:
+                    break
+            advance(1)
+    if last is not None:
+        num_here = sum((out / record.name).is_file() for record in records)
+        raise StorageError(
+            last.where,
+            expected=f"{len(records)} files",
+            found=f"{num_here}, which are kept ({last.found})",
+            fix="run the same command again later, which resumes",
+        )
+
+
+def _fetch_one(name: str, url: str, out: Path, note: _Note) -> None:
+    by_hand = f"download it on another machine and put it at {out / name}"
+    source = Source(url, f"the file {name}", by_hand, _MAX_FILE_BYTES)
+    sha256 = download(source, out / name, check=_check_fits, progress=SILENT)
+    note.files[name] = _File(url=url, size_bytes=(out / name).stat().st_size, sha256=sha256)
+    write_record(out / JSOC_NAME, note, version=_VERSION)
+
+
+def _check_fits(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(10)
+    size = path.stat().st_size
+    if start != b"SIMPLE  = " or size % 2880:
+        expected, found = "a FITS file, in blocks of 2880 bytes", f"{size} bytes of something else"
+        raise DamageError(path, expected=expected, found=found, fix="try later")
+
+
+def _read_note(path: Path, kind: type[T]) -> T:
+    """Read what an earlier call noted; a damaged note is replaced, because the files speak for themselves."""
+    if path.is_file():
+        with suppress(DamageError, FormatError):
+            return read_record(path, kind, expects=_NOTE)
+    return kind()
