@@ -1,4 +1,4 @@
-"""What MkDocs does beside showing pages: the page of commands is made from their own ``--help``."""
+"""MkDocs hook that fills the page of commands with the ``--help`` of each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import subprocess
 import sys
 from typing import Any
 
-MARKER = "<!-- The help of every command is put here when the site is built: docs/hooks.py -->"
+MARKER = "<!-- docs/hooks.py inserts the --help of every command here. -->"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the help of the program and of each command where a page asks for it."""
+    """Insert the help of the program and of each command at the marker."""
     if MARKER not in markdown:
         return markdown
     overview = _help()
