@@ -1,19 +1,19 @@
-"""How near the building of shards comes to its bounds, and how far it leaves the naive way behind; one run.
+"""Compare the time of a build with its lower bounds and with a naive build, in one run.
 
-Run it on an idle machine: ``python benchmarks/build.py`` (about ten minutes), or ``nox -s bench``. It makes a data set
-and times, on as many processes each:
+Run it on an idle machine: ``python benchmarks/build.py`` (about ten minutes), or ``nox -s bench``. It draws a synthetic
+data set and times, with the same number of processes each:
 
 frame stage
-    `sffshards.images.fill_store` against a bare loop that decodes and resizes the same files and keeps nothing.
+    `sffshards.images.fill_store` against a bare loop that decodes and resizes the same files and discards the result.
 whole build
     `sffshards build --codec jpg` against the sum of its bounds: that loop, a bare loop that encodes the same film
-    strips from memory, and a bare write of as many bytes with one fsync a shard.
+    strips from memory, and a bare write of as many bytes with one fsync per shard.
 naive build
-    a build that opens, decodes and resizes the 16 images of every sample anew, with our own decoder and with
-    torchvision as the published program does, then encodes and writes the same; timed on some samples, evenly spread,
-    and scaled to all.
+    a build that opens, decodes and resizes the 16 images of every sample, with our decoder and with torchvision as the
+    published program does, then encodes and writes the same. It is timed on some samples, evenly spread, and scaled to
+    all of them.
 
-It prints medians over the repeats and the largest resident memory of any process of the build.
+It prints medians over the repeats, and the largest resident memory of any process of the build.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from sffshards.synth import synthesize
 
 
 def timed(function: Callable[[], object]) -> float:
-    """Time a function; nothing that ran before it is left to be written to the disk."""
+    """Time a function, after everything before it has been written to the disk."""
     os.sync()
     start = time.perf_counter()
     function()
@@ -65,14 +65,14 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def decode_files(paths: Sequence[Path]) -> int:
-    """Decode and resize files, and keep nothing."""
+    """Decode and resize files, and discard the result."""
     for path in paths:
         resize_frame(decode_image(path.read_bytes(), where=path))
     return len(paths)
 
 
 def encode_strips(shape_and_count: tuple[Path, Sequence[tuple[int, ...]]]) -> int:
-    """Encode film strips whose frames are rows of an array that lies in memory."""
+    """Encode film strips whose frames are rows of an array in memory."""
     path, strips = shape_and_count
     frames = np.load(path, mmap_mode="r")
     num_bytes = 0
@@ -96,7 +96,7 @@ def read_as_published(path: Path) -> NDArray[np.uint8]:
 
 
 def build_naively(samples: Sequence[Sample], images: Path, read: Callable[[Path], NDArray[np.uint8]]) -> int:
-    """Make the payloads of samples as a loader without a frame store does: sixteen images each."""
+    """Encode the payloads of samples as a loader without a frame store does: from sixteen images each."""
     codec = get_codec(CodecName.JPG)
     num_bytes = 0
     for sample in samples:
@@ -118,7 +118,7 @@ def write_bytes(folder: Path, sizes: Sequence[int]) -> None:
 
 
 class Bench:
-    """A data set and the processes that all timings share; they are warm before the first."""
+    """A data set and the processes that all timings share; the processes are warm before the first timing."""
 
     def __init__(self, folder: Path, workers: int, num_harps: int, frames_per_harp: int) -> None:
         self.folder, self.workers = folder, workers
@@ -137,7 +137,7 @@ class Bench:
         self.pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
         list(self.pool.map(decode_files, [[image.path] for image in self.images[: 4 * workers]]))
         list(self.pool.map(read_as_published, [image.path for image in self.images[: 4 * workers]]))
-        self.store_pool = WorkerPool(workers)  # as the build uses; as warm as the other
+        self.store_pool = WorkerPool(workers)  # as the build uses it, and as warm as the other
         self.fill_store("warm", self.images[: 64 * workers])
 
     def fill_store(self, name: str, images: Sequence[ImageFile]) -> None:
@@ -179,18 +179,18 @@ class Bench:
         return seconds * len(self.samples) / len(chosen)
 
     def whole_build(self) -> tuple[float, int, list[int]]:
-        """Time the command; give seconds, the largest process in KiB, and the sizes of the shards."""
+        """Time the command. Return seconds, the largest process in KiB, and the sizes of the shards."""
         out = self.folder / "out"
         command = [sys.executable, "-m", "sffshards", "build", str(self.data), "--horizon", "48h", "--out", str(out)]
         os.sync()
         start = time.perf_counter()
         build = subprocess.Popen([*command, "--workers", str(self.workers)], stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(build.pid, 0)  # its memory and that of its workers, not of what ran before
+        _, status, usage = os.wait4(build.pid, 0)  # memory of the build and its workers, not of earlier runs
         seconds = time.perf_counter() - start
         if status:
             raise RuntimeError(f"the build ended with status {status}")
         shards = json.loads((out / "48h" / "manifest.json").read_text())["shards"]
-        shutil.rmtree(out)  # the disk is done with that before it is asked for the next thing
+        shutil.rmtree(out)  # the disk has finished before the next step starts
         return seconds, usage.ru_maxrss, [shard["size_bytes"] for shard in shards]
 
 

@@ -1,23 +1,23 @@
-"""How many samples of an epoch are missing, and how many come again, in ours and in stock WebDataset.
+"""Count the samples that an epoch misses or repeats, with our loader and with stock WebDataset.
 
 ``nox -s bench -- benchmarks/coverage.py`` (a few minutes). Sets of 107, 150 and 210 samples, on 1 to 16 ranks with 0 to
-8 readers a rank: threads for ours, ``DataLoader`` worker processes for stock. A rank's share does not depend on the
-others, so the ranks of a row are gone through one after the other. So are the workers of stock, each by the rank and
-worker that webdataset's splitters take from the environment, and their samples joined, as a DataLoader joins them;
+8 readers per rank: threads for ours, ``DataLoader`` worker processes for stock. A rank's share does not depend on the
+other ranks, so the ranks of a row run one after the other. So do the workers of stock, each with the rank and worker
+number that webdataset's splitters read from the environment; their samples are joined as a DataLoader joins them.
 ``--processes`` starts real DataLoader workers instead, for 0, 1, 2 and 8 of them.
 
 ours
-    `sffshards.loading.ClipLoader` on a build made here: the rows of the batches that it gives, read and decoded.
+    `sffshards.loading.ClipLoader` on a build made here: the rows of its batches, read and decoded.
 stock, no repeat
     ``webdataset.WebDataset`` with ``split_by_node`` and ``split_by_worker`` on tars of 10 samples. Every sample comes
-    once, but the ranks differ in how many they have: ``apart`` is by how many batches of 4, at most. Ranks that train
-    together wait for ever where one has no more, or stop there, and then ``cut`` is what is missing. Readers without a
-    shard give nothing here; as it comes, stock raises ``ValueError``.
+    once, but ranks have different numbers of samples: ``apart`` is the largest difference in batches of 4. Ranks that
+    train together wait forever for a rank without further batches. If all stop there, ``cut`` is what is missing.
+    Readers without a shard yield nothing here; unchanged, stock raises ``ValueError``.
 stock, with_epoch
-    the same with the customary ``.repeat().with_epoch(n)``, n the samples over the ranks and workers, rounded up. All
-    ranks have as many steps. ``empty`` is the readers without a shard, from which nothing comes.
+    the same with the customary ``.repeat().with_epoch(n)``, where n is the samples over the ranks and workers, rounded
+    up. All ranks have as many steps. ``empty`` counts the readers without a shard, which yield nothing.
 
-Each row is the sum over the sets and the numbers of ranks named; ``missing``, ``doubled`` and ``cut`` are in percent of
+Each row is the sum over the sets and the numbers of ranks named. ``missing``, ``doubled`` and ``cut`` are in percent of
 samples.
 """
 
@@ -56,7 +56,7 @@ SAMPLES_A_TAR = 10
 
 @dataclass
 class Tally:
-    """What came in epochs, against what there is."""
+    """Samples that epochs delivered, compared with those of the set."""
 
     samples: int = 0
     missing: int = 0
@@ -81,7 +81,7 @@ class Tally:
 
 
 def make_tars(folder: Path, size: int) -> list[str]:
-    """Write samples that hold their number and no more."""
+    """Write samples that contain only their number."""
     folder.mkdir()
     paths = []
     for first in range(0, size, SAMPLES_A_TAR):
@@ -93,7 +93,7 @@ def make_tars(folder: Path, size: int) -> list[str]:
 
 
 def make_build(folder: Path) -> Build:
-    """Build at least as many samples as the largest set has."""
+    """Build at least as many samples as the largest set needs."""
     synthesize(folder / "data", seed=1, num_harps=2, frames_per_harp=20, workers=0)
     options = BuildOptions(task=M48, codec=CodecName.JPG, seed=1, shard_size_bytes=2_000_000, skip_bad_images=False)
     build_shards(
@@ -132,7 +132,7 @@ def number_of(sample: dict[str, bytes]) -> int:
 
 
 def read_stock(paths: list[str], *, rank: int, num_ranks: int, num_workers: int, num_samples: int) -> list[list[int]]:
-    """Give what each reader of a rank gives: its workers, one by one, or the rank itself."""
+    """Return the samples of each reader of a rank: of its workers, one by one, or of the rank itself."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(num_ranks), "NUM_WORKERS": str(max(num_workers, 1))}
     found = []
     for worker in range(max(num_workers, 1)):
@@ -145,7 +145,7 @@ def read_stock(paths: list[str], *, rank: int, num_ranks: int, num_workers: int,
 
 
 def read_processes(paths: list[str], *, rank: int, num_ranks: int, num_workers: int, num_samples: int) -> list[int]:
-    """Give what a DataLoader with real worker processes gives."""
+    """Return the samples of a DataLoader with real worker processes."""
     for name in ("WORKER", "NUM_WORKERS"):
         os.environ.pop(name, None)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
@@ -189,9 +189,9 @@ def tally_stock(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ranks", type=int, default=16, help="most ranks")
-    parser.add_argument("--readers", type=int, default=8, help="most threads or workers a rank")
-    parser.add_argument("--processes", action="store_true", help="real DataLoader workers")
+    parser.add_argument("--ranks", type=int, default=16, help="largest number of ranks")
+    parser.add_argument("--readers", type=int, default=8, help="largest number of threads or workers per rank")
+    parser.add_argument("--processes", action="store_true", help="start real DataLoader workers")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     every = range(1, options.ranks + 1)

@@ -1,11 +1,12 @@
-"""How often a 95 % interval of TSS holds the truth: ``python benchmarks/coverage_of_intervals.py``.
+"""Measure how often a 95 % interval of TSS contains the truth: ``python benchmarks/coverage_of_intervals.py``.
 
-Regions are drawn, each with its own number of samples, share of flares and shift of the forecast's logit, so that the
-samples of a region go wrong together; the true TSS of that process has a closed form. A row is a mean number of flaring
-regions in a set, alike or uneven in samples and flares (then a few have most of them, and a third as many would tell as
-much): the percentage of intervals that hold the truth, with its standard error, their mean length, and in how many sets
-there are too few flaring regions for one; for both ways to take the ends from resampled HARPs, and for the rival that
-resamples samples as if independent.
+Regions are simulated, each with its own number of samples, share of flares and shift of the forecast's logit, so that
+the errors of a region's samples are correlated. The true TSS of this process has a closed form. A row is a mean number
+of flaring regions per set, with equal or uneven numbers of samples and flares. If uneven, a few regions have most of
+them, and a third as many regions would be as informative. Each row shows the percentage of intervals that contain the
+truth with its standard error, their mean length, and the number of sets with too few flaring regions for an interval;
+for both ways to compute the ends from resampled HARPs, and for the rival, which resamples samples as if they were
+independent.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from sffshards.verification.score_names import ScoreName, compute_scores
 
 LEVEL = 0.95
 FLARING = 0.15
-"""Share of the regions that flare at all."""
+"""Fraction of regions that flare."""
 MEAN_SAMPLES = 60
 SHIFT_QUIET, SHIFT_FLARING, SHIFT_FLARE = -1.5, 2.0, 1.0
 SPREAD_REGION, SPREAD_SAMPLE = 1.0, 0.7
 
 
 def true_tss() -> float:
-    """Give the TSS of infinitely many regions at a threshold of 0.5."""
+    """Return the TSS of infinitely many regions at a threshold of 0.5."""
     above = NormalDist(0, math.hypot(SPREAD_REGION, SPREAD_SAMPLE)).cdf
     quiet_of_flaring = FLARING * 2 / 3  # a third of a flaring region's samples are followed by a flare
     shares = np.array([quiet_of_flaring, 1 - FLARING]) / (quiet_of_flaring + 1 - FLARING)
@@ -42,7 +43,7 @@ def true_tss() -> float:
 def draw_set(
     random: np.random.Generator, num_regions: int, *, uneven: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Give labels, probabilities and HARPs."""
+    """Return labels, probabilities and HARPs."""
     if uneven:
         nums, shares = random.geometric(1 / MEAN_SAMPLES, num_regions), random.beta(1, 2, num_regions)
     else:
@@ -57,7 +58,7 @@ def draw_set(
 
 
 def resample_samples(table: list[int], random: np.random.Generator, num_resamples: int) -> tuple[float, float]:
-    """Give the interval of a program that takes all samples for independent."""
+    """Return the interval of a program that assumes independent samples."""
     draws = random.multinomial(sum(table), np.array(table) / sum(table), num_resamples).T.astype(float)
     values = compute_scores(ScoreName.TSS, Counts(tp=draws[0], fp=draws[1], fn=draws[2], tn=draws[3]))
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -67,7 +68,7 @@ def resample_samples(table: list[int], random: np.random.Generator, num_resample
 def measure(
     num_regions: int, num_sets: int, num_resamples: int, *, uneven: bool, seed: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """Give the intervals of each method, a set after the other."""
+    """Return the intervals of each method, one per set."""
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, num_regions])))
     intervals: dict[str, list[tuple[float, float]]] = {"percentile": [], "expanded": [], "samples": []}
     for number in range(num_sets):

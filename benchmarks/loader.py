@@ -1,14 +1,14 @@
-"""How fast batches come, ours and our rivals', from the same samples in one run, each as uint8 (10, 16, 224, 224).
+"""Measure how fast our loader and its rivals deliver the same uint8 batches of (10, 16, 224, 224), in one run.
 
 Run it on an idle machine: ``nox -s bench -- benchmarks/loader.py`` (about ten minutes), which installs the rivals. It
-makes a data set, builds it as npy and as jpg, writes the same samples in the rivals' own formats, and reads everything
-from the page cache, in the process that consumes it:
+draws a synthetic data set, builds it as npy and as jpg, writes the same samples in the rivals' formats, and reads
+everything from the page cache, in the process that consumes it:
 
 memcpy, decode
-    the bounds: a copy of the same bytes from memory to memory; a bare loop that decodes payloads that lie in memory, on
-    as many threads as ours.
+    the bounds: a copy of the same bytes within memory; a bare loop that decodes payloads in memory on as many threads
+    as ours.
 ours
-    `sffshards.loading.clip_loader.ClipLoader`, shuffled, every checksum checked.
+    `sffshards.loading.ClipLoader`, shuffled, with every checksum checked.
 classic
     stock ``webdataset.WebDataset`` on our tars with a shuffle buffer of 100.
 mosaicml, litdata
@@ -18,7 +18,7 @@ datasets
 plain
     a ``Dataset`` that opens 16 JPEG files and resizes them with torchvision for every sample, as published.
 
-It prints the median over the repeats of samples a second, and ours over each.
+It prints the median number of samples per second over the repeats, and the ratio of ours to each.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Batches = Iterator[Tensor]
 
 
 class Samples:
-    """The samples of a build, in files of every format."""
+    """The samples of a build, as files in every format."""
 
     def __init__(self, folder: Path, data: Path, codec: CodecName, workers: int) -> None:
         self.codec, self.data = codec, data
@@ -89,7 +89,7 @@ class Samples:
 
 
 def memcpy(samples: Samples) -> Batches:
-    """Copy as many bytes from a part of memory that no cache holds."""
+    """Copy as many bytes from memory that is in no processor cache."""
     num_samples = len(samples.rows)
     source = np.ones((min(num_samples, 2_000), *CLIP_SHAPE), np.uint8)
     batches = [torch.empty((BATCH, *CLIP_SHAPE), dtype=torch.uint8) for _ in range(3)]
@@ -102,7 +102,7 @@ def memcpy(samples: Samples) -> Batches:
 
 
 def bare_decode(samples: Samples, num_threads: int) -> Batches:
-    """Decode payloads that lie in memory, on threads, into memory that is used again."""
+    """Decode payloads in memory, on threads, into reused memory."""
     payloads = [samples.build.read_payload(int(row)) for row in samples.rows[:500]]
     codec = get_codec(samples.codec)
     outputs = np.empty((num_threads, *CLIP_SHAPE), np.uint8)
@@ -164,7 +164,7 @@ def litdata(samples: Samples) -> Batches:
 
 
 def to_store(samples: Samples, row: int) -> bytes:
-    """Give what a rival stores: plain bytes, which each of them gives back with the least work."""
+    """Return what a rival stores: plain bytes, which each of them reads with the least work."""
     if samples.codec is CodecName.NPY:
         return samples.build.read_clip(int(row)).tobytes()
     return samples.build.read_payload(int(row))
@@ -185,7 +185,7 @@ def datasets(samples: Samples) -> Batches:
 
 
 class PlainDataset(torch.utils.data.Dataset[Tensor]):
-    """Sixteen JPEG files a sample, each decoded and resized when asked for."""
+    """Dataset of sixteen JPEG files per sample, each decoded and resized on access."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -215,7 +215,7 @@ def _stack(clips: Any) -> Batches:
 
 
 def measure(make: Callable[[], Batches], num_batches: int) -> float:
-    """Give samples a second from the first batch on: what it takes to start is not what an epoch takes."""
+    """Return samples per second from the first batch on; starting up is not counted."""
     batches = make()
     next(batches)
     start = time.perf_counter()
@@ -257,7 +257,9 @@ def compare(samples: Samples, *, num_threads: int, repeats: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of ours that read")
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="reading threads of our loader"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--harps", type=int, default=4, help="regions in each of the six parts")
     parser.add_argument("--frames", type=int, default=60, help="frames of each region")

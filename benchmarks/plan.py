@@ -1,9 +1,9 @@
-"""What it takes to draw and deal an epoch of a million samples: ``python benchmarks/plan.py``, on an idle machine.
+"""Measure what it takes to plan an epoch of a million samples: ``python benchmarks/plan.py``, on an idle machine.
 
-A rank goes as far as its first step of an epoch, through `sffshards.loading.PlanSource`, over made rows that lie in
-shards of 800 and ten groups, ten samples a rank and step; every rank does the same. A row is a way to shuffle and a
-number of ranks, in a process of its own: the median time, and by how much the process's peak of resident memory, as
-Linux counts it, rises above what it held with the rows in memory.
+A rank runs up to its first step of an epoch, through `sffshards.loading.PlanSource`, over synthetic rows in shards of
+800 and ten groups, with ten samples per rank and step. Every rank does the same. A row is a way to shuffle and a number
+of ranks, in a process of its own: the median time, and the increase of the process's peak of resident memory, as Linux
+counts it, over what it used with the rows in memory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def make_source(num_samples: int, shuffle: Shuffle, num_ranks: int) -> PlanSourc
 
 
 def resident_mb(field: str) -> float:
-    """Read ``VmRSS``, what the process holds, or ``VmHWM``, the most that it has held."""
+    """Read ``VmRSS``, the memory that the process uses, or ``VmHWM``, its peak."""
     match = re.search(rf"^{field}:\s*(\d+) kB$", STATUS.read_text(), re.MULTILINE)
     if match is None:
         raise RuntimeError(f"{STATUS} has no {field}")
@@ -51,9 +51,9 @@ def resident_mb(field: str) -> float:
 
 
 def measure(num_samples: int, shuffle: Shuffle, num_ranks: int, repeats: int) -> tuple[list[float], float]:
-    """Give the seconds of each repeat, and the MB by which the first of all rose above the start."""
+    """Return the seconds of each repeat, and the MB by which the first raised the peak."""
     small = make_source(1_000, shuffle, num_ranks)
-    next(small())  # what only the first call takes: imports, and memory that the libraries keep
+    next(small())  # costs of the first call only: imports, and memory that the libraries keep
     source = make_source(num_samples, shuffle, num_ranks)
     CLEAR_REFS.write_text("5")  # forget the peak of the imports
     held = resident_mb("VmRSS")

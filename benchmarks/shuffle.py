@@ -1,8 +1,8 @@
-"""How well orders mix: which samples meet in a batch, and how alike the orders of two epochs are; no speed, no pixels.
+"""Measure how well orders mix samples: within batches, and between two epochs. Neither speed nor pixels are involved.
 
-``python benchmarks/shuffle.py DATA`` (half a minute) takes the published 48h label lists from a folder with ``M48/`` in
-it; without one, about as many rows are made, a fifth of them positive. The real planner deals the samples to shards of
-128 MB, 0.16 MB a sample as film strips take, and the training set of a variant and a fold is put in order by:
+``python benchmarks/shuffle.py DATA`` (half a minute) reads the published 48h label lists from a folder with ``M48/`` in
+it. Without a folder, it makes about as many rows, a fifth of them positive. The real planner deals the samples to
+shards of 128 MB, at 0.16 MB per sample as for film strips. The training set of a variant and a fold is put in order by:
 
 random
     a permutation by numpy, many times: the ideal.
@@ -11,14 +11,14 @@ global
 blocks
     `sffshards.loading.epoch_plan.shuffle_blocks`, ``--shuffle blocks``.
 buffer
-    stock WebDataset's own stages, over the same shards: the list of shards shuffled with a seed as
+    stock WebDataset's own stages over the same shards: the list of shards is shuffled with a seed as
     ``WebDataset(shardshuffle=..., seed=...)`` does, which is the same in every epoch, then ``shuffle(size)``.
-    ``detshuffle`` is that option of ``WebDataset``: it shuffles the shards anew in each epoch.
+    ``detshuffle`` is that option of ``WebDataset``, which shuffles the shards differently in each epoch.
 
-Columns: percent of the pairs in a batch that share a frame, mean and deviation over the epochs; that over the percent
-of all pairs of the set, to which random orders tend; distinct HARPs in a batch; correlation of the samples' places in
-one epoch and the next, mean and largest magnitude; deviation over the batches of the percent of positives. Two views of
-one sequence show the same frames, and count as a pair that shares them.
+Columns: percentage of the pairs in a batch that share a frame, mean and deviation over the epochs; its ratio to the
+percentage of all pairs of the set, which is 1 for random orders on average; distinct HARPs per batch; correlation of
+the positions of samples in consecutive epochs, mean and largest magnitude; deviation over the batches of the percentage
+of positives. Two views of one sequence show the same frames, and count as a pair that shares them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Samples:
 
 
 def made_parts() -> dict[Part, list[LabelledFrame]]:
-    """Make lists of about as many rows, of as many regions, as the published ones."""
+    """Write lists of about as many rows and regions as the published ones."""
     return {
         part: [
             LabelledFrame(frame=frame, label=label, row=row)
@@ -119,7 +119,7 @@ def read_samples(
 
 
 def stock_epochs(samples: Samples, size: int, num_epochs: int, *, detshuffle: bool) -> Iterator[NDArray[np.int64]]:
-    """Give the orders of stock WebDataset: its stages, but that shards hold positions in place of samples."""
+    """Return the orders of stock WebDataset: its stages, over shards of positions instead of samples."""
     num_shards = len(samples.shard_names)
     rows = dict(
         zip(
@@ -145,15 +145,15 @@ def stock_epochs(samples: Samples, size: int, num_epochs: int, *, detshuffle: bo
 
 
 def sharing_of_all_pairs(samples: Samples) -> float:
-    """Give the percentage of all pairs of samples that share a frame."""
+    """Return the percentage of all pairs of samples that share a frame."""
     num = len(samples)
-    num_before = np.searchsorted(np.sort(samples.last_N), samples.first_N, side="left")  # end before this begins
+    num_before = np.searchsorted(np.sort(samples.last_N), samples.first_N, side="left")  # ends before this one begins
     num_pairs = num * (num - 1) / 2
     return float(100 * (1 - num_before.sum() / num_pairs))
 
 
 def score_epoch(samples: Samples, order_N: NDArray[np.int64], batch: int) -> tuple[float, float, float]:
-    """Give what the full batches of an epoch show: sharing pairs in percent, HARPs, deviation of the positives."""
+    """Return sharing pairs in percent, HARPs, and deviation of the positives, over the full batches of an epoch."""
     batches = order_N[: len(order_N) // batch * batch].reshape(-1, batch)
     first, last = samples.first_N[batches], samples.last_N[batches]
     left, right = np.triu_indices(batch, k=1)
@@ -164,7 +164,7 @@ def score_epoch(samples: Samples, order_N: NDArray[np.int64], batch: int) -> tup
 
 
 def correlations(orders: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """Give the correlation of the places that samples have in one epoch and in the next, for all consecutive ones."""
+    """Return the correlation of the positions of samples in consecutive epochs, for all pairs of these."""
     places = [np.argsort(order) for order in orders]
     return np.array([np.corrcoef(a, b)[0, 1] for a, b in pairwise(places)])
 
@@ -184,12 +184,12 @@ def report(name: str, samples: Samples, orders: Sequence[NDArray[np.int64]], bat
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="?", help="folder of the label lists; made ones without")
+    parser.add_argument("data", type=Path, nargs="?", help="folder of the label lists; synthetic ones if not given")
     parser.add_argument("--variant", type=Variant, default=Variant.OTV)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--batches", type=int, nargs="*", default=[10, 32])
-    parser.add_argument("--epochs", type=int, default=20, help="of ours and of stock WebDataset")
-    parser.add_argument("--draws", type=int, default=100, help="random orders")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of our orders and of stock WebDataset")
+    parser.add_argument("--draws", type=int, default=100, help="number of random orders")
     parser.add_argument("--buffers", type=int, nargs="*", default=[100, 1_000, 5_000])
     parser.add_argument("--block-shards", type=int, default=10)
     parser.add_argument("--sample-mb", type=float, default=0.16, help="size of a sample in a tar")

@@ -1,6 +1,6 @@
-"""How fast images are made, JPEG and file included: ``python benchmarks/synth.py``, on an idle machine.
+"""Measure how fast synthetic images are drawn and written as JPEG: ``python benchmarks/synth.py``, on an idle machine.
 
-A full rehearsal needs 59,384 of them; at 150 a second that is seven minutes.
+A full rehearsal needs 59,384 images; at 150 per second that takes seven minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
             start = time.perf_counter()
             report = synthesize(Path(folder), seed=repeat, num_harps=12, frames_per_harp=40, workers=options.workers)
             rates.append(report.num_written / (time.perf_counter() - start))
-    print(f"{statistics.median(rates):.0f} images/s with {options.workers} processes, the start of these included")
+    print(f"{statistics.median(rates):.0f} images/s with {options.workers} processes, including their start")
     print(f"of {', '.join(f'{rate:.0f}' for rate in rates)}")
 
 

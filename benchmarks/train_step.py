@@ -1,7 +1,7 @@
-"""How fast a training step of MViTv2-S is, and how much memory it takes: ours against torchvision's, in one run.
+"""Measure the speed and memory of a training step of MViTv2-S, ours against torchvision's, in one run.
 
 Run it on an idle machine: ``python benchmarks/train_step.py`` (about five minutes on two cores). A step is forward,
-backward and Adam, on clips that lie in memory; the ways take turns, step by step. Its rows are a precision and a way:
+backward and Adam, on clips in memory. The ways below take turns, step by step. Each row is a precision and a way:
 
 torchvision
     ``--attention torchvision``: attention with a matrix of scores, three equal channels.
@@ -10,10 +10,10 @@ fused
 torchvision, compiled and fused, compiled
     on a GPU: the same after `torch.compile`.
 
-It prints the median over the repeats of clips a second, the ratio to torchvision's (the median of the ratios of steps
-that followed each other), and the peak of memory: on a CPU the resident set of a process that does two such steps and
-nothing else, Python and torch included; on a GPU what was allocated there. Without a GPU it takes float32 and bfloat16
-autocast; with one, bfloat16, and the largest batch of each way too. Where other work shares the machine,
+It prints the median number of clips per second over the repeats, the ratio to torchvision's (the median of the ratios
+of adjacent steps), and the peak of memory. On a CPU this is the resident set of a process that does only two such
+steps, including Python and torch; on a GPU, the memory allocated there. Without a GPU it runs float32 and bfloat16
+autocast; with one, bfloat16, and the largest batch of each way too. If other work shares the machine,
 ``OMP_NUM_THREADS=1 python benchmarks/train_step.py --processor-time`` is disturbed least.
 """
 
@@ -40,7 +40,7 @@ from sffshards.training.training_choices import Precision
 
 
 class Trainer:
-    """A network that is trained on random clips, in one way and precision."""
+    """A network trained on random clips, in one way and precision."""
 
     def __init__(self, way: str, precision: Precision, device: torch.device, options: argparse.Namespace) -> None:
         attention, _, compiled = way.partition(", ")
@@ -54,7 +54,7 @@ class Trainer:
         self.clock = time.process_time if options.processor_time else time.perf_counter
 
     def step(self, batch: int) -> float:
-        """Train a step; gives the seconds that it took."""
+        """Train one step, and return its seconds."""
         shape = (batch, NUM_FRAMES, FRAME_SIDE, FRAME_SIDE)
         clips_BTHW = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
         labels_B = torch.arange(batch, device=self.device) % 2
@@ -74,7 +74,7 @@ class Trainer:
 
 
 def find_largest_batch(trainer: Trainer) -> int:
-    """Double the batch until it does not fit, then halve what is between."""
+    """Find the largest batch that fits, by doubling and then bisection."""
     fits, fails = 0, 0
     while not fails or fails - fits > max(1, fits // 16):
         batch = (fits + fails) // 2 if fails else max(1, 2 * fits)
@@ -89,7 +89,7 @@ def find_largest_batch(trainer: Trainer) -> int:
 
 
 def measure_peak_bytes(trainer: Trainer, arguments: Sequence[str], *, batch: int) -> int:
-    """Give the peak of memory over two steps, on a CPU in a process of its own."""
+    """Return the peak of memory over two steps; on a CPU, in a process of its own."""
     if trainer.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         trainer.step(batch)
@@ -102,7 +102,7 @@ def print_own_peak(trainer: Trainer, *, batch: int) -> None:
     for _ in range(2):
         trainer.step(batch)
     status = Path("/proc/self/status")
-    if status.is_file():  # on Linux `ru_maxrss` is at least what it was of the process that started this one
+    if status.is_file():  # on Linux `ru_maxrss` is at least that of the parent process
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         print(int(line.split()[1]) * 1024)
     else:
@@ -115,7 +115,7 @@ def compare(precision: Precision, ways: list[str], options: argparse.Namespace, 
     for repeat in range(options.repeats + 1):
         for way, trainer in trainers.items():
             taken = trainer.step(options.batch)
-            if repeat:  # the first step compiles, and takes memory from the system
+            if repeat:  # the first step compiles and allocates
                 seconds[way].append(taken)
     print(f"{precision}, batches of {options.batch} on {device.type}, {torch.get_num_threads()} threads of torch")
     for way in ways:
@@ -132,13 +132,13 @@ def compare(precision: Precision, ways: list[str], options: argparse.Namespace, 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, help="clips a step (1 on a CPU, 10 on a GPU)")
+    parser.add_argument("--batch", type=int, help="clips per step (1 on a CPU, 10 on a GPU)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", type=ModelName, default=ModelName.MVIT_V2_S)
-    parser.add_argument("--precision", type=Precision, help="this one only")
-    parser.add_argument("--processor-time", action="store_true", help="count the time of processors, on a CPU")
-    parser.add_argument("--device", help="cpu or cuda (a GPU, where there is one)")
-    parser.add_argument("--peak", metavar="WAY", help="print this way's peak of memory on a CPU in bytes, and end")
+    parser.add_argument("--precision", type=Precision, help="run only this precision")
+    parser.add_argument("--processor-time", action="store_true", help="measure processor time, on a CPU")
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
+    parser.add_argument("--peak", metavar="WAY", help="print this way's peak of memory on a CPU in bytes, and exit")
     options = parser.parse_args(arguments)
     if options.peak:
         print_own_peak(Trainer(options.peak, options.precision, torch.device("cpu"), options), batch=options.batch)
