@@ -40,8 +40,8 @@ from PIL import Image
 
 from sffshards.base.progress import SILENT
 from sffshards.base.worker_pool import WorkerPool, chunked
-from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, Sample
+from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.sample_sets import Kind
 from sffshards.domain.task import M48
 from sffshards.domain.views import View, apply_view
@@ -50,7 +50,6 @@ from sffshards.images.frame_store import FrameStore
 from sffshards.images.store_filling import ImageFile, fill_store, find_images
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build.build_inputs import read_sequences
-from sffshards.shards.build.shard_plan import Sample
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.codecs import get_codec
 from sffshards.synth import synthesize
@@ -100,7 +99,7 @@ def build_naively(samples: Sequence[Sample], images: Path, read: Callable[[Path]
     codec = get_codec(CodecName.JPG)
     num_bytes = 0
     for sample in samples:
-        names = [format_frame_name(frame) for frame in sample.sequence.frames]
+        names = [frame.name for frame in sample.sequence.frames]
         clip = np.stack([read(images / f"{name}{IMAGE_SUFFIX}") for name in names])
         num_bytes += len(codec.encode(np.ascontiguousarray(apply_view(clip, sample.view))))
     return num_bytes
@@ -126,7 +125,7 @@ class Bench:
         synthesize(self.data, seed=1, num_harps=num_harps, frames_per_harp=frames_per_harp, workers=workers)
         self.layout = find_data(self.data)
         self.sequences, _ = read_sequences(self.layout, M48, windows=PUBLISHED_WINDOWS)
-        names = sorted({format_frame_name(frame) for s in self.sequences for frame in s.frames})
+        names = sorted({frame.name for s in self.sequences for frame in s.frames})
         self.images, _ = find_images(self.layout.images, names)
         self.samples = [
             Sample(sequence=sequence, view=view)
@@ -156,8 +155,7 @@ class Bench:
         store = FrameStore(self.folder / "frames")
         rows = {image.name: store.get(image.name) for image in self.images}
         strips = [
-            tuple(record.row for f in s.sequence.frames if (record := rows[format_frame_name(f)]) is not None)
-            for s in self.samples
+            tuple(record.row for f in s.sequence.frames if (record := rows[f.name]) is not None) for s in self.samples
         ]
         tasks = [(store.array_path, chunk) for chunk in chunked(strips, 64)]
         return timed(lambda: list(self.pool.map(encode_strips, tasks)))

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sffshards.base.progress import SILENT
-from sffshards.domain.published_names import IMAGE_SUFFIX
+from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_data
 from sffshards.loading.batch_pipeline import PlanSource

@@ -38,7 +38,6 @@ from numpy.typing import NDArray
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.frame_sequences import build_sequences
 from sffshards.domain.frames import LabelledFrame
-from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.sample_sets import Kind, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_label_lists
@@ -85,7 +84,7 @@ def made_parts() -> dict[Part, list[LabelledFrame]]:
 def number_frames(sequences: Sequence[FrameSequence]) -> dict[str, int]:
     """Number all frames by name, so that each sequence shows a range of numbers without a gap."""
     ends = sorted(sequences, key=lambda s: (list(Part).index(s.part), s.harp, s.row))
-    return {format_frame_name(sequence.frames[-1]): number for number, sequence in enumerate(ends)}
+    return {sequence.frames[-1].name: number for number, sequence in enumerate(ends)}
 
 
 def read_samples(
@@ -100,7 +99,7 @@ def read_samples(
     chosen = [plan for plan in plans if plan.group in groups]
     group_numbers = {name: number for number, name in enumerate(dict.fromkeys(plan.group for plan in plans))}
     samples = [(shard, plan.group, sample.sequence) for shard, plan in enumerate(chosen) for sample in plan.samples]
-    ranges = [[numbers[format_frame_name(frame)] for frame in s.frames] for _, _, s in samples]
+    ranges = [[numbers[frame.name] for frame in s.frames] for _, _, s in samples]
     if any(max(of) - min(of) + 1 != len(set(of)) for of in ranges):
         raise ValueError("a sequence leaves out rows of its HARP: frames cannot be compared as ranges")
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import format_frame_name, parse_frame_name
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
 from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
@@ -86,7 +85,7 @@ def test_rows_that_cannot_be_read_or_come_again_are_faults_with_their_place(tmp_
 
 
 def test_order_gaps_and_the_grid_are_looked_at_by_harp(tmp_path):
-    off = format_frame_name(FrameId(harp=101, t_rec_tai=START + timedelta(days=1, minutes=97)))
+    off = FrameId(harp=101, t_rec_tai=START + timedelta(days=1, minutes=97)).name
     rows = [(100, 0, 0), (101, 0, 0), (100, 2, 0), (100, 1, 1), f"{off} 0", (100, 9, 0)]
     audited = audit(make_lists(tmp_path, {"TrainVal1": rows}))
     part = audited.parts[M48][Part.TRAIN_VAL_1]
@@ -191,9 +190,7 @@ def test_frames_are_found_in_lists_in_files_and_in_images(tmp_path):
     assert images[None] == sorted(frame for frames in by_part.values() for frame in frames)
     names = [frame_name(7, 1), f"{frame_name(7, 0)} 1"]
     (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
-    assert find_frames(tmp_path / "names.txt", task=M48) == {
-        None: [parse_frame_name(name.split()[0]) for name in names]
-    }
+    assert find_frames(tmp_path / "names.txt", task=M48) == {None: [FrameId.parse(name.split()[0]) for name in names]}
 
 
 @pytest.mark.parametrize(
@@ -298,7 +295,7 @@ def test_labels_that_say_less_than_they_seem_are_counted(tmp_path):
 
 
 def test_a_comparison_says_what_differs():
-    a, b, c, d, e = (parse_frame_name(frame_name(7, number)) for number in range(5))
+    a, b, c, d, e = (FrameId.parse(frame_name(7, number)) for number in range(5))
     first = {a: (1, Part.TEST), b: (0, Part.TEST), c: (0, None), d: (1, Part.TEST)}
     second = {e: (1, None), d: (1, Part.TRAIN_VAL_0), c: (0, Part.TEST), b: (1, Part.TEST), a: (0, Part.TEST)}
     diff = diff_labels(first, second)
@@ -335,12 +332,12 @@ def test_parts_hold_whole_harps_in_time_and_are_as_near_to_their_sizes_as_harps_
 @pytest.mark.parametrize("sizes", [(1,) * 5, (0, 1, 1, 1, 1, 1), ()])
 def test_sizes_that_are_none_are_refused(sizes):
     with pytest.raises(InputError, match="sizes: expected six whole numbers above 0"):
-        split_harps([parse_frame_name(frame_name(harp, 0)) for harp in range(1, 9)], sizes=sizes)
+        split_harps([FrameId.parse(frame_name(harp, 0)) for harp in range(1, 9)], sizes=sizes)
 
 
 def test_too_few_harps_for_six_parts_are_refused():
     with pytest.raises(InputError, match="HARPs: expected at least 6, one a part, found 2"):
-        split_harps([parse_frame_name(frame_name(harp, 0)) for harp in (1, 2)], sizes=PUBLISHED_SIZES)
+        split_harps([FrameId.parse(frame_name(harp, 0)) for harp in (1, 2)], sizes=PUBLISHED_SIZES)
 
 
 # The commands -------------------------------------------------------------------------------------------------------

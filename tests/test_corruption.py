@@ -812,6 +812,6 @@ def test_a_checkpoint_of_another_kind_is_refused_and_its_code_not_run(tmp_path, 
 
 def test_the_error_classes_are_those_that_the_docs_name(place):
     damaged = place(CodecName.JPG)
-    damaged.edit(set_at("format_version", value=2))
-    with pytest.raises(FormatError, match=r"manifest\.json: expected format version 1, found 2"):
+    damaged.edit(set_at("format_version", value=3))
+    with pytest.raises(FormatError, match=r"manifest\.json: expected format version 2, found 3"):
         open_build(damaged.folder)

@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sffshards.base.errors import InputError
-from sffshards.domain.frame_sequences import Sequence
+from sffshards.domain.frame_sequences import Sequence, SequenceId, parse_key
 from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import (
-    format_frame_name,
-    format_key,
-    format_sequence_name,
-    key_to_sequence_name,
-    parse_frame_name,
-    parse_key,
-    sequence_key,
-)
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.views import View
 
@@ -34,29 +25,32 @@ def sequence_of(*frames: FrameId) -> Sequence:
 
 def test_frame_name_has_the_published_form():
     frame = FrameId(harp=377, t_rec_tai=datetime(2011, 2, 13, 1, 36))
-    assert format_frame_name(frame) == "hmi.sharp_720s.377.20110213_013600_TAI.magnetogram"
+    assert frame.name == "hmi.sharp_720s.377.20110213_013600_TAI.magnetogram"
 
 
 def test_sequence_name_and_key_have_the_published_forms():
     first, last = (FrameId(harp=377, t_rec_tai=datetime(2011, 2, day)) for day in (13, 14))
     sequence = sequence_of(first, last)
-    assert format_sequence_name(sequence) == "hmi.sharp_720s.377.20110213_000000_TAI.to.20110214_000000_TAI"
-    assert format_key(sequence, View.R2) == "harp00377-20110213T000000-20110214T000000-r2"
+    assert sequence.name == "hmi.sharp_720s.377.20110213_000000_TAI.to.20110214_000000_TAI"
+    assert sequence.id.key(View.R2) == "harp00377-20110213T000000-20110214T000000-r2"
 
 
 @given(FRAMES)
 def test_a_frame_name_parses_back(frame):
-    assert parse_frame_name(format_frame_name(frame)) == frame
+    assert FrameId.parse(frame.name) == frame
 
 
 @given(FRAMES, st.sampled_from(list(View)))
 def test_a_key_holds_no_dot_and_parses_back(frame, view):
     sequence = sequence_of(frame)
-    key = format_key(sequence, view)
+    key = sequence.id.key(view)
     assert "." not in key
     assert len(key) <= 48
-    assert parse_key(key) == (frame.harp, frame.t_rec_tai, frame.t_rec_tai, view)
-    assert key_to_sequence_name(key) == format_sequence_name(sequence)
+    assert parse_key(key) == (
+        SequenceId(harp=frame.harp, t_start_tai=frame.t_rec_tai, t_end_tai=frame.t_rec_tai),
+        view,
+    )
+    assert parse_key(key)[0].name == sequence.name
 
 
 @pytest.mark.parametrize(
@@ -75,12 +69,12 @@ def test_a_key_holds_no_dot_and_parses_back(frame, view):
 )
 def test_what_is_no_frame_name_is_refused_with_its_place(text):
     with pytest.raises(InputError, match=r"^list\.txt:7: expected a name of the form"):
-        parse_frame_name(text, where="list.txt:7")
+        FrameId.parse(text, where="list.txt:7")
 
 
 def test_a_sequence_is_found_by_its_name_its_key_or_its_key_without_view():
     key = "harp00377-20110213T000000-20110214T000000"
     for text in ("hmi.sharp_720s.377.20110213_000000_TAI.to.20110214_000000_TAI", key, f"{key}-hf"):
-        assert sequence_key(text) == key
+        assert SequenceId.parse(text).stem == key
     with pytest.raises(InputError, match="expected a sequence name"):
-        sequence_key("harp377")
+        SequenceId.parse("harp377")

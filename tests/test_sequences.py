@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sffshards.domain.frame_sequences import OnShort, WindowRule, build_sequences
 from sffshards.domain.frames import FrameId, LabelledFrame
-from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.views import View, apply_view, undo_view
 from sffshards.labels.label_lists import read_label_list
@@ -27,7 +26,7 @@ def read(tmp_path, rows):
 
 def numbers(sequence):
     first = frame_name(sequence.harp, 0)
-    names = [format_frame_name(frame) for frame in sequence.frames]
+    names = [frame.name for frame in sequence.frames]
     return [next(n for n in range(100) if frame_name(sequence.harp, n) == name) for name in names], first
 
 

@@ -255,12 +255,12 @@ def test_hugging_face_datasets_reads_the_same_samples(builds, codec, monkeypatch
 
 
 def made_sequences(num_harps: int, length: int) -> list[Sequence]:
-    from sffshards.domain.published_names import parse_frame_name
+    from sffshards.domain.frames import FrameId
 
     made: list[Sequence] = []
     for harp in range(1, num_harps + 1):
         for number in range(length):
-            plain = sequence_of(parse_frame_name(frame_name(harp, number)))
+            plain = sequence_of(FrameId.parse(frame_name(harp, number)))
             made.append(Sequence(frames=plain.frames, label=int(harp % 5 == 0), part=Part.TEST, row=len(made)))
     return made
 
@@ -312,8 +312,8 @@ def test_an_altered_manifest_is_refused(builds, tmp_path):
     folder.mkdir()
     cases = [
         ('"num_positive": 3', '"num_positive": 4', DamageError, "does not match the manifest's own checksum"),
-        ('"format_version": 1', '"format_version": 2', FormatError, "expected format version 1, found 2"),
-        ("{", "", DamageError, "found JSON that is not one"),
+        ('"format_version": 2', '"format_version": 3', FormatError, "expected format version 2, found 3"),
+        ("{", "", DamageError, "found no JSON"),
     ]
     for old, new, error, message in cases:
         assert old in text

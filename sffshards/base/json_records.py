@@ -19,6 +19,7 @@ __all__ = [
     "Sha256",
     "decode_json",
     "decode_record",
+    "encode_compact",
     "encode_record",
     "format_json",
     "read_record",
@@ -51,7 +52,7 @@ class JsonFormat:
     """The error to raise where the content is wrong."""
 
 
-def decode_json(data: bytes | str, *, where: object, expects: JsonFormat) -> Any:
+def decode_json(data: bytes | bytearray | str, *, where: object, expects: JsonFormat) -> Any:
     """Return the plain value that JSON text holds.
 
     Raises
@@ -67,7 +68,7 @@ def decode_json(data: bytes | str, *, where: object, expects: JsonFormat) -> Any
 
 
 def decode_record(
-    data: bytes | str, kind: type[_T], *, where: object, expects: JsonFormat, derived: Collection[str] = ()
+    data: bytes | bytearray | str, kind: type[_T], *, where: object, expects: JsonFormat, derived: Collection[str] = ()
 ) -> _T:
     """Return the record that JSON text holds.
 
@@ -124,6 +125,11 @@ def to_plain(record: Any, *, version: int | None = None) -> dict[str, Any]:
 def format_json(content: Any) -> bytes:
     """Return plain values as indented JSON in ASCII; numbers that are not finite must be None already."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii")
+
+
+def encode_compact(record: Any) -> bytes:
+    """Return a record as JSON in UTF-8 on one line, without spaces: for many small records."""
+    return msgspec.json.encode(record, enc_hook=_to_text)
 
 
 def read_record(path: Path, kind: type[_T], *, expects: JsonFormat) -> _T:

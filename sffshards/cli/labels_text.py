@@ -51,10 +51,9 @@ def format_diff(name: str, diff: LabelDiff) -> str:
 
 def describe_diff(diff: LabelDiff) -> dict[str, Any]:
     """Give a comparison as JSON holds it, with the name of every frame that differs."""
-    from sffshards.domain.published_names import format_frame_name
 
     def names(frames: Iterable[FrameId]) -> list[str]:
-        return [format_frame_name(frame) for frame in frames]
+        return [frame.name for frame in frames]
 
     return {
         "is_same": diff.is_same,

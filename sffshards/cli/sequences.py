@@ -60,7 +60,7 @@ def sequences(
 
 def _why_not(name: str) -> str | None:
     """Say why a list is not to be read, if so; the published folders hold more than the lists of the parts."""
-    from sffshards.domain.published_names import SEQUENCE_LIST_PREFIX
+    from sffshards.labels import SEQUENCE_LIST_PREFIX
 
     if name.startswith(SEQUENCE_LIST_PREFIX):
         return "a sequence list already"

@@ -40,9 +40,11 @@ def show(
     force: ReplaceOption = False,
 ) -> None:
     """Write a contact sheet of a sequence: its 16 frames with times and gaps, its label and its views."""
+    from sffshards.domain.frame_sequences import SequenceId
     from sffshards.shards.read import open_build, write_sheet
 
+    chosen = None if sequence is None else SequenceId.parse(sequence)
     folder, _ = choose_build(place_of(shards), parse_task_choice(horizon, threshold))
     with open_build(folder) as build:
-        path = write_sheet(build, sequence=sequence, out=out, force=force)
+        path = write_sheet(build, sequence=chosen, out=out, force=force)
     print(path)

@@ -1,7 +1,8 @@
-"""Windows of sixteen frames that end at the rows of a label list, as the published program cuts them or stricter."""
+"""Sequences of sixteen frames: their names and keys, and how they are cut from the rows of a label list."""
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,13 +10,111 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 
-from sffshards.domain.frames import FrameId, LabelledFrame
+from sffshards.base.errors import InputError
+from sffshards.domain.frames import SERIES, FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
+from sffshards.domain.times import format_stamp, parse_stamp
+from sffshards.domain.views import View
 
-__all__ = ["NUM_FRAMES", "PUBLISHED_WINDOWS", "OnShort", "Sequence", "WindowRule", "build_sequences", "pad_short_run"]
+__all__ = [
+    "NUM_FRAMES",
+    "PUBLISHED_WINDOWS",
+    "OnShort",
+    "Sample",
+    "Sequence",
+    "SequenceId",
+    "WindowRule",
+    "build_sequences",
+    "pad_short_run",
+    "parse_key",
+]
 
 NUM_FRAMES = 16
 """Frames in a sequence."""
+
+_NAME = re.compile(r"hmi\.sharp_720s\.([1-9]\d{0,8})\.(\d{8}_\d{6})_TAI\.to\.(\d{8}_\d{6})_TAI", re.ASCII)
+_KEY = re.compile(r"harp(\d{5,9})-(\d{8}T\d{6})-(\d{8}T\d{6})(?:-(nf|hf|vf|r1|r2|r3))?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class SequenceId:
+    """What the name of a sequence states: its region, and the times of its first and last frame."""
+
+    harp: int
+    """HARP number of all frames."""
+    t_start_tai: datetime
+    """Record time of the first frame, TAI."""
+    t_end_tai: datetime
+    """Record time of the last frame, TAI."""
+
+    @classmethod
+    def parse(cls, text: str, *, where: object = "sequence") -> SequenceId:
+        """Parse the published name of a sequence, or the key of a sample, with or without its view.
+
+        Raises
+        ------
+        InputError
+            If the text is neither.
+
+        Examples
+        --------
+        >>> SequenceId.parse("harp00377-20110213T000000-20110214T000000-hf").name
+        'hmi.sharp_720s.377.20110213_000000_TAI.to.20110214_000000_TAI'
+        """
+        if found := _match(_NAME.fullmatch(text) or _KEY.fullmatch(text)):
+            return found
+        raise InputError(
+            where,
+            expected="a sequence name (hmi.sharp_720s.<HARP>.<first>_TAI.to.<last>_TAI) or a key (harp00377-...-nf)",
+            found=repr(text[:120]),
+            fix="take one from a predictions table or from `sffshards info --keys`",
+        )
+
+    @property
+    def name(self) -> str:
+        """Published name of the sequence: ``hmi.sharp_720s.<HARP>.<first>_TAI.to.<last>_TAI``."""
+        return f"{SERIES}.{self.harp}.{format_stamp(self.t_start_tai)}_TAI.to.{format_stamp(self.t_end_tai)}_TAI"
+
+    def key(self, view: View) -> str:
+        """Return the key of a sample in a shard, such as ``harp00377-20110213T000000-20110214T000000-nf``.
+
+        It has no dot, at the first of which WebDataset would cut it.
+        """
+        return f"{self.stem}-{view}"
+
+    @property
+    def stem(self) -> str:
+        """The part of the key that all views of the sequence share."""
+        start, end = (format_stamp(time).replace("_", "T") for time in (self.t_start_tai, self.t_end_tai))
+        return f"harp{self.harp:05d}-{start}-{end}"
+
+
+def parse_key(key: str) -> tuple[SequenceId, View]:
+    """Parse the key of a sample in a shard, with its view.
+
+    Raises
+    ------
+    InputError
+        If the key is not of the form that `SequenceId.key` returns.
+    """
+    match = _KEY.fullmatch(key)
+    sequence = _match(match)
+    if match is None or sequence is None or match[4] is None:
+        raise InputError(
+            "sample key",
+            expected="harp<number>-<yyyymmddThhmmss>-<yyyymmddThhmmss>-<view>",
+            found=repr(key[:120]),
+            fix="build the shards again with `sffshards build --force`",
+        )
+    return sequence, View(match[4])
+
+
+def _match(match: re.Match[str] | None) -> SequenceId | None:
+    """Return what a name or a key states, or None if it has no match or a time that does not exist."""
+    if match is None:
+        return None
+    start, end = parse_stamp(match[2]), parse_stamp(match[3])
+    return None if start is None or end is None else SequenceId(harp=int(match[1]), t_start_tai=start, t_end_tai=end)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,10 +122,11 @@ class Sequence:
     """Sixteen frames of one HARP that end at a labelled frame."""
 
     frames: tuple[FrameId, ...]
-    """The sixteen slots in order of time; a short run repeats frames."""
+    """The frames of the sixteen slots, in order of time; a short run repeats some."""
     label: int
-    """The label of the last frame."""
+    """Label of the last frame, 0 or 1."""
     part: Part
+    """Part of the data that the label list is."""
     row: int
     """Position of the last frame in its label list, from 0."""
 
@@ -37,23 +137,33 @@ class Sequence:
             raise ValueError("the frames of a sequence are of one HARP")
 
     @property
+    def id(self) -> SequenceId:
+        """Region and times of the sequence, from which its name and its keys follow."""
+        return SequenceId(harp=self.harp, t_start_tai=self.t_start_tai, t_end_tai=self.t_end_tai)
+
+    @property
+    def name(self) -> str:
+        """Published name of the sequence."""
+        return self.id.name
+
+    @property
     def harp(self) -> int:
         """HARP number of all frames."""
         return self.frames[0].harp
 
     @property
     def t_start_tai(self) -> datetime:
-        """Time of the first frame."""
+        """Record time of the first frame, TAI."""
         return self.frames[0].t_rec_tai
 
     @property
     def t_end_tai(self) -> datetime:
-        """Time of the last frame: the forecast is issued from here."""
+        """Record time of the last frame, TAI, from which the forecast is issued."""
         return self.frames[-1].t_rec_tai
 
     @property
     def num_distinct(self) -> int:
-        """How many different frames there are, 1 to 16."""
+        """Number of distinct frames, 1 to 16."""
         return len(set(self.frames))
 
     @property
@@ -63,23 +173,38 @@ class Sequence:
         return tuple(int((b - a).total_seconds() // 60) for a, b in pairwise(times))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One view of one sequence."""
+
+    sequence: Sequence
+    view: View
+
+    @property
+    def key(self) -> str:
+        """Key of the sample in its tar."""
+        return self.sequence.id.key(self.view)
+
+
 class OnShort(StrEnum):
-    """What becomes of a sequence of too few frames."""
+    """What to do with a sequence of too few frames."""
 
     KEEP = "keep"
-    """It is stretched to sixteen slots, as published."""
+    """Stretch the sequence to sixteen slots, as published."""
     DROP = "drop"
+    """Leave the sequence out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowRule:
-    """Which frames before a labelled one make a sequence, and which sequences are too short."""
+    """Which frames before a labelled one make up its sequence, and which sequences are too short."""
 
     max_gap_minutes: int | None
-    """Frames before a gap longer than this are left out of a sequence; None: gaps are not looked at."""
+    """Longest gap in minutes between two frames of a sequence; None for no limit, as published."""
     min_frames: int
-    """A sequence of fewer frames is short."""
+    """Number of frames below which a sequence is short."""
     on_short: OnShort
+    """What to do with short sequences."""
 
     def __post_init__(self) -> None:
         if self.max_gap_minutes is not None and self.max_gap_minutes < 1:
@@ -89,28 +214,27 @@ class WindowRule:
 
 
 PUBLISHED_WINDOWS = WindowRule(max_gap_minutes=None, min_frames=NUM_FRAMES, on_short=OnShort.KEEP)
-"""As the published program cuts them."""
+"""The rule of the published program."""
 
 
 def build_sequences(
     rows: Iterable[LabelledFrame], *, part: Part, windows: WindowRule = PUBLISHED_WINDOWS
 ) -> list[Sequence]:
-    """Make one sequence for every row: the last up to 16 rows of the same HARP, in the list's order.
+    """Return one sequence for every row: the last up to 16 rows of the same HARP, in the list's order.
 
     Parameters
     ----------
     rows
-        The rows of one list. A list starts afresh, even in the middle of a HARP.
+        Rows of one label list. No sequence reaches back into another list.
     part
-        The part that the list is.
+        Part of the data that the list is.
     windows
-        After which gap in time a window starts afresh too, and whether short sequences are left out; as published:
-        gaps are not looked at, and all are kept.
+        Longest gap within a sequence, and what to do with short ones; by default no limit, and all are kept.
 
     Returns
     -------
     list of Sequence
-        In the order of the rows: one a row, but for those that are left out.
+        One sequence per row, in the order of the rows, without those that are dropped.
     """
     runs: dict[int, deque[FrameId]] = {}
     sequences = []
@@ -133,5 +257,5 @@ def _is_gap(before: FrameId, after: FrameId, windows: WindowRule) -> bool:
 
 
 def pad_short_run(frames: tuple[FrameId, ...]) -> tuple[FrameId, ...]:
-    """Stretch a run of 1 to 16 frames to 16 slots: slot i takes frame ``int(i * n / 16)`` of n."""
+    """Return 16 slots for a run of 1 to 16 frames: slot i takes frame ``int(i * n / 16)`` of n."""
     return tuple(frames[slot * len(frames) // NUM_FRAMES] for slot in range(NUM_FRAMES))

@@ -1,25 +1,26 @@
-"""Times and spans as users write them: ``2012-03-06T14:24:00`` and ``96m``."""
+"""Times and durations as text: ``2012-03-06T14:24:00`` and ``96m`` of users, ``20120306_142400`` in published names."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from sffshards.base.errors import InputError
 
-__all__ = ["format_duration", "parse_duration", "parse_tai"]
+__all__ = ["format_duration", "format_stamp", "parse_duration", "parse_stamp", "parse_tai"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,6})\s*([smhd])")
 
 
 def parse_duration(text: str, *, where: object) -> timedelta:
-    """Parse a span of time such as ``96m``, ``6h``, ``720s`` or ``1d``.
+    """Parse a duration such as ``96m``, ``6h``, ``720s`` or ``1d``.
 
     Raises
     ------
     InputError
-        If it is not of that form, or nothing.
+        If it is not of that form, or is zero.
 
     Examples
     --------
@@ -30,7 +31,7 @@ def parse_duration(text: str, *, where: object) -> timedelta:
     if match is None or not int(match[1]):
         raise InputError(
             where,
-            expected="a span of time such as 96m, 6h or 1d",
+            expected="a duration such as 96m, 6h or 1d",
             found=repr(text[:40]),
             fix="write a whole number and s, m, h or d",
         )
@@ -38,7 +39,7 @@ def parse_duration(text: str, *, where: object) -> timedelta:
 
 
 def format_duration(span: timedelta) -> str:
-    """Write a span in the largest unit in which it is a whole number.
+    """Return a duration in the largest unit in which it is a whole number.
 
     Examples
     --------
@@ -73,6 +74,25 @@ def parse_tai(text: str, *, where: object) -> datetime:
             where,
             expected="a time in TAI such as 2012-03-06T14:24:00, without a zone",
             found=repr(text[:40]),
-            fix="write it so; TAI is 34 to 37 s ahead of UTC in the years of SDO",
+            fix="write the time in that form; TAI is 34 to 37 s ahead of UTC in the years of SDO",
         )
     return time
+
+
+@lru_cache(maxsize=1 << 17)  # every frame is in sixteen sequences, and these in up to six views
+def format_stamp(time: datetime) -> str:
+    """Return a time as published names hold it: ``yyyymmdd_hhmmss``."""
+    day = f"{time.year:04d}{time.month:02d}{time.day:02d}"
+    return f"{day}_{time.hour:02d}{time.minute:02d}{time.second:02d}"
+
+
+def parse_stamp(text: str) -> datetime | None:
+    """Parse ``yyyymmdd?hhmmss``, whatever the character between; None if there is no such date.
+
+    It takes a tenth of the time of ``strptime``, for lists of 60,000 rows.
+    """
+    fields = (text[:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
+    try:
+        return datetime(*(int(field) for field in fields))  # type: ignore[arg-type]
+    except ValueError:
+        return None

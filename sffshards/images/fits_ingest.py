@@ -16,7 +16,6 @@ from sffshards.base.errors import ImageError, InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.times import format_duration
 from sffshards.images.fits_files import opened_fits, read_field, read_fits_bytes, read_keywords
 from sffshards.images.fits_headers import POOR_QUALITY, FrameHeader, component_of, is_fits, parse_header, series_of
@@ -239,7 +238,7 @@ def _choose(found: Iterable[_Found], options: FitsOptions) -> tuple[dict[str, _F
     if options.cadence is not None:
         chosen = choose_on_grid(good, cadence=options.cadence, tolerance=options.tolerance)
     left_out |= {good[frame][0].path.name: "not nearest to a slot of the grid" for frame in set(good) - chosen}
-    return {format_frame_name(frame): good[frame][0] for frame in sorted(chosen)}, left_out
+    return {frame.name: good[frame][0] for frame in sorted(chosen)}, left_out
 
 
 def _check_alike(chosen: Mapping[str, _Found]) -> None:

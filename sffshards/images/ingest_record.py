@@ -13,7 +13,7 @@ from sffshards.base.atomic_files import read_text, storage_errors, write_atomic
 from sffshards.base.errors import ConflictError, FormatError
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.progress import Progress
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name, parse_frame_name
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.labels import IMAGE_FOLDER
 
 __all__ = ["INGEST_NAME", "IngestFolder", "IngestReport", "Ingested", "Options", "claimed_images", "read_ingested"]
@@ -142,10 +142,7 @@ def read_ingested(out: Path) -> IngestFolder | None:
         if content["format_version"] != _FORMAT_VERSION:
             raise ValueError
         names = {entry.name for entry in fields(Ingested)}
-        frames = {
-            format_frame_name(parse_frame_name(name)): _parse_ingested(value, names)
-            for name, value in content["frames"].items()
-        }
+        frames = {FrameId.parse(name).name: _parse_ingested(value, names) for name, value in content["frames"].items()}
         left_out, skipped = ({str(k): str(v) for k, v in content[key].items()} for key in ("left_out", "skipped"))
         options = {name: _parse_option(value) for name, value in content["options"].items()}
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):

@@ -16,7 +16,6 @@ from sffshards.base.errors import ImageError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.times import format_duration
 from sffshards.images.frame_decoding import MAX_PIXELS, MIN_SIDE
 from sffshards.images.grey_scales import invert_colours
@@ -131,7 +130,7 @@ def ingest_movie(
     ):
         pictures = list(_pictures(reader, num_pictures, source, options))  # all, before the first is written
         for time, grey in zip(times, pictures, strict=True):
-            name = format_frame_name(FrameId(harp=options.harp, t_rec_tai=time))
+            name = FrameId(harp=options.harp, t_rec_tai=time).name
             if not folder.has(name, source=source.name, sha256=sha256):
                 write_picture(grey, folder.path_of(name), jpeg_quality=options.jpeg_quality)
                 folder.add(name, ingested)

@@ -18,8 +18,7 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError, ImageError
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import WorkerPool, chunked
-from sffshards.domain.frames import FRAME_SIDE
-from sffshards.domain.published_names import IMAGE_SUFFIX
+from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
 from sffshards.images.frame_decoding import check_image, decode_image, read_bytes, resize_frame
 from sffshards.images.frame_store import FrameRecord, FrameStore, write_frames
 

@@ -18,6 +18,7 @@ from .labelled_frames import Labels, list_path, read_labels
 from .lenient_lists import read_lists
 from .sequence_lists import (
     SEQUENCE_FOLDER,
+    SEQUENCE_LIST_PREFIX,
     check_outputs,
     sequence_list_name,
     write_sequence_files,
@@ -30,6 +31,7 @@ __all__ = [
     "PUBLISHED_ROOT",
     "PUBLISHED_SIZES",
     "SEQUENCE_FOLDER",
+    "SEQUENCE_LIST_PREFIX",
     "DataLayout",
     "Finding",
     "FindingKind",

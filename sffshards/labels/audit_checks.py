@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.domain.frame_sequences import NUM_FRAMES
-from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, Task
 from sffshards.flares import HarpFlares
@@ -214,7 +213,7 @@ def _places(parts: Parts) -> Iterator[tuple[_Place, tuple[Part, int, str]]]:
 
 
 def _name(key: _Place) -> str:
-    return format_frame_name(FrameId(harp=key[0], t_rec_tai=np.datetime64(key[1], "s").item()))
+    return FrameId(harp=key[0], t_rec_tai=np.datetime64(key[1], "s").item()).name
 
 
 def _say_class(rows: ListRows) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId, LabelledFrame
-from sffshards.domain.published_names import format_frame_name, parse_frame_name
 from sffshards.domain.sample_sets import Part
 
 __all__ = ["format_label_list", "parse_label_line", "read_label_list", "read_parts"]
@@ -43,7 +42,7 @@ def read_label_list(path: Path) -> list[LabelledFrame]:
             raise InputError(
                 f"{path}:{row + 1}",
                 expected="every frame once in a list",
-                found=f"{format_frame_name(labelled.frame)} again, first on line {first + 1}",
+                found=f"{labelled.frame.name} again, first on line {first + 1}",
                 fix="remove one of the two lines",
             )
         rows.append(labelled)
@@ -68,7 +67,7 @@ def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
                 raise InputError(
                     f"{paths[part]}:{labelled.row + 1}",
                     expected="every frame in one part only",
-                    found=f"{format_frame_name(frame)}, which is also in {paths[other]}:{row + 1}",
+                    found=f"{frame.name}, which is also in {paths[other]}:{row + 1}",
                     fix="remove it from one of the two lists",
                 )
     return parts
@@ -76,7 +75,7 @@ def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
 
 def format_label_list(rows: Iterable[tuple[FrameId, int]]) -> str:
     """Give the text of a label list as published; every line ends in a newline."""
-    return "".join(f"{format_frame_name(frame)} {label}\n" for frame, label in rows)
+    return "".join(f"{frame.name} {label}\n" for frame, label in rows)
 
 
 def parse_label_line(line: str, *, path: Path, row: int) -> LabelledFrame:
@@ -99,4 +98,4 @@ def parse_label_line(line: str, *, path: Path, row: int) -> LabelledFrame:
     name, label = fields
     if label not in ("0", "1"):
         raise InputError(where, expected="label 0 or 1", found=repr(label[:40]), fix="correct or remove the line")
-    return LabelledFrame(frame=parse_frame_name(name, where=where), label=int(label), row=row)
+    return LabelledFrame(frame=FrameId.parse(name, where=where), label=int(label), row=row)

@@ -11,8 +11,7 @@ import numpy as np
 
 from sffshards.base.atomic_files import check_replaceable, read_text, storage_errors, write_files
 from sffshards.base.errors import InputError
-from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import IMAGE_SUFFIX, parse_frame_name
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares, compute_labels, is_covered
@@ -148,7 +147,7 @@ def _read_names(path: Path) -> list[FrameId]:
     seen: dict[FrameId, int] = {}
     for number, line in enumerate(lines, 1):
         fields = line.split()
-        frame = parse_frame_name(fields[0] if fields else "", where=f"{path}:{number}")
+        frame = FrameId.parse(fields[0] if fields else "", where=f"{path}:{number}")
         first = seen.setdefault(frame, number)
         if first != number:
             raise InputError(
@@ -170,4 +169,4 @@ def _list_images(data: Path) -> list[FrameId]:
             found="neither",
             fix="name the folder of the lists, of the images, or a file of frame names",
         )
-    return sorted(parse_frame_name(name.removesuffix(IMAGE_SUFFIX), where=data / name) for name in names)
+    return sorted(FrameId.parse(name.removesuffix(IMAGE_SUFFIX), where=data / name) for name in names)

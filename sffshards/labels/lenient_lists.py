@@ -10,7 +10,6 @@ import numpy as np
 from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId, LabelledFrame
-from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 from sffshards.labels.audit_records import ListRows
@@ -45,7 +44,7 @@ def _read(path: Path) -> ListRows:
         first = seen.setdefault(labelled.frame, labelled)
         if first is not labelled:
             other = "" if first.label == labelled.label else f", labelled {labelled.label} and not {first.label}"
-            name = format_frame_name(labelled.frame)
+            name = labelled.frame.name
             duplicates.append(f"{path}:{row + 1}: {name}, first on line {first.row + 1}{other}")
     rows = list(seen.values())
     return ListRows(

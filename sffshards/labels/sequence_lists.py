@@ -8,9 +8,18 @@ from pathlib import Path
 from sffshards.base.atomic_files import storage_errors, temporary_path, write_atomic
 from sffshards.base.errors import ConflictError
 from sffshards.domain.frame_sequences import Sequence
-from sffshards.domain.published_names import SEQUENCE_LIST_PREFIX, format_frame_name, format_sequence_name
 
-__all__ = ["SEQUENCE_FOLDER", "check_outputs", "sequence_list_name", "write_sequence_files", "write_sequence_list"]
+__all__ = [
+    "SEQUENCE_FOLDER",
+    "SEQUENCE_LIST_PREFIX",
+    "check_outputs",
+    "sequence_list_name",
+    "write_sequence_files",
+    "write_sequence_list",
+]
+
+SEQUENCE_LIST_PREFIX = "Seq16_"
+"""Prefix that a sequence list's file name adds to that of its label list."""
 
 SEQUENCE_FOLDER = "Seqs16"
 """Folder of the files of sequences, in the published layout."""
@@ -39,7 +48,7 @@ def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: 
     for label_list, sequences in made.items():
         texts = [(out / sequence_list_name(label_list), _format_list(sequences))]
         if files:
-            texts += [(out / SEQUENCE_FOLDER / format_sequence_name(s), _format_file(s)) for s in sequences]
+            texts += [(out / SEQUENCE_FOLDER / s.name, _format_file(s)) for s in sequences]
         for path, text in texts:
             other_text, other_list = wanted.setdefault(path, (text, label_list))
             if other_text != text:
@@ -83,7 +92,7 @@ def write_sequence_files(
         folder.mkdir(parents=True, exist_ok=True)
         for sequence in sequences:
             text = _format_file(sequence)
-            name = format_sequence_name(sequence)
+            name = sequence.name
             temporary = temporary_path(folder / name)
             temporary.write_text(text, encoding="ascii")
             temporary.replace(folder / name)
@@ -96,8 +105,8 @@ def sequence_list_name(label_list: Path) -> str:
 
 
 def _format_list(sequences: Iterable[Sequence]) -> str:
-    return "".join(f"{format_sequence_name(sequence)} {sequence.label}\n" for sequence in sequences)
+    return "".join(f"{sequence.name} {sequence.label}\n" for sequence in sequences)
 
 
 def _format_file(sequence: Sequence) -> str:
-    return "\n".join(format_frame_name(frame) for frame in sequence.frames)
+    return "\n".join(frame.name for frame in sequence.frames)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sffshards.domain.frame_sequences import SequenceId
 from sffshards.shards.read import Build, find_samples
 
 __all__ = ["draw_strip"]
@@ -29,7 +30,7 @@ def draw_strip(build: Build, sequence: str) -> bytes:
     DamageError
         If its sample is not as it was written.
     """
-    clip_THW = build.read_clip(find_samples(build, sequence)[0])
+    clip_THW = build.read_clip(find_samples(build, SequenceId.parse(sequence))[0])
     step = _SIDE + _GAP
     rows = len(clip_THW) // _COLUMNS
     strip = Image.new("L", (_COLUMNS * step - _GAP, rows * step - _GAP), 128)

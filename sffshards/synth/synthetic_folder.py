@@ -15,8 +15,7 @@ from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import encode_record
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import chunked, run_tasks
-from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.images import write_picture
 from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT
 from sffshards.synth.active_region import Region
@@ -146,7 +145,7 @@ def _write_frames(task: _Task) -> int:
 
 
 def _image_path(folder: Path, frame: FrameId) -> Path:
-    return folder / (format_frame_name(frame) + IMAGE_SUFFIX)
+    return folder / frame.image_name
 
 
 def _check_owner(out: Path, expected: str, precious: tuple[Path, ...]) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import read_text, storage_errors
 from sffshards.base.errors import InputError
-from sffshards.domain.published_names import parse_frame_name
+from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.forecasting.baselines.baseline_records import Samples
 
@@ -160,7 +160,7 @@ def _parse_key(fields: list[str], *, by_name: bool, where: str) -> tuple[int, in
             _refuse(where, "T_REC such as 2012.03.07_00:24:00_TAI", repr(fields[1][:40]))
         year, month, day, hour, minute, second = match.groups()
         name = f"hmi.sharp_720s.{fields[0].strip()}.{year}{month}{day}_{hour}{minute}{second}_TAI.magnetogram"
-    frame = parse_frame_name(name, where=where)
+    frame = FrameId.parse(name, where=where)
     return frame.harp, int(np.datetime64(frame.t_rec_tai, "s").astype(np.int64))
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sffshards.base.errors import ConflictError, ImageError, InputError
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name, format_sequence_name
 from sffshards.domain.sample_sets import Kind, Part, format_group
 from sffshards.domain.task import Task
 from sffshards.images import read_frame
@@ -86,7 +85,7 @@ class ImageSource:
             raise ImageError(error.where, expected=error.expected, found=error.found, fix=fix) from None
 
     def _path(self, frame: FrameId) -> Path:
-        return self.folder / f"{format_frame_name(frame)}{IMAGE_SUFFIX}"
+        return self.folder / f"{frame.image_name}"
 
     def _require_images(self) -> None:
         frames = dict.fromkeys(frame for sequence in self._sequences for frame in sequence.frames)
@@ -167,7 +166,7 @@ def require_horizon(build: Build, task: Task) -> None:
 
 def _describe(sequence: FrameSequence) -> Shown:
     return Shown(
-        sequence=format_sequence_name(sequence),
+        sequence=sequence.name,
         harp=sequence.harp,
         t_end_tai=sequence.t_end_tai,
         num_distinct=sequence.num_distinct,

@@ -11,9 +11,8 @@ from pathlib import Path
 from sffshards.base.atomic_files import read_text, storage_errors
 from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
-from sffshards.domain.frame_sequences import NUM_FRAMES, Sequence, build_sequences
-from sffshards.domain.frames import LabelledFrame
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_sequence_name, parse_frame_name, sequence_key
+from sffshards.domain.frame_sequences import NUM_FRAMES, Sequence, SequenceId, build_sequences
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
 from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER
 
@@ -52,7 +51,7 @@ def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> li
     frames, num_other = [], 0
     for name in names:
         try:
-            frames.append(parse_frame_name(name.removesuffix(IMAGE_SUFFIX)))
+            frames.append(FrameId.parse(name.removesuffix(IMAGE_SUFFIX)))
         except InputError:
             num_other += 1
     if num_other:
@@ -96,7 +95,7 @@ def read_sequence_list(path: Path) -> list[Sequence]:
             raise InputError(
                 where, expected="a sequence name", found=repr(line[:120]), fix="correct or remove the line"
             )
-        sequence_key(fields[0], where=where)
+        SequenceId.parse(fields[0], where=where)
         sequences[fields[0]] = _read_sequence(path.parent / SEQUENCE_FOLDER / fields[0], row=number - 1)
     if not sequences:
         raise InputError(path, expected="at least one sequence name", found="none", fix="restore the list")
@@ -112,12 +111,12 @@ def _read_sequence(path: Path, *, row: int) -> Sequence:
             fix="write the files with `sffshards sequences`, and keep them in Seqs16/ beside the list",
         )
     lines = read_text(path).split()
-    frames = tuple(parse_frame_name(name, where=f"{path}:{number}") for number, name in enumerate(lines, start=1))
+    frames = tuple(FrameId.parse(name, where=f"{path}:{number}") for number, name in enumerate(lines, start=1))
     try:
         sequence = Sequence(frames=frames, label=0, part=Part.TEST, row=row)
     except ValueError as error:
         raise InputError(path, expected=f"{NUM_FRAMES} frames of a HARP", found=str(error), fix="restore it") from None
-    if format_sequence_name(sequence) != path.name:
-        found = f"those of {format_sequence_name(sequence)}"
+    if sequence.name != path.name:
+        found = f"those of {sequence.name}"
         raise InputError(path, expected="the frames that its name says", found=found, fix="restore the file")
     return sequence

@@ -2,12 +2,10 @@ from .build_inputs import BuildOptions, read_sequences
 from .build_preparation import estimate_build
 from .publishing import publish_build
 from .shard_build import BuildReport, build_shards, check_build
-from .shard_plan import Sample
 
 __all__ = [
     "BuildOptions",
     "BuildReport",
-    "Sample",
     "build_shards",
     "check_build",
     "estimate_build",

@@ -12,8 +12,7 @@ from sffshards.base.folder_locks import folder_lock
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
-from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.domain.sample_sets import Kind, Part
 from sffshards.images import FRAME_BYTES, FrameStore, StoreSnapshot, fill_store, find_images, is_stored
 from sffshards.labels import DataLayout
@@ -201,7 +200,7 @@ def _without(sequences: list[FrameSequence], bad: dict[str, str]) -> list[FrameS
     """Leave out the sequences that show a frame that cannot be used."""
     if not bad:
         return sequences
-    return [s for s in sequences if not any(format_frame_name(frame) in bad for frame in set(s.frames))]
+    return [s for s in sequences if not any(frame.name in bad for frame in set(s.frames))]
 
 
 def _check_skipped(folder: Path, bad: dict[str, str], num_images: int, options: BuildOptions) -> None:
@@ -222,7 +221,7 @@ def _frame_names(sequences: Sequence[FrameSequence]) -> list[str]:
     frames: set[FrameId] = set()
     for sequence in sequences:
         frames.update(sequence.frames)
-    return sorted(format_frame_name(frame) for frame in frames)
+    return sorted(frame.name for frame in frames)
 
 
 def _with_images(inputs: BuildInputs, store: FrameStore, names: Sequence[str], bad: dict[str, str]) -> BuildInputs:

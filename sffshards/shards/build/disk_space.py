@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import ImageError, StorageError
-from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frame_sequences import NUM_FRAMES, Sample
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
+from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.sample_sets import Kind
 from sffshards.domain.views import View
 from sffshards.images import FRAME_BYTES, read_frame
 from sffshards.labels import DataLayout
 from sffshards.shards.build.build_folder import own_tars
-from sffshards.shards.build.shard_plan import Sample
 from sffshards.shards.build.shard_writer import sample_size_bytes
 from sffshards.shards.format import CodecName, get_codec
 
@@ -104,7 +103,7 @@ def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFr
     sizes = []
     for sequence in sequences[::step][:num_probed]:
         try:
-            frames = {frame: read(format_frame_name(frame)) for frame in set(sequence.frames)}
+            frames = {frame: read(frame.name) for frame in set(sequence.frames)}
         except ImageError:
             continue
         payload = get_codec(codec).encode(np.stack([frames[frame] for frame in sequence.frames]))

@@ -25,11 +25,10 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import WorkerPool, chunked
+from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.frames import FrameId
-from sffshards.domain.published_names import format_frame_name
 from sffshards.domain.views import View, apply_view
 from sffshards.images import StoreSnapshot, open_snapshot
-from sffshards.shards.build.shard_plan import Sample
 from sffshards.shards.format import PLACE_DTYPE, VIEWS, CodecName, FrameCodec, Piece, get_codec
 
 __all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
@@ -242,7 +241,7 @@ def _list_shown(samples: Iterable[Sample], snapshot: StoreSnapshot) -> list[tupl
     for sample in samples:
         shown[sample.view].update(sample.sequence.frames)
     store = snapshot.open()
-    names = {frame: format_frame_name(frame) for frames in shown.values() for frame in frames}
+    names = {frame: frame.name for frames in shown.values() for frame in frames}
     rows = {frame: store.record(name).row for frame, name in names.items()}
     return sorted((_key(rows[frame], view), names[frame], view) for view, frames in shown.items() for frame in frames)
 

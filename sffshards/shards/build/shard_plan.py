@@ -7,26 +7,11 @@ from dataclasses import dataclass
 
 from xxhash import xxh3_64_intdigest
 
-from sffshards.domain.frame_sequences import Sequence
-from sffshards.domain.published_names import format_key
+from sffshards.domain.frame_sequences import Sample, Sequence
 from sffshards.domain.sample_sets import Kind, Part, format_group
-from sffshards.domain.views import View
 from sffshards.shards.format import format_shard_name
 
-__all__ = ["Sample", "ShardPlan", "plan_shards"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """One view of one sequence."""
-
-    sequence: Sequence
-    view: View
-
-    @property
-    def key(self) -> str:
-        """The sample's key in its tar."""
-        return format_key(self.sequence, self.view)
+__all__ = ["ShardPlan", "plan_shards"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,12 +17,12 @@ from xxhash import xxh3_64_intdigest
 
 from sffshards.base.atomic_files import replacing, storage_errors, write_atomic
 from sffshards.base.file_hashes import hash_file
-from sffshards.domain.published_names import format_frame_name
+from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.views import apply_view
 from sffshards.images import FrameStore, StoreSnapshot, open_snapshot
 from sffshards.shards.build.encoded_frames import EncodedSnapshot, open_encoded
 from sffshards.shards.build.hashed_stream import BUFFER_BYTES, HashedStream
-from sffshards.shards.build.shard_plan import Sample, ShardPlan
+from sffshards.shards.build.shard_plan import ShardPlan
 from sffshards.shards.format import (
     INDEX_DTYPE,
     VIEWS,
@@ -117,7 +117,7 @@ def read_shard_record(task: ShardTask) -> tuple[Shard, Index]:
 
 def read_clip(store: FrameStore, sample: Sample) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Give the clip of a sample, uint8 of shape (16, 224, 224), from the store."""
-    frames = store.read([format_frame_name(frame) for frame in sample.sequence.frames])
+    frames = store.read([frame.name for frame in sample.sequence.frames])
     return np.ascontiguousarray(apply_view(frames, sample.view))
 
 

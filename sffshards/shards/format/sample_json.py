@@ -1,18 +1,20 @@
-"""A sample's JSON member: what the sample shows, for readers that have no index."""
+"""The JSON member of a sample: what the sample shows, for readers that have no index."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
-from sffshards.domain.frame_sequences import NUM_FRAMES
-from sffshards.domain.published_names import format_frame_name, format_sequence_name
+from sffshards.base.json_records import Count, JsonFormat, decode_record, encode_compact
+from sffshards.domain.frame_sequences import NUM_FRAMES, Sample
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.views import View
-from sffshards.shards.build import Sample
 
 __all__ = ["SampleMeta"]
+
+_EXPECTS = JsonFormat(
+    expected="the JSON member of a sample", fix="run `sffshards build` again: it replaces damaged shards"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,18 +23,18 @@ class SampleMeta:
 
     sequence: str
     """Published name of the sequence."""
-    harp: int
+    harp: Count
     part: Part
     view: View
     label: int
     frames: tuple[str, ...]
     """Published names of the 16 frames."""
     t_rec_tai: tuple[str, ...]
-    """Their times, in ISO format."""
-    num_distinct: int
+    """Record times of the 16 frames, in ISO format."""
+    num_distinct: Count
     """Number of distinct frames."""
-    longest_gap_minutes: int
-    """Longest time between two frames that follow one another; 0 for a single frame."""
+    longest_gap_minutes: Count
+    """Longest time in minutes between two successive frames; 0 for a single frame."""
 
     def __post_init__(self) -> None:
         if not len(self.frames) == len(self.t_rec_tai) == NUM_FRAMES:
@@ -40,32 +42,25 @@ class SampleMeta:
 
     @classmethod
     def of(cls, sample: Sample) -> Self:
-        """Describe a sample."""
+        """Return the description of a sample."""
         sequence = sample.sequence
         return cls(
-            sequence=format_sequence_name(sequence),
+            sequence=sequence.name,
             harp=sequence.harp,
             part=sequence.part,
             view=sample.view,
             label=sequence.label,
-            frames=tuple(format_frame_name(frame) for frame in sequence.frames),
+            frames=tuple(frame.name for frame in sequence.frames),
             t_rec_tai=tuple(frame.t_rec_tai.isoformat() for frame in sequence.frames),
             num_distinct=sequence.num_distinct,
             longest_gap_minutes=max(sequence.gaps_minutes),
         )
 
     @classmethod
-    def parse(cls, data: bytes | bytearray) -> Self:
-        """Read the member's bytes; raises `ValueError` if they are not one."""
-        try:
-            content = json.loads(data)
-            lists = {name: tuple(map(str, content[name])) for name in ("frames", "t_rec_tai")}
-            return cls(**content | lists | {"part": Part(content["part"]), "view": View(content["view"])})
-        except (TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ValueError(f"no sample's JSON: {error}") from None
+    def parse(cls, data: bytes | bytearray, *, where: object) -> Self:
+        """Parse the member's bytes; raises `DamageError` if they are anything else."""
+        return decode_record(data, cls, where=where, expects=_EXPECTS)
 
     def to_bytes(self) -> bytes:
-        """Give the member's bytes."""
-        return json.dumps(
-            {field.name: getattr(self, field.name) for field in fields(self)}, separators=(",", ":")
-        ).encode()
+        """Return the member's bytes."""
+        return encode_compact(self)

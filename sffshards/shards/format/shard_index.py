@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError
-from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frame_sequences import NUM_FRAMES, parse_key
 from sffshards.domain.frames import FRAME_SIDE
-from sffshards.domain.published_names import key_to_sequence_name
 from sffshards.domain.views import View
 from sffshards.shards.format.manifest import Manifest
 
@@ -143,7 +142,7 @@ def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
 
 def sequence_names(rows: Index) -> list[str]:
     """Give the published sequence name of every row."""
-    return [key_to_sequence_name(key.decode("ascii")) for key in rows["key"]]
+    return [parse_key(key.decode("ascii"))[0].name for key in rows["key"]]
 
 
 def _damage(path: object, found: str) -> DamageError:

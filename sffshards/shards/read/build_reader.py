@@ -161,10 +161,7 @@ class Build:
         self._fill(row, [data], int(entry["meta_offset"]))
         if xxh3_64_intdigest(data) != int(entry["meta_checksum"]):
             raise self._damage(row, "other bytes in its JSON member")
-        try:
-            return SampleMeta.parse(data)
-        except ValueError as error:
-            raise self._damage(row, f"another JSON member ({str(error)[:80]})") from None
+        return SampleMeta.parse(data, where=_Where(self, row))
 
     def locate(self, row: int) -> str:
         """Say where a sample lies: shard, key and offset."""

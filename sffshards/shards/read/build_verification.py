@@ -14,13 +14,13 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError, ImageError, SffshardsError
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import chunked, run_tasks
+from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
-from sffshards.domain.published_names import IMAGE_SUFFIX, format_frame_name
 from sffshards.domain.sample_sets import Kind, Part
 from sffshards.domain.views import View, apply_view
 from sffshards.images import read_frame
 from sffshards.labels import DataLayout
-from sffshards.shards.build import Sample, read_sequences
+from sffshards.shards.build import read_sequences
 from sffshards.shards.format import (
     CARD_NAME,
     VIEWS,
@@ -200,7 +200,7 @@ def _match_samples(
     skipped = set(build.manifest.inputs.skipped_frames)
     wanted = {}
     for sequence in sequences:
-        if skipped and any(format_frame_name(frame) in skipped for frame in sequence.frames):
+        if skipped and any(frame.name in skipped for frame in sequence.frames):
             continue
         for view in View:
             if view in Kind.BASE.views or sequence.label == 1:
@@ -250,6 +250,6 @@ def _check_sample(build: Build, row: int, sample: Sample, codec: Codec, images: 
 
 def _read_source(sample: Sample, images: Path) -> NDArray[np.uint8]:
     distinct = set(sample.sequence.frames)
-    frames = {frame: read_frame(images / f"{format_frame_name(frame)}{IMAGE_SUFFIX}") for frame in distinct}
+    frames = {frame: read_frame(images / f"{frame.image_name}") for frame in distinct}
     clip = np.stack([frames[frame] for frame in sample.sequence.frames])
     return np.ascontiguousarray(apply_view(clip, sample.view))

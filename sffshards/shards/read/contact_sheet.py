@@ -12,9 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import InputError
-from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frame_sequences import NUM_FRAMES, SequenceId, parse_key
 from sffshards.domain.frames import FRAME_SIDE
-from sffshards.domain.published_names import sequence_key
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.views import View
 from sffshards.shards.format import VIEWS, SampleMeta
@@ -31,7 +30,7 @@ _INK, _FAINT, _PAPER = (24, 24, 28), (110, 110, 118), (255, 255, 255)
 _ALARM, _QUIET = (178, 34, 34), (40, 90, 160)
 
 
-def write_sheet(build: Build, *, sequence: str | None, out: Path | None, force: bool = False) -> Path:
+def write_sheet(build: Build, *, sequence: SequenceId | None, out: Path | None, force: bool = False) -> Path:
     """Write the contact sheet of a sequence as a PNG file.
 
     Parameters
@@ -39,7 +38,7 @@ def write_sheet(build: Build, *, sequence: str | None, out: Path | None, force: 
     build
         Where the sequence lies.
     sequence
-        Sequence name or sample key; None for the first positive of the test part, or else the first sample.
+        The sequence to draw; None for the first positive of the test part, or else the first sample.
     out
         The file; None for ``<key>.png`` in the current folder.
     force
@@ -58,7 +57,7 @@ def write_sheet(build: Build, *, sequence: str | None, out: Path | None, force: 
         If a file of other content is there and not ``force``.
     """
     rows = find_samples(build, sequence)
-    path = out if out is not None else Path(f"{build.index[rows[0]]['key'].decode('ascii')[:-3]}.png")
+    path = out if out is not None else Path(f"{_sequence_of(build, rows[0]).stem}.png")
     if not path.name or path.is_dir():
         raise InputError(path, expected="the name of a PNG file", found="a folder", fix="name a file with --out")
     png = io.BytesIO()
@@ -67,22 +66,31 @@ def write_sheet(build: Build, *, sequence: str | None, out: Path | None, force: 
     return path
 
 
-def find_samples(build: Build, sequence: str | None) -> list[int]:
-    """Give the index rows of all views of a sequence, the plain one first."""
+def find_samples(build: Build, sequence: SequenceId | None) -> list[int]:
+    """Return the index rows of all views of a sequence, the plain one first.
+
+    Parameters
+    ----------
+    build
+        The build to search.
+    sequence
+        The sequence; None for the first positive of the test part, or else the first sample.
+
+    Raises
+    ------
+    InputError
+        If the build has no such sequence.
+    """
     if sequence is None:
         test = build.group_rows([f"{Part.TEST}/base"])
         positive = test[build.index["label"][test] == 1]
-        first = int(positive[0]) if len(positive) else 0
-        key = build.index[first]["key"].decode("ascii")[:-3]
-    else:
-        key = sequence_key(sequence, where="sequence")
-    keys = build.index["key"]
-    rows = {view: np.flatnonzero(keys == f"{key}-{view}".encode("ascii")) for view in View}
-    found = [int(row) for view in View for row in rows[view]]
+        sequence = _sequence_of(build, int(positive[0]) if len(positive) else 0)
+    keys = [sequence.key(view).encode("ascii") for view in View]
+    found = [int(row) for key in keys for row in np.flatnonzero(build.index["key"] == key)]
     if not found:
         raise InputError(
             build.folder,
-            expected=f"sequence {sequence}",
+            expected=f"sequence {sequence.name}",
             found="none of that name",
             fix="list the keys with `sffshards info --keys`, or choose another build with --shards",
         )
@@ -108,6 +116,10 @@ def draw_sheet(build: Build, rows: list[int]) -> Image.Image:
         draw.text((left, top + FRAME_SIDE + 18), captions[slot][1], fill=_FAINT, font=_font(12))
     _draw_views(sheet, draw, build, rows, left=_MARGIN + _COLUMNS * cell_width)
     return sheet
+
+
+def _sequence_of(build: Build, row: int) -> SequenceId:
+    return parse_key(build.index[row]["key"].decode("ascii"))[0]
 
 
 def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, task: str) -> None:
