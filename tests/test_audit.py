@@ -17,14 +17,21 @@ from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
 from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
-from sffshards.labels.audit_records import FindingKind
-from sffshards.labels.data_layout import find_label_lists
-from sffshards.labels.harp_split import PUBLISHED_SIZES, split_harps
-from sffshards.labels.label_audit import audit_labels, summarize_audit
-from sffshards.labels.label_diff import diff_labels
-from sffshards.labels.label_rebuild import count_unfounded, find_frames, label_frames, write_rebuilt
-from sffshards.labels.labelled_frames import read_labels
-from sffshards.labels.lenient_lists import read_lists
+from sffshards.labels import (
+    PUBLISHED_SIZES,
+    FindingKind,
+    audit_labels,
+    count_unfounded,
+    diff_labels,
+    find_frames,
+    find_label_lists,
+    label_frames,
+    read_labels,
+    read_lists,
+    split_harps,
+    summarize_audit,
+    write_rebuilt,
+)
 from tests.commands import error_of, run
 from tests.tiny import PARTS, START, digest_tree, frame_name, make_data
 
@@ -66,7 +73,7 @@ def flares_of(tmp_path, rows, harps, clock=FrameClock.AS_WRITTEN):
 def test_good_lists_have_no_faults(tmp_path):
     audited = audit(make_data(tmp_path / "data"), images=tmp_path / "data" / "magnetogram_jpg")
     assert not audited.is_wrong
-    assert summarize_audit(audited) == "label lists: nothing wrong found"
+    assert summarize_audit(audited) == "label lists: no faults found"
     part = audited.parts[M48][Part.TRAIN_VAL_2]
     assert (part.num_rows, part.num_positive, part.num_harps, part.num_padded, part.num_gaps) == (10, 3, 2, 10, 0)
 
@@ -106,7 +113,7 @@ def test_what_parts_share_is_found(tmp_path):
     }
     findings = found(audit(make_lists(tmp_path, rows)))
     straddling = findings[FindingKind.STRADDLING]
-    assert straddling.places == ("HARP 100: TrainVal0 2 rows, TrainVal1 1 rows, Test 1 rows",)
+    assert straddling.places == ("HARP 100: TrainVal0 2 rows, TrainVal1 1 row, Test 1 row",)
     assert straddling.harps == {100: 4}
     assert findings[FindingKind.IN_TWO_PARTS].count == 1
     assert findings[FindingKind.IN_TWO_PARTS].places[0].endswith(f"{frame_name(100, 1)}, also in TrainVal0")
@@ -168,7 +175,7 @@ def test_the_summary_is_one_line_that_counts_faults_and_names_the_command(tmp_pa
     make_lists(tmp_path, rows, hours=24)
     make_lists(tmp_path, rows)
     assert summarize_audit(audit(tmp_path)) == (
-        "label lists: 1 HARPs in several parts (24h, 48h); see `sffshards labels check`"
+        "label lists: 1 HARP in several parts (24h, 48h); see `sffshards labels check`"
     )
 
 
@@ -336,7 +343,7 @@ def test_sizes_that_are_none_are_refused(sizes):
 
 
 def test_too_few_harps_for_six_parts_are_refused():
-    with pytest.raises(InputError, match="HARPs: expected at least 6, one a part, found 2"):
+    with pytest.raises(InputError, match="HARPs: expected at least 6, one per part, found 2"):
         split_harps([FrameId.parse(frame_name(harp, 0)) for harp in (1, 2)], sizes=PUBLISHED_SIZES)
 
 
@@ -359,12 +366,12 @@ CATALOGUE = ["--flares", "flares.csv", "--harp-map", "map.txt"]
 
 def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
     text = run("labels", "check", "--strict", cwd=home).stdout
-    assert "Wrong\n  nothing found" in text
-    assert "images: looked for in data/magnetogram_jpg" in text
+    assert "Faults\n  none found" in text
+    assert "images: checked in data/magnetogram_jpg" in text
     straddling = home / "data" / "M48" / "flare_Mclass_48h_Test.txt"
     straddling.write_text(f"{straddling.read_text()}\n{frame_name(101, 30)} 1")
     assert (
-        "  48h: 1 HARPs in several parts\n    HARP 101: TrainVal0 5 rows, Test 1 rows"
+        "  48h: 1 HARP in several parts\n    HARP 101: TrainVal0 5 rows, Test 1 row"
         in run("labels", "check", cwd=home).stdout
     )
     run("labels", "check", "--strict", cwd=home, code=1)
@@ -378,7 +385,9 @@ def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
 @pytest.mark.slow
 def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     text = run("labels", "rebuild", *CATALOGUE, cwd=home).stdout
-    assert "labels/M48/flare_Mclass_48h_TrainVal0.txt: 10 rows, 5 positive, 5 of HARPs that the map lacks" in text
+    assert (
+        "labels/M48/flare_Mclass_48h_TrainVal0.txt: 10 rows, 5 positive, 5 with a HARP that is not in the map" in text
+    )
     rebuilt = (home / "labels" / "M48" / "flare_Mclass_48h_TrainVal0.txt").read_text().splitlines()
     assert rebuilt == [f"{frame_name(harp, number)} {harp % 2}" for harp in (100, 101) for number in range(5)]
     for task in ("48h", "24h"):  # one after the other: the same
@@ -442,7 +451,9 @@ def test_bad_input_ends_in_one_line(home):
 
 def test_lists_whose_horizons_do_not_match_are_refused(home):
     (home / "mine.txt").write_text(f"{frame_name(7, 0)} 1\n")
-    assert "expected _24h_ or _48h_ in the list's name" in error_of("labels", "split", "mine.txt", cwd=home)
+    assert "expected a horizon such as _48h_ in the name of the list" in error_of(
+        "labels", "split", "mine.txt", cwd=home
+    )
     lists = [home / "data" / f"M{hours}" / f"flare_Mclass_{hours}h_Test.txt" for hours in (24, 48)]
     assert "expected lists of 24h, as" in error_of("labels", "diff", *lists, cwd=home)
     assert "lists: 0 frames in both" in run("labels", "diff", "mine.txt", lists[0], cwd=home).stdout

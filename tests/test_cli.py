@@ -31,9 +31,9 @@ def test_build_says_in_a_line_what_is_wrong_with_the_lists(tmp_path):
     positive = next(line for line in at_24h.splitlines() if line.endswith(" 1"))
     first.write_text(first.read_text().replace(positive, positive[:-1] + "0"))
     text = run("build", "--dry-run", "--horizon", "48h", cwd=tmp_path).stderr
-    assert "label lists: 1 rows positive at 24h but not at 48h; see `sffshards labels check`" in text
+    assert "label lists: 1 row positive at 24h but not at 48h; see `sffshards labels check`" in text
     untouched = make_data(tmp_path / "other" / "data").parent
-    assert "label lists: nothing wrong found" in run("build", "--dry-run", cwd=untouched).stderr
+    assert "label lists: no faults found" in run("build", "--dry-run", cwd=untouched).stderr
 
 
 def test_help_names_every_command_in_order():

@@ -78,7 +78,7 @@ def baselines(
     found = find_label_lists(data if labels is None else labels)
     tasks = parse_task_choice(horizon, threshold).choose(found, where=labels or data)
     catalogue = load_catalogue(flares, harp_map, flare_time="start", clock="as-written")
-    for line in [] if catalogue is None else catalogue.say(thresholds_of(tasks), {}):
+    for line in [] if catalogue is None else catalogue.format_lines(thresholds_of(tasks), {}):
         progress.note(line)
     table = None if keywords is None else read_keyword_table(keywords)
     resampling = Resampling(num_resamples=resamples, seed=seed)

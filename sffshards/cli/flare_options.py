@@ -1,22 +1,20 @@
-"""Options for a catalogue of flares, and what a command says of what it read."""
+"""Options for a catalogue of flares, and the report of what was read from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import InputError, format_count
 from sffshards.domain.task import GoesClass, Task
 
 if TYPE_CHECKING:
-    from sffshards.domain.sample_sets import Part
-    from sffshards.flares import FlareList, HarpFlares, HarpMap
-    from sffshards.labels import ListRows
+    from sffshards.flares import HarpFlares
+    from sffshards.labels import Lists
 
 __all__ = [
     "Catalogue",
@@ -27,87 +25,93 @@ __all__ = [
     "thresholds_of",
 ]
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
 FlaresOption = Annotated[
     Path | None,
-    typer.Option(help="Flare list: a table or JSON, as of SWPC, HEK or sunpy; with --harp-map.", show_default=False),
+    typer.Option(help="Flare list of SWPC, HEK or sunpy: a table or JSON. Needs --harp-map.", show_default=False),
 ]
 HarpMapOption = Annotated[
     Path | None,
-    typer.Option(help="Lines `<HARP> <NOAA>,<NOAA>`, as JSOC's all_harps_with_noaa_ars.txt.", show_default=False),
+    typer.Option(
+        help="Map with lines `<HARP> <NOAA>,<NOAA>`, such as JSOC's all_harps_with_noaa_ars.txt.", show_default=False
+    ),
 ]
 ClockOption = Annotated[
     str,
     typer.Option(
         "--clock",
-        help="as-written: the digits of frame times (TAI) and flare times (UTC) compared, as the published lists have "
-        "it. tai: flare times turned into TAI first, 34 to 37 s later.",
+        help="as-written: compare frame times (TAI) and flare times (UTC) digit by digit, as the published lists do. "
+        "tai: convert flare times to TAI first, 34 to 37 s later.",
     ),
 ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Catalogue:
-    """A catalogue as a command reads it: what flared, and what is to be said of it."""
+    """A flare catalogue on both clocks."""
 
-    flares: FlareList
-    harp_map: HarpMap
     harp_flares: HarpFlares
-    """On the clock that was asked for."""
+    """Flares by HARP on the chosen clock."""
     others: HarpFlares
-    """On the other clock, to say what hangs on it."""
+    """Flares by HARP on the other clock, to report what depends on it."""
 
-    def say(self, thresholds: Iterable[GoesClass], read: Mapping[Task, Mapping[Part, ListRows]]) -> list[str]:
-        """Say what was read, a line each: flares, rows set aside, regions not known, HARPs repeated, the clock."""
-        read_flares, of = self.flares, self.harp_flares
-        strong = [f"{of.count_flares(threshold):,} of {threshold} and above" for threshold in thresholds]
-        lines = [f"{read_flares.source}: {', '.join([f'{len(read_flares.flares):,} flares', *strong])}"]
-        if read_flares.unused:
-            counts = ", ".join(f"{count:,} with {reason}" for reason, count in read_flares.count_unused().items())
-            places = _shorten([str(row.line) for row in read_flares.unused])
-            lines.append(f"{read_flares.source}: {len(read_flares.unused):,} not used: {counts}; line {places}")
-        for threshold in thresholds:
+    def format_lines(self, thresholds: Iterable[GoesClass], read: Lists) -> list[str]:
+        """Return what was read, one line each: flares, unused rows, unknown regions, repeated HARPs, the clock."""
+        of = self.harp_flares
+        flares, harp_map, strengths = of.flares, of.harp_map, list(thresholds)
+        strong = [f"{of.count_flares(threshold):,} of {threshold} and above" for threshold in strengths]
+        lines = [", ".join([f"{flares.source}: {format_count(len(flares.flares), 'flare')}", *strong])]
+        if flares.unused:
+            counts = ", ".join(f"{count:,} with {reason}" for reason, count in flares.count_unused().items())
+            places = _shorten([row.line for row in flares.unused])
+            lines.append(
+                f"{flares.source}: {format_count(len(flares.unused), 'row')} not used: {counts}; line {places}"
+            )
+        for threshold in strengths:
             if count := of.count_without_region(threshold):
-                lines.append(f"{read_flares.source}: {count:,} of {threshold} and above have no region, so no HARP")
+                lines.append(f"{flares.source}: {count:,} of {threshold} and above without a region, not attributed")
             if count := of.count_without_peak(threshold):
-                lines.append(f"{read_flares.source}: {count:,} of {threshold} and above have no peak time: left out")
-        num_regions = sum(len(regions) for regions in self.harp_map.regions.values())
-        lines.append(f"{self.harp_map.source}: {len(self.harp_map.regions):,} HARPs with {num_regions:,} regions")
-        if self.harp_map.repeated:
-            names = _shorten([str(harp) for harp in self.harp_map.repeated])
-            lines.append(f"{self.harp_map.source}: on several lines, with the regions of all: HARP {names}")
-        return [*lines, *self._say_clock(read)]
+                lines.append(f"{flares.source}: {count:,} of {threshold} and above without a peak time, left out")
+        num_regions = sum(len(regions) for regions in harp_map.regions.values())
+        harps = format_count(len(harp_map.regions), "HARP")
+        lines.append(f"{harp_map.source}: {harps} with {format_count(num_regions, 'region')}")
+        if harp_map.repeated:
+            lines.append(
+                f"{harp_map.source}: repeated, with the regions of all lines: HARP {_shorten(harp_map.repeated)}"
+            )
+        return [*lines, self._format_clock(read)]
 
-    def describe(self, threshold: GoesClass | None, read: Mapping[Task, Mapping[Part, ListRows]]) -> dict[str, Any]:
-        """Give the same as JSON holds it, with every row that was not used, and checksums."""
+    def describe(self, threshold: GoesClass | None, read: Lists) -> dict[str, Any]:
+        """Return the same as plain values for JSON, with every unused row and checksums."""
         from sffshards.base.file_hashes import hash_file
+        from sffshards.base.json_records import to_plain
 
         of = self.harp_flares
+        counts = {}
+        if threshold is not None:
+            counts = {
+                "num_flares": of.count_flares(threshold),
+                "num_without_region": of.count_without_region(threshold),
+                "num_without_peak": of.count_without_peak(threshold),
+            }
+        clocks = {str(flares.clock): _count_disagreements(read, flares) for flares in (of, self.others)}
         return {
-            "flares": {"file": self.flares.source, "sha256": hash_file(Path(self.flares.source))},
-            "harp_map": {"file": self.harp_map.source, "sha256": hash_file(Path(self.harp_map.source))},
+            "flares": {"file": of.flares.source, "sha256": hash_file(Path(of.flares.source))},
+            "harp_map": {"file": of.harp_map.source, "sha256": hash_file(Path(of.harp_map.source))},
             "threshold": None if threshold is None else str(threshold),
             "time": str(of.flare_time),
             "clock": str(of.clock),
-            **({} if threshold is None else _count_flares(of, threshold)),
-            "unused": [{"line": row.line, "reason": str(row.reason), "text": row.text} for row in self.flares.unused],
-            "repeated_harps": list(self.harp_map.repeated),
-            "disagreements_by_clock": {
-                str(flares.clock): _count_disagreements(read, flares) for flares in (of, self.others)
-            }
-            if read
-            else {},
+            **counts,
+            "unused": [to_plain(row) for row in of.flares.unused],
+            "repeated_harps": list(of.harp_map.repeated),
+            "disagreements_by_clock": clocks if read else {},
         }
 
-    def _say_clock(self, read: Mapping[Task, Mapping[Part, ListRows]]) -> list[str]:
-        said = {"as-written": "TAI of frames and UTC of flares compared as written", "tai": "flares turned into TAI"}
-        line = f"times: {said[self.harp_flares.clock]}"
-        if read:
-            other = _count_disagreements(read, self.others)
-            counts = "; ".join(f"{h} {of['missed']} missed, {of['extra']} extra" for h, of in other.items())
-            line += f"; with --clock {self.others.clock}: {counts}"
-        return [line]
+    def _format_clock(self, read: Lists) -> str:
+        words = {"as-written": "TAI of frames and UTC of flares compared as written", "tai": "flares converted to TAI"}
+        other = _count_disagreements(read, self.others)
+        counts = "; ".join(f"{name} {of['missed']} missed, {of['extra']} extra" for name, of in other.items())
+        more = f"; with --clock {self.others.clock}: {counts}" if read else ""
+        return f"times: {words[self.harp_flares.clock]}{more}"
 
 
 def thresholds_of(tasks: Iterable[Task]) -> list[GoesClass]:
@@ -116,16 +120,18 @@ def thresholds_of(tasks: Iterable[Task]) -> list[GoesClass]:
 
 
 def load_catalogue(flares: Path | None, harp_map: Path | None, *, flare_time: str, clock: str) -> Catalogue | None:
-    """Read a catalogue, or give None where neither file is named.
+    """Read a catalogue, or return None where neither file is named.
 
     Raises
     ------
     InputError
-        If only one is named, one cannot be used, or a choice is none.
+        If only one is named, one cannot be used, or a choice is unknown.
     """
     from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 
-    which, chosen = _parse(FlareTime, flare_time, "--time"), _parse(FrameClock, clock, "--clock")
+    for option, text, choices in (("--time", flare_time, list(FlareTime)), ("--clock", clock, list(FrameClock))):
+        if text not in choices:
+            raise InputError(option, expected=" or ".join(choices), found=repr(text[:40]), fix="choose one of them")
     if flares is None and harp_map is None:
         return None
     if flares is None or harp_map is None:
@@ -134,23 +140,15 @@ def load_catalogue(flares: Path | None, harp_map: Path | None, *, flare_time: st
             missing,
             expected="both --flares and --harp-map",
             found=f"no {missing}",
-            fix="flares are put down to HARPs through NOAA regions, so give both files or neither",
+            fix="flares are attributed to HARPs through NOAA regions, so give both files or neither",
         )
     read, regions = read_flare_list(flares), read_harp_map(harp_map)
-    by_clock = {of: assign_flares(read, regions, flare_time=which, clock=of) for of in FrameClock}
-    others = next(of for name, of in by_clock.items() if name is not chosen)
-    return Catalogue(flares=read, harp_map=regions, harp_flares=by_clock[chosen], others=others)
+    chosen, other = sorted(FrameClock, key=lambda of: of != clock)
+    on_clock = [assign_flares(read, regions, flare_time=FlareTime(flare_time), clock=of) for of in (chosen, other)]
+    return Catalogue(harp_flares=on_clock[0], others=on_clock[1])
 
 
-def _count_flares(flares: HarpFlares, threshold: GoesClass) -> dict[str, int]:
-    return {
-        "num_flares": flares.count_flares(threshold),
-        "num_without_region": flares.count_without_region(threshold),
-        "num_without_peak": flares.count_without_peak(threshold),
-    }
-
-
-def _count_disagreements(read: Mapping[Task, Mapping[Part, ListRows]], flares: HarpFlares) -> dict[str, dict[str, int]]:
+def _count_disagreements(read: Lists, flares: HarpFlares) -> dict[str, dict[str, int]]:
     from sffshards.labels import compare_with_flares
 
     return {
@@ -162,11 +160,6 @@ def _count_disagreements(read: Mapping[Task, Mapping[Part, ListRows]], flares: H
     }
 
 
-def _parse(choices: type[_Choice], text: str, option: str) -> _Choice:
-    if text not in list(choices):
-        raise InputError(option, expected=" or ".join(choices), found=repr(text[:40]), fix="choose one of them")
-    return choices(text)
-
-
-def _shorten(names: list[str]) -> str:
+def _shorten(numbers: Iterable[int]) -> str:
+    names = [str(number) for number in numbers]
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

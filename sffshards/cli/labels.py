@@ -1,4 +1,4 @@
-"""`sffshards labels`: label lists looked over, made anew, compared and parted."""
+"""`sffshards labels`: check, rebuild, compare and split label lists."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "HELP"]
 
-HELP = "Check label lists, make them anew from a flare list, compare them, make parts of them."
+HELP = "Check label lists, rebuild them from a flare list, compare them, and split them into parts."
 
 _CHECK_EXAMPLES = (
-    ("sffshards labels check", "the lists of data/, by themselves"),
-    ("sffshards labels check --flares flares.csv --harp-map harps.txt", "and against what flared"),
-    ("sffshards labels check --strict --json", "for a program: exit code 1 where something is wrong"),
+    ("sffshards labels check", "the lists in data/, by themselves"),
+    ("sffshards labels check --flares flares.csv --harp-map harps.txt", "and against a flare list"),
+    ("sffshards labels check --strict --json", "for scripts: exit code 1 if there are faults"),
 )
 _REBUILD_EXAMPLES = (
-    ("sffshards labels rebuild --flares flares.csv --harp-map harps.txt", "both horizons, into labels/"),
+    ("sffshards labels rebuild --flares flares.csv --harp-map harps.txt", "both horizons, written to labels/"),
     (
         "sffshards labels rebuild images --horizon 48h --flares f.csv --harp-map h.txt --clock tai",
-        "of a folder of images, the 34 to 37 s counted",
+        "a folder of images, with flare times converted to TAI",
     ),
 )
 _DIFF_EXAMPLES = (
-    ("sffshards labels diff data labels", "two folders, each horizon that both have"),
+    ("sffshards labels diff data labels", "two folders, each task that both have"),
     ("sffshards labels diff mine_48h.txt theirs_48h.txt --json", "two lists, every frame that differs"),
 )
 _SPLIT_EXAMPLES = (
     ("sffshards labels split data --out parts", "six parts of whole HARPs, about equal"),
-    ("sffshards labels split data --sizes published --out parts", "of about the published sizes"),
+    ("sffshards labels split data --sizes published --out parts", "six parts of about the published sizes"),
 )
 
 
@@ -54,14 +54,15 @@ def check(
     flares: FlaresOption = None,
     harp_map: HarpMapOption = None,
     clock: ClockOption = "as-written",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 where something is wrong.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if there are faults.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for faults in label lists, by themselves, across parts and horizons, and against a catalogue of flares.
+    """Check label lists for faults: each by itself, across parts and horizons, and against a flare catalogue.
 
-    Malformed, duplicate and misordered rows; HARPs and frames in several parts; rows positive at 24h but not at 48h;
-    frames without an image, where there is a folder of images; with --flares and --harp-map, every row that disagrees.
-    Gaps, rows off the grid, short runs and dates that Test shares with training are counted, too.
+    Faults are malformed, duplicate and misordered rows; HARPs and frames in several parts; rows positive at 24h but not
+    at 48h; frames without an image, if there is a folder of images; and, with --flares and --harp-map, labels that
+    disagree with the flares. Gaps, rows off the 96-minute grid, short sequences and dates that Test shares with
+    training are counted as well.
     """
     from sffshards.base.errors import InputError
     from sffshards.cli.flare_options import load_catalogue, thresholds_of
@@ -79,7 +80,7 @@ def check(
     if images is None:
         try:
             images = find_image_folder(data)
-        except InputError:  # lists alone can be checked as well
+        except InputError:  # lists can be checked without images
             images = None
     else:
         images = find_data(data, images=images).images
@@ -91,7 +92,7 @@ def check(
         document = {"format_version": 1, **describe_audit(audit)}
         print_json(document | ({} if catalogue is None else {"catalogue": catalogue.describe(None, read)}))
     else:
-        print(format_audit(audit, [] if catalogue is None else catalogue.say(thresholds_of(lists), read)))
+        print(format_audit(audit, [] if catalogue is None else catalogue.format_lines(thresholds_of(lists), read)))
     if strict and audit.is_wrong:
         raise typer.Exit(1)
 
@@ -109,27 +110,29 @@ def rebuild(
     threshold: Annotated[
         str, typer.Option(metavar="<class>", help="Lowest GOES class that counts as an event.")
     ] = "M1.0",
-    time: Annotated[str, typer.Option("--time", help="Which time of a flare counts: start or peak.")] = "start",
+    time: Annotated[str, typer.Option("--time", help="Time of a flare that counts: start or peak.")] = "start",
     clock: ClockOption = "as-written",
     part: Annotated[
         Part | None,
         typer.Option(
-            help="Part that frames without lists are of. Test: they can be built, shown, forecast and scored; for "
-            "training see `labels split`.  [default: none, as the published lists of all parts]",
+            help="Part to assign to frames without lists. With Test they can be built, forecast and scored; for "
+            "training, use `labels split`.  [default: none, one list of all parts]",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder to write lists to, in M24/ and M48/.")] = Path("labels"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the lists; each task has a subfolder, such as M24/ or C72/.")
+    ] = Path("labels"),
     force: ForceOption = False,
 ) -> None:
-    """Label frames by a flare list: 1 where a flare of the frame's HARP came within the horizon, else 0.
+    """Label frames from a flare list: 1 where a flare of the frame's HARP comes within the horizon, else 0.
 
-    DATA is a folder of label lists, whose frames, order and parts are kept; or a folder of images, or a file of frame
-    names, whose list is then of no part: see `sffshards labels split`. A flare of any NOAA region of the HARP counts
-    that comes after the frame, up to and with the end of the horizon. What the labels follow from is written to
-    labels.json.
+    DATA is a folder of label lists, whose frames, order and parts are kept; a folder of images; or a file of frame
+    names. The latter two give one list of all parts, which `sffshards labels split` splits. A flare counts if it is in
+    any NOAA region of the HARP, after the frame, and not after the end of the horizon. The flare list, the rule and
+    the statistics are recorded in labels.json.
     """
-    from sffshards.base.errors import InputError
+    from sffshards.base.errors import InputError, format_count
     from sffshards.cli.flare_options import load_catalogue
     from sffshards.labels import count_unfounded, find_frames, format_label_list, label_frames, list_path, write_rebuilt
 
@@ -155,21 +158,21 @@ def rebuild(
     lists = {str(path.relative_to(out)): dict(zip(names, of, strict=True)) for path, *of in rows}
     record = {"format_version": 1, **catalogue.describe(least, {}), "lists": lists}
     write_rebuilt(texts, record, out=out, force=force)
-    for line in catalogue.say([least], {}):
+    for line in catalogue.format_lines([least], {}):
         print(line)
     for path, num_rows, num_positive, num_unknown, num_uncovered in rows:
-        unknown = f", {num_unknown:,} of HARPs that the map lacks" if num_unknown else ""
-        uncovered = f", {num_uncovered:,} reach beyond the flare list" if num_uncovered else ""
-        print(f"{path}: {num_rows:,} rows, {num_positive:,} positive{unknown}{uncovered}")
+        unknown = f", {num_unknown:,} with a HARP that is not in the map" if num_unknown else ""
+        uncovered = f", {num_uncovered:,} with a horizon beyond the flare list" if num_uncovered else ""
+        print(f"{path}: {format_count(num_rows, 'row')}, {num_positive:,} positive{unknown}{uncovered}")
 
 
 def diff(
-    first: Annotated[Path, typer.Argument(help="A folder of lists, or a list.")],
-    second: Annotated[Path, typer.Argument(help="Another.")],
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 where they differ.")] = False,
+    first: Annotated[Path, typer.Argument(help="First list, or folder of lists.")],
+    second: Annotated[Path, typer.Argument(help="Second list, or folder of lists.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if they differ.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare label lists frame by frame: which have other labels, which lie in other parts, which are in one only."""
+    """Compare label lists frame by frame: frames with other labels, in other parts, or in one of the two only."""
     from sffshards.cli.labels_text import describe_diff, format_diff
     from sffshards.cli.terminal_output import print_json
     from sffshards.labels import diff_labels, read_labels
@@ -189,15 +192,20 @@ def diff(
 def split(
     data: DataArgument = Path("data"),
     sizes: Annotated[
-        str, typer.Option(help="equal, published (10,000 rows five times and 9,384), or six numbers: 4,4,4,4,4,5.")
+        str,
+        typer.Option(
+            help="Relative sizes of the parts: equal, published (five of 10,000 rows and one of 9,384), or six numbers."
+        ),
     ] = "equal",
-    out: Annotated[Path, typer.Option(help="Folder to write lists to, in M24/ and M48/.")] = Path("parts"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the lists; each task has a subfolder, such as M24/ or C72/.")
+    ] = Path("parts"),
     force: ForceOption = False,
 ) -> None:
-    """Make six parts of whole HARPs that follow each other in time, so that none is trained on and tested on.
+    """Split label lists into six parts of whole HARPs, in the order of time.
 
-    HARPs are taken by their first frame, and cut where the number of rows comes nearest to the sizes, which are
-    proportions. The parts are the same at both horizons.
+    No HARP is in two parts, so none is trained and tested on. HARPs are sorted by their first frame, and split where
+    the number of rows is nearest to the sizes. The parts are the same for all tasks.
     """
     from sffshards.base.atomic_files import write_files
     from sffshards.cli.terminal_output import format_table
@@ -209,7 +217,7 @@ def split(
     order = {harp: position for position, harp in enumerate(homes)}
     contents, rows = {}, []
     for task, labels in read.items():
-        # HARPs in the order of time, their frames in that of their list.
+        # HARPs in the order of time, their frames in the order of the list.
         ordered = sorted(labels, key=lambda frame: order[frame.harp])
         for part in Part:
             made = [(frame, labels[frame][0]) for frame in ordered if homes[frame.harp] is part]
@@ -233,19 +241,19 @@ COMMANDS = (
 def _pair(
     first: Path, of_first: dict[Task | None, Labels], second: Path, of_second: dict[Task | None, Labels]
 ) -> list[tuple[str, Labels, Labels]]:
-    """Give what is to be compared: the horizons of both, or the only one of each where a name does not tell it."""
+    """Return the pairs to compare: the tasks that both have, or the only lists if a name states no task."""
     from sffshards.base.errors import InputError
 
-    both = [horizon for horizon in of_first if horizon in of_second]
+    both = [task for task in of_first if task in of_second]
     if both:
-        return [(str(horizon or "lists"), of_first[horizon], of_second[horizon]) for horizon in both]
+        return [(str(task or "lists"), of_first[task], of_second[task]) for task in both]
     if len(of_first) == len(of_second) == 1 and None in (*of_first, *of_second):
         return [("lists", next(iter(of_first.values())), next(iter(of_second.values())))]
     raise InputError(
         second,
-        expected=f"lists of {', '.join(str(horizon) for horizon in of_first)}, as {first}",
-        found=", ".join(str(horizon) for horizon in of_second),
-        fix="compare lists of one horizon",
+        expected=f"lists of {', '.join(map(str, of_first))}, as {first}",
+        found=", ".join(map(str, of_second)),
+        fix="compare lists of one task",
     )
 
 
@@ -255,8 +263,8 @@ def _require_task(task: Task | None, data: Path) -> Task:
     if task is None:
         raise InputError(
             data,
-            expected="_24h_ or _48h_ in the list's name",
-            found="neither",
+            expected="a horizon such as _48h_ in the name of the list",
+            found="none",
             fix="rename it, as flare_Mclass_48h_mine.txt",
         )
     return task

@@ -1,4 +1,4 @@
-"""What `sffshards labels` prints for people, and of a comparison for programs."""
+"""What `sffshards labels` prints: audits and comparisons as text, and comparisons as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sffshards.base.errors import format_count
 from sffshards.cli.terminal_output import format_table
 
 if TYPE_CHECKING:
@@ -19,51 +20,47 @@ __all__ = ["describe_diff", "format_audit", "format_diff"]
 _MAX_HARPS = 8
 _MAX_PLACES = 3
 
+_DIFFERENCES = {
+    "only_first": "only in the first",
+    "only_second": "only in the second",
+    "lost": "1 in the first, 0 in the second",
+    "gained": "0 in the first, 1 in the second",
+    "moved": "in another part",
+}
+
 
 def format_audit(audit: LabelAudit, notes: Iterable[str]) -> str:
-    """Lay out an audit: a table a horizon, what is wrong, what one should know, where it is from."""
+    """Return an audit as text: a table per task, the faults, other findings, and what was read."""
     from sffshards.labels import merge_findings
 
-    blocks = [f"{horizon}\n{_format_parts(parts)}" for horizon, parts in audit.parts.items()]
+    blocks = [f"{task}\n{_format_parts(parts)}" for task, parts in audit.parts.items()]
     merged = merge_findings(audit.findings)
-    for title, wrong in (("Wrong", True), ("To know", False)):
+    for title, wrong in (("Faults", True), ("Other findings", False)):
         lines = [_format_finding(*entry) for entry in merged if entry[0].kind.is_wrong is wrong]
         if lines or wrong:
-            blocks.append("\n".join([title, *(lines or ["  nothing found"])]))
-    where = "not looked for: no folder of images" if audit.images is None else f"looked for in {audit.images}"
+            blocks.append("\n".join([title, *(lines or ["  none found"])]))
+    where = "not checked: no folder of images" if audit.images is None else f"checked in {audit.images}"
     blocks.append("\n".join([*notes, f"images: {where}"]))
     return "\n\n".join(blocks)
 
 
 def format_diff(name: str, diff: LabelDiff) -> str:
-    """Lay out a comparison: what differs, by HARP."""
-    lines = [f"{name}: {diff.num_both:,} frames in both"]
-    for text, frames in (
-        ("only in the first", diff.only_first),
-        ("only in the second", diff.only_second),
-        ("1 in the first, 0 in the second", diff.lost),
-        ("0 in the first, 1 in the second", diff.gained),
-        ("in another part", diff.moved),
-    ):
-        lines.append(f"  {text}: {len(frames):,}{_say_harps(Counter(frame.harp for frame in frames))}")
+    """Return a comparison as text: the number of frames that differ, by HARP."""
+    lines = [f"{name}: {format_count(diff.num_both, 'frame')} in both"]
+    for field, text in _DIFFERENCES.items():
+        frames = getattr(diff, field)
+        lines.append(f"  {text}: {len(frames):,}{_format_harps(Counter(frame.harp for frame in frames))}")
     return "\n".join(lines)
 
 
 def describe_diff(diff: LabelDiff) -> dict[str, Any]:
-    """Give a comparison as JSON holds it, with the name of every frame that differs."""
+    """Return a comparison as plain values for JSON, with the name of every frame that differs."""
 
     def names(frames: Iterable[FrameId]) -> list[str]:
         return [frame.name for frame in frames]
 
-    return {
-        "is_same": diff.is_same,
-        "num_both": diff.num_both,
-        "only_first": names(diff.only_first),
-        "only_second": names(diff.only_second),
-        "lost": names(diff.lost),
-        "gained": names(diff.gained),
-        "moved": names(diff.moved),
-    }
+    differences = {field: names(getattr(diff, field)) for field in _DIFFERENCES}
+    return {"is_same": diff.is_same, "num_both": diff.num_both, **differences}
 
 
 def _format_parts(parts: Mapping[Part, PartAudit]) -> str:
@@ -81,21 +78,21 @@ def _format_parts(parts: Mapping[Part, PartAudit]) -> str:
     return "\n".join(f"  {line}" for line in table.splitlines())
 
 
-def _format_finding(finding: Finding, horizons: tuple[Task, ...]) -> str:
-    where = f"{', '.join(map(str, horizons))}: " if horizons else ""
+def _format_finding(finding: Finding, tasks: tuple[Task, ...]) -> str:
     from sffshards.labels import FindingKind
 
+    where = f"{', '.join(map(str, tasks))}: " if tasks else ""
     # Where HARPs are what is counted, the places name them.
     harps = {} if finding.kind in (FindingKind.STRADDLING, FindingKind.UNKNOWN_HARP) else finding.harps
-    lines = [f"  {where}{finding.count:,} {finding.kind}{_say_harps(harps)}"]
+    lines = [f"  {where}{finding.kind.format_count(finding.count)}{_format_harps(harps)}"]
     lines += [f"    {place}" for place in finding.places[:_MAX_PLACES]]
     if len(finding.places) > _MAX_PLACES:
         lines.append(f"    ... and {len(finding.places) - _MAX_PLACES:,} more, all in --json")
     return "\n".join(lines)
 
 
-def _say_harps(counts: Mapping[int, int]) -> str:
-    """Name the HARPs that have most of something."""
+def _format_harps(counts: Mapping[int, int]) -> str:
+    """Return the HARPs with the highest counts in words."""
     if not counts:
         return ""
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

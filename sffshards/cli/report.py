@@ -104,7 +104,7 @@ def _read_sources(
     lists = {} if data is None else find_label_lists(data)
     # As the labels are made, whose forecast this is: see docs/labels.md.
     read = load_catalogue(flares, harp_map, flare_time="start", clock="as-written")
-    for line in [] if read is None else read.say(thresholds_of(lists), {}):
+    for line in [] if read is None else read.format_lines(thresholds_of(lists), {}):
         progress.note(line)
     table = None
     if keywords is not None:

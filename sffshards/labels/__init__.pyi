@@ -1,4 +1,13 @@
-from .audit_records import Finding, FindingKind, LabelAudit, ListRows, PartAudit
+from .audit_checks import audit_labels
+from .audit_findings import (
+    Finding,
+    FindingKind,
+    LabelAudit,
+    PartAudit,
+    describe_audit,
+    merge_findings,
+    summarize_audit,
+)
 from .data_layout import (
     IMAGE_FOLDER,
     PART_SELECTIONS,
@@ -7,15 +16,13 @@ from .data_layout import (
     find_data,
     find_image_folder,
     find_label_lists,
+    list_path,
 )
-from .flare_list_comparison import compare_with_flares
 from .harp_split import PUBLISHED_SIZES, split_harps
-from .label_audit import audit_labels, describe_audit, merge_findings, summarize_audit
-from .label_diff import LabelDiff, diff_labels
+from .label_comparison import LabelDiff, Labels, diff_labels, read_labels
 from .label_lists import format_label_list, read_label_list, read_parts
 from .label_rebuild import count_unfounded, find_frames, label_frames, write_rebuilt
-from .labelled_frames import Labels, list_path, read_labels
-from .lenient_lists import read_lists
+from .lenient_lists import ListRows, Lists, compare_with_flares, read_lists
 from .sequence_lists import (
     SEQUENCE_FOLDER,
     SEQUENCE_LIST_PREFIX,
@@ -39,6 +46,7 @@ __all__ = [
     "LabelDiff",
     "Labels",
     "ListRows",
+    "Lists",
     "PartAudit",
     "audit_labels",
     "check_outputs",

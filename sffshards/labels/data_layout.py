@@ -1,4 +1,4 @@
-"""Where a data set lies: its folder of images and its label lists, found in the layouts that are in use."""
+"""Where a data set is on disk: its folder of images and its label lists, in the layouts that are in use."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M48, Task, is_task_name
 
-__all__ = ["PART_SELECTIONS", "DataLayout", "find_data", "find_image_folder", "find_label_lists"]
+__all__ = [
+    "IMAGE_FOLDER",
+    "PART_SELECTIONS",
+    "PUBLISHED_ROOT",
+    "WHOLE_LIST",
+    "DataLayout",
+    "find_data",
+    "find_image_folder",
+    "find_label_lists",
+    "list_path",
+]
 
 IMAGE_FOLDER = "magnetogram_jpg"
-"""Folder of the published images."""
+"""Name of the folder of the published images."""
 
 PUBLISHED_ROOT = "Seq_Magnetogram"
 """Folder in which the published lists lie."""
@@ -22,8 +32,11 @@ PUBLISHED_ROOT = "Seq_Magnetogram"
 _SYNTHETIC_NOTE = "synth.json"
 """File in which ``sffshards synth`` records what it drew the images from."""
 
+WHOLE_LIST = "orig"
+"""Stands for the part in the name of a list of all parts together, as in the published lists."""
+
 PART_SELECTIONS = (tuple(Part), (Part.TEST,))
-"""The parts that a data set may have."""
+"""The combinations of parts that a data set may have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +44,9 @@ class DataLayout:
     """A data set on disk."""
 
     images: Path
-    """Folder of images, named ``<frame name>.fits.jpg``."""
+    """Folder of the images, which are named ``<frame name>.fits.jpg``."""
     lists: dict[Task, dict[Part, Path]]
-    """The label lists of all six parts, or of Test alone, by horizon; only horizons that are there."""
+    """Label lists of all six parts, or of Test alone, for each task that has lists."""
 
     @property
     def is_synthetic(self) -> bool:
@@ -42,21 +55,21 @@ class DataLayout:
 
 
 def find_data(data: Path, *, images: Path | None = None, labels: Path | None = None) -> DataLayout:
-    """Find images and lists under a folder, or where the user says they are.
+    """Find images and lists in a folder, or in the folders that the user names.
 
     Parameters
     ----------
     data
         A folder with ``magnetogram_jpg/``, ``M24/`` and ``M48/``, or one with any of these in ``Seq_Magnetogram/``.
     images
-        The folder of images, where it is elsewhere.
+        Folder of the images, if it is not in ``data``.
     labels
-        The folder of lists, where it is elsewhere; with ``M24/`` and ``M48/`` in it, or the lists themselves.
+        Folder of the lists, if they are not in ``data``; it holds ``M24/`` and ``M48/``, or the lists themselves.
 
     Raises
     ------
     InputError
-        If either is not there, or a horizon lacks the list of a part and has others than that of Test.
+        If there are no images or no lists, or a task has some lists of training parts but not all.
     """
     return DataLayout(
         images=find_image_folder(data) if images is None else _require_folder(images, "a folder of images"),
@@ -74,19 +87,19 @@ def find_image_folder(data: Path) -> Path:
         data,
         expected=f"images in {IMAGE_FOLDER}/ or {PUBLISHED_ROOT}/{IMAGE_FOLDER}/",
         found="neither folder" if data.is_dir() else "no such folder",
-        fix="make data with `sffshards synth`, or name the folders with {images} and {labels}",
+        fix="generate data with `sffshards synth`, or name the folders with {images} and {labels}",
     )
 
 
 def find_label_lists(folder: Path) -> dict[Task, dict[Part, Path]]:
-    """Find the lists of every horizon that has any: those of all six parts, or that of Test alone.
+    """Find the lists of every task that has any: those of all six parts, or that of Test alone.
 
-    Test alone is what can be forecast and scored, and not trained on. Any other selection is taken for a loss.
+    Test alone can be forecast and scored, but not trained on. Any other selection is refused as incomplete.
 
     Raises
     ------
     InputError
-        If there are none, or a part lacks its own.
+        If there are no lists, or the list of a part is missing.
     """
     found: dict[Task, dict[Part, Path]] = {}
     for place in _list_folders(folder):
@@ -107,13 +120,18 @@ def find_label_lists(folder: Path) -> dict[Task, dict[Part, Path]]:
             folder,
             expected=f"lists such as {M48.name}/{M48.list_name(Part.TEST)}",
             found="none" if folder.is_dir() else "no such folder",
-            fix="make data with `sffshards synth`, or name the folder of the lists with {labels}",
+            fix="generate data with `sffshards synth`, or name the folder of the lists with {labels}",
         )
     return dict(sorted(found.items()))
 
 
+def list_path(folder: Path, task: Task, part: Part | None) -> Path:
+    """Return the path of a list in a folder of lists; None is the list of all parts together."""
+    return folder / task.name / task.list_name(WHOLE_LIST if part is None else part)
+
+
 def _list_folders(folder: Path) -> Iterator[Path]:
-    """Yield where lists may lie: in a folder for each task, in the published layout or without it, or all together."""
+    """Yield the folders that may hold lists: one per task, also in the published root, and the folder itself."""
     for root in (folder, folder / PUBLISHED_ROOT):
         if root.is_dir():
             with storage_errors(root):
@@ -122,7 +140,7 @@ def _list_folders(folder: Path) -> Iterator[Path]:
 
 
 def _find_lists(place: Path) -> dict[Task, dict[Part, Path]]:
-    """Return the lists of parts in a folder; one named after a task holds no list of another."""
+    """Return the lists of parts in a folder; a folder named after a task holds no lists of other tasks."""
     own = Task.parse(place.name) if is_task_name(place.name) else None
     found: dict[Task, dict[Part, Path]] = {}
     with storage_errors(place):

@@ -1,4 +1,4 @@
-"""Parts made of whole HARPs, one after the other in time."""
+"""Parts of whole HARPs, in the order of time."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sffshards.domain.sample_sets import Part
 __all__ = ["PUBLISHED_SIZES", "split_harps"]
 
 PUBLISHED_SIZES = (10_000, 10_000, 10_000, 10_000, 10_000, 9_384)
-"""Rows of the published parts, TrainVal0 to TrainVal4 and Test."""
+"""Number of rows of the published parts, TrainVal0 to TrainVal4 and Test."""
 
 
 def split_harps(frames: Iterable[FrameId], *, sizes: Sequence[int]) -> dict[int, Part]:
-    """Give every HARP a part, so that none is in two, and parts follow each other in time.
+    """Assign every HARP to one part, so that the parts follow each other in time.
 
-    HARPs are taken by their first frame and cut where the number of frames comes nearest to the sizes; a part has at
-    least one HARP. Neighbouring parts share the days in which their HARPs were on the disk together.
+    HARPs are sorted by their first frame, and split where the number of frames is nearest to the sizes; a part has at
+    least one HARP. Adjacent parts share the days on which HARPs of both were on the disk.
 
     Parameters
     ----------
     frames
-        All of them, each once, in any order.
+        All frames, each once, in any order.
     sizes
-        Of the six parts, in proportion: all above 0.
+        Relative sizes of the six parts, all above 0.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def split_harps(frames: Iterable[FrameId], *, sizes: Sequence[int]) -> dict[int,
     parts = tuple(Part)
     if len(sizes) != len(parts) or min(sizes) < 1:
         found = ", ".join(str(size) for size in sizes) or "none"
-        raise InputError("sizes", expected="six whole numbers above 0", found=found, fix="give one a part, Test last")
+        raise InputError("sizes", expected="six whole numbers above 0", found=found, fix="give one per part, Test last")
     first: dict[int, datetime] = {}
     counts: dict[int, int] = {}
     for frame in frames:
@@ -58,16 +58,16 @@ def split_harps(frames: Iterable[FrameId], *, sizes: Sequence[int]) -> dict[int,
     if len(harps) < len(parts):
         raise InputError(
             "HARPs",
-            expected=f"at least {len(parts)}, one a part",
+            expected=f"at least {len(parts)}, one per part",
             found=str(len(harps)),
-            fix="give lists of more regions",
+            fix="use lists of more regions",
         )
     cuts = _choose_cuts([counts[harp] for harp in harps], sizes)
     return {harp: parts[sum(cut <= position for cut in cuts)] for position, harp in enumerate(harps)}
 
 
 def _choose_cuts(counts: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """Give the positions at which parts but the first begin, each the nearest to its share that leaves all one HARP."""
+    """Return where each part but the first begins: nearest to its share, with at least one HARP left for every part."""
     ends = [0, *accumulate(counts)]
     cuts: list[int] = []
     for number, share in enumerate(accumulate(sizes[:-1]), 1):

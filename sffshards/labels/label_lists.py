@@ -1,4 +1,4 @@
-"""Read and write label lists: one published frame name and its label a line."""
+"""Read and write label lists: one published frame name and its label per line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
 
-__all__ = ["format_label_list", "parse_label_line", "read_label_list", "read_parts"]
+__all__ = ["format_label_list", "parse_label_line", "read_label_list", "read_parts", "split_lines"]
 
 
 def read_label_list(path: Path) -> list[LabelledFrame]:
@@ -25,12 +25,11 @@ def read_label_list(path: Path) -> list[LabelledFrame]:
     Raises
     ------
     InputError
-        If the list is empty, a line is not of that form, or a frame comes twice; the line is named.
+        If the list is empty, a line is not of that form, or a frame is repeated; the error names the line.
     StorageError
         If the file cannot be read.
     """
-    text = read_text(path)
-    lines = text.removesuffix("\n").split("\n") if text.strip() else []
+    lines = split_lines(read_text(path))
     if not lines:
         raise InputError(path, expected="at least one line `<frame name> <0|1>`", found="none", fix="restore the list")
     seen: dict[FrameId, int] = {}
@@ -50,12 +49,12 @@ def read_label_list(path: Path) -> list[LabelledFrame]:
 
 
 def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
-    """Read the lists of all parts, and refuse a frame that two parts share: it would be trained on and tested on.
+    """Read the lists of all parts, and refuse a frame that two parts share, which would be trained and tested on.
 
     Raises
     ------
     InputError
-        As `read_label_list`, and where a frame is in two parts.
+        As for `read_label_list`, or if a frame is in two parts.
     """
     parts = {part: read_label_list(path) for part, path in paths.items()}
     seen: dict[tuple[int, datetime], tuple[Part, int]] = {}
@@ -74,17 +73,22 @@ def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
 
 
 def format_label_list(rows: Iterable[tuple[FrameId, int]]) -> str:
-    """Give the text of a label list as published; every line ends in a newline."""
+    """Return the text of a label list as published; every line ends in a newline."""
     return "".join(f"{frame.name} {label}\n" for frame, label in rows)
 
 
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a list, none of blank text; the last newline is optional."""
+    return text.removesuffix("\n").split("\n") if text.strip() else []
+
+
 def parse_label_line(line: str, *, path: Path, row: int) -> LabelledFrame:
-    """Parse a line ``<frame name> <0|1>``, the one of that position from 0 in its file.
+    """Parse a line ``<frame name> <0|1>``, at position ``row`` from 0 in its file.
 
     Raises
     ------
     InputError
-        If it is not of that form; the file and line are named.
+        If the line is not of that form; the error names the file and line.
     """
     where = f"{path}:{row + 1}"
     fields = line.split()

@@ -1,8 +1,7 @@
-"""Labels made anew, for any frames, from what flared."""
+"""Labels rebuilt from a flare list, for any frames."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from sffshards.base.atomic_files import check_replaceable, read_text, storage_errors, write_files
 from sffshards.base.errors import InputError
+from sffshards.base.json_records import format_json, read_own_json
 from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
@@ -21,7 +21,7 @@ from sffshards.labels.label_lists import read_parts
 __all__ = ["RECORD_NAME", "count_unfounded", "find_frames", "label_frames", "write_rebuilt"]
 
 RECORD_NAME = "labels.json"
-"""What rebuilt lists follow from."""
+"""Name of the file that records how lists were rebuilt."""
 
 
 def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
@@ -30,20 +30,20 @@ def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
     Parameters
     ----------
     data
-        A folder of label lists, whose frames and parts are kept; or a file with a frame's name at the start of each
+        A folder of label lists, whose frames and parts are kept; or a file with a frame name at the start of each
         line; or a folder of images.
     task
-        The task whose lists to take where there are several; else those of the same horizon, else any.
+        The task whose lists are preferred where there are several; then those of the same horizon, then any.
 
     Returns
     -------
     dict
-        Frames by part; those of a file or of images, sorted by HARP and time, have the part None.
+        Frames of each part. Those of a file, in its order, or of images, by HARP and time, have the part None.
 
     Raises
     ------
     InputError
-        If there are none, or a name is not that of a frame.
+        If there are no frames, or a name is not that of a frame.
     StorageError
         If a file cannot be read.
     """
@@ -52,7 +52,7 @@ def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
     try:
         lists = find_label_lists(data)
     except InputError as error:
-        if not error.found.startswith("none"):  # lists that lack a part, or no folder at all
+        if not error.found.startswith("none"):  # an incomplete set of lists, or no folder at all
             raise
         return {None: _list_images(data)}
     chosen = min(lists, key=lambda other: (other != task, other.horizon_hours != task.horizon_hours))
@@ -61,21 +61,21 @@ def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
 
 
 def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> list[int]:
-    """Label frames: 1 where a flare of the frame's HARP came in ``(t, t + horizon]``, else 0.
+    """Return the labels of frames: 1 where a flare of the frame's HARP came in ``(t, t + horizon]``, else 0.
 
     Parameters
     ----------
     frames
-        In any order.
+        Frames in any order.
     flares
-        From `sffshards.flares.assign_flares`, which states by which time flares count, and on which clock.
+        Flares from `sffshards.flares.assign_flares`, which defines the time and the clock by which they count.
     task
         The event to look for.
 
     Returns
     -------
     list of int
-        A label a frame. Of a HARP without known regions, and of times that the list does not cover, all are 0.
+        One label per frame; 0 for HARPs without known regions and for times that the flare list does not cover.
     """
     harps = np.array([frame.harp for frame in frames], np.int64)
     times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
@@ -83,13 +83,13 @@ def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -
 
 
 def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> tuple[int, int]:
-    """Count the frames whose label says less than it seems.
+    """Count the frames whose label 0 may only mean that flares are unknown.
 
     Returns
     -------
     tuple
-        How many are of a HARP that the map has no region of, and so are labelled 0; and of how many the horizon is
-        not all within the time of the flare list.
+        The number of frames whose HARP has no region in the map, and the number of those whose forecast window is not
+        entirely within the time of the flare list.
     """
     times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
     num_unknown = sum(not flares.knows(frame.harp) for frame in frames)
@@ -97,16 +97,16 @@ def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task
 
 
 def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:
-    """Write label lists, and beside them in ``labels.json`` what they follow from, or nothing where that cannot be.
+    """Write label lists and their record ``labels.json``, or nothing if a file would replace another.
 
-    A record that is there of the same rule and catalogue, as of the other horizon's lists, keeps what it says of them.
+    An existing record of the same rule and catalogue, such as that of another horizon's lists, is extended.
 
     Parameters
     ----------
     texts
-        The lists, by their paths in ``out``.
+        Content of each list, by its path in ``out``.
     record
-        What they follow from, and under ``lists`` what each holds.
+        Record of how the lists were made, with their statistics under ``lists``.
     out
         Folder of the lists.
     force
@@ -115,37 +115,32 @@ def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: 
     Raises
     ------
     ConflictError
-        If files of other content are there, or a record of other lists, and not ``force``.
+        If files of other content or the record of other lists exist, and not ``force``.
     StorageError
         If the system refuses.
     """
     path = out / RECORD_NAME
     lists = {place: text.encode("ascii") for place, text in texts.items()}
     merged = _merge_record(path, record)
-    data = (json.dumps(record if merged is None else merged, indent=1, allow_nan=False) + "\n").encode("ascii")
+    data = format_json(record if merged is None else merged)
     check_replaceable(lists if merged else {**lists, path: data}, force=force)
     write_files({**lists, path: data}, force=True)
 
 
 def _merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the record with the lists of one that is there added; None if that is of another rule, or no record."""
+    """Return the record with the lists of an existing one added, or None if that one is of another rule."""
     if not path.exists():
         return dict(record)
-    with storage_errors(path):
-        text = path.read_bytes()
-    try:
-        there = json.loads(text)
-        lists = dict(there["lists"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    existing = read_own_json(path)
+    if not isinstance(existing, dict) or not isinstance(existing.get("lists"), dict):
         return None
-    same = there | {"lists": {}} == {**record, "lists": {}}
-    return {**record, "lists": lists | record["lists"]} if same else None
+    same = existing | {"lists": {}} == {**record, "lists": {}}
+    return {**record, "lists": existing["lists"] | record["lists"]} if same else None
 
 
 def _read_names(path: Path) -> list[FrameId]:
-    lines = read_text(path).removesuffix("\n").split("\n")
     seen: dict[FrameId, int] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), 1):
         fields = line.split()
         frame = FrameId.parse(fields[0] if fields else "", where=f"{path}:{number}")
         first = seen.setdefault(frame, number)

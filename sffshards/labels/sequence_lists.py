@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from sffshards.base.atomic_files import storage_errors, temporary_path, write_atomic
+from sffshards.base.atomic_files import check_replaceable, storage_errors, temporary_path, write_atomic
 from sffshards.base.errors import ConflictError
 from sffshards.domain.frame_sequences import Sequence
 
@@ -22,27 +22,27 @@ SEQUENCE_LIST_PREFIX = "Seq16_"
 """Prefix that a sequence list's file name adds to that of its label list."""
 
 SEQUENCE_FOLDER = "Seqs16"
-"""Folder of the files of sequences, in the published layout."""
+"""Name of the folder of sequence files in the published layout."""
 
 
 def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: bool, force: bool) -> None:
-    """Refuse to write, for several lists, what would overwrite one another or what is there.
+    """Check that the sequences of several lists overwrite neither each other nor existing files.
 
     Parameters
     ----------
     out
         Folder to write to.
     made
-        The sequences of each label list.
+        Sequences of each label list.
     files
-        Whether a file a sequence is to be written, too.
+        Whether one file per sequence is written as well.
     force
-        Whether files that are there may be replaced.
+        Whether existing files may be replaced.
 
     Raises
     ------
     ConflictError
-        If two lists would write the same file otherwise, or a file of other content is there and not ``force``.
+        If two lists need different content of one file, or a file of other content exists and not ``force``.
     """
     wanted: dict[Path, tuple[str, Path]] = {}
     for label_list, sequences in made.items():
@@ -54,37 +54,29 @@ def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: 
             if other_text != text:
                 raise ConflictError(
                     path,
-                    expected="one list that makes it",
+                    expected="one list that writes it",
                     found=f"{other_list} and {label_list}, which differ",
-                    fix="give the lists one after the other, each with a folder of its own in {out}",
+                    fix="run the command for each list with a folder of its own in {out}",
                 )
-    for path, (text, _) in wanted.items() if not force else ():
-        with storage_errors(path):
-            if path.exists() and path.read_bytes() != text.encode("ascii"):
-                raise ConflictError(
-                    path,
-                    expected="no such file, or the same",
-                    found="one of other content",
-                    fix="name another folder with {out}, or replace it with {force}",
-                )
+    check_replaceable({path: text.encode("ascii") for path, (text, _) in wanted.items()}, force=force)
 
 
 def write_sequence_list(path: Path, sequences: Iterable[Sequence]) -> None:
-    """Write a published sequence list: ``<sequence name> <0|1>`` a line, each ended by a newline."""
+    """Write a published sequence list: one line ``<sequence name> <0|1>`` per sequence, each ended by a newline."""
     write_atomic(path, _format_list(sequences).encode("ascii"))
 
 
 def write_sequence_files(
     folder: Path, sequences: Iterable[Sequence], *, advance: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Write the published ``Seqs16`` files: a file a sequence, 16 frame names joined by newlines, none at the end.
+    """Write the published ``Seqs16`` files, one per sequence: 16 frame names joined by newlines, none at the end.
 
     Parameters
     ----------
     folder
-        Where to; made if absent.
+        Folder of the files, created if missing.
     sequences
-        What to write.
+        Sequences to write.
     advance
         Called with 1 after every file.
     """
@@ -100,7 +92,7 @@ def write_sequence_files(
 
 
 def sequence_list_name(label_list: Path) -> str:
-    """Give the published name of the sequence list made from a label list."""
+    """Return the published name of the sequence list of a label list."""
     return f"{SEQUENCE_LIST_PREFIX}{label_list.name}"
 
 
