@@ -1,4 +1,4 @@
-"""Files that appear under their name only when whole, and operating-system errors that say what to do."""
+"""Write files atomically, and turn operating-system errors into errors that state a remedy."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ __all__ = [
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9]+\.tmp")
 
-_GO_ON = "the same command without --force goes on from here"
+_RESUME = "then run the same command again without {force} to resume"
 _FIXES = {
-    errno.ENOSPC: f"free some space, or name a folder on another disk; {_GO_ON}",
-    errno.EDQUOT: f"free some of your quota, or name a folder on another disk; {_GO_ON}",
-    errno.EACCES: "give yourself the right to it, or choose another place",
-    errno.EPERM: "give yourself the right to it, or choose another place",
-    errno.EROFS: "choose a place on a disk that can be written",
+    errno.ENOSPC: f"free some space, or name a folder on another disk; {_RESUME}",
+    errno.EDQUOT: f"free some of your quota, or name a folder on another disk; {_RESUME}",
+    errno.EACCES: "get permission for it, or choose another place",
+    errno.EPERM: "get permission for it, or choose another place",
+    errno.EROFS: "choose a place on a writable disk",
     errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path: a file stands where a folder is needed",
-    errno.EISDIR: "check the path: a folder stands where a file is needed",
+    errno.ENOTDIR: "check the path: a file is where a folder is needed",
+    errno.EISDIR: "check the path: a folder is where a file is needed",
     errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
 }
 
 
 @contextmanager
 def storage_errors(where: object, *, expected: str = "a place that can be read and written") -> Iterator[None]:
-    """Turn an `OSError` of the system into a `StorageError` that names the place and a remedy."""
+    """Turn an `OSError` raised in the block into a `StorageError` that names the place and a remedy."""
     try:
         yield
     except StorageError:
@@ -57,17 +57,19 @@ def storage_errors(where: object, *, expected: str = "a place that can be read a
 
 
 def temporary_path(path: Path) -> Path:
-    """Give the path, beside ``path``, at which this process writes it until it is whole."""
+    """Return the temporary path in the same folder at which this process writes ``path`` until it is complete."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
-    """Remove what killed processes left at temporary paths of files named so; only for who alone writes them.
+    """Remove temporary files that killed processes left for files of matching names.
+
+    The caller must be the only process that writes such files.
 
     Raises
     ------
     StorageError
-        If the system refuses.
+        If the operating system refuses.
     """
     with storage_errors(folder):
         for path in folder.glob(".*.tmp"):
@@ -78,9 +80,9 @@ def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; move it there, synced to disk, when the block ends well.
+    """Yield a temporary path in the same folder; sync it to disk and move it to ``path`` when the block succeeds.
 
-    After an error, or a kill, nothing stands under ``path`` that was not there before. Devices and pipes are refused.
+    After an error or a kill, ``path`` is as it was before. Devices and pipes are refused.
     """
     temporary = temporary_path(path)
     with storage_errors(path):
@@ -98,19 +100,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or none.
+    """Write a file completely or not at all.
 
     Raises
     ------
     StorageError
-        If the system refuses.
+        If the operating system refuses.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_all(descriptor: int, data: bytes, offset: int, *, where: object) -> None:
-    """Write all bytes at an offset of an open file; raises `StorageError` if the system refuses."""
+    """Write all bytes at an offset of an open file; raises `StorageError` if the operating system refuses."""
     view = memoryview(data)
     with storage_errors(where):
         while view:
@@ -119,14 +121,14 @@ def write_all(descriptor: int, data: bytes, offset: int, *, where: object) -> No
 
 
 def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> dict[Path, bytes]:
-    """Refuse to replace files of other content; give those that are not there as they are to be.
+    """Refuse to replace files of other content, and return the files that are still to be written.
 
     Raises
     ------
     ConflictError
-        If a file of other content is there and not ``force``.
+        If a file of other content exists and ``force`` is false.
     StorageError
-        If the system refuses.
+        If the operating system refuses.
     """
     missing = {}
     for path, data in contents.items():
@@ -139,16 +141,16 @@ def check_replaceable(contents: Mapping[Path, bytes], *, force: bool) -> dict[Pa
                 path,
                 expected="no such file, or the same",
                 found="one of other content",
-                fix="name another folder, or replace it with --force",
+                fix="name another folder, or replace it with {force}",
             )
         missing[path] = data
     return missing
 
 
 def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
-    """Write several files, each whole or not at all, and none where one would replace another's content.
+    """Write several files atomically, but none if one of them would replace a file of other content.
 
-    A file that is there and the same is left as it is, and a link's target is written, not the link. Raises as
+    A file of the same content is not touched. For a symbolic link, its target is written. Raises the errors of
     `check_replaceable`.
     """
     for path, data in check_replaceable(contents, force=force).items():
@@ -156,7 +158,7 @@ def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole file; raises `StorageError` if the system refuses."""
+    """Read a whole file; raises `StorageError` if the operating system refuses."""
     with storage_errors(path, expected="a file that can be read"):
         return path.read_bytes()
 
@@ -169,7 +171,7 @@ def read_text(path: Path) -> str:
     InputError
         If the bytes are not UTF-8 text.
     StorageError
-        If the system refuses.
+        If the operating system refuses.
     """
     data = read_bytes(path)
     try:
@@ -184,7 +186,7 @@ def read_text(path: Path) -> str:
 
 
 def _is_file(path: Path) -> bool:
-    """Say whether a file is there; what is there and is none could be lost if it were replaced."""
+    """Return whether a regular file exists; raise if something else does, which replacing would lose."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -200,7 +202,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Ask the system to write a file, or a folder's list of names, to the disk."""
+    """Sync a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Rows to CSV text: numbers read back exactly, what is undefined says so."""
+"""Format rows as CSV text with exact numbers and explicit undefined values."""
 
 from __future__ import annotations
 

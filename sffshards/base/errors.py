@@ -1,4 +1,4 @@
-"""The errors that this package raises on purpose; each says where, what was expected, what was found, what to do."""
+"""Errors of the package; each states the place, what was expected, what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
 class Field(str):
-    """The name of an option, as a library function has it; the command line shows the option's flag instead."""
+    """Name of an option in the library; the command line shows the flag of the option instead."""
 
     __slots__ = ()
 
@@ -31,8 +31,8 @@ class Field(str):
 class SffshardsError(Exception):
     """Base of all errors raised by sffshards.
 
-    Where ``expected`` and ``fix`` speak of an option, they give its name in braces, as in ``"pass {force}"``: a
-    Python user reads ``force``, a user of the command line ``--force``.
+    ``expected`` and ``fix`` name an option in braces, as in ``"pass {force}"``. A Python user then reads ``force``, and
+    a user of the command line ``--force``.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class SffshardsError(Exception):
         return self.render(lambda field: f"`{field}`")
 
     def render(self, show_field: Callable[[str], str]) -> str:
-        """Return the error as one line, with every option shown as ``show_field`` shows its name."""
+        """Return the error as one line, with every option shown as ``show_field`` formats its name."""
         where = show_field(self.where) if isinstance(self.where, Field) else self.where
         expected, fix = (_FIELD.sub(lambda match: show_field(match[1]), text) for text in (self.expected, self.fix))
         return " ".join(f"{where}: expected {expected}, found {self.found}; {fix}".split())
@@ -71,15 +71,15 @@ class InputError(SffshardsError, ValueError):
 
 
 class ImageError(InputError):
-    """An image that is missing, damaged or not an 8-bit grey JPEG of a usable size."""
+    """An image that is missing, damaged, or not an 8-bit grey JPEG of a usable size."""
 
 
 class FormatError(SffshardsError, ValueError):
-    """A file that is not of this package's formats, or of a version that this program does not know."""
+    """A file of another format, or of a format version that this program does not know."""
 
 
 class DamageError(SffshardsError, OSError):
-    """A shard, index, manifest or store whose bytes are not those that were written."""
+    """A shard, index, manifest or frame store whose bytes have changed since they were written."""
 
 
 class ConflictError(SffshardsError, FileExistsError):
@@ -91,11 +91,11 @@ class StorageError(SffshardsError, OSError):
 
 
 class TrainingError(SffshardsError, RuntimeError):
-    """A training run that cannot start or go on."""
+    """A training that cannot start or continue."""
 
 
 def _rebuild(cls: type[SffshardsError], where: str, expected: str, found: str, fix: str) -> SffshardsError:
-    """Rebuild an error that crossed a process border."""
+    """Rebuild an error that another process raised."""
     return cls(where, expected=expected, found=found, fix=fix)
 
 

@@ -11,12 +11,12 @@ __all__ = ["hash_file"]
 
 
 def hash_file(path: Path, *, expected: str = "a file that can be read") -> str:
-    """Give a file's SHA-256 in hexadecimal.
+    """Return the SHA-256 of a file in hexadecimal.
 
     Raises
     ------
     StorageError
-        If the system refuses to read it; ``expected`` says what was wanted.
+        If the operating system refuses to read it; the error states ``expected``.
     """
     with storage_errors(path, expected=expected), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

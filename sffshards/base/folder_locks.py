@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the system lets go when its holder ends, however it ends."""
+"""Lock a folder for one writer; the operating system releases the lock when its holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from sffshards.base.progress import Progress
 __all__ = ["LOCK_NAME", "folder_lock"]
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
-"""What flock answers on file systems without locks, such as Lustre mounted without ``flock``."""
+"""Error numbers of flock on file systems without locks, such as Lustre mounted without ``flock``."""
 
 LOCK_NAME = ".lock"
-"""The file in a folder that its lock is held on; it stays, empty, when the lock is let go."""
+"""Name of the lock file in a folder. The empty file remains when the lock is released."""
 
 
 @contextmanager
 def folder_lock(folder: Path, *, progress: Progress, wait: bool) -> Iterator[None]:
-    """Hold a folder for this process while the block runs; the folder is made if absent.
+    """Lock a folder for this process while the block runs; create the folder if necessary.
 
     Parameters
     ----------
     folder
-        What to lock.
+        Folder to lock.
     progress
-        Told when there is something to wait for.
+        Receives a note if this process has to wait.
     wait
-        Whether to wait for another process that holds it.
+        Whether to wait for another process that holds the lock.
 
     Raises
     ------
     ConflictError
-        If another process holds it and ``wait`` is false.
+        If another process holds the lock and ``wait`` is false.
     StorageError
-        If the system refuses. Where its file system knows no locks, that is said, and the block runs without one.
+        If the operating system refuses. On a file system without locks, a note reports this, and the block runs
+        without a lock.
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,13 +61,13 @@ def _lock(descriptor: int, folder: Path, *, progress: Progress, wait: bool) -> N
         if not wait:
             raise ConflictError(
                 folder,
-                expected="a folder that no other process writes",
-                found="one that another sffshards command is writing",
+                expected="a folder that no other process writes to",
+                found="one that another sffshards command is writing to",
                 fix="wait for it, or name another folder",
             ) from None
-        progress.note(f"waiting for another process that writes {folder}")
+        progress.note(f"waiting for another process that writes to {folder}")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        progress.note(f"{folder}: this file system has no locks; let no other command write there meanwhile")
+        progress.note(f"{folder}: this file system has no locks; make sure that no other command writes there")

@@ -1,4 +1,4 @@
-"""Records to JSON and back, strictly; whatever is wrong with a file becomes one error of ours."""
+"""Convert records to JSON and back, strictly; any fault of a file becomes one error of this package."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ __all__ = [
 ]
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
-"""A whole number from 0 to 2**53, beyond which readers of JSON round; for fields of records."""
+"""A whole number from 0 to 2**53, beyond which JSON readers round; for fields of records."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 in hexadecimal; for fields of records."""
 
 _T = TypeVar("_T")
 _MAX_FOUND = 160
-"""Characters of a complaint that an error line shows."""
+"""Maximum number of characters of a fault in an error line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JsonFormat:
-    """What an error line says of a kind of JSON file, and how its versions are told apart."""
+    """Description of a kind of JSON file for error lines, and its format version."""
 
     expected: str
-    """What the file should be, such as ``"the record of a fold"``."""
+    """Description of the file, such as ``"the record of a fold"``."""
     fix: str
-    """What the user can do where it is something else, as an imperative sentence without a full stop."""
+    """Remedy if it is something else, as an imperative sentence without a full stop."""
     version: int | None = None
     """The ``format_version`` that the file must state; None: it states none."""
     error: type[SffshardsError] = DamageError
-    """The error to raise where the content is wrong."""
+    """Class of the error to raise if the content is wrong."""
 
 
 def decode_json(data: bytes | bytearray | str, *, where: object, expects: JsonFormat) -> Any:
@@ -58,8 +58,8 @@ def decode_json(data: bytes | bytearray | str, *, where: object, expects: JsonFo
     Raises
     ------
     SffshardsError
-        Of the class ``expects.error``, if the text is not JSON: it is cut, nested too deeply, not UTF-8, or has NaN
-        or an infinity.
+        Of the class ``expects.error``, if the text is not JSON: truncated, nested too deeply, not UTF-8, or with NaN or
+        an infinity.
     """
     try:
         return msgspec.json.decode(data)
@@ -72,8 +72,8 @@ def decode_record(
 ) -> _T:
     """Return the record that JSON text holds.
 
-    Types are not coerced: a number in quotes, a missing field, or one that the record does not have is refused, as is
-    a value that the record's own ``__post_init__`` refuses.
+    Types are not coerced. A number in quotes, a missing field, an unknown field, and a value that the record's own
+    ``__post_init__`` rejects are errors.
 
     Parameters
     ----------
@@ -81,20 +81,20 @@ def decode_record(
         The text.
     kind
         A dataclass whose fields are plain values, enumerations, tuples, dictionaries and further dataclasses. A class
-        that has a ``name`` and a class method ``parse``, such as `sffshards.domain.task.Task`, is held by its name.
+        that has a ``name`` and a class method ``parse``, such as `sffshards.domain.task.Task`, is stored as its name.
     where
         The place that an error names, such as the file's path.
     expects
-        What the file should be.
+        Description of the file.
     derived
-        Fields of the file that follow from the record, and are left out of it.
+        Fields of the file that are computed from the record, and are not fields of it.
 
     Raises
     ------
     FormatError
-        If the file states another ``format_version``.
+        If the file has another ``format_version``.
     SffshardsError
-        Of the class ``expects.error``, if the content is anything but such a record.
+        Of the class ``expects.error``, if the content is not such a record.
     """
     content = decode_json(data, where=where, expects=expects)
     if not isinstance(content, dict):
@@ -112,18 +112,18 @@ def decode_record(
 
 
 def encode_record(record: Any, *, version: int | None = None) -> bytes:
-    """Return a record as indented JSON in ASCII, with ``format_version`` first where there is one."""
+    """Return a record as indented JSON in ASCII, with ``format_version`` first if given."""
     return format_json(to_plain(record, version=version))
 
 
 def to_plain(record: Any, *, version: int | None = None) -> dict[str, Any]:
-    """Return a record as the plain values that JSON holds, with ``format_version`` first where there is one."""
+    """Return a record as the plain values that JSON holds, with ``format_version`` first if given."""
     content = msgspec.to_builtins(record, enc_hook=_to_text)
     return content if version is None else {"format_version": version, **content}
 
 
 def format_json(content: Any) -> bytes:
-    """Return plain values as indented JSON in ASCII; numbers that are not finite must be None already."""
+    """Return plain values as indented JSON in ASCII; non-finite numbers must already be None."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii")
 
 
@@ -133,12 +133,12 @@ def encode_compact(record: Any) -> bytes:
 
 
 def read_record(path: Path, kind: type[_T], *, expects: JsonFormat) -> _T:
-    """Read a record from a JSON file; raises as `decode_record`, and `StorageError` where the system refuses."""
+    """Read a record from a JSON file; raises the errors of `decode_record` and `read_bytes`."""
     return decode_record(read_bytes(path), kind, where=path, expects=expects)
 
 
 def read_own_json(path: Path) -> Any:
-    """Return the plain value of a JSON file that this package can do without, or None if it is absent or damaged."""
+    """Return the plain value of an optional JSON file, or None if it is missing or damaged."""
     try:
         return msgspec.json.decode(path.read_bytes())
     except (OSError, ValueError, RecursionError):  # msgspec's own errors are among the second
@@ -146,7 +146,7 @@ def read_own_json(path: Path) -> Any:
 
 
 def write_record(path: Path, record: Any, *, version: int | None = None) -> None:
-    """Write a record as a JSON file, whole or not at all; raises `StorageError` where the system refuses."""
+    """Write a record atomically as a JSON file; raises `StorageError` if the operating system refuses."""
     write_atomic(path, encode_record(record, version=version))
 
 
@@ -174,7 +174,7 @@ def _check_version(found: object, where: object, expects: JsonFormat) -> None:
 
 
 def _find_unknown(content: object, known: object) -> str | None:
-    """Return the first field of JSON that the record made of it does not have."""
+    """Return the first field of the JSON that the record does not have."""
     if isinstance(content, dict) and isinstance(known, dict):
         for name, value in content.items():
             if name not in known:

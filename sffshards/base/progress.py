@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Interface through which long work reports its progress."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Protocol
 __all__ = ["SILENT", "Advance", "Progress"]
 
 Advance = Callable[[int], None]
-"""Called with the number of steps done since the last call."""
+"""Function to call with the number of steps done since the last call."""
 
 
 class Progress(Protocol):
-    """Shows tasks and how far they are; the command line draws bars."""
+    """Display of tasks and their progress; the command line draws bars."""
 
     def task(
         self, description: str, total: int | None, *, unit: str = "", done: int = 0
     ) -> AbstractContextManager[Advance]:
         """Show a task of ``total`` steps (None: unknown) while the block runs.
 
-        ``unit`` names the steps in their rate; ``done`` of them were done before.
+        ``unit`` names the steps when their rate is shown. ``done`` steps were done before.
         """
         ...  # pragma: no cover
 
     def note(self, text: str) -> None:
-        """Say something that the user should know while the work goes on."""
+        """Show a message to the user while the work continues."""
         ...  # pragma: no cover
 
 
@@ -36,8 +36,8 @@ class _Silent:
         yield lambda _: None
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Show no message."""
 
 
 SILENT: Progress = _Silent()
-"""Shows nothing: the default of the library's functions."""
+"""Progress that shows nothing."""

@@ -1,4 +1,4 @@
-"""Run many tasks in worker processes: results in order, little in flight, no worker that outlives its parent."""
+"""Run many tasks in worker processes, with results in order, few tasks in flight, and workers that end with their parent."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _IN_FLIGHT_PER_WORKER = 3
-"""Tasks handed out ahead, so that no worker waits and no result waits long to be taken."""
+"""Tasks in flight per worker, so that neither workers nor results wait long."""
 
 
 def default_workers() -> int:
-    """Give the number of processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # pragma: no cover
 
 
 class WorkerPool:
-    """Worker processes, started when asked to or when the first task comes, and kept until the pool is closed.
+    """Worker processes, started on request or for the first task, and kept until the pool is closed.
 
     Parameters
     ----------
     workers
-        Number of processes; 0 runs everything in this one.
+        Number of processes; 0 runs everything in this process.
     """
 
     def __init__(self, workers: int) -> None:
@@ -59,42 +59,42 @@ class WorkerPool:
             self._executor = None
 
     def start(self, prepare: Callable[[], None]) -> None:
-        """Start the workers now, rather than when the first task comes.
+        """Start the workers now, not at the first task.
 
-        They take half a second to start and import what they need, while this process has other things to do.
+        They take half a second to start and import what they need, in which this process can do other work.
 
         Parameters
         ----------
         prepare
-            A function at the top level of a module, handed out as often as there are workers; as a rule, each calls it.
+            A function at the top level of a module, submitted once per worker; as a rule, each worker calls it.
 
         Raises
         ------
         StorageError
-            As `run`.
+            If a worker was killed.
         """
         with _broken_pools():
             for _ in range(self.workers):
                 self._submit(prepare)
 
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """Call ``function`` on every task and give the results in the order of the tasks.
+        """Call ``function`` on every task, and yield the results in the order of the tasks.
 
         Parameters
         ----------
         function
             A function at the top level of a module; it runs in another process.
         tasks
-            Its arguments, each small enough to be sent to a process. They are taken as workers get free.
+            Its arguments, each small enough to be sent to a process. They are consumed as workers become free.
 
         Yields
         ------
-        The results. When the caller stops, or a task raises, no more tasks are handed out.
+        The results. When the caller stops, or a task raises, no more tasks are submitted.
 
         Raises
         ------
         StorageError
-            If a worker was killed, as the system does when memory runs out.
+            If a worker was killed, as the operating system does when memory runs out.
         Exception
             Whatever a task raises.
         """
@@ -116,11 +116,11 @@ class WorkerPool:
                 future.cancel()
 
     def _submit(self, function: Callable[..., R], *task: T) -> Future[R]:
-        """Hand out a task, and start the workers if there are none, Ctrl-C held back meanwhile.
+        """Submit a task, and start the workers if there are none, while Ctrl-C is held back.
 
-        A worker that it reached before `_start_worker` leaves it to the parent would end with a traceback.
+        Ctrl-C before `_start_worker` has run would end a worker with a traceback.
         """
-        resource_tracker.ensure_running()  # where it has to be started, it lets Ctrl-C through afterwards
+        resource_tracker.ensure_running()  # if it starts later, it unblocks Ctrl-C
         with _ctrl_c_later():
             return self._start().submit(function, *task)
 
@@ -139,15 +139,15 @@ def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int) -
 
 @contextmanager
 def _broken_pools() -> Iterator[None]:
-    """Say what it means that a worker is gone."""
+    """Turn the loss of a worker into a `StorageError`."""
     try:
         yield
     except BrokenProcessPool:
         raise StorageError(
             "a worker process",
-            expected="that it ends by itself",
-            found="that it was killed, as happens when memory runs out",
-            fix="run the command again with fewer --workers and without --force: it goes on from here",
+            expected="a normal exit",
+            found="a kill, as happens when memory runs out",
+            fix="run the command again with fewer {num_workers} and without {force} to resume",
         ) from None
 
 
@@ -160,7 +160,7 @@ def _ctrl_c_later() -> Iterator[None]:
         return
     came: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new processes inherit it
     try:
         yield
     finally:
@@ -171,9 +171,9 @@ def _ctrl_c_later() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """Prepare a worker: it ends with its parent, leaves Ctrl-C to it, and never loads torch.
+    """Prepare a worker: it ends with its parent, leaves Ctrl-C to the parent, and never loads torch.
 
-    webdataset imports torch where it finds it, for the sake of loaders that a worker does not use: seconds and 300 MB.
+    webdataset imports torch if it is installed, for loaders that a worker does not use: several seconds and 300 MB.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -182,7 +182,7 @@ def _start_worker() -> None:
 
 
 def end_with_parent() -> None:
-    """Have this process end at once when the one that started it has ended, however that was."""
+    """Make this process end as soon as its parent process has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
@@ -194,6 +194,6 @@ def _exit_with(sentinel: int) -> None:
 
 
 def chunked(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Cut a sequence into runs of ``size`` items, the last one shorter."""
+    """Yield consecutive pieces of ``size`` items; the last one may be shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
