@@ -452,7 +452,9 @@ def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
     progress = Listener()
     with folder_lock(tmp_path, progress=progress, wait=False):
         pass
-    assert progress.notes == [f"{tmp_path}: this file system has no locks; let no other command write there meanwhile"]
+    assert progress.notes == [
+        f"{tmp_path}: this file system has no locks; make sure that no other command writes there"
+    ]
 
 
 def test_no_room_leaves_the_build_that_is_there(data, tmp_path, monkeypatch):
@@ -483,7 +485,7 @@ with folder_lock(Path(sys.argv[1]), progress=SILENT, wait=False):
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(ConflictError, match="found one that another sffshards command is writing"):
+        with pytest.raises(ConflictError, match="found one that another sffshards command is writing to"):
             build(data, folder)
     finally:
         holder.kill()

@@ -1,4 +1,4 @@
-"""Run many tasks in worker processes, with results in order, few tasks in flight, and workers that end with their parent."""
+"""Run many tasks in worker processes, which end with their parent; results come in order."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _broken_pools() -> Iterator[None]:
             "a worker process",
             expected="a normal exit",
             found="a kill, as happens when memory runs out",
-            fix="run the command again with fewer {num_workers} and without {force} to resume",
+            fix="run the command again with fewer {workers} and without {force} to resume",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Sets of samples: which parts and which groups of shards make up each training, validation and test set."""
+"""Sets of samples: the parts and the groups of shards of each training, validation and test set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["NUM_FOLDS", "Kind", "Part", "Protocol", "SampleSet", "Stage", "Varia
 
 
 class Part(StrEnum):
-    """The six parts into which the published lists divide the data."""
+    """Part of the data; the published lists divide the data into six parts."""
 
     TRAIN_VAL_0 = "TrainVal0"
     TRAIN_VAL_1 = "TrainVal1"
@@ -23,7 +23,7 @@ class Part(StrEnum):
 
 
 class Stage(StrEnum):
-    """What a set of samples is used for."""
+    """Use of a set of samples."""
 
     TRAIN = "train"
     VAL = "val"
@@ -31,19 +31,19 @@ class Stage(StrEnum):
 
 
 class Kind(StrEnum):
-    """Which views a group of shards holds: the plain one of all samples, or the other five of the positives."""
+    """Kind of a group of shards: all samples unchanged, or the positives in the other five views."""
 
     BASE = "base"
     OVER = "over"
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views of this kind, in their published order."""
+        """Views of this kind, in their published order."""
         return (View.NF,) if self is Kind.BASE else tuple(v for v in View if v is not View.NF)
 
 
 class Variant(StrEnum):
-    """Which stages see the positives oversampled (Grim and Gradvohl 2024, section 3)."""
+    """Variant of oversampling: the stages that see each positive in six views (Grim and Gradvohl 2024, section 3)."""
 
     BASE = "base"
     OT = "oT"
@@ -52,15 +52,15 @@ class Variant(StrEnum):
 
     @property
     def oversampled_stages(self) -> tuple[Stage, ...]:
-        """The stages whose positives come in all six views."""
+        """Stages whose positives are in all six views."""
         return tuple(Stage)[: list(Variant).index(self)]
 
 
 class Protocol(StrEnum):
-    """Whose recipe to follow where the paper and its published programs differ.
+    """Recipe to follow where the paper and its published programs differ.
 
     ``paper``: four training parts at both horizons, class weights from exact counts.
-    ``published``: the 24h program's three training parts, class weights from counts that lose each set's first row.
+    ``published``: the three training parts of the 24h program, class weights from counts without each set's first row.
     """
 
     PAPER = "paper"
@@ -68,7 +68,7 @@ class Protocol(StrEnum):
 
 
 NUM_FOLDS = 5
-"""Folds of the published cross-validation."""
+"""Number of folds of the published cross-validation."""
 
 _TRAIN_VAL = tuple(part for part in Part if part is not Part.TEST)
 
@@ -78,7 +78,7 @@ class SampleSet:
     """A set of samples: the training, validation or test set of a fold, as a variant and a protocol define it.
 
     Fold k trains on the parts k to k+3, modulo 5, and validates on k+4. The published 24h program trains on k to k+2
-    only; the protocol ``published`` keeps that.
+    only, which the protocol ``published`` reproduces.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class SampleSet:
         return replace(self, stage=stage)
 
     def parts(self, task: Task) -> tuple[Part, ...]:
-        """Return the parts of the published lists that the set is drawn from."""
+        """Return the parts that the set is made of."""
         if self.stage is Stage.TEST:
             return (Part.TEST,)
         if self.stage is Stage.VAL:
@@ -114,7 +114,7 @@ class SampleSet:
         return tuple(_TRAIN_VAL[(self.fold + i) % NUM_FOLDS] for i in range(num_parts))
 
     def groups(self, task: Task) -> tuple[str, ...]:
-        """Return the groups of shards, such as ``TrainVal0/base``; with ``over`` where the stage is oversampled."""
+        """Return the groups of shards, such as ``TrainVal0/base``; including ``over`` if the stage is oversampled."""
         kinds = (Kind.BASE, Kind.OVER) if self.stage in self.variant.oversampled_stages else (Kind.BASE,)
         return tuple(format_group(part, kind) for part in self.parts(task) for kind in kinds)
 

@@ -1,4 +1,4 @@
-"""The task: whether a flare of at least a GOES class comes within a number of hours."""
+"""The task: what is forecast, a flare of at least some GOES class within a number of hours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sffshards.base.errors import InputError
 __all__ = ["M1", "M24", "M48", "MAX_HORIZON_HOURS", "PUBLISHED_TASKS", "GoesClass", "Task", "is_task_name"]
 
 MAX_HORIZON_HOURS = 8760
-"""The longest horizon: a year."""
+"""Longest horizon in hours: a year."""
 
 _CLASS = re.compile(r"([ABCMX])(\d{1,3}(?:\.\d{1,3})?)", re.ASCII)
 _TASK = re.compile(r"([ABCMX])(?:(\d{1,3}\.\d)_)?([1-9]\d{0,3})", re.ASCII)
@@ -20,10 +20,10 @@ _LIST = re.compile(r"flare_([ABCMX](?:\d{1,3}\.\d)?)class_([1-9]\d{0,3})h_(\w+)\
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class GoesClass:
-    """The class of a flare by its peak X-ray flux at 0.1 to 0.8 nm, as GOES measures it; ordered by that flux."""
+    """GOES class of a flare: its peak X-ray flux at 0.1 to 0.8 nm. Classes are ordered by flux."""
 
     flux_pw_per_m2: int
-    """Peak flux in 1e-12 W/m2, so that M1.0 is 10,000,000: whole numbers, which compare exactly."""
+    """Peak flux in units of 1e-12 W/m2, as a whole number, which compares exactly; M1.0 is 10,000,000."""
 
     def __post_init__(self) -> None:
         if self.flux_pw_per_m2 <= 0:
@@ -47,9 +47,12 @@ class GoesClass:
         thousandths = round(float(match[2]) * 1000) if match else 0
         if match is None or not thousandths:
             raise InputError(
-                where, expected="a class such as M1.0", found=repr(text[:40]), fix="give a letter of ABCMX and a number"
+                where,
+                expected="a class such as M1.0",
+                found=repr(text[:40]),
+                fix="write a letter of ABCMX and a number",
             )
-        # A is 1e-8 W/m2, and each further letter ten times as much.
+        # A1.0 is 1e-8 W/m2, and each further letter is ten times as much.
         return cls(flux_pw_per_m2=thousandths * 10 ** (1 + "ABCMX".index(match[1])))
 
     def __str__(self) -> str:
@@ -58,13 +61,13 @@ class GoesClass:
 
     @property
     def short(self) -> str:
-        """The class in as few characters as name it: ``M`` for M1.0, ``M5.0`` for M5.0."""
+        """Shortest name of the class: ``M`` for M1.0, ``M5.0`` for M5.0."""
         text = str(self)
         return text[0] if text[1:] == "1.0" else text
 
 
 M1 = GoesClass.parse("M1.0")
-"""The threshold of the published tasks."""
+"""Threshold of the published tasks."""
 
 
 def is_task_name(text: str) -> bool:
@@ -77,13 +80,13 @@ def is_task_name(text: str) -> bool:
 class Task:
     """An event of at least a GOES class within a number of hours after the last frame of a sequence.
 
-    A task is named as the published folders name theirs: ``M24`` is a flare of class M1.0 or above within 24 hours,
-    ``C72`` one of class C1.0 or above within 72, ``M5.0_24`` one of class M5.0 or above. JSON holds the name.
+    Tasks are named as in the published folders: ``M24`` is a flare of class M1.0 or above within 24 hours, ``C72`` one
+    of class C1.0 or above within 72 hours, ``M5.0_24`` one of class M5.0 or above. JSON stores the name.
 
     Parameters
     ----------
     threshold
-        The lowest class that counts, to a tenth.
+        Lowest class that counts, to a tenth.
     horizon_hours
         Length of the forecast window in hours, from 1 to `MAX_HORIZON_HOURS`.
 
@@ -101,7 +104,7 @@ class Task:
     def __init__(self, *, threshold: GoesClass, horizon_hours: int) -> None:
         if type(horizon_hours) is not int or not 1 <= horizon_hours <= MAX_HORIZON_HOURS:
             raise ValueError(f"horizon_hours must be from 1 to {MAX_HORIZON_HOURS}, got {horizon_hours}")
-        # A name holds a tenth of a class, and two thresholds of one name would share a folder.
+        # Names have one decimal, and two thresholds of the same name would share a folder.
         if GoesClass.parse(str(threshold)) != threshold:
             raise ValueError(f"threshold must be a class to a tenth, such as M5.1, got more digits than {threshold}")
         self.threshold = threshold
@@ -109,20 +112,20 @@ class Task:
 
     @classmethod
     def parse(cls, text: str, *, where: object = "task") -> Task:
-        """Parse a task's name, such as ``M48``; raises `InputError` if the text is none."""
+        """Parse a task's name, such as ``M48``; raises `InputError` for any other text."""
         match = _TASK.fullmatch(text) if is_task_name(text) else None
         if match is None:
             raise InputError(
                 where,
                 expected="a task such as M24 or C48, a class and hours",
                 found=repr(text[:40]),
-                fix="give the letter of a class and a number of hours",
+                fix="write the letter of a class and a number of hours",
             )
         return cls(threshold=GoesClass.parse(match[1] + (match[2] or "1.0")), horizon_hours=int(match[3]))
 
     @classmethod
     def of_list(cls, file_name: str) -> tuple[Task, str] | None:
-        """Return the task and the part that the file name of a label list states, or None if it is no such name."""
+        """Return the task and the part in the file name of a label list, or None for any other name."""
         match = _LIST.fullmatch(file_name)
         if match is None or int(match[2]) > MAX_HORIZON_HOURS:
             return None
@@ -137,7 +140,7 @@ class Task:
 
     @property
     def horizon(self) -> str:
-        """The horizon as users write it, such as ``48h``."""
+        """Horizon as users write it, such as ``48h``."""
         return f"{self.horizon_hours}h"
 
     @property
@@ -147,12 +150,12 @@ class Task:
 
     @property
     def exceedance(self) -> str:
-        """The classes that count, such as ``M+``."""
+        """Classes that count, such as ``M+``."""
         return f"{self.threshold.short}+"
 
     @property
     def event(self) -> str:
-        """The event in words."""
+        """Event in words, such as ``a flare of class M or above within 48 h``."""
         return f"a flare of class {self.threshold.short} or above within {self.horizon_hours} h"
 
     def list_name(self, part: str) -> str:

@@ -1,4 +1,4 @@
-"""The six views of a sequence: flips and quarter turns, exact on square frames."""
+"""The six views of a sequence: flips and rotations by multiples of 90 degrees, exact on square frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["View", "apply_view", "undo_view"]
 
 
 class View(StrEnum):
-    """How a sequence is shown: as it is, flipped, or turned counter-clockwise."""
+    """View of a sequence: unchanged, flipped, or rotated counter-clockwise."""
 
     NF = "nf"
     HF = "hf"
@@ -26,9 +26,9 @@ _TURNS = {View.R1: 1, View.R2: 2, View.R3: 3}
 
 
 def apply_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
-    """Show frames of shape (..., height, width) flipped or turned; a view of the same memory where it can be.
+    """Return frames of shape (..., height, width) flipped or rotated, without copying.
 
-    ``hf`` mirrors left and right, ``vf`` up and down; ``r1``, ``r2``, ``r3`` turn by 90, 180 and 270 degrees
+    ``hf`` mirrors left and right, ``vf`` up and down; ``r1``, ``r2``, ``r3`` rotate by 90, 180 and 270 degrees
     counter-clockwise, as torchvision's ``hflip``, ``vflip`` and ``rotate`` do.
     """
     import numpy as np
@@ -41,7 +41,7 @@ def apply_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
 
 
 def undo_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
-    """Turn a view back into the plain frames."""
+    """Return the unchanged frames of a view: the inverse of `apply_view`."""
     import numpy as np
 
     if view in (View.HF, View.VF):
