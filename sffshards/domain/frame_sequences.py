@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 NUM_FRAMES = 16
-"""Frames in a sequence."""
+"""Number of frames in a sequence."""
 
 _NAME = re.compile(r"hmi\.sharp_720s\.([1-9]\d{0,8})\.(\d{8}_\d{6})_TAI\.to\.(\d{8}_\d{6})_TAI", re.ASCII)
 _KEY = re.compile(r"harp(\d{5,9})-(\d{8}T\d{6})-(\d{8}T\d{6})(?:-(nf|hf|vf|r1|r2|r3))?", re.ASCII)
@@ -54,7 +54,7 @@ class SequenceId:
         Raises
         ------
         InputError
-            If the text is neither.
+            If the text is neither a name nor a key.
 
         Examples
         --------
@@ -67,7 +67,7 @@ class SequenceId:
             where,
             expected="a sequence name (hmi.sharp_720s.<HARP>.<first>_TAI.to.<last>_TAI) or a key (harp00377-...-nf)",
             found=repr(text[:120]),
-            fix="take one from a predictions table or from `sffshards info --keys`",
+            fix="copy one from a predictions table or from `sffshards info --keys`",
         )
 
     @property
@@ -168,7 +168,7 @@ class Sequence:
 
     @property
     def gaps_minutes(self) -> tuple[int, ...]:
-        """Minutes from each slot to the next, 15 numbers; 0 where a frame repeats."""
+        """Minutes from each frame to the next, 15 numbers; 0 where a frame repeats."""
         times = [frame.t_rec_tai for frame in self.frames]
         return tuple(int((b - a).total_seconds() // 60) for a, b in pairwise(times))
 

@@ -12,7 +12,7 @@ from sffshards.domain.times import format_stamp, parse_stamp
 __all__ = ["FRAME_SIDE", "IMAGE_SUFFIX", "SERIES", "FrameId", "LabelledFrame"]
 
 FRAME_SIDE = 224
-"""Height and width of a frame in pixels, as MViTv2-S takes it."""
+"""Height and width of a frame in pixels, the input size of MViTv2-S."""
 
 IMAGE_SUFFIX = ".fits.jpg"
 """Suffix that an image's file name adds to the name of its frame."""
@@ -30,7 +30,7 @@ class FrameId:
     harp: int
     """HARP number, at least 1."""
     t_rec_tai: datetime
-    """Record time in TAI, naive, to the second."""
+    """Record time in TAI, as a naive datetime in whole seconds."""
 
     def __post_init__(self) -> None:
         if self.harp < 1:

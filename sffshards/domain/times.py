@@ -57,7 +57,7 @@ def parse_tai(text: str, *, where: object) -> datetime:
     Raises
     ------
     InputError
-        If it is not of that form, or names another time scale.
+        If the text is not of that form, or names another time scale.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def parse_tai(text: str, *, where: object) -> datetime:
     if time is None or time.tzinfo is not None or time.microsecond:
         raise InputError(
             where,
-            expected="a time in TAI such as 2012-03-06T14:24:00, without a zone",
+            expected="a time in TAI such as 2012-03-06T14:24:00, without a time zone",
             found=repr(text[:40]),
             fix="write the time in that form; TAI is 34 to 37 s ahead of UTC in the years of SDO",
         )
