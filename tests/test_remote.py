@@ -175,7 +175,7 @@ class TestReading:
     def test_a_cache_too_small_for_a_step_is_refused_before_anything_is_fetched(
         self, server: FolderServer, tmp_path: Path
     ) -> None:
-        with pytest.raises(InputError, match="--cache-size: expected at least 0.113 GB.*found 0.050 GB"):
+        with pytest.raises(InputError, match="`limit_bytes`: expected at least 0.113 GB.*found 0.050 GB"):
             hash_epoch(remote(server, tmp_path, megabytes=50), shuffle=Shuffle.GLOBAL)
         assert not any(name.endswith(".tar") for name in server.sent)
 
@@ -208,7 +208,7 @@ class TestReading:
         with pytest.raises(InputError, match="expected a build in a folder of this machine"):
             data.train_dataloader()
 
-    def test_leaving_an_epoch_early_lets_go_of_the_cache(
+    def test_leaving_an_epoch_early_releases_the_cache(
         self, build: Path, server: FolderServer, tmp_path: Path
     ) -> None:
         place = remote(server, tmp_path)
@@ -221,7 +221,9 @@ class TestReading:
             batches.close()  # type: ignore[attr-defined]
             assert opened.read_clip(0).shape == (16, 224, 224)  # what was given up is fetched when it is asked for
         cache = ShardCache(CacheOptions(folder=tmp_path / "cache", limit_bytes=20 * MB))
-        os.close(cache.open("0" * 64, 15 * MB, fetch=lambda _: None, let_go=hold_on))  # nobody holds the others
+        os.close(
+            cache.open("0" * 64, 15 * MB, fetch=lambda _: None, close_idle=keep_all)
+        )  # nobody holds the others
 
     def test_an_epoch_that_is_interrupted_while_the_server_stalls_asks_for_nothing_more(
         self, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -355,7 +357,7 @@ def can_lock(path: Path) -> bool:
     return True
 
 
-def hold_on(*, in_need: bool) -> bool:
+def keep_all(*, in_need: bool) -> bool:
     return False
 
 
@@ -463,7 +465,7 @@ class TestCache:
             if fetched is not None:
                 fetched.append(data)
 
-        return cache.open(hashlib.sha256(data).hexdigest(), len(data), fetch=fetch, let_go=hold_on)
+        return cache.open(hashlib.sha256(data).hexdigest(), len(data), fetch=fetch, close_idle=keep_all)
 
     def make(self, tmp_path: Path, limit: int = 100) -> ShardCache:
         return ShardCache(CacheOptions(folder=tmp_path / "cache", limit_bytes=limit))
@@ -488,11 +490,11 @@ class TestCache:
         os.close(held)
         os.close(self.open(cache, b"b" * 60))
 
-    def test_what_is_let_go_makes_room(self, tmp_path: Path) -> None:
+    def test_what_is_closed_makes_room(self, tmp_path: Path) -> None:
         cache = self.make(tmp_path)
         held = [self.open(cache, b"a" * 60)]
 
-        def let_go(*, in_need: bool) -> bool:
+        def close_idle(*, in_need: bool) -> bool:
             if held:
                 os.close(held.pop())
                 return True
@@ -500,7 +502,7 @@ class TestCache:
 
         data = b"b" * 60
         sha256 = hashlib.sha256(data).hexdigest()
-        os.close(cache.open(sha256, 60, fetch=lambda fd: os.pwrite(fd, data, 0), let_go=let_go))  # type: ignore[arg-type]
+        os.close(cache.open(sha256, 60, fetch=lambda fd: os.pwrite(fd, data, 0), close_idle=close_idle))  # type: ignore[arg-type]
         assert not held
 
     def test_a_file_is_fetched_once_by_many_threads(self, tmp_path: Path) -> None:
@@ -514,7 +516,7 @@ class TestCache:
         sha256 = hashlib.sha256(b"c" * 50).hexdigest()
 
         def ask() -> None:
-            os.close(self.make(tmp_path).open(sha256, 50, fetch=slow, let_go=hold_on))
+            os.close(self.make(tmp_path).open(sha256, 50, fetch=slow, close_idle=keep_all))
 
         threads = [threading.Thread(target=ask) for _ in range(5)]
         for thread in threads:
@@ -569,11 +571,11 @@ class TestCache:
             raise DamageError("a shard", expected="x", found="y", fix="z")
 
         with pytest.raises(DamageError):
-            self.make(tmp_path).open("0" * 64, 50, fetch=fail, let_go=hold_on)
+            self.make(tmp_path).open("0" * 64, 50, fetch=fail, close_idle=keep_all)
         assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
     def test_a_file_larger_than_the_cache_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="--cache-size"):
+        with pytest.raises(InputError, match="^`limit_bytes`"):
             self.open(self.make(tmp_path), b"h" * 101)
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "encode_compact",
     "encode_record",
     "format_json",
+    "read_own_json",
+    "read_own_record",
     "read_record",
     "to_plain",
     "write_record",
@@ -142,6 +144,15 @@ def read_own_json(path: Path) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes())
     except (OSError, ValueError, RecursionError):  # msgspec's own errors are among the second
+        return None
+
+
+def read_own_record(path: Path, kind: type[_T], *, version: int | None = None) -> _T | None:
+    """Read a record that this package can do without; None if it is absent, damaged or of another version."""
+    try:
+        expects = JsonFormat(expected="a record", fix="remove it", version=version)
+        return decode_record(path.read_bytes(), kind, where=path, expects=expects)
+    except (OSError, FormatError):  # `DamageError` is among the first
         return None
 
 

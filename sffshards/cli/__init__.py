@@ -17,6 +17,7 @@ _FLAGS = {
     "end_tai": "--end",
     "frames_per_harp": "--frames",
     "learning_rate": "--lr",
+    "limit_bytes": "--cache-size",
     "max_epochs": "--epochs",
     "num_harps": "--harps",
     "num_threads": "--threads",

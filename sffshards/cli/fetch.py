@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from sffshards.base.errors import format_count
 from sffshards.cli.shared_options import ForceOption
 
 __all__ = ["COMMANDS", "HELP", "dataset", "jsoc", "labels", "weights"]
 
-HELP = "Fetch the published data, label lists or weights, or magnetograms from JSOC; a download that broke goes on."
+HELP = "Fetch the published data, label lists or weights, or magnetograms from JSOC; an interrupted download resumes."
 
 _DataArgument = Annotated[Path, typer.Argument(help="Data folder to make, or to add to.", show_default=True)]
 
 
+def _option(text: str, **settings: Any) -> Any:
+    """Return an option that shows no default."""
+    return typer.Option(help=text, show_default=False, **settings)
+
+
+def _url_option(name: str, text: str) -> Any:
+    """Return an option for a URL that the environment may name, too."""
+    return _option(text, envvar=f"SFFSHARDS_{name}_URL")
+
+
 def dataset(
     data: _DataArgument = Path("data"),
-    url: Annotated[
-        str | None,
-        typer.Option(envvar="SFFSHARDS_DATASET_URL", help="The zip at a mirror.", show_default=False),
-    ] = None,
-    sha256: Annotated[str | None, typer.Option(help="What the zip must have.", show_default=False)] = None,
-    archive: Annotated[
-        Path | None, typer.Option(help="The zip, fetched by hand; no network is used.", show_default=False)
-    ] = None,
+    url: Annotated[str | None, _url_option("DATASET", "URL of the zip at a mirror.")] = None,
+    sha256: Annotated[str | None, _option("SHA-256 that the zip must have.")] = None,
+    archive: Annotated[Path | None, _option("A zip that you downloaded; the network is not used.")] = None,
     record_url: Annotated[
         str | None,
-        typer.Option(
-            envvar="SFFSHARDS_RECORD_URL",
-            help="Zenodo's record in JSON.  [default: https://zenodo.org/api/records/10246577]",
-            show_default=False,
-        ),
+        _url_option("RECORD", "Zenodo's record in JSON.  [default: https://zenodo.org/api/records/10246577]"),
     ] = None,
-    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Leave the zip in the data folder.")] = False,
+    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep the zip in the data folder.")] = False,
     force: ForceOption = False,
 ) -> None:
-    """Fetch the published zip (doi 10.5281/zenodo.10246577) and take its images and label lists out.
+    """Fetch the published zip (doi 10.5281/zenodo.10246577) and extract its images and label lists.
 
-    Its MD5 is checked where Zenodo's record states one; fetch.json says what arrived, and what it was checked by.
+    Its MD5 is checked if Zenodo's record states one. What arrived, and the checksum it was compared with, is recorded
+    in fetch.json.
     """
     from sffshards.cli.terminal_output import format_bytes, make_progress
     from sffshards.fetch import RECORD_URL, fetch_dataset
@@ -55,7 +58,8 @@ def dataset(
         progress=make_progress(),
     )
     for report in reports:
-        print(f"{data}: {report.num_images:,} images, {report.num_lists:,} lists; {report.num_written:,} written")
+        counts = f"{format_count(report.num_images, 'image')}, {format_count(report.num_lists, 'label list')}"
+        print(f"{data}: {counts}; {format_count(report.num_written, 'file')} written")
         print(f"zip of {format_bytes(report.size_bytes)}, SHA-256 {report.sha256}, checked by {report.checked_by}")
 
 
@@ -63,15 +67,11 @@ def labels(
     data: _DataArgument = Path("data"),
     url: Annotated[
         str | None,
-        typer.Option(
-            envvar="SFFSHARDS_LABELS_URL",
-            help="Folder of M24/ and M48/ at a mirror.  [default: the authors' repository]",
-            show_default=False,
-        ),
+        _url_option("LABELS", "URL of a folder with M24/ and M48/ at a mirror.  [default: the authors' repository]"),
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Fetch the twelve published label lists, each known by its SHA-256, to M24/ and M48/."""
+    """Fetch the twelve published label lists to M24/ and M48/, and check the SHA-256 of each."""
     from sffshards.cli.terminal_output import make_progress
     from sffshards.fetch import LABELS_URL, fetch_labels
 
@@ -81,19 +81,13 @@ def labels(
 
 def weights(
     url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SFFSHARDS_WEIGHTS_URL",
-            help="The file at a mirror.  [default: download.pytorch.org]",
-            show_default=False,
-        ),
+        str | None, _url_option("WEIGHTS", "URL of the file at a mirror.  [default: download.pytorch.org]")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Where to put it.  [default: torch's cache, where `train` looks]", show_default=False),
+        Path | None, _option("File to write.  [default: the one in torch's cache that `train` reads]")
     ] = None,
 ) -> None:
-    """Fetch the Kinetics-400 weights of MViTv2-S, known by their SHA-256, to where `sffshards train` finds them."""
+    """Fetch the Kinetics-400 weights of MViTv2-S to where `sffshards train` finds them, and check their SHA-256."""
     from sffshards.cli.terminal_output import make_progress
     from sffshards.fetch import WEIGHTS_URL, fetch_weights, weights_path
 
@@ -101,33 +95,25 @@ def weights(
 
 
 def jsoc(
-    harp: Annotated[int, typer.Option(min=1, help="The region's HARP.", show_default=False)],
-    start: Annotated[str, typer.Option(help="Time of the first frame, in TAI.", show_default=False)],
-    end: Annotated[str, typer.Option(help="Time of the last frame, in TAI.", show_default=False)],
-    cadence: Annotated[str, typer.Option(help="From frame to frame.")] = "96m",
+    harp: Annotated[int, _option("HARP number of the region.", min=1)],
+    start: Annotated[str, _option("Time of the first frame, in TAI.")],
+    end: Annotated[str, _option("Time of the last frame, in TAI.")],
+    cadence: Annotated[str, typer.Option(help="Time from one frame to the next.")] = "96m",
     series: Annotated[
         str, typer.Option(help="hmi.sharp_720s or hmi.sharp_cea_720s; with _nrt in near real time.")
     ] = "hmi.sharp_720s",
     segment: Annotated[str, typer.Option(help="magnetogram, Br, Bp or Bt.")] = "magnetogram",
     email: Annotated[
-        str | None,
-        typer.Option(
-            help="Registered at JSOC: asks for an export, which also brings what is on tape.", show_default=False
-        ),
+        str | None, _option("Address registered at JSOC: requests an export, which also brings files on tape.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of FITS files to make, or to add to.")] = Path("fits"),
     server: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SFFSHARDS_JSOC_URL",
-            help="Address of JSOC.  [default: http://jsoc.stanford.edu]",
-            show_default=False,
-        ),
+        str | None, _url_option("JSOC", "Address of JSOC.  [default: http://jsoc.stanford.edu]")
     ] = None,
 ) -> None:
-    """Fetch a region's magnetograms from JSOC, as FITS files that `sffshards ingest` takes.
+    """Fetch a region's magnetograms from JSOC, as FITS files that `sffshards ingest` reads.
 
-    What arrived is kept when the service fails; the same command goes on.
+    What arrived is kept when the service fails; the same command resumes.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.domain.times import parse_duration, parse_tai
@@ -144,9 +130,10 @@ def jsoc(
     address = (server or JSOC_URL).rstrip("/")
     report = fetch_jsoc(out, query, email=email, server=address, progress=make_progress())
     kept = f", {report.num_kept:,} kept" if report.num_kept else ""
-    print(f"{out}: {report.num_fetched:,} of {report.num_records:,} frames fetched{kept}")
+    print(f"{out}: {report.num_fetched:,} of {format_count(report.num_records, 'frame')} fetched{kept}")
     if report.offline:
-        print(f"{len(report.offline):,} are on tape at JSOC: give --email to have them exported")
+        is_or_are = "file is" if len(report.offline) == 1 else "files are"
+        print(f"{len(report.offline):,} {is_or_are} on tape at JSOC; pass --email to request an export")
 
 
 COMMANDS = (
@@ -154,7 +141,7 @@ COMMANDS = (
         dataset,
         (
             ("sffshards fetch dataset data", "images and label lists, from Zenodo"),
-            ("sffshards fetch dataset data --archive dataset.zip", "from a zip that you fetched by hand"),
+            ("sffshards fetch dataset data --archive dataset.zip", "from a zip that you downloaded"),
         ),
     ),
     (labels, (("sffshards fetch labels data", "the twelve published lists"),)),

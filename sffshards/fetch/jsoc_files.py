@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from sffshards.base.errors import DamageError, FormatError, SffshardsError, StorageError
+from sffshards.base.errors import DamageError, SffshardsError, StorageError
 from sffshards.base.folder_locks import folder_lock
-from sffshards.base.json_records import Count, JsonFormat, Sha256, read_record, write_record
+from sffshards.base.json_records import Count, Sha256, read_own_record, write_record
 from sffshards.base.progress import SILENT, Progress
 from sffshards.fetch.jsoc_service import JSOC_URL, JsocQuery, JsocRecord, JsocService
 from sffshards.fetch.verified_download import Source, download
 
 __all__ = ["JSOC_NAME", "KEYWORDS_NAME", "JsocReport", "fetch_jsoc"]
-
-T = TypeVar("T")
 
 JSOC_NAME = "jsoc.json"
 """The file, beside the magnetograms, that says what was asked for and what arrived."""
@@ -25,7 +21,6 @@ KEYWORDS_NAME = "keywords.json"
 """The file of the keywords that the headers of JSOC's stored files lack; `sffshards ingest` reads it."""
 
 _VERSION = 1
-_NOTE = JsonFormat(expected="what an earlier call noted", fix="remove it", version=_VERSION)
 _MAX_FILE_BYTES = 1 << 28
 _MAX_FAILURES = 3
 """Number of files in a row that fail, after which the service counts as down."""
@@ -102,8 +97,9 @@ def fetch_jsoc(
     with folder_lock(out, progress=progress, wait=False):
         service = JsocService(server, progress=progress)
         records = service.find_records(query)
-        note = _read_note(out / JSOC_NAME, _Note)
-        keywords = _read_note(out / KEYWORDS_NAME, _Keywords)
+        # A damaged note is replaced: the files speak for themselves.
+        note = read_own_record(out / JSOC_NAME, _Note, version=_VERSION) or _Note()
+        keywords = read_own_record(out / KEYWORDS_NAME, _Keywords, version=_VERSION) or _Keywords()
         keywords.files.update({record.name: record.keywords for record in records})
         write_record(out / KEYWORDS_NAME, keywords, version=_VERSION)
         wanted = [record for record in records if not (out / record.name).is_file()]
@@ -175,11 +171,3 @@ def _check_fits(path: Path) -> None:
     if start != b"SIMPLE  = " or size % 2880:
         expected, found = "a FITS file, in blocks of 2880 bytes", f"{size} bytes of something else"
         raise DamageError(path, expected=expected, found=found, fix="try later")
-
-
-def _read_note(path: Path, kind: type[T]) -> T:
-    """Read what an earlier call noted; a damaged note is replaced, because the files speak for themselves."""
-    if path.is_file():
-        with suppress(DamageError, FormatError):
-            return read_record(path, kind, expects=_NOTE)
-    return kind()

@@ -1,4 +1,4 @@
-"""The shards of a build elsewhere that an epoch needs at a time: fetched ahead, and let go when done with."""
+"""Fetch the shards of a remote build ahead of the steps of an epoch that need them, and release them afterwards."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ __all__ = ["ShardWindow"]
 
 _NUM_THREADS = 4
 _MARGIN = 16
-"""Steps by which another process that reads the same epoch from the same cache may be ahead or behind."""
+"""Number of steps that another process, which reads the same epoch from the same cache, may be ahead or behind."""
 
 
 class _Use(NamedTuple):
-    """When a shard is needed."""
+    """The steps that need a shard."""
 
     first: int
     """The first step that reads from it."""
     last: int
+    """The last one."""
     shard: int
     size_bytes: int
 
 
 class ShardWindow:
-    """Follows an epoch through the shards of a build that lies elsewhere.
+    """The remote shards that an epoch needs at a time.
 
     A shard is fetched before the first step that reads from it, as early as the cache has room, and may leave the cache
-    after the last.
+    after the last one.
 
     Parameters
     ----------
     build
-        Where the shards are.
+        The remote build.
     rows
         Rows of the index that each step reads, in the order of the steps.
 
@@ -57,7 +58,7 @@ class ShardWindow:
         self._pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fetch")
 
     def begin(self, step: int) -> None:
-        """Prepare to read a step: its shards, and further ones as far as there is room, are fetched from now on."""
+        """Start to fetch the shards of a step, and further ones as far as the cache has room."""
         while self._coming and (self._coming[0].first <= step or self._has_room(self._coming[0])):
             use = self._coming.popleft()
             self._held[use.shard] = use
@@ -67,13 +68,13 @@ class ShardWindow:
             self._pool.shutdown(wait=False)
 
     def end(self, step: int) -> None:
-        """Let go of what no step after this one reads from."""
+        """Release the shards that no step after this one reads from."""
         for use in [use for use in self._held.values() if use.last <= step]:
             del self._held[use.shard]
             self._build.release(use.shard)
 
     def close(self) -> None:
-        """Stop fetching, and let go of everything."""
+        """Stop fetching, and release all shards."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._held:
             self._build.abandon()
@@ -84,7 +85,7 @@ class ShardWindow:
 
 
 def _find_uses(build: Build, rows: Sequence[NDArray[np.int64]]) -> list[_Use]:
-    """Give the first and the last step of every shard that is read from."""
+    """Return the first and the last step of every shard that is read from."""
     sizes = [len(of_step) for of_step in rows]
     steps_N = np.repeat(np.arange(len(sizes)), sizes)
     shards_N = build.row_shards(np.concatenate([np.empty(0, np.int64), *rows])).shards_N
@@ -98,7 +99,7 @@ def _find_uses(build: Build, rows: Sequence[NDArray[np.int64]]) -> list[_Use]:
 
 
 def _most_at_once(uses: Iterable[_Use]) -> int:
-    """Give the most bytes of shards that are needed at one time."""
+    """Return the most bytes of shards that are needed at one time."""
     changes = [(use.first - _MARGIN, use.size_bytes) for use in uses]
     changes += [(use.last + 1 + _MARGIN, -use.size_bytes) for use in uses]
     most = now = 0

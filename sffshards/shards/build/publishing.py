@@ -1,17 +1,17 @@
-"""Copy a finished build to a place behind a URL, its manifest last."""
+"""Copy a finished build to a remote folder, its manifest last."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sffshards.base.atomic_files import storage_errors, write_atomic
+from sffshards.base.atomic_files import read_bytes
 from sffshards.base.errors import DamageError, FormatError, InputError, StorageError
-from sffshards.base.json_records import to_plain
+from sffshards.base.json_records import read_own_record, to_plain, write_record
 from sffshards.base.progress import Progress
 from sffshards.shards.build.build_folder import PUBLISHED_NAME, refuse_other
 from sffshards.shards.format import (
@@ -33,22 +33,23 @@ _PROBE_NAME = ".write-test"
 
 
 def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, early: bool) -> Manifest | None:
-    """Look at what lies where a build is to go.
+    """Check whether a build may be copied to a remote folder.
 
     Parameters
     ----------
     target
-        Where to.
+        The remote folder.
     inputs
-        Of the build.
+        Inputs of the build.
     force
         Whether another build may be replaced.
     early
-        Whether the build is not made yet, so that not all of its inputs are known.
+        Whether the build is not finished yet, so that not all of its inputs are known.
 
     Returns
     -------
-    the manifest of the build that is there, if any
+    Manifest or None
+        Manifest of the build that is there, if any.
 
     Raises
     ------
@@ -83,58 +84,52 @@ def check_target(target: RemoteFolder, inputs: BuildInputs, *, force: bool, earl
 
 
 def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: Progress) -> int:
-    """Copy a build; where that was begun before, go on.
+    """Copy a build to a remote folder; a copy that was stopped resumes.
 
     Parameters
     ----------
     folder
-        Of the build.
+        Folder of the build.
     target
-        Where to. Until all of it is there it has no manifest, so that nobody reads from it.
+        The remote folder. Until everything is there it has no manifest, so that nobody reads from it.
     force
-        Whether another build there is replaced.
+        Whether another build may be replaced.
     progress
-        Told of every shard.
+        Shows the number of shards.
 
     Returns
     -------
     int
-        Number of shards copied.
+        Number of shards that were copied; those that are there from an earlier copy are not copied again.
 
     Raises
     ------
     InputError, ConflictError
         As `check_target`.
     DamageError
-        If a shard here is not as it was written.
+        If a shard of the build is not as it was written.
     StorageError
         If the place cannot be written to.
     """
     manifest = read_manifest(folder / MANIFEST_NAME)
     store = RemoteStore(target)
     there = check_target(target, manifest.inputs, force=force, early=False)
-    copied = _Copied(folder / PUBLISHED_NAME, target)
-    missing = [shard for shard in manifest.shards if not copied.has(shard, store.look(shard.name))]
+    copies = _Copies(folder / PUBLISHED_NAME, target)
+    missing = [shard for shard in manifest.shards if not copies.has(shard, store.look(shard.name))]
     if missing or there is None or there.sha256 != manifest.sha256:
         store.remove(MANIFEST_NAME)
 
     def copy(shard: Shard) -> None:
         check_shard(folder, shard)
         store.upload(shard.name, str(folder / shard.name))
-        copied.add(shard, _require(store, shard.name, shard.size_bytes))
+        copies.add(shard, _require(store, shard.name, shard.size_bytes))
 
     with (
         progress.task(f"Copy shards to {target}", len(missing)) as advance,
         ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="copy") as pool,
     ):
-        futures = [pool.submit(copy, shard) for shard in missing]
-        try:
-            for future in futures:
-                future.result()
-                advance(1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for _ in pool.map(copy, missing):  # after an error, none of those that wait is begun
+            advance(1)
     store.write(INDEX_NAME, _read_index(folder, manifest))
     store.write(CARD_NAME, format_card(manifest))
     _remove_strays(store, there, {shard.name for shard in manifest.shards})
@@ -144,13 +139,11 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
 
 
 def _read_index(folder: Path, manifest: Manifest) -> bytes:
-    path = folder / INDEX_NAME
-    with storage_errors(path):
-        data = path.read_bytes()
+    data = read_bytes(folder / INDEX_NAME)
     found = hashlib.sha256(data).hexdigest()
     if found != manifest.index_sha256:
         raise DamageError(
-            path,
+            folder / INDEX_NAME,
             expected=f"the index of {MANIFEST_NAME}, with SHA-256 {manifest.index_sha256[:16]}...",
             found=f"SHA-256 {found[:16]}...",
             fix="leave the build as it is while it is copied, or build it again",
@@ -158,51 +151,49 @@ def _read_index(folder: Path, manifest: Manifest) -> bytes:
     return data
 
 
-class _Copied:
-    """Which shards were copied to a place, and what they became there; safe from several threads."""
+@dataclass(frozen=True, slots=True)
+class _CopyRecord:
+    places: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    """SHA-256 and remote version of every copied shard, by URL and name."""
+
+
+class _Copies:
+    """The shards that were copied to a place, as `PUBLISHED_NAME` records them; safe from several threads."""
 
     def __init__(self, path: Path, target: RemoteFolder) -> None:
         self._path = path
-        self._url = target.url
         self._lock = threading.Lock()
-        self._places = self._read()
+        self._record = read_own_record(path, _CopyRecord) or _CopyRecord()
+        self._shards = self._record.places.setdefault(target.url, {})
 
     def has(self, shard: Shard, found: RemoteFile | None) -> bool:
-        """Say whether the file that is there now is the one that a shard was copied to."""
+        """Return whether the file that is there now is the one that a shard was copied to."""
         if found is None or found.size_bytes != shard.size_bytes:
             return False
-        return self._places.get(self._url, {}).get(shard.name) == [shard.sha256, found.version]
+        return self._shards.get(shard.name) == (shard.sha256, found.version)
 
     def add(self, shard: Shard, written: RemoteFile) -> None:
-        """Remember a shard that was copied."""
+        """Record a shard that was copied."""
         with self._lock:
-            self._places.setdefault(self._url, {})[shard.name] = [shard.sha256, written.version]
-            write_atomic(self._path, (json.dumps(self._places, indent=1) + "\n").encode("ascii"))
-
-    def _read(self) -> dict[str, dict[str, list[str]]]:
-        try:
-            content = json.loads(self._path.read_bytes())
-            return {str(url): {str(name): list(of) for name, of in shards.items()} for url, shards in content.items()}
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-            return {}
+            self._shards[shard.name] = (shard.sha256, written.version)
+            write_record(self._path, self._record)
 
 
 def _require(store: RemoteStore, name: str, size_bytes: int) -> RemoteFile:
-    """Give what the server says of a file that was sent; raises `StorageError` if it is not as large."""
+    """Return what the server states of a file that was sent; raises `StorageError` if it is not as large."""
     found = store.look(name)
     if found is None or found.size_bytes != size_bytes:
         raise StorageError(
             store.folder / name,
             expected=f"{size_bytes} bytes, as they were sent",
             found="no such file" if found is None else f"{found.size_bytes} bytes",
-            fix="run the same command again without --force: it goes on from here",
+            fix="run the same command again without {force}, which resumes",
         )
     return found
 
 
 def _remove_strays(store: RemoteStore, before: Manifest | None, names: Iterable[str]) -> None:
     """Remove shards of the build that was there before."""
-    known = set(names)
     for shard in before.shards if before is not None else ():
-        if shard.name not in known:
+        if shard.name not in names:
             store.remove(shard.name)

@@ -33,7 +33,7 @@ from sffshards.shards.format import (
     npy_header,
 )
 from sffshards.shards.read.check_level import CheckLevel
-from sffshards.shards.read.open_shards import ShardFiles, close_idle_shards, read_exactly
+from sffshards.shards.read.open_shards import ShardFiles, read_exactly
 from sffshards.shards.read.places import Place
 from sffshards.shards.read.shard_cache import cache_too_small
 from sffshards.shards.read.shard_sources import ShardSource, load_manifest, open_source
@@ -239,7 +239,7 @@ class Build:
             raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
 
     def _open_shard(self, number: int) -> int:
-        return self._source.open_shard(self.manifest.shards[number], let_go=close_idle_shards)
+        return self._source.open_shard(self.manifest.shards[number])
 
     def _path(self, number: int) -> Place:
         return self.folder / self.manifest.shards[number].name

@@ -1,4 +1,4 @@
-"""Where a build lies: a folder of this machine, or a URL of a kind that this program knows."""
+"""The place of a build: a folder of this machine, or a URL of a kind that this program knows."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ SCHEMES = {
 """Kinds of URL that are read, and the package that fsspec needs for each. Others, which may run code, are refused."""
 
 READ_ONLY = frozenset({"http", "https"})
-"""Kinds of URL that nothing can be written to."""
+"""Kinds of URL that cannot be written to."""
 
 _LOOKS_LIKE_URL = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://|.*::")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheOptions:
-    """Where shards from elsewhere are kept, and how much of them."""
+    """Options of the cache of remote shards."""
 
     folder: Path
+    """Folder that the shards are kept in."""
     limit_bytes: int
+    """Maximum size of the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class RemoteFolder:
     """A folder behind a URL."""
 
     url: str
-    """Without a slash at its end."""
+    """URL of the folder, without a slash at its end."""
     cache: CacheOptions
 
     def __str__(self) -> str:
@@ -54,23 +56,23 @@ class RemoteFolder:
 
 
 Place = Path | RemoteFolder
-"""A folder, here or elsewhere."""
+"""A folder, local or remote."""
 
 
 def parse_place(text: str, *, cache: CacheOptions) -> Place:
-    """Take a path or a URL for what it is.
+    """Return the folder that a path or a URL names.
 
     Parameters
     ----------
     text
-        Such as ``shards/48h``, ``s3://bucket/shards/48h`` or ``file:///scratch/shards``.
+        Path or URL, such as ``shards/48h``, ``s3://bucket/shards/48h`` or ``file:///scratch/shards``.
     cache
-        For what lies elsewhere.
+        Options of the cache, if the folder is remote.
 
     Raises
     ------
     InputError
-        If it is a URL of an unknown kind, or one that holds what no folder's name does.
+        If it is a URL of an unknown kind, or has parts that no folder's URL has.
 
     Examples
     --------
@@ -107,5 +109,5 @@ def parse_place(text: str, *, cache: CacheOptions) -> Place:
 
 
 def default_cache_folder() -> Path:
-    """Give the folder for shards in the user's cache, as the XDG base directory specification places it."""
+    """Return the folder for shards in the user's cache, as the XDG base directory specification places it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sffshards" / "shards"

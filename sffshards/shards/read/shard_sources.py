@@ -1,4 +1,4 @@
-"""Where the shards of a build come from: a folder of this machine, or a URL and a cache. Both give checked files."""
+"""Open the shards of a build, each checked: those of a local folder, or remote ones by way of the cache."""
 
 from __future__ import annotations
 
@@ -8,62 +8,38 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sffshards.base.errors import DamageError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Progress
 from sffshards.domain.task import PUBLISHED_TASKS
 from sffshards.shards.format import MANIFEST_NAME, Manifest, Shard, find_builds, parse_manifest, read_manifest
+from sffshards.shards.read.open_shards import close_idle_shards
 from sffshards.shards.read.places import Place, RemoteFolder
 from sffshards.shards.read.shard_checks import ShardChecks
 
 if TYPE_CHECKING:
     from sffshards.shards.format import Index
-    from sffshards.shards.read.shard_cache import LetGo
 
 __all__ = ["LocalShards", "RemoteShards", "ShardSource", "find_manifest", "load_builds", "load_manifest", "open_source"]
 
 _CHECKING_THREADS = 4
 
 
-class ShardSource(Protocol):
-    """Gives the shards of a build, each checked before its first sample is read."""
-
-    is_remote: bool
-    """Whether a shard has to be fetched before it can be read."""
-    limit_bytes: float
-    """Bytes of shards that can be at hand at one time."""
-
-    def load_index(self, manifest: Manifest) -> Index:
-        """Memory-map the index that a manifest was written with; raises `DamageError` if it is another."""
-        ...  # pragma: no cover
-
-    def open_shard(self, shard: Shard, *, let_go: LetGo) -> int:
-        """Open a shard for reading and give its descriptor; safe from several threads."""
-        ...  # pragma: no cover
-
-    def check(self, shards: Iterable[Shard], *, progress: Progress) -> None:
-        """Check shards that are not known to be whole, now rather than when they are first read."""
-        ...  # pragma: no cover
-
-    def abandon(self) -> None:
-        """Stop what is being fetched at this moment; it raises `StorageError`."""
-        ...  # pragma: no cover
-
-
 class LocalShards:
-    """Shards in a folder. Each is hashed before it is first read, unless it is known from before; see `ShardChecks`."""
+    """Shards in a folder. Each is hashed before it is first read, unless an earlier check holds; see `ShardChecks`."""
 
     is_remote = False
-    limit_bytes = math.inf
+    limit_bytes: float = math.inf
+    """Bytes of shards that can be held at one time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._checks = ShardChecks(folder)
 
     def load_index(self, manifest: Manifest) -> Index:
-        """Memory-map the index, its bytes compared with the manifest's checksum."""
+        """Memory-map the index; raises `DamageError` if it is not the one that the manifest states."""
         from sffshards.shards.format import INDEX_NAME, read_index
 
         path = self._folder / INDEX_NAME
@@ -79,15 +55,15 @@ class LocalShards:
             )
         return index
 
-    def open_shard(self, shard: Shard, *, let_go: LetGo) -> int:
-        """Open a shard; raises `DamageError` if it is not the one that was written."""
+    def open_shard(self, shard: Shard) -> int:
+        """Return a descriptor of a shard; raises `DamageError` if it is not the one that was written."""
         if not self._checks.is_known(shard):
             self._checks.require(shard)
             self._checks.save()
         return os.open(self._folder / shard.name, os.O_RDONLY)
 
     def check(self, shards: Iterable[Shard], *, progress: Progress) -> None:
-        """Hash what is not known; raises `DamageError` if one is not as it was written."""
+        """Check the shards that no earlier check holds for; raises `DamageError` if one is not as it was written."""
         unknown = [shard for shard in shards if not self._checks.is_known(shard)]
         if not unknown:
             return
@@ -102,11 +78,11 @@ class LocalShards:
                 self._checks.save()
 
     def abandon(self) -> None:
-        """Do nothing: nothing is fetched."""
+        """Do nothing: local shards are not fetched."""
 
 
 class RemoteShards:
-    """Shards behind a URL, fetched into a cache and hashed on the way."""
+    """Shards of a remote folder, fetched into a cache and hashed on the way; safe from several threads."""
 
     is_remote = True
 
@@ -118,45 +94,43 @@ class RemoteShards:
         self._cache = ShardCache(folder.cache)
         self.limit_bytes: float = folder.cache.limit_bytes
 
-    def open_shard(self, shard: Shard, *, let_go: LetGo) -> int:
-        """Open a shard in the cache, fetched if it is not there; raises as `ShardCache.open`, `RemoteStore.fetch`."""
-        return self._open(shard.name, size_bytes=shard.size_bytes, sha256=shard.sha256, let_go=let_go)
+    def open_shard(self, shard: Shard) -> int:
+        """Return a descriptor of a shard in the cache; raises as `ShardCache.open` and `RemoteStore.fetch`."""
+        return self._open(shard.name, shard.size_bytes, shard.sha256)
 
     def load_index(self, manifest: Manifest) -> Index:
-        """Memory-map the index, fetched if it is not in the cache."""
+        """Memory-map the index; raises as `open_shard`."""
         from sffshards.shards.format import INDEX_NAME, read_index
 
         sha256 = manifest.index_sha256
-        descriptor = self._open(INDEX_NAME, size_bytes=manifest.index_size_bytes, sha256=sha256, let_go=_hold_on)
+        descriptor = self._open(INDEX_NAME, manifest.index_size_bytes, sha256)
         try:
             return read_index(self._cache.path(sha256))  # once mapped, it may be removed from the cache
         finally:
             os.close(descriptor)
 
     def check(self, shards: Iterable[Shard], *, progress: Progress) -> None:
-        """Do nothing: what is fetched is hashed then."""
+        """Do nothing: remote shards are hashed when they are fetched."""
 
     def abandon(self) -> None:
-        """Stop what is being fetched at this moment."""
+        """Stop what is being fetched at this moment; who waits for it gets a `StorageError`."""
         self._store.abandon()
 
-    def _open(self, name: str, *, size_bytes: int, sha256: str, let_go: LetGo) -> int:
+    def _open(self, name: str, size_bytes: int, sha256: str) -> int:
         fetch = partial(self._store.fetch, name, size_bytes=size_bytes, sha256=sha256)
-        return self._cache.open(sha256, size_bytes, fetch=fetch, let_go=let_go)
+        return self._cache.open(sha256, size_bytes, fetch=fetch, close_idle=close_idle_shards)
 
 
-def _hold_on(*, in_need: bool) -> bool:  # noqa: ARG001
-    """Let go of nothing, as nothing else is open yet."""
-    return False
+ShardSource = LocalShards | RemoteShards
 
 
 def open_source(place: Place) -> ShardSource:
-    """Give the source of the shards of a build."""
+    """Return the source of the shards of a build."""
     return RemoteShards(place) if isinstance(place, RemoteFolder) else LocalShards(place)
 
 
 def load_manifest(place: Place) -> Manifest:
-    """Read the manifest of a build, here or elsewhere; raises as `read_manifest`, and `StorageError`."""
+    """Read the manifest of a build, local or remote; raises as `read_manifest`, and `StorageError`."""
     if not isinstance(place, RemoteFolder):
         return read_manifest(place / MANIFEST_NAME)
     manifest = find_manifest(place)
@@ -171,7 +145,7 @@ def load_manifest(place: Place) -> Manifest:
 
 
 def load_builds(place: Place) -> dict[Place, Manifest]:
-    """Give a build itself, or all builds directly in a folder; of a folder elsewhere, those named by their horizon.
+    """Return the manifests of a build, or of all builds directly in a folder; in a remote one, of the published tasks.
 
     Raises
     ------
@@ -180,14 +154,10 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
     """
     if not isinstance(place, RemoteFolder):
         return {folder: read_manifest(folder / MANIFEST_NAME) for folder in find_builds(place)}
-    places = (place, *(place / task.folder for task in PUBLISHED_TASKS))
-    found: dict[Place, Manifest] = {}
-    for folder in places:
-        manifest = find_manifest(folder)
-        if manifest is not None:
-            found[folder] = manifest
-            if folder is place:
-                break
+    if manifest := find_manifest(place):
+        return {place: manifest}
+    folders = [place / task.folder for task in PUBLISHED_TASKS]
+    found: dict[Place, Manifest] = {folder: manifest for folder in folders if (manifest := find_manifest(folder))}
     if not found:
         raise InputError(
             place,
@@ -199,7 +169,7 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
 
 
 def find_manifest(folder: RemoteFolder) -> Manifest | None:
-    """Read the manifest of a build elsewhere; None if there is none."""
+    """Read the manifest of a remote build; None if there is none."""
     from sffshards.shards.read.remote_files import RemoteStore
 
     data = RemoteStore(folder).read(MANIFEST_NAME)
