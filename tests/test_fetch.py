@@ -75,7 +75,7 @@ class Kill:
         self.left = after_kb
 
     @contextmanager
-    def task(self, description, total):
+    def task(self, description, total, *, unit="", done=0):
         def advance(count):
             self.left -= count
             if self.left <= 0:
@@ -495,7 +495,7 @@ def test_the_command_takes_a_mirror_from_the_environment(server, tmp_path, monke
     server.files["/data.zip"] = zip_of({f"magnetogram_jpg/{image_name(0)}": b"x"})
     monkeypatch.setenv("SFFSHARDS_DATASET_URL", f"{server.url}/data.zip")
     done = run("fetch", "dataset", cwd=tmp_path)
-    assert "1 images, 0 lists; 1 written" in done.stdout
+    assert "1 image, 0 label lists; 1 file written" in done.stdout
     assert "checked by nothing" in done.stdout
 
 

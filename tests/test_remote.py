@@ -208,9 +208,7 @@ class TestReading:
         with pytest.raises(InputError, match="expected a build in a folder of this machine"):
             data.train_dataloader()
 
-    def test_leaving_an_epoch_early_releases_the_cache(
-        self, build: Path, server: FolderServer, tmp_path: Path
-    ) -> None:
+    def test_leaving_an_epoch_early_releases_the_cache(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
         place = remote(server, tmp_path)
         server.delay_s = 0.2
         with open_build(place) as opened:
@@ -221,9 +219,7 @@ class TestReading:
             batches.close()  # type: ignore[attr-defined]
             assert opened.read_clip(0).shape == (16, 224, 224)  # what was given up is fetched when it is asked for
         cache = ShardCache(CacheOptions(folder=tmp_path / "cache", limit_bytes=20 * MB))
-        os.close(
-            cache.open("0" * 64, 15 * MB, fetch=lambda _: None, close_idle=keep_all)
-        )  # nobody holds the others
+        os.close(cache.open("0" * 64, 15 * MB, fetch=lambda _: None, close_idle=keep_all))  # nobody holds the others
 
     def test_an_epoch_that_is_interrupted_while_the_server_stalls_asks_for_nothing_more(
         self, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

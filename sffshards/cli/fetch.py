@@ -107,9 +107,7 @@ def jsoc(
         str | None, _option("Address registered at JSOC: requests an export, which also brings files on tape.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of FITS files to make, or to add to.")] = Path("fits"),
-    server: Annotated[
-        str | None, _url_option("JSOC", "Address of JSOC.  [default: http://jsoc.stanford.edu]")
-    ] = None,
+    server: Annotated[str | None, _url_option("JSOC", "Address of JSOC.  [default: http://jsoc.stanford.edu]")] = None,
 ) -> None:
     """Fetch a region's magnetograms from JSOC, as FITS files that `sffshards ingest` reads.
 

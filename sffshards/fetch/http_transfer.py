@@ -91,7 +91,7 @@ def fetch_into(part: Path, source: Source, *, progress: Progress) -> None:
     """
     _check_url(source)
     tries = Retries(lambda reason: _failure(source, reason))
-    with progress.task(f"{part.stem or 'file'} (kB)", None) as advance:
+    with progress.task(f"{part.stem or 'file'} (kB)", None, unit="kB") as advance:
 
         def arrived(start: int, end: int) -> None:
             advance(end // 1000 - start // 1000)
