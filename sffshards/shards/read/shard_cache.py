@@ -164,7 +164,7 @@ class ShardCache:
         return stat.st_mtime_ns == _date_ns(sha256) or hash_file(path) == sha256
 
     def _reserve(self, sha256: str, size_bytes: int) -> tuple[int | None, bool]:
-        """Open a new file of the full size to fetch into, and lock it; else return None and whether the cache is full."""
+        """Open and lock a new file of the full size to fetch into; else return None and whether the cache is full."""
         path = self._folder / f"{sha256}.part"
         if path.exists() and not _remove_idle(path):
             return None, False  # another process fetches it
