@@ -45,8 +45,8 @@ from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.sample_sets import Kind
 from sffshards.domain.task import M48
 from sffshards.domain.views import View, apply_view
-from sffshards.images.frame_decoding import decode_image, read_frame, resize_frame
 from sffshards.images.frame_store import FrameStore
+from sffshards.images.image_files import decode_image, read_frame, resize_frame
 from sffshards.images.store_filling import ImageFile, fill_store, find_images
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build.build_inputs import read_sequences

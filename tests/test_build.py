@@ -78,7 +78,7 @@ def test_both_horizons_use_the_same_frames(data, tmp_path):
 
 
 def test_an_image_is_opened_for_decoding_once_in_a_build(data, tmp_path, monkeypatch):
-    from sffshards.images import frame_decoding as image
+    from sffshards.images import image_files as image
     from sffshards.images import store_filling as fill
 
     seen = []

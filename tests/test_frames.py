@@ -12,8 +12,8 @@ from PIL import Image
 from sffshards.base.errors import ConflictError, DamageError, FormatError, ImageError
 from sffshards.base.progress import SILENT
 from sffshards.base.worker_pool import WorkerPool
-from sffshards.images.frame_decoding import decode_image, read_frame, resize_frame
 from sffshards.images.frame_store import FrameStore
+from sffshards.images.image_files import decode_image, read_frame, resize_frame
 from sffshards.images.store_filling import fill_store, find_images
 from tests.tiny import draw_image, frame_name, make_data
 
@@ -55,7 +55,7 @@ def test_resizing_is_torchvisions_antialiased_bilinear(size):
 )
 def test_an_unusable_image_is_refused_in_one_line_that_names_it(data, message):
     with pytest.raises(
-        ImageError, match=f"^a\\.jpg: .*{message}.*; replace the image, or build with --on-bad"
+        ImageError, match=f"^a\\.jpg: .*{message}.*; replace the image, or build with `skip_bad"
     ) as caught:
         decode_image(data, where="a.jpg")
     assert "\n" not in str(caught.value)

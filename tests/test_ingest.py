@@ -18,12 +18,20 @@ from PIL import Image
 from sffshards.base.errors import ConflictError, FormatError, ImageError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.times import parse_duration, parse_tai
-from sffshards.images.fits_ingest import FitsOptions, ingest_fits
+from sffshards.images import (
+    BadQuality,
+    Colours,
+    Component,
+    FitsOptions,
+    MovieOptions,
+    Scale,
+    ingest_fits,
+    ingest_movie,
+    parse_crop,
+    read_ingested,
+)
+from sffshards.images.fits_ingest import choose_on_grid
 from sffshards.images.grey_scales import invert_colours, scale_field
-from sffshards.images.ingest_options import BadQuality, Colours, Component, Scale
-from sffshards.images.ingest_record import read_ingested
-from sffshards.images.movie_ingest import MovieOptions, ingest_movie, parse_crop
-from sffshards.images.time_grid import choose_on_grid
 from tests.commands import error_of, run
 from tests.fits_files import file_name, make_fits
 
@@ -212,7 +220,7 @@ def test_two_projections_are_not_mixed(tmp_path):
     put(folder)
     name = file_name(1449, "20120306_160000", series="hmi.sharp_720s")
     put(folder, time="20120306_160000", name=name, camera=True)
-    with pytest.raises(InputError, match="--series"):
+    with pytest.raises(InputError, match="the `series`"):
         ingest_fits(folder, tmp_path / "data", options=ALL)
     assert ingest_fits(folder, tmp_path / "data", options=options(series="hmi.sharp_720s")).num_images == 1
 
@@ -278,7 +286,7 @@ def test_images_of_other_origin_are_not_written_over(tmp_path):
     image = tmp_path / "data" / "magnetogram_jpg" / IMAGE
     image.parent.mkdir(parents=True)
     image.write_bytes(b"mine")
-    with pytest.raises(ConflictError, match="did not make"):
+    with pytest.raises(ConflictError, match="did not write"):
         ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
     assert image.read_bytes() == b"mine"
 
@@ -402,9 +410,9 @@ def test_keywords_that_a_header_lacks_are_taken_from_beside_it(tmp_path):
 # Movies
 
 
-def write_movie(path, pictures):
+def write_movie(path, pictures, *, codec="mpeg4"):
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
+        stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000
@@ -450,6 +458,20 @@ def test_a_movie_becomes_cropped_frames_at_its_times(tmp_path, movie):
     assert ingest_movie(movie, tmp_path / "data", options=movie_options()).num_kept == 5
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.mp4", "libx264"), ("a.mpg", "mpeg1video")])
+def test_the_pictures_of_a_movie_are_those_that_decord_decodes(tmp_path, monkeypatch, name, codec):
+    decord = pytest.importorskip("decord")
+    blocks = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    write_movie(tmp_path / name, [np.roll(blocks, 3 * k, axis=1) for k in range(7)], codec=codec)
+    written = []
+    monkeypatch.setattr("sffshards.images.movie_ingest.write_picture", lambda grey, *_, **__: written.append(grey))
+    ingest_movie(tmp_path / name, tmp_path / "data", options=movie_options(crop=None))
+    reader = decord.VideoReader(str(tmp_path / name))
+    expected = [np.floor(reader.next().asnumpy().mean(axis=-1) + 0.5) for _ in range(len(reader))]
+    assert len(expected) == 7
+    assert np.array_equal(written, expected)
+
+
 def test_a_movie_with_fewer_frames_than_said_is_refused(tmp_path, movie):
     with pytest.raises(ImageError, match="expected 13 pictures, found 5"):
         ingest_movie(movie, tmp_path / "data", options=movie_options(num_frames=13))
@@ -458,7 +480,7 @@ def test_a_movie_with_fewer_frames_than_said_is_refused(tmp_path, movie):
 
 def test_a_movie_past_the_calendar_is_refused(tmp_path, movie):
     with pytest.raises(
-        InputError, match="--start: expected pictures of times before the year 10000, found 5, one each"
+        InputError, match="`start`: expected times of pictures before the year 10000, found 5, one each"
     ):
         ingest_movie(movie, tmp_path / "data", options=movie_options(start_tai=datetime(9999, 12, 31)))
     assert not (tmp_path / "data").exists()
@@ -478,7 +500,7 @@ def test_a_movie_whose_pictures_do_not_decode_is_refused(tmp_path, movie):
     size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
     data[start + size // 2 : start + size] = bytes(size - size // 2)
     movie.write_bytes(data)
-    with pytest.raises(ImageError, match="pictures, as it says itself"):
+    with pytest.raises(ImageError, match="pictures, as it states itself"):
         ingest_movie(movie, tmp_path / "data", options=movie_options())
     assert not list(tmp_path.glob("data/magnetogram_jpg/*"))
 
@@ -499,7 +521,7 @@ def test_colours_are_turned_back_to_field():
 
 @pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "1,2,3,-4", ""])
 def test_a_crop_that_is_none_is_refused(text):
-    with pytest.raises(InputError, match="--crop"):
+    with pytest.raises(InputError, match="`crop`"):
         parse_crop(text)
 
 

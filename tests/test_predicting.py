@@ -44,7 +44,7 @@ from sffshards.forecasting.runs.decision import DECISION_NAME, ThresholdRule, re
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.predictions_table import read_predictions
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
-from sffshards.images.frame_decoding import read_frame
+from sffshards.images.image_files import read_frame
 from sffshards.labels.label_lists import read_label_list
 from sffshards.labels.sequence_lists import write_sequence_files, write_sequence_list
 from sffshards.models.model_names import Attention, ModelName

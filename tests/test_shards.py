@@ -83,6 +83,16 @@ def test_a_codec_gives_the_clip_back(name, mean, most):
     assert codec.encode(clip) == payload
 
 
+@pytest.mark.parametrize("name", ["noise", "edges", "blocks", "levels", "smooth"])
+def test_pyav_decodes_mp4_to_the_pixels_of_decord(name, monkeypatch):
+    pytest.importorskip("decord")
+    codec = get_codec(CodecName.MP4)
+    payload = codec.encode(made_clips()[name])
+    decoded = codec.decode(payload, where="here")
+    monkeypatch.setitem(sys.modules, "decord", None)
+    assert np.array_equal(codec.decode(payload, where="here"), decoded)
+
+
 def made_clips():
     """Clips that try an encoder: noise, edges, blocks of one value each, frames of one value, and a likely one."""
     rng = np.random.default_rng(5)
@@ -176,7 +186,7 @@ def test_every_sample_is_there_once_with_its_label_and_pixels(data, builds):
         counts = Counter((e["key"].decode()[-2:], int(e["label"])) for e in opened.index)
         assert counts == {("nf", 0): 42, ("nf", 1): 18, **{(v.value, 1): 18 for v in View if v is not View.NF}}
         assert len(set(opened.index["key"])) == len(opened)
-        from sffshards.images.frame_decoding import read_frame
+        from sffshards.images.image_files import read_frame
 
         for row in range(len(opened)):
             meta = opened.read_meta(row)

@@ -19,6 +19,7 @@ _FLAGS = {
     "learning_rate": "--lr",
     "limit_bytes": "--cache-size",
     "max_epochs": "--epochs",
+    "num_frames": "--frames",
     "num_harps": "--harps",
     "num_threads": "--threads",
     "num_workers": "--workers",

@@ -1,9 +1,8 @@
-from .fits_ingest import FitsOptions, ingest_fits
-from .frame_decoding import read_frame
+from .fits_ingest import ingest_fits
 from .frame_store import FRAME_BYTES, FrameStore, StoreSnapshot, open_snapshot
-from .image_writing import write_picture
-from .ingest_options import BadQuality, Colours, Component, Scale
-from .ingest_record import IngestReport, read_ingested
+from .image_files import read_frame, write_picture
+from .ingest_options import BadQuality, Colours, Component, FitsOptions, Scale
+from .ingest_record import IngestRecord, IngestReport, read_ingested
 from .movie_ingest import MOVIE_SUFFIXES, MovieOptions, ingest_movie, parse_crop
 from .store_filling import fill_store, find_images, is_stored
 
@@ -15,6 +14,7 @@ __all__ = [
     "Component",
     "FitsOptions",
     "FrameStore",
+    "IngestRecord",
     "IngestReport",
     "MovieOptions",
     "Scale",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sffshards.base.atomic_files import read_text, storage_errors
 from sffshards.base.errors import ImageError, InputError, SffshardsError
 from sffshards.images.fits_headers import FrameHeader, GetKeyword
-from sffshards.images.frame_decoding import MAX_PIXELS, MIN_SIDE
+from sffshards.images.image_files import MAX_PIXELS, MIN_SIDE
 
 __all__ = ["KEYWORDS_NAME", "opened_fits", "read_field", "read_fits_bytes", "read_keywords", "turn_upright"]
 

@@ -1,103 +1,57 @@
-"""A folder of FITS files to images in the published layout."""
+"""Convert a folder of FITS files to images in the published layout."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import ImageError, InputError
+from sffshards.base.errors import Field, ImageError, InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.frames import FrameId
-from sffshards.domain.times import format_duration
 from sffshards.images.fits_files import opened_fits, read_field, read_fits_bytes, read_keywords
 from sffshards.images.fits_headers import POOR_QUALITY, FrameHeader, component_of, is_fits, parse_header, series_of
-from sffshards.images.grey_scales import KNEE_GAUSS, scale_field
-from sffshards.images.image_writing import write_picture
-from sffshards.images.ingest_options import BadQuality, Component, Scale
-from sffshards.images.ingest_record import Ingested, IngestFolder, IngestReport, claimed_images
-from sffshards.images.time_grid import choose_on_grid
+from sffshards.images.grey_scales import scale_field
+from sffshards.images.image_files import write_picture
+from sffshards.images.ingest_options import BadQuality, FitsOptions
+from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
 
-__all__ = ["MAX_BAD_SHARE", "FitsOptions", "ingest_fits"]
+__all__ = ["MAX_BAD_SHARE", "choose_on_grid", "ingest_fits"]
 
 MAX_BAD_SHARE = 0.5
 """Share of the files that may be skipped as bad; with more, the folder is likely to be the wrong one."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FitsOptions:
-    """Which frames are taken, and how they are shown."""
-
-    component: Component
-    scale: Scale
-    clip_gauss: float
-    """Field that is shown white; its negative is black."""
-    jpeg_quality: int
-    """1 to 95."""
-    bad_quality: BadQuality
-    cadence: timedelta | None
-    """From slot to slot of the grid; None to take every frame."""
-    tolerance: timedelta
-    """By which a frame may miss its slot; no more than half a cadence."""
-    series: str | None
-    """Only files of this series, by their names; None for all."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.clip_gauss < 1e6:
-            raise InputError("--clip-gauss", expected="a field above 0", found=f"{self.clip_gauss:g}", fix="change it")
-        if not 1 <= self.jpeg_quality <= 95:
-            raise InputError("--jpeg-quality", expected="1 to 95", found=str(self.jpeg_quality), fix="change it")
-        if self.cadence is not None and 2 * self.tolerance > self.cadence:
-            raise InputError(
-                "--tolerance",
-                expected=f"at most half of the cadence {format_duration(self.cadence)}",
-                found=format_duration(self.tolerance),
-                fix="give a smaller one, or --cadence all to take every frame",
-            )
-
-    def as_record(self) -> dict[str, str | float | int | None]:
-        """Give the options as the record holds them."""
-        return {
-            "kind": "fits",
-            "component": self.component.value,
-            "scale": self.scale.value,
-            "clip_gauss": self.clip_gauss,
-            "knee_gauss": None if self.scale is Scale.LINEAR else KNEE_GAUSS,
-            "jpeg_quality": self.jpeg_quality,
-            "bad_quality": self.bad_quality.value,
-            "cadence": None if self.cadence is None else format_duration(self.cadence),
-            "tolerance": None if self.cadence is None else format_duration(self.tolerance),
-            "series": self.series,
-        }
+_EPOCH_TAI = datetime(1993, 1, 1)
+"""Slots of a grid are counted from here, as JSOC counts its records."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Task:
-    """A file to be looked at, or shown."""
+class _File:
+    """A file to read."""
 
     path: Path
     keywords: Mapping[str, object]
     options: FitsOptions
     image: Path | None = None
+    """Path of the image to write; None to read the header only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
-    """What a file is."""
+    """The header of a file."""
 
     path: Path
-    sha256: str = ""
-    header: FrameHeader | None = None
-    other: str | None = None
-    """The component that it shows, where it is not the wanted one."""
-    bad: ImageError | None = None
+    sha256: str
+    component: str
+    header: FrameHeader | None
+    """None where the component is not the wanted one."""
 
 
 def ingest_fits(
@@ -110,27 +64,27 @@ def ingest_fits(
     workers: int = 0,
     progress: Progress = SILENT,
 ) -> IngestReport:
-    """Show SHARP magnetograms as images in the published layout, ``out/magnetogram_jpg/``.
+    """Write SHARP magnetograms as images in the published layout, ``out/magnetogram_jpg/``.
 
-    Images have north up, west right, and the size of the patch. Frames that are there from the same file and options
-    are kept. ``out/ingest.json`` says with which options and from which files (SHA-256) they were made.
+    Images have north up, west right, and the size of the patch. Images that exist already from the same file and
+    options are kept. ``out/ingest.json`` records the options and the files (SHA-256) that they were made from.
 
     Parameters
     ----------
     source
         A folder of FITS files of hmi.sharp_720s or hmi.sharp_cea_720s, compressed or not; or one such file.
     out
-        The data folder to make or to add to.
+        The data folder to create or to add to.
     options
-        Which frames, and how.
+        Choice of frames, and their conversion to grey.
     skip_bad
-        Whether to name, count and pass over files that cannot be used; otherwise they end it.
+        Whether to name, count and skip files that cannot be used; otherwise they are an error.
     force
-        Whether to begin anew where ``out`` holds other images.
+        Whether to start from scratch where ``out`` holds other images.
     workers
-        Number of processes; 0 does all in this one. The images do not depend on it.
+        Number of processes; 0 does everything in this one. The images do not depend on it.
     progress
-        Told how far it is, and of each bad file in a line.
+        Receives the number of files, and a line for each bad file.
 
     Raises
     ------
@@ -143,33 +97,71 @@ def ingest_fits(
     """
     paths = _list_files(source, options)
     keywords = read_keywords(source if source.is_dir() else source.parent)
-    tasks = [_Task(path=path, keywords=keywords.get(path.name, {}), options=options) for path in paths]
-    with WorkerPool(workers if len(tasks) > 1 else 0) as pool:
-        found = []
-        with progress.task("headers", len(tasks)) as advance:
-            for look in pool.run(_look, tasks):
-                found.append(look)
-                advance(1)
-        bad = _name_bad([look for look in found if look.bad], len(tasks), skip_bad=skip_bad, progress=progress)
+    files = {path.name: _File(path=path, keywords=keywords.get(path.name, {}), options=options) for path in paths}
+    with WorkerPool(workers if len(files) > 1 else 0) as pool:
+        found, bad = _read_headers(list(files.values()), pool=pool, progress=progress)
+        _refuse_bad(bad, source, len(files), skip_bad=skip_bad)
         chosen, left_out = _choose(found, options)
-        _check_alike(chosen)
-        if not chosen:
-            raise _none_chosen(source, left_out)
+        _check_chosen(chosen, left_out, source)
         with claimed_images(out, options.as_record(), force=force, progress=progress) as folder:
-            folder.pass_over([path.name for path in paths], left_out=left_out, skipped=bad)
-            missing = [name for name, look in chosen.items() if not _is_there(folder, name, look)]
-            _show(missing, chosen, folder, keywords, options, pool=pool, skip_bad=skip_bad, progress=progress)
-            names = {path.name for path in paths}
-            num_bad = len(names & set(folder.skipped))
-            if num_bad > MAX_BAD_SHARE * len(tasks):
-                raise _too_many(num_bad, len(tasks))
+            folder.pass_over(files, left_out=left_out, skipped={name: _reason(error) for name, error in bad.items()})
+            missing = {
+                name: replace(files[look.path.name], image=folder.path_of(name))
+                for name, look in chosen.items()
+                if not folder.has(name, source=look.path.name, sha256=look.sha256)
+            }
+            num_written = 0
+            with progress.task("magnetograms", len(missing)) as advance:
+                for name, result in zip(missing, pool.run(_write_image, missing.values()), strict=True):
+                    if isinstance(result, Ingested):
+                        folder.add(name, result)
+                        num_written += 1
+                    elif skip_bad:
+                        progress.note(str(result))
+                        folder.record.skipped[missing[name].path.name] = _reason(result)
+                    else:
+                        raise result
+                    advance(1)
+            num_bad = len(bad) + len(missing) - num_written
+            _check_share(num_bad, len(files))
             return IngestReport(
-                num_images=len(folder.frames),
-                num_written=sum(name in folder.frames for name in missing),
+                num_images=len(folder.record.frames),
+                num_written=num_written,
                 num_kept=len(chosen) - len(missing),
                 left_out=Counter(left_out.values()),
                 num_bad=num_bad,
             )
+
+
+def choose_on_grid(frames: Iterable[FrameId], *, cadence: timedelta, tolerance: timedelta) -> set[FrameId]:
+    """Return for each region and slot of the grid the frame nearest to it, the earlier of two that are as near.
+
+    Parameters
+    ----------
+    frames
+        Frames of any regions, in any order.
+    cadence
+        Time between slots.
+    tolerance
+        Longest time between a frame and its slot.
+
+    Examples
+    --------
+    >>> times = [datetime(2012, 3, 6, 14, 12), datetime(2012, 3, 6, 14, 36), datetime(2012, 3, 6, 15)]
+    >>> frames = [FrameId(harp=377, t_rec_tai=time) for time in times]
+    >>> chosen = choose_on_grid(frames, cadence=timedelta(minutes=96), tolerance=timedelta(minutes=12))
+    >>> [f"{frame.t_rec_tai:%H:%M}" for frame in chosen]
+    ['14:12']
+    """
+    nearest: dict[tuple[int, int], tuple[timedelta, FrameId]] = {}
+    for frame in frames:
+        since = frame.t_rec_tai - _EPOCH_TAI
+        slot = (since + cadence / 2) // cadence
+        ranked = abs(since - slot * cadence), frame  # frames of a region are ordered by time
+        place = frame.harp, slot
+        if ranked[0] <= tolerance and (place not in nearest or ranked < nearest[place]):
+            nearest[place] = ranked
+    return {frame for _, frame in nearest.values()}
 
 
 def _list_files(source: Path, options: FitsOptions) -> list[Path]:
@@ -188,118 +180,118 @@ def _list_files(source: Path, options: FitsOptions) -> list[Path]:
     return wanted
 
 
-def _look(task: _Task) -> _Found:
-    """Read a file's header, and its checksum."""
-    path, needs_quality = task.path, task.options.bad_quality is BadQuality.DROP
+def _read_headers(
+    files: Sequence[_File], *, pool: WorkerPool, progress: Progress
+) -> tuple[list[_Found], dict[str, ImageError]]:
+    """Return the headers of the files that can be used, and the errors of the others by file name."""
+    found, bad = [], {}
+    with progress.task("headers", len(files)) as advance:
+        for file, result in zip(files, pool.run(_read_header, files), strict=True):
+            if isinstance(result, _Found):
+                found.append(result)
+            else:
+                bad[file.path.name] = result
+            advance(1)
+    for error in bad.values():
+        progress.note(str(error))
+    return found, bad
+
+
+def _read_header(file: _File) -> _Found | ImageError:
+    needs_quality = file.options.bad_quality is BadQuality.DROP
+    header = None
     try:
-        data = read_fits_bytes(path)
-        with opened_fits(data, where=path, keywords=task.keywords) as (get, _):
-            component = component_of(path.name, get, where=path)
-            if component != task.options.component:
-                return _Found(path=path, other=component)
-            header = parse_header(get, where=path, needs_quality=needs_quality)
+        data = read_fits_bytes(file.path)
+        with opened_fits(data, where=file.path, keywords=file.keywords) as (get, _):
+            component = component_of(file.path.name, get, where=file.path)
+            if component == file.options.component:
+                header = parse_header(get, where=file.path, needs_quality=needs_quality)
     except ImageError as error:
-        return _Found(path=path, bad=error)
-    return _Found(path=path, sha256=hashlib.sha256(data).hexdigest(), header=header)
+        return error
+    return _Found(path=file.path, sha256=hashlib.sha256(data).hexdigest(), component=component, header=header)
 
 
-def _name_bad(bad: Sequence[_Found], num_files: int, *, skip_bad: bool, progress: Progress) -> dict[str, str]:
-    """Name bad files in a line each, and raise if they are not to be skipped."""
-    for look in bad:
-        progress.note(str(look.bad))
+def _refuse_bad(bad: Mapping[str, ImageError], source: Path, num_files: int, *, skip_bad: bool) -> None:
     if bad and not skip_bad:
         raise InputError(
-            bad[0].path.parent,
+            source,
             expected="FITS files that can all be used",
-            found=f"{len(bad)} of {num_files} that cannot: {', '.join(look.path.name for look in bad[:5])}",
-            fix="fetch them again or remove them, or pass over them with --skip-bad",
+            found=f"{len(bad)} of {num_files} that cannot: {', '.join(list(bad)[:5])}",
+            fix="fetch them again or remove them, or pass {skip_bad}",
         )
-    if len(bad) > MAX_BAD_SHARE * num_files:
-        raise _too_many(len(bad), num_files)
-    return {look.path.name: _reason(look.bad) for look in bad if look.bad}
+    _check_share(len(bad), num_files)
+
+
+def _check_share(num_bad: int, num_files: int) -> None:
+    if num_bad > MAX_BAD_SHARE * num_files:
+        raise InputError(
+            Field("skip_bad"),
+            expected=f"at most {MAX_BAD_SHARE:.0%} of the files to be bad",
+            found=f"{num_bad} of {num_files}",
+            fix="check that this is the right folder, or fetch them again",
+        )
 
 
 def _choose(found: Iterable[_Found], options: FitsOptions) -> tuple[dict[str, _Found], dict[str, str]]:
-    """Choose the wanted frames, by name; and say of the others' files why not."""
+    """Return the wanted files by the names of their frames, and for the others the reason by file name."""
     left_out: dict[str, str] = {}
-    good: dict[FrameId, tuple[_Found, FrameHeader]] = {}
+    good: dict[FrameId, _Found] = {}
     for look in found:
-        if look.other is not None:
-            left_out[look.path.name] = f"shows {look.other}"
-        elif look.header is not None:
-            header = look.header
-            if header.quality >= POOR_QUALITY and options.bad_quality is BadQuality.DROP:
-                left_out[look.path.name] = "of poor quality"
-            elif header.frame in good:
-                raise _twice(good[header.frame][0].path, look.path)
-            else:
-                good[header.frame] = look, header
+        header = look.header
+        if header is None:
+            left_out[look.path.name] = f"shows {look.component}"
+        elif header.quality >= POOR_QUALITY and options.bad_quality is BadQuality.DROP:
+            left_out[look.path.name] = "of poor quality"
+        elif header.frame in good:
+            raise InputError(
+                look.path,
+                expected="one file per frame",
+                found=f"the same region and time as in {good[header.frame].path.name}",
+                fix="remove one of them, or choose a {series}",
+            )
+        else:
+            good[header.frame] = look
     chosen = set(good)
     if options.cadence is not None:
         chosen = choose_on_grid(good, cadence=options.cadence, tolerance=options.tolerance)
-    left_out |= {good[frame][0].path.name: "not nearest to a slot of the grid" for frame in set(good) - chosen}
-    return {frame.name: good[frame][0] for frame in sorted(chosen)}, left_out
+    left_out |= {good[frame].path.name: "not nearest to a slot of the grid" for frame in set(good) - chosen}
+    return {frame.name: good[frame] for frame in sorted(chosen)}, left_out
 
 
-def _check_alike(chosen: Mapping[str, _Found]) -> None:
-    """Make sure that all frames are projected alike."""
+def _check_chosen(chosen: Mapping[str, _Found], left_out: Mapping[str, str], source: Path) -> None:
+    """Check that there are frames, all of one projection."""
+    if not chosen:
+        reasons = sorted(Counter(left_out.values()).items())
+        raise InputError(
+            source,
+            expected="a frame to take",
+            found=", ".join(f"{count} left out: {reason}" for reason, count in reasons) or "none",
+            fix="look at {component}, {bad_quality}, {cadence} (`all` takes every time) and {tolerance}",
+        )
     kinds = {look.header.is_cea: look.path for look in chosen.values() if look.header is not None}
     if len(kinds) > 1:
         raise InputError(
-            kinds[True].parent,
+            source,
             expected="magnetograms of one projection",
             found=f"{kinds[True].name} on a cylinder and {kinds[False].name} as the camera saw it",
-            fix="choose one with --series hmi.sharp_720s or hmi.sharp_cea_720s",
+            fix="choose hmi.sharp_720s or hmi.sharp_cea_720s as the {series}",
         )
 
 
-def _is_there(folder: IngestFolder, name: str, look: _Found) -> bool:
-    return folder.has(name, source=look.path.name, sha256=look.sha256)
-
-
-def _show(
-    names: Sequence[str],
-    chosen: Mapping[str, _Found],
-    folder: IngestFolder,
-    keywords: Mapping[str, Mapping[str, object]],
-    options: FitsOptions,
-    *,
-    pool: WorkerPool,
-    skip_bad: bool,
-    progress: Progress,
-) -> None:
-    """Write the images of frames, and record them."""
-    paths = [chosen[name].path for name in names]
-    tasks = (
-        _Task(path=path, keywords=keywords.get(path.name, {}), options=options, image=folder.path_of(name))
-        for name, path in zip(names, paths, strict=True)
-    )
-    with progress.task("magnetograms", len(names)) as advance:
-        for name, path, done in zip(names, paths, pool.run(_write_image, tasks), strict=True):
-            if isinstance(done, Ingested):
-                folder.add(name, done)
-            elif skip_bad:
-                progress.note(str(done))
-                folder.skipped[path.name] = _reason(done)
-            else:
-                raise done
-            advance(1)
-
-
-def _write_image(task: _Task) -> Ingested | ImageError:
-    """Write a file's image, whole or not at all."""
-    assert task.image is not None  # noqa: S101  as `_show` makes it
+def _write_image(file: _File) -> Ingested | ImageError:
+    """Write the image of a file, whole or not at all."""
+    assert file.image is not None  # noqa: S101  set by the only caller
     try:
-        data = read_fits_bytes(task.path)
-        with opened_fits(data, where=task.path, keywords=task.keywords) as (get, image):
-            header = parse_header(get, where=task.path, needs_quality=False)
-            field = read_field(image, header, where=task.path)
+        data = read_fits_bytes(file.path)
+        with opened_fits(data, where=file.path, keywords=file.keywords) as (get, image):
+            header = parse_header(get, where=file.path, needs_quality=False)
+            field = read_field(image, header, where=file.path)
     except ImageError as error:
         return error
-    grey = scale_field(field, scale=task.options.scale, clip_gauss=task.options.clip_gauss)
-    write_picture(grey, task.image, jpeg_quality=task.options.jpeg_quality)
+    grey = scale_field(field, scale=file.options.scale, clip_gauss=file.options.clip_gauss)
+    write_picture(grey, file.image, jpeg_quality=file.options.jpeg_quality)
     return Ingested(
-        source=task.path.name,
+        source=file.path.name,
         sha256=hashlib.sha256(data).hexdigest(),
         quality=header.quality,
         num_missing=int(np.count_nonzero(~np.isfinite(field))),
@@ -308,31 +300,3 @@ def _write_image(task: _Task) -> Ingested | ImageError:
 
 def _reason(error: ImageError) -> str:
     return f"expected {error.expected}, found {error.found}"
-
-
-def _none_chosen(source: Path, left_out: Mapping[str, str]) -> InputError:
-    reasons = Counter(left_out.values())
-    return InputError(
-        source,
-        expected="a frame to take",
-        found=", ".join(f"{count} left out: {reason}" for reason, count in sorted(reasons.items())) or "none",
-        fix="look at --component, --bad-quality, --cadence (`all` takes every time) and --tolerance",
-    )
-
-
-def _twice(first: Path, second: Path) -> InputError:
-    return InputError(
-        second,
-        expected="one file a frame",
-        found=f"the same region and time as in {first.name}",
-        fix="remove one of them, or choose a series with --series",
-    )
-
-
-def _too_many(num_bad: int, num_files: int) -> InputError:
-    return InputError(
-        "--skip-bad",
-        expected=f"at most {MAX_BAD_SHARE:.0%} of the files to be bad",
-        found=f"{num_bad} of {num_files}",
-        fix="check that this is the right folder, or fetch them again",
-    )

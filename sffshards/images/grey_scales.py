@@ -1,40 +1,37 @@
-"""Field in gauss to grey, by one of three scales; and the colours of a movie back to grey."""
+"""Conversion to grey: of field in gauss by one of three scales, and of the colours of a movie."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.images.ingest_options import Colours, Scale
+from sffshards.images.ingest_options import KNEE_GAUSS, Colours, Scale
 
-__all__ = ["KNEE_GAUSS", "invert_colours", "scale_field"]
-
-KNEE_GAUSS = 100.0
-"""Where the scales arctan and symlog turn from nearly proportional to compressed."""
+__all__ = ["invert_colours", "scale_field"]
 
 _RAMPS = {
     Colours.BWR: ((0, 0, 0, 1), (0.5, 1, 1, 1), (1, 1, 0, 0)),
     Colours.SEISMIC: ((0, 0, 0, 0.3), (0.25, 0, 0, 1), (0.5, 1, 1, 1), (0.75, 1, 0, 0), (1, 0.5, 0, 0)),
 }
-"""Position, red, green and blue of the corners between which a colour map runs straight."""
+"""Position, red, green and blue of the corners between which a colour map is linear."""
 _NUM_GREYS = 256
 _PIXELS_AT_A_TIME = 1 << 14
 
 
 def scale_field(field: NDArray[np.floating], *, scale: Scale, clip_gauss: float) -> NDArray[np.uint8]:
-    """Show field as grey: negative dark, zero middle grey, positive bright.
+    """Convert field to grey: negative dark, zero middle grey, positive bright.
 
-    With u the field, k `KNEE_GAUSS` and c the field at which it is clipped, grey is 255/2 (1 + s), rounded, with
-    s = u/c (linear), arctan(u/k)/arctan(c/k) (arctan) or sign(u) log(1 + abs(u)/k)/log(1 + c/k) (symlog).
+    With field u, k = `KNEE_GAUSS` and c = ``clip_gauss``, grey is 255/2 (1 + s), rounded, where s is u/c (linear),
+    arctan(u/k)/arctan(c/k) (arctan) or sign(u) log(1 + abs(u)/k)/log(1 + c/k) (symlog).
 
     Parameters
     ----------
     field
-        Array of any shape, in gauss; what is not finite is shown as zero field.
+        Array of any shape, in gauss; values that are not finite become zero field.
     scale
-        Which.
+        The scale.
     clip_gauss
-        Field that is shown white; more is too, and less than its negative is black.
+        Field from which on grey is white; from its negative down it is black.
 
     Returns
     -------
@@ -58,14 +55,14 @@ def scale_field(field: NDArray[np.floating], *, scale: Scale, clip_gauss: float)
 
 
 def invert_colours(picture: NDArray[np.uint8], *, colours: Colours) -> NDArray[np.uint8]:
-    """Show a picture that a colour map drew as grey: the position of each pixel's nearest colour on the map.
+    """Convert a picture in a colour map to grey: the position of the map's colour that is nearest to each pixel.
 
     Parameters
     ----------
     picture
         uint8 array of shape (height, width, 3).
     colours
-        The map; for grey, the mean of the three channels is taken.
+        The colour map; for grey, the result is the mean of the three channels.
 
     Returns
     -------
@@ -78,7 +75,7 @@ def invert_colours(picture: NDArray[np.uint8], *, colours: Colours) -> NDArray[n
     grey = np.empty(len(pixels), np.uint8)
     for start in range(0, len(pixels), _PIXELS_AT_A_TIME):
         part = pixels[start : start + _PIXELS_AT_A_TIME]
-        # The distance to a colour, less what is the same for all colours.
+        # The squared distance to each colour, without the term that is the same for all.
         grey[start : start + len(part)] = np.argmin((ramp**2).sum(-1) - 2 * part @ ramp.T, axis=1)
     return grey.reshape(picture.shape[:2])
 

@@ -1,14 +1,22 @@
-"""The choices of field component, grey scale, quality handling and colour map of ingested images."""
+"""Options of ingesting: component of the field, grey scale, grid of times, quality of frames, colours of movies."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
-__all__ = ["BadQuality", "Colours", "Component", "Scale"]
+from sffshards.base.errors import Field, InputError
+from sffshards.domain.times import format_duration
+
+__all__ = ["KNEE_GAUSS", "BadQuality", "Colours", "Component", "FitsOptions", "Scale"]
+
+KNEE_GAUSS = 100.0
+"""Field at which the scales arctan and symlog turn from nearly proportional to compressed."""
 
 
 class Component(StrEnum):
-    """Which component of the field an image shows: along the line of sight, or of the vector on the sphere.
+    """Component of the field in an image: along the line of sight, or of the vector on the sphere.
 
     The values are JSOC's names of the segments: Br radial, Bp westward, Bt southward.
     """
@@ -20,7 +28,7 @@ class Component(StrEnum):
 
 
 class Scale(StrEnum):
-    """How field becomes grey; each is odd about zero and reaches black and white at the field where it is clipped."""
+    """Function from field to grey; each is odd about zero and reaches black and white at the field of clipping."""
 
     LINEAR = "linear"
     ARCTAN = "arctan"
@@ -28,15 +36,64 @@ class Scale(StrEnum):
 
 
 class BadQuality(StrEnum):
-    """What is done with frames whose QUALITY says that they are poor: 0x10000 or a higher bit is set."""
+    """Treatment of frames whose QUALITY marks them as poor: bit 0x10000 or a higher one is set."""
 
     DROP = "drop"
     KEEP = "keep"
 
 
 class Colours(StrEnum):
-    """Which colours a movie shows field in; the names are matplotlib's, both from blue over white to red."""
+    """Colour map of a movie; the names are matplotlib's, both from blue over white to red."""
 
     GREY = "grey"
     BWR = "bwr"
     SEISMIC = "seismic"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitsOptions:
+    """Choice of frames, and their conversion to grey."""
+
+    component: Component
+    scale: Scale
+    clip_gauss: float
+    """Field that becomes white; its negative becomes black."""
+    jpeg_quality: int
+    """JPEG quality of the images, 1 to 95."""
+    bad_quality: BadQuality
+    cadence: timedelta | None
+    """Time between slots of the grid; None to take every frame."""
+    tolerance: timedelta
+    """Longest time between a frame and its slot; at most half a cadence."""
+    series: str | None
+    """JSOC series of the files to take, by their names; None for all."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_gauss < 1e6:
+            raise InputError(
+                Field("clip_gauss"), expected="a field above 0", found=f"{self.clip_gauss:g}", fix="change it"
+            )
+        if not 1 <= self.jpeg_quality <= 95:
+            raise InputError(Field("jpeg_quality"), expected="1 to 95", found=str(self.jpeg_quality), fix="change it")
+        if self.cadence is not None and 2 * self.tolerance > self.cadence:
+            raise InputError(
+                Field("tolerance"),
+                expected=f"at most half of the cadence {format_duration(self.cadence)}",
+                found=format_duration(self.tolerance),
+                fix="choose a smaller one, or take every frame with a {cadence} of `all`",
+            )
+
+    def as_record(self) -> dict[str, str | float | int | None]:
+        """Return the options as ``ingest.json`` holds them."""
+        return {
+            "kind": "fits",
+            "component": self.component.value,
+            "scale": self.scale.value,
+            "clip_gauss": self.clip_gauss,
+            "knee_gauss": None if self.scale is Scale.LINEAR else KNEE_GAUSS,
+            "jpeg_quality": self.jpeg_quality,
+            "bad_quality": self.bad_quality.value,
+            "cadence": None if self.cadence is None else format_duration(self.cadence),
+            "tolerance": None if self.cadence is None else format_duration(self.tolerance),
+            "series": self.series,
+        }

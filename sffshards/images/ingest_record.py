@@ -1,90 +1,106 @@
-"""Whose a folder of ingested images is, and the record in it: with which options, from which files."""
+"""A folder of ingested images, and the record in it of the options and files that they were made from."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sffshards.base.atomic_files import read_text, storage_errors, write_atomic
-from sffshards.base.errors import ConflictError, FormatError
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import ConflictError, FormatError, InputError
 from sffshards.base.folder_locks import folder_lock
+from sffshards.base.json_records import Count, JsonFormat, read_record, write_record
 from sffshards.base.progress import Progress
 from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.labels import IMAGE_FOLDER
 
-__all__ = ["INGEST_NAME", "IngestFolder", "IngestReport", "Ingested", "Options", "claimed_images", "read_ingested"]
+__all__ = ["INGEST_NAME", "IngestFolder", "IngestRecord", "IngestReport", "Ingested", "claimed_images", "read_ingested"]
 
 INGEST_NAME = "ingest.json"
-"""The record in a folder of ingested images, beside ``magnetogram_jpg/``."""
+"""File name of the record, beside ``magnetogram_jpg/``."""
 
-Options = Mapping[str, str | float | int | None]
-"""All that the images depend on beside their sources."""
+Option = str | float | Count | None
+"""A value of an option, as JSON holds it."""
 
 _FORMAT_VERSION = 1
+_EXPECTS = JsonFormat(
+    expected=f"a record of ingested images, format version {_FORMAT_VERSION}",
+    fix="name another folder, or remove this file",
+    version=_FORMAT_VERSION,
+    error=FormatError,
+)
 _SAVE_EVERY = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ingested:
-    """How an image was made."""
+    """The source of an image."""
 
     source: str
-    """Name of the file that it was made from."""
+    """Name of the file that the image was made from."""
     sha256: str
-    """SHA-256 of that file, as it lay there."""
+    """SHA-256 of that file."""
     quality: int = 0
-    """JSOC's QUALITY of it, as bits; 0 for a movie."""
+    """JSOC's QUALITY of the frame, as bits; 0 for a movie."""
     num_missing: int = 0
-    """Pixels without a value, which are shown as zero field."""
+    """Number of pixels without a value, which are shown as zero field."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestRecord:
+    """The content of ``ingest.json``."""
+
+    options: dict[str, Option]
+    """Everything that the images depend on besides their sources."""
+    frames: dict[str, Ingested] = field(default_factory=dict)
+    """Source of each image, by the frame's name."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Reasons for which files were not wanted, by file name."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Reasons for which files could not be used, by file name."""
+
+    def __post_init__(self) -> None:
+        if not all(value.isprintable() for value in self.options.values() if isinstance(value, str)):
+            raise ValueError("an option that cannot be printed")
+        try:
+            for name in self.frames:
+                FrameId.parse(name)
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestReport:
-    """What was done."""
+    """Counts of an ingest."""
 
     num_images: int
     """Images in the folder now."""
     num_written: int
-    """Of them, written this time."""
+    """Images written this time."""
     num_kept: int
-    """Wanted ones that were there already."""
+    """Wanted images that existed already."""
     left_out: Mapping[str, int]
-    """Files that were not wanted, by reason."""
+    """Number of files that were not wanted, by reason."""
     num_bad: int
-    """Files that could not be used, and were skipped."""
+    """Number of files that could not be used, and were skipped."""
 
 
-@dataclass(kw_only=True, slots=True)
 class IngestFolder:
-    """A folder of images, and its record; it alone writes there."""
+    """A folder of images with its record, held by the only process that writes there."""
 
-    out: Path
-    options: Options
-    frames: dict[str, Ingested] = field(default_factory=dict)
-    """How each image was made, by the frame's name."""
-    left_out: dict[str, str] = field(default_factory=dict)
-    """Why files were not wanted, by their names."""
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Why files could not be used, by their names."""
-    _unsaved: int = 0
+    def __init__(self, out: Path, record: IngestRecord) -> None:
+        self.out = out
+        self.record = record
+        self._num_unsaved = 0
 
     def path_of(self, name: str) -> Path:
-        """Give the place of a frame's image."""
+        """Return the path of a frame's image."""
         return self.out / IMAGE_FOLDER / (name + IMAGE_SUFFIX)
 
     def has(self, name: str, *, source: str, sha256: str) -> bool:
-        """Say whether a frame is there, from this source.
-
-        Raises
-        ------
-        ConflictError
-            If it is there from another.
-        """
-        known = self.frames.get(name)
+        """Return whether the image of a frame exists; raises `ConflictError` if it was made from another source."""
+        known = self.record.frames.get(name)
         if known is None or not self.path_of(name).is_file():
             return False
         if known.sha256 != sha256:
@@ -92,96 +108,82 @@ class IngestFolder:
                 self.path_of(name),
                 expected=f"an image made from {source} (SHA-256 {sha256[:16]}...)",
                 found=f"one made from {known.source} (SHA-256 {known.sha256[:16]}...)",
-                fix="name another folder with --out, or begin anew with --force",
+                fix="name another folder, or start from scratch with {force}",
             )
         return True
 
     def add(self, name: str, ingested: Ingested) -> None:
         """Record an image that has been written."""
-        self.frames[name] = ingested
-        self._unsaved += 1
-        if self._unsaved >= _SAVE_EVERY:
+        self.record.frames[name] = ingested
+        self._num_unsaved += 1
+        if self._num_unsaved >= _SAVE_EVERY:
             self.save()
 
     def pass_over(self, sources: Iterable[str], *, left_out: Mapping[str, str], skipped: Mapping[str, str]) -> None:
-        """Record which of these files are passed over now, and why; what was said of them before is forgotten."""
+        """Record which of these files are not used now, and why; earlier reasons are removed."""
         for source in sources:
-            self.left_out.pop(source, None)
-            self.skipped.pop(source, None)
-        self.left_out.update(left_out)
-        self.skipped.update(skipped)
+            self.record.left_out.pop(source, None)
+            self.record.skipped.pop(source, None)
+        self.record.left_out.update(left_out)
+        self.record.skipped.update(skipped)
 
     def save(self) -> None:
         """Write the record; raises `StorageError` if the system refuses."""
-        content = {
-            "format_version": _FORMAT_VERSION,
-            "options": dict(self.options),
-            "frames": {name: asdict(ingested) for name, ingested in sorted(self.frames.items())},
-            "left_out": dict(sorted(self.left_out.items())),
-            "skipped": dict(sorted(self.skipped.items())),
-        }
-        write_atomic(self.out / INGEST_NAME, (json.dumps(content, indent=1) + "\n").encode())
-        self._unsaved = 0
+        ordered = replace(
+            self.record,
+            frames=dict(sorted(self.record.frames.items())),
+            left_out=dict(sorted(self.record.left_out.items())),
+            skipped=dict(sorted(self.record.skipped.items())),
+        )
+        write_record(self.out / INGEST_NAME, ordered, version=_FORMAT_VERSION)
+        self._num_unsaved = 0
 
 
-def read_ingested(out: Path) -> IngestFolder | None:
-    """Read the record of a folder of ingested images; None where there is none.
+def read_ingested(out: Path) -> IngestRecord | None:
+    """Read the record of a folder of ingested images, or return None where there is none.
 
     Raises
     ------
     FormatError
-        If it is not of this form.
+        If the record is of another version, or damaged.
     StorageError
         If the system refuses.
     """
     path = out / INGEST_NAME
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(read_text(path))
-        if content["format_version"] != _FORMAT_VERSION:
-            raise ValueError
-        names = {entry.name for entry in fields(Ingested)}
-        frames = {FrameId.parse(name).name: _parse_ingested(value, names) for name, value in content["frames"].items()}
-        left_out, skipped = ({str(k): str(v) for k, v in content[key].items()} for key in ("left_out", "skipped"))
-        options = {name: _parse_option(value) for name, value in content["options"].items()}
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise FormatError(
-            path,
-            expected=f"a record of ingested images, format version {_FORMAT_VERSION}",
-            found="something else",
-            fix="name another folder with --out, or remove this one",
-        ) from None
-    return IngestFolder(out=out, options=options, frames=frames, left_out=left_out, skipped=skipped)
+    return read_record(path, IngestRecord, expects=_EXPECTS) if path.is_file() else None
 
 
 @contextmanager
-def claimed_images(out: Path, options: Options, *, force: bool, progress: Progress) -> Iterator[IngestFolder]:
+def claimed_images(
+    out: Path, options: Mapping[str, Option], *, force: bool, progress: Progress
+) -> Iterator[IngestFolder]:
     """Hold a folder while images are written to it; its record is saved when the block ends, however it ends.
 
     Parameters
     ----------
     out
-        The folder; made if absent. One with a record of the same options is gone on with.
+        The folder; created if absent. Writing resumes in one with a record of the same options.
     options
-        What the images are made with.
+        Options that the images are made with.
     force
-        Whether to begin anew: images that the record names are removed, others there may be written over.
+        Whether to start from scratch: images that the record names are removed, others may be overwritten.
     progress
-        Told what should be known.
+        Receives notes.
 
     Raises
     ------
     ConflictError
-        If the folder holds images made with other options, or of other origin, or another process is writing there.
+        If the folder holds images made with other options, or from elsewhere, or another process is writing there.
     """
-    _find(out, options, force=force)
+    _read_or_refuse(out, options, force=force)
     with folder_lock(out, progress=progress, wait=False):
-        folder = _find(out, options, force=force)
-        if force:
-            _remove_images(folder)
+        folder = IngestFolder(out, _read_or_refuse(out, options, force=force))
         with storage_errors(out):
             (out / IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
+            if force:
+                for name in folder.record.frames:
+                    folder.path_of(name).unlink(missing_ok=True)
+                folder.record.frames.clear()
         folder.save()
         try:
             yield folder
@@ -189,54 +191,25 @@ def claimed_images(out: Path, options: Options, *, force: bool, progress: Progre
             folder.save()
 
 
-def _find(out: Path, options: Options, *, force: bool) -> IngestFolder:
-    """Give the folder as it is, or raise why it is not to be written to."""
+def _read_or_refuse(out: Path, options: Mapping[str, Option], *, force: bool) -> IngestRecord:
+    """Return the record of a folder, or raise why images may not be written there."""
     known = read_ingested(out)
-    if known is None:
-        images = out / IMAGE_FOLDER
-        foreign = next((path for path in images.glob("*") if not path.name.startswith(".")), None)
-        if foreign is not None and not force:
-            raise ConflictError(
-                foreign,
-                expected=f"a new folder, or one that `sffshards ingest` made, with its {INGEST_NAME}",
-                found="images that it did not make",
-                fix="name another folder with --out, or give --force to write over those of the same names",
-            )
-        return IngestFolder(out=out, options=options)
-    changed = [key for key in {**known.options, **options} if known.options.get(key) != options.get(key)]
-    if changed and not force:
-        key = changed[0]
+    if known is not None and not force:
+        for key in {**known.options, **options}:
+            if known.options.get(key) != options.get(key):
+                raise ConflictError(
+                    out / INGEST_NAME,
+                    expected=f"images made with {key} {options.get(key)}",
+                    found=f"images made with {key} {known.options.get(key)}",
+                    fix="name another folder, or start from scratch with {force}",
+                )
+        return known
+    foreign = next((path for path in (out / IMAGE_FOLDER).glob("*") if not path.name.startswith(".")), None)
+    if foreign is not None and not force:
         raise ConflictError(
-            out / INGEST_NAME,
-            expected=f"images made with {key} {options.get(key)}",
-            found=f"some made with {key} {known.options.get(key)}",
-            fix="name another folder with --out, or begin anew with --force",
+            foreign,
+            expected=f"a new folder, or one that `sffshards ingest` wrote, with its {INGEST_NAME}",
+            found="images that it did not write",
+            fix="name another folder, or overwrite those of the same names with {force}",
         )
-    return IngestFolder(out=out, options=options, frames=known.frames) if force else known
-
-
-def _remove_images(folder: IngestFolder) -> None:
-    with storage_errors(folder.out):
-        for name in folder.frames:
-            folder.path_of(name).unlink(missing_ok=True)
-    folder.frames.clear()
-
-
-def _parse_option(value: object) -> str | float | int | None:
-    """Take an option that a manifest can hold too."""
-    if value is None or (isinstance(value, str) and value.isprintable()):
-        return value
-    if isinstance(value, int | float) and math.isfinite(value):
-        return value
-    raise ValueError
-
-
-def _parse_ingested(value: Mapping[str, object], names: set[str]) -> Ingested:
-    if set(value) != names:
-        raise ValueError
-    source, sha256, quality, num_missing = (value[key] for key in ("source", "sha256", "quality", "num_missing"))
-    if not (isinstance(source, str) and isinstance(sha256, str)):
-        raise TypeError
-    if not (isinstance(quality, int) and isinstance(num_missing, int)):
-        raise TypeError
-    return Ingested(source=source, sha256=sha256, quality=quality, num_missing=num_missing)
+    return IngestRecord(options=dict(options), frames=known.frames if known else {})

@@ -19,8 +19,8 @@ from sffshards.base.errors import DamageError, ImageError
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import WorkerPool, chunked
 from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
-from sffshards.images.frame_decoding import check_image, decode_image, read_bytes, resize_frame
 from sffshards.images.frame_store import FrameRecord, FrameStore, write_frames
+from sffshards.images.image_files import check_image, decode_image, read_bytes, resize_frame
 
 __all__ = ["FillReport", "ImageFile", "fill_store", "find_images", "is_stored"]
 

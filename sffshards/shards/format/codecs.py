@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.errors import DamageError, InputError
+from sffshards.base.errors import DamageError
 from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.shards.format.codec_names import CodecName
@@ -175,23 +175,20 @@ class _Mp4(Codec):
         return buffer.getvalue()
 
     def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
-        """Decode a payload with decord; raises `InputError` where that cannot be had."""
-        decord = _import_decord()
-        if payload[4:8] != b"ftyp":  # decord would hand other bytes to FFmpeg's guesses
+        """Decode a payload with decord, or with PyAV on systems for which decord is not published."""
+        if payload[4:8] != b"ftyp":  # FFmpeg would guess the format of other bytes
             raise _damage(where, "bytes that are no mp4")
         if _movie_size(payload) != CLIP_SHAPE[1:]:
             raise _damage(where, "a movie of another size")
-        decord.logging.set_level(decord.logging.QUIET)
+        decord = _import_decord()
         try:
-            reader = decord.VideoReader(io.BytesIO(payload), ctx=decord.cpu(0), num_threads=1)
-            if len(reader) != NUM_FRAMES:
-                raise _damage(where, f"a movie of {len(reader)} frames")
-            for picture in clip:
-                frame = reader.next()  # one at a time: their size is what the stream says, whatever its header did
-                if frame.shape != (*picture.shape, 3):
-                    raise _damage(where, f"a frame of shape {frame.shape}")
-                picture[:] = frame.asnumpy()[..., 0]
-        except (decord.DECORDError, RuntimeError, IndexError, StopIteration) as error:
+            if decord is None:
+                _decode_with_av(payload, clip, where=where)
+            else:
+                _decode_with_decord(decord, payload, clip, where=where)
+        except DamageError:
+            raise
+        except (RuntimeError, OSError, ValueError, LookupError, StopIteration) as error:
             found = (str(error).splitlines() or ["too few frames"])[-1][:80]
             raise _damage(where, f"an mp4 that does not decode ({found})") from None
 
@@ -226,16 +223,43 @@ def _movie_size(payload: Payload) -> tuple[int, int] | None:
     return height, width
 
 
-def _import_decord() -> ModuleType:
+def _import_decord() -> ModuleType | None:
     try:
         return import_module("decord")
-    except ImportError as error:
-        raise InputError(
-            "codec mp4",
-            expected="decord, which decodes it, and is published for Linux on x86-64 and for Windows",
-            found=str(error),
-            fix="build with --codec jpg or npy, or read this build on another machine",
-        ) from None
+    except ImportError:
+        return None
+
+
+def _decode_with_decord(decord: Any, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(io.BytesIO(payload), ctx=decord.cpu(0), num_threads=1)
+        if len(reader) != NUM_FRAMES:
+            raise _damage(where, f"a movie of {len(reader)} frames")
+        for picture in clip:
+            frame = reader.next()  # one at a time: their size is what the stream states, whatever its header did
+            if frame.shape != (*picture.shape, 3):
+                raise _damage(where, f"a frame of shape {frame.shape}")
+            picture[:] = frame.asnumpy()[..., 0]
+    except decord.DECORDError as error:
+        raise ValueError(str(error)) from None
+
+
+def _decode_with_av(payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
+    import av
+
+    container: Any
+    with av.open(io.BytesIO(payload), format="mp4") as container:
+        stream = container.streams.video[0]
+        if stream.frames != NUM_FRAMES:
+            raise _damage(where, f"a movie of {stream.frames} frames")
+        stream.codec_context.thread_count = 1
+        frames = container.decode(stream)
+        for picture in clip:
+            frame = next(frames)
+            if (frame.height, frame.width) != picture.shape:
+                raise _damage(where, f"a frame of shape {frame.height, frame.width}")
+            picture[:] = frame.to_ndarray(format="gray")
 
 
 def _damage(where: object, found: str) -> DamageError:

@@ -1,4 +1,4 @@
-"""One image file to one frame: decode, check, resize."""
+"""One image file: decode, check, resize to a frame, write."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +15,37 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from sffshards.base.atomic_files import storage_errors
+from sffshards.base.atomic_files import storage_errors, temporary_path
 from sffshards.base.errors import ImageError, StorageError
 from sffshards.domain.frames import FRAME_SIDE
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "check_image", "decode_image", "read_frame", "resize_frame"]
+__all__ = [
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "check_image",
+    "decode_image",
+    "read_bytes",
+    "read_frame",
+    "resize_frame",
+    "write_picture",
+]
 
 MIN_SIDE = 16
-"""Fewest pixels of an image's side; the smallest SHARP patches are several times that."""
+"""Smallest side of an image in pixels; the smallest SHARP patches are several times that."""
 
 MAX_PIXELS = 1 << 26
-"""Most pixels of an image: four times HMI's whole disk."""
+"""Largest number of pixels of an image: four times that of HMI's full disk."""
 
 _EXPECTED = "an 8-bit grey JPEG"
-_FIX = "replace the image, or build with --on-bad-image skip"
+_FIX = "replace the image, or build with {skip_bad_images}"
 _FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP")
-"""What an image is recognised as, so that an error can name it; only JPEG is taken."""
+"""Formats that are recognised, so that an error can name them; only JPEG is accepted."""
 
 _HEAD_BYTES = 4096
-"""Where the header of a plain grey JPEG ends before."""
+"""Bytes that hold the whole header of a plain grey JPEG."""
 
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
-"""What the system says of a file that cannot be had, rather than of the disk."""
+"""Errors of the system that concern one file rather than the disk."""
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
@@ -70,7 +79,7 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
     data
         The file's bytes.
     where
-        What an error names as the place.
+        The place that an error names.
 
     Returns
     -------
@@ -79,7 +88,7 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        If the bytes are none, truncated, of another format or mode, or of an unusable size.
+        If the bytes are empty, truncated, of another format or mode, or of an unusable size.
     """
     if not _is_plain(data):
         _open(data, where=where)  # Pillow takes longer, and knows more of what is wrong
@@ -92,10 +101,9 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
 
 
 def check_image(path: Path | str) -> None:
-    """Check what an image file's first and last bytes tell: format, mode, size, and an end marker.
+    """Check the format, mode, size and end marker of an image by its first and last bytes.
 
-    A file of which these do not tell enough is read: its header may be a long one, or it may be whole and carry more
-    bytes behind the marker.
+    The whole file is read only where these do not suffice: its header may be long, or bytes may follow the marker.
 
     Raises
     ------
@@ -116,8 +124,8 @@ def check_image(path: Path | str) -> None:
 def resize_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Resize a grey image to a frame by antialiased bilinear interpolation.
 
-    The same filter as ``torchvision.transforms.v2.functional.resize(..., antialias=True)`` on floats, rounded once at
-    the end; Pillow's own 8-bit path rounds between the two directions and is off by up to one level.
+    The filter is that of ``torchvision.transforms.v2.functional.resize(..., antialias=True)`` on floats, rounded once
+    at the end. Pillow's own 8-bit path rounds between the two directions and is off by up to one level.
 
     Parameters
     ----------
@@ -133,9 +141,37 @@ def resize_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.rint(np.asarray(resized)).astype(np.uint8)
 
 
+def write_picture(grey: NDArray[np.uint8], path: Path, *, jpeg_quality: int) -> None:
+    """Write an 8-bit grey JPEG; it appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    grey
+        uint8 array of shape (height, width).
+    path
+        The file, in a folder that exists.
+    jpeg_quality
+        1 to 95.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    temporary = temporary_path(path)
+    with storage_errors(path):
+        try:
+            Image.fromarray(np.ascontiguousarray(grey)).save(temporary, format="JPEG", quality=jpeg_quality)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
 @contextmanager
 def _opened(path: Path | str) -> Iterator[int]:
-    """Give a descriptor of an image file; without the layers above it, which take longer than a small file."""
+    """Open a descriptor of an image file, without the layers above it, which take longer than a small file."""
     try:
         with storage_errors(path, expected="an image that can be read"):
             descriptor = os.open(path, os.O_RDONLY)
@@ -152,7 +188,7 @@ def _opened(path: Path | str) -> Iterator[int]:
 
 
 def _is_plain(data: bytes) -> bool:
-    """Say whether the header is that of a grey JPEG of a usable size."""
+    """Return whether the header is that of a grey JPEG of a usable size."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
