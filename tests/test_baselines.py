@@ -19,7 +19,7 @@ from sffshards.domain.sample_sets import Part, Protocol
 from sffshards.domain.task import M24, M48
 from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines, describe_baselines
-from sffshards.forecasting.baselines.baseline_records import BaselineName, Samples, ThresholdRule
+from sffshards.forecasting.baselines.baseline_records import BaselineName, Samples
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
@@ -28,7 +28,7 @@ from sffshards.verification.cluster_bootstrap import Resampling
 from sffshards.verification.contingency import count_outcomes
 from sffshards.verification.forecast_scores import ProbabilityScore
 from sffshards.verification.score_names import ScoreName, compute_score
-from sffshards.verification.threshold_curves import choose_threshold
+from sffshards.verification.threshold_curves import ThresholdRule, choose_threshold
 from tests.commands import error_of, run
 from tests.tiny import frame_name, make_data
 

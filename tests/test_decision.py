@@ -15,12 +15,12 @@ from sffshards.domain.views import View
 from sffshards.forecasting.runs.decision import (
     DECISION_NAME,
     Decision,
-    ThresholdRule,
     fit_decision,
     read_decision,
     write_decision,
 )
 from sffshards.forecasting.runs.predictions_table import Predictions
+from sffshards.verification.threshold_curves import ThresholdRule
 
 SHA256 = "ab" * 32
 
@@ -46,7 +46,7 @@ def draw(seed: int, num: int = 300) -> tuple[NDArray[np.int64], NDArray[np.float
 
 
 def oversample(plain: Predictions) -> Predictions:
-    """As a variant's set that is oversampled: positives in five further views, which are forecast otherwise."""
+    """As a variant's set that is oversampled: positives in five augmented views, which are forecast differently."""
     rows = np.repeat(np.flatnonzero(plain.label == 1), 5)
     further = tuple(view for view in View if view is not View.NF)
     return Predictions(
@@ -81,7 +81,7 @@ def test_what_is_calibrated_comes_as_often_as_it_says() -> None:
     assert decision.isotonic.apply(probabilities).mean() == pytest.approx(labels.mean(), abs=1e-12)
 
 
-def test_further_views_of_an_oversampled_set_have_no_part_in_it() -> None:
+def test_augmented_views_of_an_oversampled_set_do_not_affect_it() -> None:
     plain = predictions(*draw(3))
     many = oversample(plain)
     assert np.mean(many.label) > 2 * np.mean(plain.label)
@@ -111,27 +111,27 @@ def test_a_decision_reads_back_exactly_and_none_is_none(tmp_path: Path) -> None:
     write_decision(tmp_path, decision)
     assert read_decision(tmp_path) == decision
     content = json.loads((tmp_path / DECISION_NAME).read_text())
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
     assert set(content["thresholds"]) == {"0.5", "max TSS", "max HSS"}
-    assert content["platt"]["kind"] == "platt"
+    assert set(content["platt"]) == {"slope", "intercept"}
 
 
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"format_version": 2}, FormatError, "expected format version 1, found 2"),
+        ({"format_version": 3}, FormatError, "expected format version 2, found 3"),
         ({"thresholds": {"max TSS": 0.2}}, DamageError, "the rule 0.5"),
         ({"thresholds": {"0.5": 0.5, "max TSS": 1.2}}, DamageError, "from 0 to 1"),
-        ({"thresholds": {"0.5": 0.5, "max TSS": float("nan")}}, DamageError, "from 0 to 1"),
-        ({"thresholds": {"0.5": 0.5, "max F1": 0.3}}, DamageError, "not a valid ThresholdRule"),
+        ({"thresholds": {"0.5": 0.5, "max TSS": float("nan")}}, DamageError, "found no JSON"),
+        ({"thresholds": {"0.5": 0.5, "max F1": 0.3}}, DamageError, "Invalid enum value 'max F1'"),
         ({"num_flares": 999}, DamageError, "999 flares in 300"),
-        ({"reason": 3}, DamageError, "no text"),
-        ({"platt": None}, DamageError, "either both calibrations are there, or a reason why not"),
+        ({"reason": 3}, DamageError, "Expected `str . null`, got `int`"),
+        ({"platt": None}, DamageError, "there must be both calibrations, or a reason why not"),
         ({"isotonic": None}, DamageError, "or a reason why not"),
         ({"platt": None, "isotonic": None}, DamageError, "or a reason why not"),
         ({"platt": None, "isotonic": None, "reason": ""}, DamageError, "or a reason why not"),
-        ({"reason": "none"}, DamageError, "either both calibrations are there"),
-        ({"platt": {"format_version": 7}}, FormatError, "expected a calibration of format version 1"),
+        ({"reason": "none"}, DamageError, "there must be both calibrations"),
+        ({"platt": {"slope": 1.0}}, DamageError, "missing required field `intercept`"),
     ],
 )
 def test_what_is_no_decision_is_refused(
@@ -143,7 +143,7 @@ def test_what_is_no_decision_is_refused(
     with pytest.raises(kind, match=message) as caught:
         read_decision(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).endswith("; fit it anew with `sffshards evaluate`")
+    assert str(caught.value).endswith("; fit it again with `sffshards evaluate`")
 
 
 def test_calibrations_in_each_others_place_are_refused(tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_calibrations_in_each_others_place_are_refused(tmp_path: Path) -> None:
     path = tmp_path / DECISION_NAME
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"platt": content["isotonic"]}))
-    with pytest.raises(DamageError, match="platt is of another kind"):
+    with pytest.raises(DamageError, match=r"found Object missing required field `slope` - at `\$.platt`"):
         read_decision(tmp_path)
     path.write_text(json.dumps(content | {"isotonic": content["platt"]}))
-    with pytest.raises(DamageError, match="isotonic is of another kind"):
+    with pytest.raises(DamageError, match=r"found Object missing required field `probabilities` - at `\$.isotonic`"):
         read_decision(tmp_path)
     path.write_text("[" * 100_000)
     with pytest.raises(DamageError, match="the decision of a fold"):

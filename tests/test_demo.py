@@ -25,7 +25,7 @@ def test_the_demo_learns_flares_of_regions_it_never_saw(tmp_path, monkeypatch):
         samples = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=FOLD, protocol=Protocol.PAPER)
         harps = {stage: set(build.index["harp"][build.set_rows(samples.at(stage))]) for stage in Stage}
         assert not harps[Stage.TEST] & (harps[Stage.TRAIN] | harps[Stage.VAL])
-        path = report.scores.run / "fold0" / "predictions-test.csv"
+        path = report.scores.run.folder / "fold0" / "predictions-test.csv"
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert {int(row["harp"]) for row in rows} == harps[Stage.TEST]

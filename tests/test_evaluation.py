@@ -27,10 +27,9 @@ from sffshards.cli.evaluate import evaluate as evaluate_command
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.domain.views import View
 from sffshards.forecasting.runs.decision import read_decision
-from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.forecasting.runs.network_prediction import Inference, choose_device
 from sffshards.forecasting.runs.predictions_table import Predictions, read_predictions, write_predictions
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
-from sffshards.forecasting.runs.run_folders import choose_device
 from sffshards.forecasting.runs.run_scores import RunScores, score_stage, summarise_scores
 from sffshards.shards.read.build_reader import open_build
 from sffshards.training.fold_record import read_record, write_record
@@ -347,11 +346,11 @@ def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tup
     start = [str(runs), "--shards", str(trained[0]), "--device", "cpu"]
     done = CliRunner().invoke(app, start)
     assert done.exit_code == 0, done.exception
-    assert done.stdout.count("probability 0.5 and above is a forecast") == 2
+    assert done.stdout.count("a flare is forecast at a probability of 0.5 or more") == 2
     assert done.stdout.count("ensemble of 2 folds, 95 % intervals by HARP") == 2
-    assert f"{runs / 'a'} - {runs / 'b'}" in done.stdout
+    assert f"{runs / 'b'} - {runs / 'a'}" in done.stdout
     content = json.loads((runs / "comparisons.json").read_text())
-    assert {one["difference"]["estimate"] for one in content["comparisons"]} == {0}
+    assert {one["second_minus_first"]["estimate"] for one in content["comparisons"]} == {0}
     printed = json.loads(CliRunner().invoke(app, [*start, "--json"]).stdout)
     assert printed["comparisons"] == content["comparisons"]
     for described in printed["runs"]:
@@ -363,7 +362,7 @@ def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tup
 def test_what_is_undefined_is_null_and_said_so(
     run: Path, evaluate: Callable[..., RunScores], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sffshards.forecasting.runs.run_evaluation.count_outcomes", lambda *_: table(0, 0, 0, 9))
+    monkeypatch.setattr("sffshards.forecasting.runs.run_scores.count_outcomes", lambda *_: table(0, 0, 0, 9))
     evaluate()
     content = json.loads((run / "scores.json").read_text())
     assert content["folds"][0]["scores"]["TSS"] is None
@@ -397,9 +396,9 @@ def test_scores_of_some_folds_leave_those_of_all_as_they_are(run: Path, evaluate
     evaluate()
     before = (run / "scores.json").read_bytes()
     progress = Listener()
-    assert [record.fold for record in evaluate(folds=[2], progress=progress).records] == [2]
+    assert [fold.record.fold for fold in evaluate(folds=[2], progress=progress).run.folds] == [2]
     assert (run / "scores.json").read_bytes() == before
-    assert "scores.json and scores.csv are for all folds" in progress.notes[-1]
+    assert "scores.json and scores.csv cover all folds" in progress.notes[-1]
 
 
 def test_folds_that_were_trained_otherwise_are_not_averaged(run: Path, evaluate: Callable[..., RunScores]) -> None:

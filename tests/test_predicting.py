@@ -40,7 +40,7 @@ from sffshards.forecasting.operational.unlabelled_sequences import (
     find_image_sequences,
     read_sequence_list,
 )
-from sffshards.forecasting.runs.decision import DECISION_NAME, ThresholdRule, read_decision
+from sffshards.forecasting.runs.decision import DECISION_NAME, read_decision
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.predictions_table import read_predictions
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
@@ -52,6 +52,7 @@ from sffshards.models.networks import build_model
 from sffshards.shards.read.build_reader import open_build
 from sffshards.training.fold_record import read_record
 from sffshards.training.fold_training import train_folds
+from sffshards.verification.threshold_curves import ThresholdRule
 from tests.training_data import FastNetwork, Listener, fast_options, make_build, make_labelled_images
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))

@@ -31,28 +31,27 @@ from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_li
 from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, read_keyword_table
-from sffshards.forecasting.runs.predictions_record import Seal, write_seal
+from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
+from sffshards.forecasting.runs.predictions_record import PredictionsRecord, write_predictions_record
 from sffshards.forecasting.runs.predictions_table import (
     Predictions,
     predictions_path,
     read_predictions,
     write_predictions,
 )
+from sffshards.forecasting.runs.published_results import PUBLISHED_DOI, PUBLISHED_RESULTS
+from sffshards.forecasting.runs.run_folders import gather_runs
 from sffshards.labels.data_layout import find_label_lists
-from sffshards.report.fold_decisions import ThresholdRule
-from sffshards.report.fold_ensemble import Ensemble
-from sffshards.report.gathered_runs import gather_runs
 from sffshards.report.markup import Cell, Markup, element, table
-from sffshards.report.published_folds import PUBLISHED_FOLDS
 from sffshards.report.report_baselines import ReportSources
 from sffshards.report.report_folder import write_folder
 from sffshards.report.report_writing import ReportOptions, write_report
-from sffshards.report.result_scores import NamedScores
-from sffshards.report.subset_scores import score_subsets
+from sffshards.report.result_scores import NamedScores, score_subsets
 from sffshards.training.fold_record import read_record, write_record
 from sffshards.verification.cluster_bootstrap import Resampling
 from sffshards.verification.forecast_scores import Forecast, score_forecast
 from sffshards.verification.score_names import ScoreName
+from sffshards.verification.threshold_curves import ThresholdRule
 from tests.commands import error_of, run
 from tests.report_data import make_builds, make_runs
 from tests.tiny import digest_tree
@@ -296,10 +295,9 @@ def test_the_folds_table_counts_every_view_of_the_variants_own_set(made, report)
 
 
 def test_the_published_rows_stand_beside_with_their_printed_digits(report):
-    with (Path(__file__).parents[1] / "sffshards" / "report" / "published_folds.py").open() as file:
-        assert "10.1007/s11207-024-02276-0" in file.read()
-    assert len(PUBLISHED_FOLDS) == 6
-    assert all(f.table.num_samples == 9384 for f in PUBLISHED_FOLDS)
+    assert PUBLISHED_DOI == "10.1007/s11207-024-02276-0"
+    assert len(PUBLISHED_RESULTS) == 6
+    assert all(f.table.num_samples == 9384 for f in PUBLISHED_RESULTS)
     rows = [[c.strip() for c in row] for row in Page(report).cells if row[0].strip() == "published, oTV"]
     # Fold; F1, ACC, POD, PRE, FAR, CSI, HSS, TSS as printed to two digits: 24h, then 48h.
     assert [rows[0][1], *(f"{float(rows[0][i]):.2f}" for i in (2, 3, 4, 6, 8, 9))] == [
@@ -439,7 +437,7 @@ def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path
         tests = [plain(runs / variant / f"fold{fold}" / "predictions-test.csv") for fold in (0, 3)]
         label = tests[0][0]
         means.append(np.mean([probability for _, probability in tests], axis=0))
-    row = page.row("oTV less base")
+    row = page.row("oTV minus base")
     expected = skill(label, means[0] >= 0.5) - skill(label, means[1] >= 0.5)
     assert float(row[1].split()[0]) == pytest.approx(expected, abs=6e-4)
     with (tmp_path / "out" / "tables" / "48h-differences.csv").open() as file:
@@ -447,16 +445,16 @@ def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path
     errors = [metrics.brier_score_loss(label, mean) for mean in means]
     # A quarter of every training set: two of the four regions of a part, for three of six frames.
     reference = np.mean((label - 0.25) ** 2)
-    assert float(rows["BSS"]["first_less_second"]) == pytest.approx((errors[1] - errors[0]) / reference)
+    assert float(rows["BSS"]["second_minus_first"]) == pytest.approx((errors[1] - errors[0]) / reference)
     assert {"TSS at 0.5", "HSS at 0.5", "TSS, chosen threshold", "HSS, chosen threshold"} < set(rows)
     content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]["differences"]
-    assert [(one["first"], one["second"]) for one in content] == [("oTV", "base")]
+    assert [(one["first"], one["second"]) for one in content] == [("base", "oTV")]
 
 
 def test_one_run_alone_has_no_differences(runs, tmp_path):
     page = Page(write(runs / "base", tmp_path))
     assert "Differences between runs: there is one run of this horizon alone." in page.text
-    assert "oTV less base" not in page.text
+    assert "oTV minus base" not in page.text
 
 
 def make_ensemble(days, label, harp, probability):
@@ -469,13 +467,15 @@ def make_ensemble(days, label, harp, probability):
         label=np.array(label),
         probability=np.array(probability),
     )
-    return Ensemble(
+    return IssuedForecast(
         name="base",
-        rows=rows,
-        probability_FN=rows.probability[np.newaxis],
+        fold=None,
+        stage=Stage.TEST,
+        samples=rows,
+        probabilities={Probability.RAW: rows.probability},
         thresholds={ThresholdRule.HALF: 0.5, ThresholdRule.MAX_TSS: 0.3},
-        calibrated=None,
         climatology=0.25,
+        reasons={},
     )
 
 
@@ -667,24 +667,28 @@ def describe_files(names):
     return json.dumps({"files": list(names)}).encode()
 
 
-@pytest.mark.parametrize("change", ["emptied", "a row less", "other outcomes", "seal"])
+def made_from(checkpoint, stages):
+    return PredictionsRecord(checkpoint=checkpoint, checkpoint_sha256="0" * 64, manifest_sha256="0" * 64, stages=stages)
+
+
+@pytest.mark.parametrize("change", ["emptied", "a row less", "other outcomes", "record"])
 def test_tables_that_were_changed_since_they_were_written_are_refused(runs, tmp_path, change):
     folder = runs / "base" / "fold0"
     best = read_record(folder).best
     assert best is not None
-    seal = Seal(checkpoint=best.name, checkpoint_sha256="0" * 64, manifest_sha256="0" * 64)
-    write_seal(folder, seal, {stage: hash_file(predictions_path(folder, stage)) for stage in Stage})
+    stages = {stage: hash_file(predictions_path(folder, stage)) for stage in Stage}
+    write_predictions_record(folder, made_from(best.name, stages))
     gather_runs(runs)
     path = predictions_path(folder, Stage.TRAIN)
     lines = path.read_text().splitlines(keepends=True)
-    if change == "seal":
+    if change == "record":
         path = folder / "predictions.json"
     path.write_text(
         {
             "emptied": "",
             "a row less": "".join(lines[:-1]),
             "other outcomes": "".join(lines).replace(",1,", ",0,"),
-            "seal": "{}",
+            "record": "{}",
         }[change]
     )
     with pytest.raises(DamageError, match=f"{path.name}: expected .*sffshards evaluate .*48h/base`"):
@@ -693,7 +697,7 @@ def test_tables_that_were_changed_since_they_were_written_are_refused(runs, tmp_
 
 def test_forecasts_of_an_earlier_checkpoint_are_refused(runs):
     folder = runs / "base" / "fold0"
-    write_seal(folder, Seal(checkpoint="sample-old.ckpt", checkpoint_sha256="0" * 64, manifest_sha256="0" * 64), {})
+    write_predictions_record(folder, made_from("sample-old.ckpt", {}))
     with pytest.raises(ConflictError, match=r"found those of sample-old\.ckpt; run `sffshards evaluate .*48h/base`"):
         gather_runs(runs)
 
@@ -718,7 +722,7 @@ def test_runs_that_cannot_stand_side_by_side_are_refused(runs, tmp_path):
     path = predictions_path(folder, Stage.TEST)
     read = read_predictions(path)
     write_predictions(path, replace(read, sequence=read.sequence[::-1]))
-    with pytest.raises(ConflictError, match="expected predictions of the test sequences of fold0"):
+    with pytest.raises(ConflictError, match="oTV, fold 3, test set: expected the samples and labels of fold 0"):
         write(runs, tmp_path)
     assert not (tmp_path / "out").exists()
 

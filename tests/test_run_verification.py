@@ -17,17 +17,19 @@ from sffshards.cli.score_output import format_comparisons, format_verification
 from sffshards.domain.sample_sets import Protocol, Stage, Variant
 from sffshards.domain.task import M24, M48, Task
 from sffshards.domain.views import View
-from sffshards.forecasting.runs.decision import ThresholdRule, fit_decision
-from sffshards.forecasting.runs.fold_forecasts import Issued, Probability, Subset, combine_folds, issue_forecast
+from sffshards.forecasting.runs.decision import fit_decision
+from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability, combine_folds, issue_forecast
 from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_comparison import compare_runs, write_comparisons
+from sffshards.forecasting.runs.run_folders import Run, RunFold
 from sffshards.forecasting.runs.run_scores import RunScores
-from sffshards.forecasting.runs.run_verification import find_continuing, verify_forecasts
+from sffshards.forecasting.runs.run_verification import RunVerification, Subset, find_continuing, verify_forecasts
 from sffshards.forecasting.runs.verification_tables import describe_verification, write_verification
 from sffshards.training.fold_record import FoldRecord
 from sffshards.verification.cluster_bootstrap import Resampling
 from sffshards.verification.forecast_scores import ProbabilityScore
 from sffshards.verification.score_names import ScoreName
+from sffshards.verification.threshold_curves import ThresholdRule
 from tests.training_data import fast_options
 
 NUM_HARPS, PER_HARP = 40, 12
@@ -56,7 +58,7 @@ def draw_labels(seed: int) -> NDArray[np.int64]:
     return (flaring & (random.random(len(flaring)) < 0.5)).astype(np.int64)
 
 
-def issue(seed: int, *, num_folds: int = 3, skill: float = 2.0, quiet: tuple[int, ...] = ()) -> list[Issued]:
+def issue(seed: int, *, num_folds: int = 3, skill: float = 2.0, quiet: tuple[int, ...] = ()) -> list[IssuedForecast]:
     """Validation and test of each fold; the validation sets of quiet folds have no flare."""
     test_labels = draw_labels(1)
     issued = []
@@ -70,7 +72,7 @@ def issue(seed: int, *, num_folds: int = 3, skill: float = 2.0, quiet: tuple[int
     return issued
 
 
-def run_scores(run: Path, issued: list[Issued], *, task: Task = M24) -> RunScores:
+def run_scores(run: Path, issued: list[IssuedForecast], *, task: Task = M24) -> RunScores:
     record = FoldRecord(
         task=task,
         fold=0,
@@ -80,13 +82,18 @@ def run_scores(run: Path, issued: list[Issued], *, task: Task = M24) -> RunScore
         class_counts={},
         versions={},
     )
-    verification = verify_forecasts(issued, task=task, resampling=FEW)
-    return RunScores(run=run, records=(record,), stages=(), summary=(), verification=verification)
+    folds = (RunFold(folder=run / "fold0", record=record),)
+    described = Run(folder=run, name="oT", folds=folds)
+    return RunScores(run=described, stages=(), summary=(), verification=verify(issued, task=task))
+
+
+def verify(issued: list[IssuedForecast], *, task: Task = M24) -> RunVerification:
+    return verify_forecasts(issued, name="oT", task=task, resampling=FEW)
 
 
 def test_scores_are_those_of_scikit_learn_at_the_thresholds_of_validation() -> None:
     issued = issue(1)
-    verified = verify_forecasts(issued, task=M24, resampling=FEW)
+    verified = verify(issued)
     for one in issued:
         for rule in ThresholdRule:
             found = verified.find(
@@ -104,7 +111,7 @@ def test_scores_are_those_of_scikit_learn_at_the_thresholds_of_validation() -> N
 
 def test_calibrated_probabilities_are_scored_as_such_and_called_at_half() -> None:
     issued = issue(2)
-    verified = verify_forecasts(issued, task=M24, resampling=FEW)
+    verified = verify(issued)
     test = next(one for one in issued if one.stage is Stage.TEST)
     reference = metrics.brier_score_loss(test.samples.label, np.full(len(test.samples), test.climatology))
     for probability in (Probability.PLATT, Probability.ISOTONIC):
@@ -119,7 +126,7 @@ def test_calibrated_probabilities_are_scored_as_such_and_called_at_half() -> Non
 
 def test_the_ensemble_is_the_mean_of_probabilities_thresholds_and_climatologies() -> None:
     tests = [one for one in issue(3) if one.stage is Stage.TEST]
-    ensemble = combine_folds(tests)
+    ensemble = combine_folds(tests, name="oT")
     for probability in Probability:
         mean = sum(one.probabilities[probability] for one in tests) / 3
         np.testing.assert_allclose(ensemble.probabilities[probability], mean, atol=1e-15)
@@ -129,7 +136,7 @@ def test_the_ensemble_is_the_mean_of_probabilities_thresholds_and_climatologies(
     assert (ensemble.fold, ensemble.num_folds) == (None, 3)
     other = replace(tests[1], samples=replace(tests[1].samples, label=1 - tests[1].samples.label))
     with pytest.raises(ConflictError, match="the samples and labels of fold 0"):
-        combine_folds([tests[0], other])
+        combine_folds([tests[0], other], name="oT")
 
 
 def test_continuing_activity_is_of_regions_that_were_known_to_have_flared() -> None:
@@ -143,7 +150,7 @@ def test_continuing_activity_is_of_regions_that_were_known_to_have_flared() -> N
 
 
 def test_first_flares_and_continuing_activity_make_up_the_test_set() -> None:
-    verified = verify_forecasts(issue(4), task=M24, resampling=FEW)
+    verified = verify(issue(4))
     tables = {}
     for subset in Subset:
         found = verified.find(
@@ -160,14 +167,14 @@ def test_first_flares_and_continuing_activity_make_up_the_test_set() -> None:
 
 def test_mean_and_deviation_are_over_the_folds_and_not_the_ensemble() -> None:
     issued = issue(5)
-    verified = verify_forecasts(issued, task=M24, resampling=FEW)
+    verified = verify(issued)
     values = [
         metrics.cohen_kappa_score(one.samples.label, one.samples.probability >= 0.5)
         for one in issued
         if one.stage is Stage.TEST
     ]
     summary = next(
-        one.over_folds
+        one
         for one in verified.summary
         if (one.stage, one.subset, one.probability, one.rule, one.score)
         == (Stage.TEST, Subset.ALL, Probability.RAW, ThresholdRule.HALF, ScoreName.HSS)
@@ -264,11 +271,11 @@ def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_pat
         )
         for e in (good.verification.ensemble, poor.verification.ensemble)
     ]
-    assert difference.estimate == pytest.approx(tss[0] - tss[1], abs=1e-12)
-    assert found[Probability.PLATT, None, ProbabilityScore.BRIER_SKILL].low > 0
+    assert difference.estimate == pytest.approx(tss[1] - tss[0], abs=1e-12)
+    assert found[Probability.PLATT, None, ProbabilityScore.BRIER_SKILL].high < 0
     assert write_comparisons(comparisons) == [tmp_path / "24h"]
     content = json.loads((tmp_path / "24h" / "comparisons.json").read_text())
-    assert (content["format_version"], len(content["comparisons"])) == (1, 8)
+    assert (content["format_version"], len(content["comparisons"])) == (2, 8)
     assert len((tmp_path / "24h" / "comparisons.csv").read_text().splitlines()) == 9
     assert format_comparisons(comparisons).count("*") > 1
 

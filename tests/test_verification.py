@@ -13,10 +13,10 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
-from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from sffshards.base.errors import FormatError, InputError
+from sffshards.base.json_records import JsonFormat, decode_record, encode_record
 from sffshards.verification.by_harp import (
     HarpStatistic,
     auc_by_harp,
@@ -30,8 +30,6 @@ from sffshards.verification.calibration import (
     PlattCalibration,
     fit_isotonic,
     fit_platt,
-    format_calibration,
-    parse_calibration,
 )
 from sffshards.verification.cluster_bootstrap import (
     Interval,
@@ -287,6 +285,8 @@ def test_what_are_no_forecasts_is_refused(labels: list[int], probabilities: list
             function(np.array(labels), np.array(probabilities))
 
 
+CALIBRATION = JsonFormat(expected="a calibration", fix="fit it again", error=FormatError)
+
 # Calibration --------------------------------------------------------------------------------------------------------
 
 
@@ -324,43 +324,51 @@ def test_platts_line_is_finite_where_flares_are_parted_cleanly_or_all_probabilit
 
 @pytest.mark.parametrize("decimals", [1, 16])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_isotonic_map_is_scikit_learns(seed: int, decimals: int) -> None:
-    labels, probabilities = draw_forecasts(seed, 300, decimals=decimals)
-    reference = IsotonicRegression(out_of_bounds="clip").fit(probabilities, labels)
-    anywhere = np.concatenate([probabilities, np.linspace(0, 1, 1001)])
-    np.testing.assert_allclose(
-        fit_isotonic(labels, probabilities).apply(anywhere), reference.predict(anywhere), atol=1e-12
-    )
+def test_the_isotonic_map_is_that_of_the_min_max_formula(seed: int, decimals: int) -> None:
+    """Barlow et al. (1972): at each knot, the largest over what lies below of the least mean up to what lies above."""
+    labels, probabilities = draw_forecasts(seed, 60, decimals=decimals)
+    values, where = np.unique(probabilities, return_inverse=True)
+    flares, samples = np.bincount(where, labels), np.bincount(where)
+
+    def mean(first: int, last: int) -> float:
+        return float(flares[first : last + 1].sum() / samples[first : last + 1].sum())
+
+    num = len(values)
+    expected = [max(min(mean(j, k) for k in range(i, num)) for j in range(i + 1)) for i in range(num)]
+    calibration = fit_isotonic(labels, probabilities)
+    np.testing.assert_allclose(calibration.apply(values), expected, atol=1e-12)
+    ends = calibration.apply(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(ends, [expected[0], expected[-1]], atol=1e-12)
 
 
 @pytest.mark.parametrize("fit", [fit_platt, fit_isotonic])
 def test_a_calibration_reads_back_exactly_and_needs_both_outcomes(fit) -> None:
     labels, probabilities = draw_forecasts(8, 100)
     calibration = fit(labels, probabilities)
-    assert parse_calibration(format_calibration(calibration), where="here") == calibration
+    read = decode_record(encode_record(calibration), type(calibration), where="here", expects=CALIBRATION)
+    assert read == calibration
     for label in (0, 1):
         with pytest.raises(InputError, match="flares and times without"):
             fit(np.full(100, label), probabilities)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "kind"),
     [
-        "[]",
-        "{",
-        '{"format_version": 2, "kind": "platt", "slope": 1, "intercept": 0}',
-        '{"format_version": 1, "kind": "beta", "slope": 1, "intercept": 0}',
-        '{"format_version": 1, "kind": "platt", "slope": 1}',
-        '{"format_version": 1, "kind": "platt", "slope": NaN, "intercept": 0}',
-        '{"format_version": 1, "kind": "isotonic", "probabilities": [0.2, 0.1], "calibrated": [0, 1]}',
-        '{"format_version": 1, "kind": "isotonic", "probabilities": [0.1, 0.2], "calibrated": [0, 2]}',
-        '{"format_version": 1, "kind": "isotonic", "probabilities": [0.1, 0.2], "calibrated": [1, 0]}',
-        '{"format_version": 1, "kind": "isotonic", "probabilities": [], "calibrated": []}',
+        ("[]", PlattCalibration),
+        ("{", PlattCalibration),
+        ('{"slope": 1, "intercept": 0, "kind": "beta"}', PlattCalibration),
+        ('{"slope": 1}', PlattCalibration),
+        ('{"slope": NaN, "intercept": 0}', PlattCalibration),
+        ('{"probabilities": [0.2, 0.1], "calibrated": [0, 1]}', IsotonicCalibration),
+        ('{"probabilities": [0.1, 0.2], "calibrated": [0, 2]}', IsotonicCalibration),
+        ('{"probabilities": [0.1, 0.2], "calibrated": [1, 0]}', IsotonicCalibration),
+        ('{"probabilities": [], "calibrated": []}', IsotonicCalibration),
     ],
 )
-def test_what_is_no_calibration_is_refused(text: str) -> None:
-    with pytest.raises(FormatError, match="^fold0/calibration.json: expected a calibration of format version 1"):
-        parse_calibration(text, where="fold0/calibration.json")
+def test_what_is_no_calibration_is_refused(text: str, kind: type[PlattCalibration | IsotonicCalibration]) -> None:
+    with pytest.raises(FormatError, match="^fold0/calibration.json: expected a calibration, found"):
+        decode_record(text, kind, where="fold0/calibration.json", expects=CALIBRATION)
 
 
 def test_calibrations_are_maps_of_probabilities_by_their_parameters() -> None:
@@ -529,8 +537,8 @@ def test_what_is_hard_for_both_cancels_in_their_difference() -> None:
     first, second = (auc_by_harp(labels, p, harps) for p in (probabilities, worse))
     resampling = Resampling(num_resamples=2000, seed=3, method=IntervalMethod.PERCENTILE)
     difference = bootstrap_difference(first, second, resampling)
-    assert difference.estimate == pytest.approx(roc_auc(labels, probabilities) - roc_auc(labels, worse))
-    assert difference.low > 0
+    assert difference.estimate == pytest.approx(roc_auc(labels, worse) - roc_auc(labels, probabilities))
+    assert difference.high < 0
     apart = [bootstrap_interval(one, resampling) for one in (first, second)]
     assert difference.high - difference.low < min(one.high - one.low for one in apart)
     same = bootstrap_difference(first, first, resampling)

@@ -19,6 +19,7 @@ __all__ = [
     "Sha256",
     "decode_json",
     "decode_record",
+    "describe_record",
     "encode_compact",
     "encode_record",
     "format_json",
@@ -122,6 +123,11 @@ def to_plain(record: Any, *, version: int | None = None) -> dict[str, Any]:
     """Return a record as the plain values that JSON holds, with ``format_version`` first if given."""
     content = msgspec.to_builtins(record, enc_hook=_to_text)
     return content if version is None else {"format_version": version, **content}
+
+
+def describe_record(record: Any) -> Any:
+    """Return a record as the plain values that JSON holds, with None for each number that is NaN or infinite."""
+    return msgspec.json.decode(msgspec.json.encode(record, enc_hook=_to_text))
 
 
 def format_json(content: Any) -> bytes:

@@ -39,5 +39,5 @@ def demo(
     print("No skill is a TSS of 0. The test regions are in neither the training nor the validation set.")
     print(
         f"Look on: sffshards info {out / 'shards'}; sffshards show --shards {out / 'shards'}; "
-        f"{report.scores.run / 'fold0' / 'predictions-test.csv'}"
+        f"{report.scores.run.folder / 'fold0' / 'predictions-test.csv'}"
     )

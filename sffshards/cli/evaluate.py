@@ -74,11 +74,13 @@ def evaluate(
     inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device), check=check)
     place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     scored = []
-    for run, task in find_runs(runs).items():
+    folds = None if fold is None else [fold]
+    for run in find_runs(runs, folds=folds):
+        task = TaskChoice(horizon_hours=run.task.horizon_hours, threshold=run.task.threshold)
         scores = evaluate_run(
-            run,
-            choose_build(place, TaskChoice(horizon_hours=task.horizon_hours, threshold=task.threshold))[0],
-            folds=None if fold is None else [fold],
+            run.folder,
+            choose_build(place, task)[0],
+            folds=folds,
             inference=inference,
             force=force,
             progress=make_progress(),
@@ -104,8 +106,8 @@ def format_scores(scores: RunScores) -> str:
 
     of = {(s.stage, s.score): s for s in scores.summary}
     rows = [[str(stage), *(format_summary(of[stage, name]) for name in PUBLISHED_SCORES)] for stage in Stage]
-    num_folds = len(scores.records)
-    title = f"{scores.run}: {num_folds} fold{'s' if num_folds > 1 else ''}, probability 0.5 and above is a forecast"
+    counted = f"{len(scores.run.folds)} fold{'s' if len(scores.run.folds) > 1 else ''}"
+    title = f"{scores.run.folder}: {counted}, a flare is forecast at a probability of 0.5 or more"
     table = format_table(["set", *PUBLISHED_SCORES], rows)
     reasons: dict[tuple[int, Stage, str], list[str]] = {}
     for stage in scores.stages:

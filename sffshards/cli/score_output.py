@@ -44,7 +44,7 @@ def format_comparisons(comparisons: Sequence[Comparison]) -> str:
         low, high = one.difference.low, one.difference.high
         star = "*" if low > 0 or high < 0 else ""
         how = str(one.probability) if one.rule is None else f"{one.probability}, {one.rule}"
-        rows.append([f"{one.first} - {one.second}", how, str(one.score), _format(one.difference, sign="+"), star])
+        rows.append([f"{one.second} - {one.first}", how, str(one.score), _format(one.difference, sign="+"), star])
     title = "differences of ensembles, test set, each sequence once; * the interval leaves out 0"
     header = ["runs", "probability, threshold", "score", "difference", ""]
     return "\n".join([title, *_indent(format_table(header, rows, left=(0, 1, 2, 4)))])
@@ -61,7 +61,7 @@ def _rows(scores: RunScores, one: VerifiedForecast) -> list[list[str]]:
     from sffshards.forecasting.runs import format_summary
 
     means = {
-        summary.score: format_summary(summary.over_folds)
+        summary.score: format_summary(summary)
         for summary in scores.verification.summary
         if (summary.stage, summary.subset, summary.probability, summary.rule)
         == (Stage.TEST, one.subset, one.probability, one.rule)

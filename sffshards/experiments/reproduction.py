@@ -20,7 +20,7 @@ from sffshards.base.atomic_files import write_atomic
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage, Variant
 from sffshards.domain.task import Task
-from sffshards.report.published_results import PUBLISHED_RESULTS, PublishedResult
+from sffshards.forecasting.runs import PUBLISHED_RESULTS, PublishedResult
 from sffshards.shards.read import Place
 from sffshards.verification import PUBLISHED_SCORES, ScoreName, compute_score
 
@@ -149,12 +149,12 @@ def write_results(out: Path, rows: Sequence[ResultRow]) -> None:
 
 
 def _tabulate_run(run: RunScores) -> ResultRow:
-    first = run.records[0]
+    first = run.run.first
     of_test = {summary.score: summary for summary in run.summary if summary.stage is Stage.TEST}
     return ResultRow(
         task=first.task,
         variant=first.options.variant,
-        folds=tuple(record.fold for record in run.records),
+        folds=tuple(fold.record.fold for fold in run.run.folds),
         mean={name: of_test[name].mean for name in PUBLISHED_SCORES},
         deviation={name: of_test[name].deviation for name in PUBLISHED_SCORES},
         num_defined={name: of_test[name].num_defined for name in PUBLISHED_SCORES},

@@ -1,4 +1,4 @@
-"""What of the test set is shown one by one: the most confident hits, misses and false alarms, and regions in time."""
+"""What a report shows one by one: the most confident hits, misses and false alarms, and regions over time."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from enum import StrEnum
 
 import numpy as np
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.domain.sample_sets import Stage
-from sffshards.report.fold_ensemble import Ensemble
-from sffshards.report.gathered_runs import RunResult
+from sffshards.domain.task import GoesClass, Task
+from sffshards.flares import HarpFlares
+from sffshards.forecasting.runs import IssuedForecast, Run
 from sffshards.verification import THRESHOLD, part_outcomes
 
-__all__ = ["Example", "Outcome", "check_harps", "choose_examples", "choose_harps"]
+__all__ = ["Example", "Outcome", "RegionFlare", "check_harps", "choose_examples", "choose_harps", "find_region_flares"]
 
 MAX_HARPS = 6
-"""Regions shown in time where none are named."""
+"""Maximum number of regions shown over time where none are named."""
 
 
 class Outcome(StrEnum):
-    """What became of a forecast, as far as it is shown."""
+    """Outcomes of forecasts that are shown."""
 
     HIT = "hit"
     MISS = "miss"
@@ -29,8 +30,17 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RegionFlare:
+    """A flare of a region, as it is drawn over the forecasts."""
+
+    start: np.datetime64
+    """Start time in UTC, drawn beside frame times in TAI as labels are: 34 to 37 s early."""
+    goes_class: GoesClass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """A sequence of the test set."""
+    """A sequence of the test set that is shown."""
 
     outcome: Outcome
     sequence: str
@@ -39,9 +49,9 @@ class Example:
     probability: float
 
 
-def choose_examples(ensemble: Ensemble, *, per_outcome: int) -> tuple[Example, ...]:
-    """Choose the surest of each outcome, one a region, so that no single region fills the page."""
-    rows = ensemble.rows
+def choose_examples(ensemble: IssuedForecast, *, per_outcome: int) -> tuple[Example, ...]:
+    """Choose the most confident forecasts of each outcome, one per region, so that no single region fills the page."""
+    rows = ensemble.samples
     hits, false_alarms, misses, _ = part_outcomes(rows.label, rows.probability, threshold=THRESHOLD)
     examples: list[Example] = []
     for outcome, chosen, sign in (
@@ -65,21 +75,21 @@ def choose_examples(ensemble: Ensemble, *, per_outcome: int) -> tuple[Example, .
     return tuple(examples)
 
 
-def choose_harps(ensembles: Sequence[Ensemble], harps: Sequence[int] | None) -> tuple[int, ...]:
-    """Give the regions to show in time: of those named the ones that are in a test set of the horizon's ensembles.
+def choose_harps(ensembles: Sequence[IssuedForecast], harps: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the regions to show over time: those named that are in a test set of the ensembles.
 
-    Where none are named, those with most flares, of the first ensemble.
+    Where none are named, these are the regions of the first ensemble with most flares.
     """
     if harps is None:
-        rows = ensembles[0].rows
+        rows = ensembles[0].samples
         numbers, counts = np.unique(rows.harp[rows.label == 1], return_counts=True)
         return tuple(numbers[np.argsort(-counts, kind="stable")][:MAX_HARPS].tolist())
-    there = {harp for ensemble in ensembles for harp in np.unique(ensemble.rows.harp).tolist()}
+    there = {harp for ensemble in ensembles for harp in np.unique(ensemble.samples.harp).tolist()}
     return tuple(harp for harp in dict.fromkeys(harps) if harp in there)
 
 
-def check_harps(harps: Sequence[int], runs: Sequence[RunResult]) -> None:
-    """Require that each region that is named is in the test set of one of the runs.
+def check_harps(harps: Sequence[int], runs: Sequence[Run]) -> None:
+    """Check that each region that is named is in the test set of one of the runs.
 
     Raises
     ------
@@ -91,8 +101,45 @@ def check_harps(harps: Sequence[int], runs: Sequence[RunResult]) -> None:
     for harp in harps:
         if harp not in there:
             raise InputError(
-                "--harps",
+                Field("harps"),
                 expected="HARP numbers of a test set",
                 found=str(harp),
                 fix="name others; predictions-test.csv lists them in the column harp",
             )
+
+
+def find_region_flares(
+    flares: HarpFlares, ensemble: IssuedForecast, harps: Sequence[int], *, task: Task
+) -> dict[int, tuple[RegionFlare, ...]]:
+    """Find the flares of regions, of the task's class or above, while they are forecast and a horizon after.
+
+    Parameters
+    ----------
+    flares
+        From `sffshards.flares.assign_flares`.
+    ensemble
+        Forecast of the regions; those that it does not have are left out.
+    harps
+        HARP numbers; one that the map of HARPs does not have gets no flares.
+    task
+        The task that is forecast.
+
+    Returns
+    -------
+    dict of tuples
+        Flares in the order of time, by HARP number.
+    """
+    found = {}
+    for harp in harps:
+        times = ensemble.samples.t_end_tai[ensemble.samples.harp == harp]
+        if len(times):
+            last = times.max() + np.timedelta64(task.horizon_hours, "h")
+            regions = flares.harp_map.regions.get(harp, ())
+            starts = [
+                RegionFlare(start=np.datetime64(flare.start_utc, "s"), goes_class=flare.goes_class)
+                for flare in flares.flares.flares
+                if flare.noaa_region in regions and flare.goes_class >= task.threshold
+            ]
+            during = (one for one in starts if times.min() <= one.start <= last)
+            found[harp] = tuple(sorted(during, key=lambda one: one.start))
+    return found

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 
 from sffshards.forecasting.runs import Subset
-from sffshards.report.fold_decisions import ThresholdRule
 from sffshards.report.markup import Cell, Markup, element, join, table
 from sffshards.report.report_content import HorizonContent
+from sffshards.report.result_scores import DIFFERENCES, Difference, SubsetScores
 from sffshards.report.result_tables import chosen_cell, format_range, list_notes
-from sffshards.report.subset_scores import DIFFERENCES, Difference, SubsetScores
-from sffshards.verification import ProbabilityScore, ScoreName, explain_interval, explain_score
+from sffshards.verification import ProbabilityScore, ScoreName, ThresholdRule, explain_interval, explain_score
 
 __all__ = ["difference_table", "subset_table"]
 
@@ -48,7 +47,7 @@ def difference_table(content: HorizonContent) -> Markup:
         return list_notes(notes)
     caption = join(
         element("b", "Differences between runs"),
-        ", test set, mean of folds: the score of the first less that of the second, so that above 0 the first is "
+        ", test set, mean of folds: the score of the run named first minus that of the other; above 0 the first is "
         "better. In brackets: 95 % interval, the same regions drawn for both; one that holds 0 shows no difference. It "
         "tells of the choice of regions, not of what another training of the same would give.",
     )
@@ -90,7 +89,7 @@ def _subset_notes(of: SubsetScores) -> list[str]:
 
 def _difference_row(of: Difference) -> list[Cell]:
     cells = [Cell(text="\u2013" if one is None else format_range(one)) for one in of.intervals.values()]
-    return [Cell(text=f"{of.first} less {of.second}", kind="wide-name"), *cells]
+    return [Cell(text=f"{of.second} minus {of.first}", kind="wide-name"), *cells]
 
 
 def _difference_notes(differences: Sequence[Difference]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sffshards.forecasting.runs import Probability
 from sffshards.report.figure_style import Drawing, series_style
 from sffshards.report.report_content import HorizonContent
 from sffshards.report.result_scores import reference_forecasts
@@ -68,7 +69,7 @@ def make_gallery(content: HorizonContent) -> Gallery:
             ),
         )
         for harp in content.harps
-        if (shown.rows.harp == harp).any()
+        if (shown.samples.harp == harp).any()
     ]
     return Gallery(skill=_draw_skill(content), training=tuple(training), timelines=tuple(timelines))
 
@@ -110,7 +111,7 @@ def _draw_skill(content: HorizonContent) -> tuple[Figure, ...]:
         )
         for score in (ScoreName.TSS, ScoreName.HSS)
     ]
-    if all(ensemble.calibrated is None for ensemble in content.ensembles):
+    if all(Probability.PLATT not in ensemble.probabilities for ensemble in content.ensembles):
         return *figures, *by_threshold
     calibrated = Figure(
         heading="Reliability after calibration",

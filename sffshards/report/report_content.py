@@ -1,29 +1,35 @@
-"""All numbers that a report holds of a horizon, computed before anything is drawn or written."""
+"""All numbers that a report holds of a task, computed before anything is drawn or written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines import BaselineName
-from sffshards.report.chosen_examples import Example, choose_examples, choose_harps
-from sffshards.report.fold_ensemble import Ensemble, average_folds
-from sffshards.report.fold_sets import SetCounts, SharedHarps, count_sets, find_shared_harps
-from sffshards.report.gathered_runs import RunResult
-from sffshards.report.region_flares import RegionFlare, find_region_flares
-from sffshards.report.result_scores import (
+from sffshards.forecasting.runs import (
     FoldScores,
-    NamedScores,
-    score_ensemble,
+    IssuedForecast,
+    Run,
+    SetCounts,
+    SharedHarps,
+    average_run,
+    count_sets,
+    find_shared_harps,
     score_folds,
+)
+from sffshards.report.chosen_examples import Example, RegionFlare, choose_examples, choose_harps, find_region_flares
+from sffshards.report.result_scores import (
+    Difference,
+    NamedScores,
+    SubsetScores,
+    compare_ensembles,
+    score_ensemble,
     score_references,
+    score_subsets,
     validation_skill,
 )
-from sffshards.report.subset_scores import Difference, SubsetScores, compare_ensembles, score_subsets
 from sffshards.verification import Resampling
 
 __all__ = ["HorizonContent", "compute_content"]
@@ -31,42 +37,44 @@ __all__ = ["HorizonContent", "compute_content"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HorizonContent:
-    """What is said of a horizon."""
+    """All numbers of a task's part of the report."""
 
     task: Task
-    runs: tuple[RunResult, ...]
-    """Those that were evaluated."""
+    runs: tuple[Run, ...]
+    """The runs of the task that were evaluated."""
     folds: tuple[FoldScores, ...]
-    """Of each run."""
-    ensembles: tuple[Ensemble, ...]
-    """Of each run."""
+    """Published scores of each run's folds."""
+    ensembles: tuple[IssuedForecast, ...]
+    """Forecast of the test set by the mean of each run's folds."""
     forecasts: tuple[NamedScores, ...]
-    """Of each ensemble."""
+    """Scores of each ensemble."""
     references: tuple[NamedScores, ...]
+    """Scores of forecasts that need no network."""
     subsets: tuple[SubsetScores, ...]
-    """Of each ensemble, first flares and continuing activity."""
+    """Scores of each ensemble for first flares and for continuing activity."""
     differences: tuple[Difference, ...]
-    """Between every two ensembles of the same test samples."""
+    """Differences between every two ensembles of the same test samples."""
     shown: int
-    """The run of highest mean TSS on validation, of which regions and examples are shown."""
+    """Position of the run with the highest mean TSS on validation, whose regions and examples are shown."""
     harps: tuple[int, ...]
-    """Regions shown in time."""
+    """HARP numbers of the regions whose forecasts are shown over time."""
     flares: dict[int, tuple[RegionFlare, ...]] | None
-    """Of these, by HARP, while forecasts are made or a horizon later; None where no list was given."""
+    """Flares of these regions from the first forecast to a horizon after the last; None without a flare list."""
     examples: tuple[Example, ...]
+    """Test sequences that are shown as film strips."""
     sets: tuple[tuple[SetCounts, ...], ...]
-    """Of each run."""
+    """Classes of each run's sets."""
     shared: tuple[SharedHarps, ...]
-    """Each fold's three pairs of sets, as the first run has them that has the fold."""
+    """Regions that the sets of each fold share, as the first run that has the fold has them."""
 
     @property
     def persistence(self) -> NamedScores:
-        """The reference that knows most: from a flare list or the labels of all parts, where there are any."""
+        """The persistence forecast that knows most: by a flare list or the labels of all parts, where there are any."""
         return [one for one in self.references if one.name.split(",")[0] == BaselineName.PERSISTENCE][-1]
 
 
 def compute_content(
-    runs: Sequence[RunResult],
+    runs: Sequence[Run],
     task: Task,
     *,
     resampling: Resampling,
@@ -75,32 +83,32 @@ def compute_content(
     further: Sequence[NamedScores],
     catalogue: HarpFlares | None,
 ) -> HorizonContent:
-    """Compute what is said of a horizon, of which at least one run was evaluated.
+    """Compute the numbers of a task's part of the report.
 
     Parameters
     ----------
     runs
-        Of all horizons.
-    horizon
-        Which.
+        Runs of any task; at least one of this task was evaluated.
+    task
+        The task.
     resampling
-        How intervals are made.
+        How intervals are computed.
     harps
-        Regions to show in time, as far as the horizon tests them; None for those with most flares.
+        HARP numbers of regions to show over time, as far as the task tests them; None for those with most flares.
     per_outcome
-        Examples of each outcome.
+        Maximum number of examples of each outcome.
     further
-        Scores of more forecasts to stand beside those from labels alone, computed on the same sequences.
+        Scores of further forecasts of the same test sequences.
     catalogue
-        From which the flares of the regions in time are; None without.
+        Flares to draw over the regions; None without.
 
     Raises
     ------
     ConflictError
-        If folds of a run predict other sequences.
+        If the folds of a run forecast different sequences.
     """
     evaluated = tuple(run for run in runs if run.task == task and run.evaluated)
-    ensembles = tuple(average_folds(run) for run in evaluated)
+    ensembles = tuple(average_run(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
     shown = max(range(len(folds)), key=lambda number: validation_skill(folds[number]))
     shown_harps = choose_harps([ensembles[shown], *ensembles], harps)
@@ -118,20 +126,8 @@ def compute_content(
         differences=compare_ensembles(ensembles, resampling),
         shown=shown,
         harps=shown_harps,
-        flares=None if catalogue is None else _find_flares(catalogue, ensembles[shown], shown_harps, task),
+        flares=None if catalogue is None else find_region_flares(catalogue, ensembles[shown], shown_harps, task=task),
         examples=choose_examples(ensembles[shown], per_outcome=per_outcome),
         sets=tuple(count_sets(run) for run in evaluated),
         shared=tuple(shared[key] for key in sorted(shared, key=lambda key: key[0])),
     )
-
-
-def _find_flares(
-    catalogue: HarpFlares, ensemble: Ensemble, harps: Sequence[int], task: Task
-) -> dict[int, tuple[RegionFlare, ...]]:
-    found = {}
-    for harp in harps:
-        times = ensemble.rows.t_end_tai[ensemble.rows.harp == harp]
-        if len(times):
-            last = times.max() + np.timedelta64(task.horizon_hours, "h")
-            found[harp] = find_region_flares(catalogue, harp, threshold=task.threshold, first=times.min(), last=last)
-    return found

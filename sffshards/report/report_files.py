@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sffshards import __version__
 from sffshards.base.csv_tables import format_csv
-from sffshards.base.json_records import format_json
-from sffshards.report.gathered_runs import RunResult
+from sffshards.base.json_records import describe_record, format_json
+from sffshards.forecasting.runs import Run
 from sffshards.report.report_content import HorizonContent
 from sffshards.report.result_scores import NamedScores
 from sffshards.report.score_figures import NUM_BINS
@@ -18,7 +17,6 @@ from sffshards.verification import (
     PUBLISHED_SCORES,
     ScoreName,
     describe_forecast_scores,
-    describe_interval,
     trace_reliability,
     trace_thresholds,
 )
@@ -43,7 +41,7 @@ def format_tables(content: HorizonContent) -> dict[str, str]:
     }
 
 
-def format_report(runs: Sequence[RunResult], contents: Sequence[HorizonContent], *, files: Collection[str]) -> bytes:
+def format_report(runs: Sequence[Run], contents: Sequence[HorizonContent], *, files: Collection[str]) -> bytes:
     """Return the numbers of the report and the names of its files as JSON; what is undefined is null."""
     report = {
         "format_version": FORMAT_VERSION,
@@ -55,7 +53,7 @@ def format_report(runs: Sequence[RunResult], contents: Sequence[HorizonContent],
     return format_json(report)
 
 
-def _describe_run(run: RunResult) -> dict[str, Any]:
+def _describe_run(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": str(run.folder),
@@ -78,15 +76,13 @@ def _describe_content(content: HorizonContent) -> dict[str, Any]:
         ],
         "differences": [
             {"first": one.first, "second": one.second}
-            | {said: None if of is None else describe_interval(of) for said, of in one.intervals.items()}
+            | {said: None if of is None else describe_record(of) for said, of in one.intervals.items()}
             for one in content.differences
         ],
         "folds": [
             {
                 "name": folds.name,
-                "summary": [
-                    asdict(s) | {"mean": _nullable(s.mean), "deviation": _nullable(s.deviation)} for s in folds.summary
-                ],
+                "summary": [describe_record(summary) for summary in folds.summary],
             }
             for folds in content.folds
         ],
@@ -107,14 +103,13 @@ def _describe_content(content: HorizonContent) -> dict[str, Any]:
 
 def _describe_named(named: NamedScores) -> dict[str, Any]:
     chosen = {
-        str(rule): {"threshold": one.threshold, **describe_interval(one.interval)} for rule, one in named.chosen.items()
+        str(rule): {"threshold": one.threshold, **describe_record(one.interval)} for rule, one in named.chosen.items()
     }
-    skill = None if named.calibrated_skill is None else describe_interval(named.calibrated_skill)
     return {
         "name": named.name,
         **describe_forecast_scores(named.scores),
         "chosen": chosen,
-        "calibrated_brier_skill": skill,
+        "calibrated_brier_skill": describe_record(named.calibrated_skill),
     }
 
 
@@ -135,13 +130,12 @@ def _differences(content: HorizonContent) -> str:
         for said, of in one.intervals.items()
         if of is not None
     ]
-    return format_csv(["first", "second", "score", "first_less_second", "low", "high"], rows)
+    return format_csv(["first", "second", "score", "second_minus_first", "low", "high"], rows)
 
 
 def _score_rows(named: NamedScores) -> list[list[object]]:
     half = named.scores.threshold
-    scores = [(str(name), half, one) for name, one in named.scores.of_calls.items()]
-    scores += [(str(name), half, one) for name, one in named.scores.of_probabilities.items()]
+    scores = [(str(name), half, one) for name, one in named.scores.scores.items()]
     if named.calibrated_skill is not None:
         scores.append(("BSS, calibrated", half, named.calibrated_skill))
     scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
@@ -161,7 +155,7 @@ def _folds(content: HorizonContent) -> str:
 def _reliability(content: HorizonContent) -> str:
     rows = []
     for one in content.ensembles:
-        curve = trace_reliability(one.rows.label, one.rows.probability, num_bins=NUM_BINS)
+        curve = trace_reliability(one.samples.label, one.samples.probability, num_bins=NUM_BINS)
         columns = curve.edges[:-1], curve.edges[1:], curve.num_samples, curve.mean_probability, curve.flare_frequency
         lines = zip(*(column.tolist() for column in columns), strict=True)
         rows += [[one.name, low, high, num, mean, rate] for low, high, num, mean, rate in lines]
@@ -173,7 +167,7 @@ def _thresholds(content: HorizonContent) -> str:
     names = (ScoreName.POD, ScoreName.POFD, ScoreName.PRE, ScoreName.TSS, ScoreName.HSS)
     rows = []
     for one in content.ensembles:
-        curve = trace_thresholds(one.rows.label, one.rows.probability)
+        curve = trace_thresholds(one.samples.label, one.samples.probability)
         counts = (curve.counts.tp, curve.counts.fp, curve.counts.fn, curve.counts.tn)
         numbers = [column.astype(int).tolist() for column in counts]
         scores = [curve.score(name).tolist() for name in names]
@@ -199,7 +193,3 @@ def _shared(content: HorizonContent) -> str:
         for harps in [" ".join(map(str, pair.harps))]
     ]
     return format_csv(["fold", "first", "second", "num_harps", "num_sequences", "num_flares", "harps"], rows)
-
-
-def _nullable(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -10,12 +10,11 @@ from importlib.resources import files
 from sffshards import __version__
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
+from sffshards.forecasting.runs import PUBLISHED_DOI, Run
 from sffshards.report.chosen_examples import Example, Outcome
 from sffshards.report.comparison_tables import difference_table, subset_table
 from sffshards.report.gallery import Figure, Gallery
-from sffshards.report.gathered_runs import RunResult
 from sffshards.report.markup import Markup, element, join
-from sffshards.report.published_folds import PUBLISHED_DOI
 from sffshards.report.report_content import HorizonContent
 from sffshards.report.report_provenance import describe_build, run_tables, set_table, shared_table
 from sffshards.report.result_tables import fold_table, forecast_table, format_range, stage_table
@@ -42,7 +41,7 @@ class HorizonPage:
     """Why there is none, if there is none."""
 
 
-def format_page(runs: Sequence[RunResult], pages: Sequence[HorizonPage], *, place: str) -> str:
+def format_page(runs: Sequence[Run], pages: Sequence[HorizonPage], *, place: str) -> str:
     """Give the page as HTML.
 
     Parameters
@@ -78,7 +77,7 @@ def format_page(runs: Sequence[RunResult], pages: Sequence[HorizonPage], *, plac
     return f"<!DOCTYPE html>\n{element('html', head, element('body', body), lang='en')}\n"
 
 
-def _header(runs: Sequence[RunResult], pages: Sequence[HorizonPage], *, place: str) -> Markup:
+def _header(runs: Sequence[Run], pages: Sequence[HorizonPage], *, place: str) -> Markup:
     links = [("At a glance", "glance"), *((f"{p.content.task} forecasts", f"h{p.content.task}") for p in pages)]
     links += [("Data and sets", "data"), ("Provenance", "provenance"), ("How to read the scores", "reading")]
     num_folds = sum(len(run.evaluated) for run in runs)
@@ -217,7 +216,7 @@ def _strip(example: Example, page: HorizonPage) -> Markup:
     return element("figure", picture, caption)
 
 
-def _data(runs: Sequence[RunResult], pages: Sequence[HorizonPage]) -> Markup:
+def _data(runs: Sequence[Run], pages: Sequence[HorizonPage]) -> Markup:
     sets = []
     for page in pages:
         task = page.content.task

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.report.gathered_runs import RunResult
+from sffshards.forecasting.runs import Run
 from sffshards.report.markup import Cell, Markup, element, join, table
 from sffshards.report.report_content import HorizonContent
 from sffshards.shards.format import Manifest
@@ -70,7 +70,7 @@ def shared_table(content: HorizonContent) -> Markup:
     return table(caption, header, rows, label=f"{content.task}, shared regions")
 
 
-def run_tables(runs: Sequence[RunResult]) -> Markup:
+def run_tables(runs: Sequence[Run]) -> Markup:
     """Say of every run how it was trained, and of every fold how far."""
     return join(*(_run_table(run) for run in runs))
 
@@ -101,7 +101,7 @@ def describe_build(manifest: Manifest) -> Markup:
     return join(_facts(facts), sources)
 
 
-def _run_table(run: RunResult) -> Markup:
+def _run_table(run: Run) -> Markup:
     first = run.first
     options = asdict(first.options)
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())

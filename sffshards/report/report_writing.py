@@ -9,11 +9,11 @@ from pathlib import Path
 
 from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
-from sffshards.domain.task import PUBLISHED_TASKS, Task
+from sffshards.domain.task import Task
+from sffshards.forecasting.runs import gather_runs
 from sffshards.report.chosen_examples import check_harps
 from sffshards.report.film_strips import draw_strip
 from sffshards.report.gallery import make_gallery
-from sffshards.report.gathered_runs import gather_runs
 from sffshards.report.report_baselines import ReportSources, score_baselines
 from sffshards.report.report_content import HorizonContent, compute_content
 from sffshards.report.report_files import format_report, format_tables
@@ -78,7 +78,7 @@ def write_report(
     check_folder(out)
     runs = gather_runs(place)
     check_harps(options.harps or (), runs)
-    tasks = [task for task in PUBLISHED_TASKS if any(run.task == task and run.evaluated for run in runs)]
+    tasks = sorted({run.task for run in runs if run.evaluated})
     builds, absent = _find_builds(shards)
     contents, pages = [], []
     with progress.task("Report", len(tasks)) as advance:

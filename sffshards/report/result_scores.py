@@ -1,48 +1,75 @@
-"""The rows of the tables of results: forecasts by name, scored with intervals, and references from labels alone."""
+"""The rows of the report's tables of results: forecasts, references and differences, scored with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
-from sffshards.forecasting.runs import StageScores, Summary, score_stage, summarise_scores
-from sffshards.report.fold_decisions import RULE_SCORES, ThresholdRule
-from sffshards.report.fold_ensemble import Ensemble
-from sffshards.report.gathered_runs import RunResult
+from sffshards.forecasting.runs import (
+    ComparedScore,
+    FoldScores,
+    IssuedForecast,
+    Probability,
+    Subset,
+    compare_issued,
+    find_subsets,
+)
 from sffshards.verification import (
     THRESHOLD,
     Forecast,
     ForecastScores,
     Interval,
+    ProbabilityScore,
     Resampling,
+    ScoreName,
+    ThresholdRule,
     bootstrap_interval,
-    brier_skill_by_harp,
-    count_outcomes,
     forecast_ever_flared,
+    forecast_no_skill,
     forecast_persistence,
-    score_by_harp,
-    score_forecast,
+    prepare_statistic,
+    score_thresholds,
 )
 
 __all__ = [
+    "DIFFERENCES",
     "ChosenScore",
-    "FoldScores",
+    "Difference",
     "NamedScores",
+    "SubsetScores",
+    "compare_ensembles",
     "reference_forecasts",
     "score_ensemble",
-    "score_folds",
+    "score_named",
     "score_references",
+    "score_subsets",
+    "validation_skill",
 ]
+
+DIFFERENCES: dict[str, ComparedScore] = {
+    "TSS at 0.5": ComparedScore(probability=Probability.RAW, rule=ThresholdRule.HALF, score=ScoreName.TSS),
+    "HSS at 0.5": ComparedScore(probability=Probability.RAW, rule=ThresholdRule.HALF, score=ScoreName.HSS),
+    "TSS, chosen threshold": ComparedScore(
+        probability=Probability.RAW, rule=ThresholdRule.MAX_TSS, score=ScoreName.TSS
+    ),
+    "HSS, chosen threshold": ComparedScore(
+        probability=Probability.RAW, rule=ThresholdRule.MAX_HSS, score=ScoreName.HSS
+    ),
+    "BSS": ComparedScore(probability=Probability.RAW, rule=None, score=ProbabilityScore.BRIER_SKILL),
+    "BSS, calibrated": ComparedScore(probability=Probability.PLATT, rule=None, score=ProbabilityScore.BRIER_SKILL),
+}
+"""The scores that the report compares runs in, by their headings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChosenScore:
-    """A score at the threshold that made it highest on validation."""
+    """A score at the threshold that made it highest on the validation set."""
 
     threshold: float
     interval: Interval
@@ -50,11 +77,12 @@ class ChosenScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedScores:
-    """A row of the table of forecasts: a name, and the scores that belong to it."""
+    """A row of the table of forecasts: a name and its scores."""
 
     name: str
+    """Name of the forecast in tables."""
     scores: ForecastScores
-    """At a probability of 0.5."""
+    """Scores at a probability of 0.5."""
     chosen: dict[ThresholdRule, ChosenScore]
     """TSS and HSS at chosen thresholds; empty for a forecast that has none."""
     calibrated_skill: Interval | None = None
@@ -62,70 +90,124 @@ class NamedScores:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoldScores:
-    """The eight published scores of a run's folds, on the variant's own sets."""
+class SubsetScores:
+    """The scores of an ensemble for first flares, or for continuing activity."""
 
     name: str
-    stages: tuple[StageScores, ...]
-    summary: tuple[Summary, ...]
+    """Name of the run."""
+    subset: Subset
+    scored: NamedScores | None
+    """Scores of the subset; None where it has no samples."""
 
 
-def score_folds(run: RunResult) -> FoldScores:
-    """Score the folds of a run as published: at 0.5, every view that the variant's set holds a sample of its own."""
-    stages = tuple(
-        score_stage(fold.record.fold, stage, count_outcomes(table.label, table.probability))
-        for fold in run.evaluated
-        for stage, table in fold.tables.items()
-    )
-    return FoldScores(name=run.name, stages=stages, summary=summarise_scores(stages))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """The scores of the second run's ensemble minus those of the first's, on the same samples."""
+
+    first: str
+    """Name of the first run."""
+    second: str
+    """Name of the second run."""
+    intervals: dict[str, Interval | None]
+    """Second minus first, by the headings of `DIFFERENCES`; None where one run has no such threshold or calibration."""
 
 
-def score_ensemble(ensemble: Ensemble, resampling: Resampling) -> NamedScores:
-    """Score the mean of the folds at 0.5, and TSS and HSS at the thresholds chosen for them."""
-    rows = ensemble.rows
-    chosen = {}
-    for rule, score in RULE_SCORES.items():
-        if rule in ensemble.thresholds:
-            threshold = ensemble.thresholds[rule]
-            statistic = score_by_harp(score, rows.label, rows.probability, rows.harp, threshold=threshold)
-            chosen[rule] = ChosenScore(threshold=threshold, interval=bootstrap_interval(statistic, resampling))
+def score_named(
+    name: str, forecast: Forecast, resampling: Resampling, *, thresholds: Mapping[ThresholdRule, float] | None = None
+) -> NamedScores:
+    """Score a forecast at 0.5, and TSS and HSS at the thresholds that were chosen for them.
+
+    Parameters
+    ----------
+    name
+        Name of the forecast in tables.
+    forecast
+        The forecast; its own threshold is not used.
+    resampling
+        How intervals are computed.
+    thresholds
+        Thresholds by rule, as far as there are any.
+    """
+    rules = {rule: rule.score for rule in thresholds or {} if rule.score is not None}
+    at = [THRESHOLD, *((thresholds or {})[rule] for rule in rules)]
+    half, *others = score_thresholds(forecast, at, resampling)
+    chosen = {
+        rule: ChosenScore(threshold=scores.threshold, interval=scores.interval(score))
+        for (rule, score), scores in zip(rules.items(), others, strict=True)
+    }
+    return NamedScores(name=name, scores=half, chosen=chosen)
+
+
+def score_ensemble(ensemble: IssuedForecast, resampling: Resampling) -> NamedScores:
+    """Score the mean of a run's folds, and the skill of its calibrated probabilities."""
     skill = None
-    if ensemble.calibrated is not None:
-        prepared = brier_skill_by_harp(rows.label, ensemble.calibrated, rows.harp, climatology=ensemble.climatology)
-        skill = bootstrap_interval(prepared, resampling)
-    scores = score_forecast(ensemble.forecast(THRESHOLD), resampling)
-    return NamedScores(name=f"{ensemble.name}, mean of folds", scores=scores, chosen=chosen, calibrated_skill=skill)
+    if Probability.PLATT in ensemble.probabilities:
+        statistic = prepare_statistic(ensemble.forecast(Probability.PLATT), ProbabilityScore.BRIER_SKILL)
+        skill = bootstrap_interval(statistic, resampling)
+    name = f"{ensemble.name}, mean of folds"
+    scored = score_named(name, ensemble.forecast(), resampling, thresholds=ensemble.thresholds)
+    return replace(scored, calibrated_skill=skill)
 
 
-def reference_forecasts(ensemble: Ensemble, task: Task) -> dict[str, NDArray[np.float64]]:
-    """Forecast the same sequences without a network, from labels alone: probabilities of shape (n,) by name."""
-    rows = ensemble.rows
-    known = rows.label, rows.t_end_tai, rows.harp
+def score_subsets(ensemble: IssuedForecast, task: Task, resampling: Resampling) -> tuple[SubsetScores, ...]:
+    """Score an ensemble for first flares and for continuing activity."""
+    found = []
+    for subset, chosen in find_subsets(ensemble.samples, task=task).items():
+        scored = None
+        if chosen.any():
+            name = f"{ensemble.name}, {subset}"
+            forecast = ensemble.forecast(chosen=chosen)
+            scored = score_named(name, forecast, resampling, thresholds=ensemble.thresholds)
+        found.append(SubsetScores(name=ensemble.name, subset=subset, scored=scored))
+    return tuple(found)
+
+
+def compare_ensembles(ensembles: Sequence[IssuedForecast], resampling: Resampling) -> tuple[Difference, ...]:
+    """Compare every two ensembles of the same test samples, the later minus the earlier; others are left out."""
+    differences = []
+    for first, second in combinations(ensembles, 2):
+        if first.is_comparable(second):
+            found = compare_issued(first, second, resampling=resampling)
+            intervals = {heading: found.get(compared) for heading, compared in DIFFERENCES.items()}
+            differences.append(Difference(first=first.name, second=second.name, intervals=intervals))
+    return tuple(differences)
+
+
+def reference_forecasts(ensemble: IssuedForecast, task: Task) -> dict[str, NDArray[np.float64]]:
+    """Forecast an ensemble's samples without a network, from labels alone.
+
+    Parameters
+    ----------
+    ensemble
+        Its test samples are forecast, knowing its climatology.
+    task
+        The task that is forecast.
+
+    Returns
+    -------
+    dict of float64 arrays of shape (n,)
+        Probabilities of a flare, by the name of the reference.
+    """
+    samples = ensemble.samples
+    known = samples.label, samples.t_end_tai, samples.harp
     return {
-        "never a flare (no skill)": np.zeros(len(rows)),
-        "climatology of training": np.full(len(rows), ensemble.climatology),
+        "climatology of training": np.full(len(samples), ensemble.climatology),
         "persistence": forecast_persistence(*known, horizon_hours=task.horizon_hours, unknown=0),
         "ever flared": forecast_ever_flared(*known, horizon_hours=task.horizon_hours),
     }
 
 
-def score_references(ensemble: Ensemble, task: Task, resampling: Resampling) -> Sequence[NamedScores]:
-    """Score the references on the sequences of an ensemble, whose climatology is theirs too."""
-    rows = ensemble.rows
-    named = []
-    for name, probability in reference_forecasts(ensemble, task).items():
-        forecast = Forecast(
-            label=rows.label,
-            probability=probability,
-            harp=rows.harp,
-            threshold=THRESHOLD,
-            climatology=ensemble.climatology,
-        )
-        named.append(NamedScores(name=name, scores=score_forecast(forecast, resampling), chosen={}))
-    return named
+def score_references(ensemble: IssuedForecast, task: Task, resampling: Resampling) -> list[NamedScores]:
+    """Score no skill, and the reference forecasts of an ensemble's samples, against its climatology."""
+    num_samples = len(ensemble.samples)
+    no_skill = forecast_no_skill(ensemble.climatology, num_samples=num_samples, seed=resampling.seed)
+    return [
+        score_named(name, replace(ensemble.forecast(), probability=probability), resampling)
+        for name, probability in {"no skill": no_skill, **reference_forecasts(ensemble, task)}.items()
+    ]
 
 
 def validation_skill(scores: FoldScores) -> float:
-    """Give the mean TSS of the validation sets, by which a run is chosen to be shown; -1 where it is undefined."""
-    means = [s.mean for s in scores.summary if (s.stage, str(s.score)) == (Stage.VAL, "TSS")]
-    return -1.0 if np.isnan(means[0]) else means[0]
+    """Return the mean TSS over the validation sets, by which the shown run is chosen; -1 where it is undefined."""
+    (mean,) = (s.mean for s in scores.summary if (s.stage, s.score) == (Stage.VAL, ScoreName.TSS))
+    return -1.0 if np.isnan(mean) else mean

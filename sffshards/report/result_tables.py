@@ -7,19 +7,17 @@ from collections.abc import Iterable, Sequence
 
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
-from sffshards.forecasting.runs import Summary, format_summary
-from sffshards.report.fold_decisions import ThresholdRule
-from sffshards.report.fold_ensemble import Ensemble
+from sffshards.forecasting.runs import PUBLISHED_RESULTS, FoldScores, IssuedForecast, Summary, format_summary
 from sffshards.report.markup import Cell, Markup, element, join, table
-from sffshards.report.published_folds import PUBLISHED_FOLDS
 from sffshards.report.report_content import HorizonContent
-from sffshards.report.result_scores import ChosenScore, FoldScores, NamedScores
+from sffshards.report.result_scores import ChosenScore, NamedScores
 from sffshards.verification import (
     PUBLISHED_SCORES,
     ContingencyTable,
     Interval,
     ProbabilityScore,
     ScoreName,
+    ThresholdRule,
     compute_score,
     explain_undefined,
     format_score,
@@ -114,7 +112,7 @@ def _published_rows(task: Task) -> list[list[Cell]]:
             Cell(text=str(fold.fold)),
             *(Cell(text=format_score(compute_score(name, fold.table))) for name in PUBLISHED_SCORES),
         ]
-        for fold in PUBLISHED_FOLDS
+        for fold in PUBLISHED_RESULTS
         if fold.task == task
     ]
 
@@ -159,11 +157,11 @@ def _reasons(counts: ContingencyTable, names: Iterable[ScoreName]) -> dict[str, 
     return reasons
 
 
-def _undecided_folds(ensembles: Sequence[Ensemble]) -> list[str]:
+def _undecided_folds(ensembles: Sequence[IssuedForecast]) -> list[str]:
     """Say of which folds validation could choose nothing, and why; alike folds in one line."""
     found: dict[tuple[str, str], list[str]] = {}
     for of in ensembles:
-        for fold, reason in of.reasons.items():
+        for fold, reason in of.undecided_folds.items():
             found.setdefault((of.name, reason), []).append(str(fold))
     return [
         f"{name}, fold{'s' if len(folds) > 1 else ''} {', '.join(folds)}: a threshold of 0.5 and no calibration, as "

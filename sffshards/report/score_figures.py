@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.forecasting.runs import IssuedForecast, Probability
 from sffshards.report.figure_style import FAINT, INK, Drawing, Style, draw
-from sffshards.report.fold_decisions import RULE_SCORES
-from sffshards.report.fold_ensemble import Ensemble
-from sffshards.verification import ScoreName, average_precision, roc_auc, trace_reliability, trace_thresholds
+from sffshards.verification import (
+    ScoreName,
+    ThresholdRule,
+    average_precision,
+    roc_auc,
+    trace_reliability,
+    trace_thresholds,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +35,7 @@ _WIDE = (4.4, 3.3)
 class Series:
     """A forecast, and how it is drawn."""
 
-    ensemble: Ensemble
+    ensemble: IssuedForecast
     style: Style
 
     @property
@@ -40,17 +46,17 @@ class Series:
     @property
     def label(self) -> NDArray[np.int64]:
         """Of the test set's sequences."""
-        return self.ensemble.rows.label
+        return self.ensemble.samples.label
 
     @property
     def probability(self) -> NDArray[np.float64]:
         """Of a flare."""
-        return self.ensemble.rows.probability
+        return self.ensemble.samples.probability
 
 
 def draw_reliability(name: str, series: Sequence[Series], *, calibrated: bool) -> Drawing:
     """Draw how often flares came at a forecast probability, and below, how many forecasts there were."""
-    given = [one.ensemble.calibrated if calibrated else one.probability for one in series]
+    given = [one.ensemble.probabilities.get(Probability.PLATT if calibrated else Probability.RAW) for one in series]
 
     def fill(axes: list[Axes]) -> None:
         from matplotlib.ticker import LogLocator
@@ -132,7 +138,7 @@ def draw_score(name: str, series: Sequence[Series], score: ScoreName) -> Drawing
 
     def fill(axes: list[Axes]) -> None:
         (ax,) = axes
-        (rule,) = [rule for rule, made_highest in RULE_SCORES.items() if made_highest is score]
+        (rule,) = [rule for rule in ThresholdRule if rule.score is score]
         ax.axvline(0.5, color=FAINT, linewidth=1, linestyle=":", label="0.5, as published")
         for one in series:
             curve = trace_thresholds(one.label, one.probability)

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.domain.task import GoesClass, Task
+from sffshards.forecasting.runs import IssuedForecast, Run
+from sffshards.report.chosen_examples import RegionFlare
 from sffshards.report.figure_style import ALARM, FAINT, INK, Drawing, Style, draw, series_style
-from sffshards.report.fold_ensemble import Ensemble
-from sffshards.report.gathered_runs import RunResult
-from sffshards.report.region_flares import RegionFlare
 from sffshards.verification import THRESHOLD
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ _GAP = np.timedelta64(6, "h")
 """A line is broken where no forecast was made for so long."""
 
 
-def draw_training(name: str, run: RunResult) -> Drawing:
+def draw_training(name: str, run: Run) -> Drawing:
     """Draw each fold's training and validation loss by epoch; a ring is round the epoch whose network is scored."""
 
     def fill(axes: list[Axes]) -> None:
@@ -56,7 +55,7 @@ def draw_training(name: str, run: RunResult) -> Drawing:
 
 
 def draw_timeline(
-    name: str, ensemble: Ensemble, harp: int, *, task: Task, style: Style, flares: Sequence[RegionFlare]
+    name: str, ensemble: IssuedForecast, harp: int, *, task: Task, style: Style, flares: Sequence[RegionFlare]
 ) -> Drawing:
     """Draw a region's probability in time, with the folds' range, over the times that a flare followed.
 
@@ -67,11 +66,11 @@ def draw_timeline(
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
         (ax,) = axes
-        rows = np.flatnonzero(ensemble.rows.harp == harp)
-        rows = rows[np.argsort(ensemble.rows.t_end_tai[rows], kind="stable")]
+        rows = np.flatnonzero(ensemble.samples.harp == harp)
+        rows = rows[np.argsort(ensemble.samples.t_end_tai[rows], kind="stable")]
         times, low, high, mean = _break_gaps(ensemble, rows)
-        followed = ensemble.rows.t_end_tai[rows[ensemble.rows.label[rows] == 1]]
-        for start, end in _find_spans(ensemble.rows.t_end_tai[rows], ensemble.rows.label[rows]):
+        followed = ensemble.samples.t_end_tai[rows[ensemble.samples.label[rows] == 1]]
+        for start, end in _find_spans(ensemble.samples.t_end_tai[rows], ensemble.samples.label[rows]):
             ax.axvspan(start, end, color=ALARM, alpha=0.22, linewidth=0)  # type: ignore[arg-type]  # takes times
         if len(followed):
             ax.plot(followed, np.full(len(followed), 1.03), color=ALARM, marker="|", markersize=6, linestyle="")
@@ -104,12 +103,12 @@ def _mark_flares(ax: Axes, flares: Sequence[RegionFlare]) -> None:
             ax.text(place, 0.93, str(flare.goes_class), transform=ax.transAxes, fontsize=7, color=INK, ha=side)
 
 
-def _break_gaps(ensemble: Ensemble, rows: NDArray[np.int64]) -> tuple[NDArray[np.generic], ...]:
+def _break_gaps(ensemble: IssuedForecast, rows: NDArray[np.int64]) -> tuple[NDArray[np.generic], ...]:
     """Give times, the folds' lowest and highest, and their mean; with a nan where a line is to be broken."""
-    times = ensemble.rows.t_end_tai[rows]
+    times = ensemble.samples.t_end_tai[rows]
     gaps = np.flatnonzero(np.diff(times) > _GAP) + 1
-    of_folds_FN = ensemble.probability_FN[:, rows]
-    columns = of_folds_FN.min(axis=0), of_folds_FN.max(axis=0), ensemble.rows.probability[rows]
+    of_folds_FN = ensemble.member_probabilities[:, rows]
+    columns = of_folds_FN.min(axis=0), of_folds_FN.max(axis=0), ensemble.samples.probability[rows]
     broken = [np.insert(column, gaps, np.nan) for column in columns]
     return np.insert(times, gaps, times[gaps]), *broken
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.base.json_records import describe_record
 from sffshards.verification.by_harp import (
     HarpStatistic,
     auc_by_harp,
@@ -24,15 +25,17 @@ from sffshards.verification.by_harp import (
 )
 from sffshards.verification.cluster_bootstrap import Interval, Resampling, bootstrap_difference, bootstrap_intervals
 from sffshards.verification.contingency import ContingencyTable, count_outcomes
-from sffshards.verification.score_names import ScoreName
+from sffshards.verification.score_names import ScoreName, explain_undefined
 
 __all__ = [
+    "AnyScore",
     "Forecast",
     "ForecastScores",
     "ProbabilityScore",
     "compare_forecasts",
     "describe_forecast_scores",
-    "describe_interval",
+    "explain_interval",
+    "explain_score",
     "prepare_statistic",
     "score_forecast",
     "score_thresholds",
@@ -46,6 +49,9 @@ class ProbabilityScore(StrEnum):
     BRIER_SKILL = "BSS"
     ROC_AUC = "AUC"
     AVERAGE_PRECISION = "AP"
+
+
+AnyScore = ScoreName | ProbabilityScore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,14 +79,12 @@ class ForecastScores:
     table: ContingencyTable
     num_harps: int
     num_flaring_harps: int
-    of_calls: dict[ScoreName, Interval]
-    """Scores at the threshold."""
-    of_probabilities: dict[ProbabilityScore, Interval]
-    """Scores that no threshold has a part in."""
+    scores: dict[AnyScore, Interval]
+    """Each score with its interval: first those at the threshold, then those of the probabilities."""
 
-    def interval(self, name: ScoreName | ProbabilityScore) -> Interval:
-        """Give a score by its name."""
-        return self.of_calls[name] if isinstance(name, ScoreName) else self.of_probabilities[name]
+    def interval(self, name: AnyScore) -> Interval:
+        """Return a score by its name."""
+        return self.scores[name]
 
 
 def score_forecast(forecast: Forecast, resampling: Resampling) -> ForecastScores:
@@ -112,15 +116,12 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling
     The same as one after the other, in less time: the scores of probabilities are computed once.
     """
     at_each = [replace(forecast, threshold=threshold) for threshold in thresholds]
-    statistics = [prepare_statistic(at, name) for at in at_each for name in ScoreName]
-    intervals = bootstrap_intervals(
-        [*statistics, *(prepare_statistic(forecast, name) for name in ProbabilityScore)], resampling
+    calls = [prepare_statistic(at, name) for at in at_each for name in ScoreName]
+    found = iter(
+        bootstrap_intervals([*calls, *(prepare_statistic(forecast, name) for name in ProbabilityScore)], resampling)
     )
-    num = len(ScoreName)
-    of_calls = [
-        dict(zip(ScoreName, intervals[num * number : num * (number + 1)], strict=True))
-        for number in range(len(at_each))
-    ]
+    of_calls: list[dict[AnyScore, Interval]] = [{name: next(found) for name in ScoreName} for _ in at_each]
+    of_probabilities: dict[AnyScore, Interval] = {name: next(found) for name in ProbabilityScore}
     return [
         ForecastScores(
             threshold=at.threshold,
@@ -128,17 +129,14 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling
             table=count_outcomes(at.label, at.probability, threshold=at.threshold),
             num_harps=len(np.unique(at.harp)),
             num_flaring_harps=len(np.unique(at.harp[at.label == 1])),
-            of_calls=calls,
-            of_probabilities=dict(zip(ProbabilityScore, intervals[len(statistics) :], strict=True)),
+            scores={**of_call, **of_probabilities},
         )
-        for at, calls in zip(at_each, of_calls, strict=True)
+        for at, of_call in zip(at_each, of_calls, strict=True)
     ]
 
 
-def compare_forecasts(
-    first: Forecast, second: Forecast, *, name: ScoreName | ProbabilityScore, resampling: Resampling
-) -> Interval:
-    """Give a score of the first forecast less that of the second, of the same samples, with its interval.
+def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore, resampling: Resampling) -> Interval:
+    """Compute a score of the second forecast minus that of the first, of the same samples, with its interval.
 
     Raises
     ------
@@ -148,7 +146,7 @@ def compare_forecasts(
     return bootstrap_difference(prepare_statistic(first, name), prepare_statistic(second, name), resampling)
 
 
-def prepare_statistic(forecast: Forecast, name: ScoreName | ProbabilityScore) -> HarpStatistic:
+def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
     """Prepare a score of a forecast for draws of its HARPs; raises as `score_forecast`."""
     label, probability, harp = forecast.label, forecast.probability, forecast.harp
     if isinstance(name, ScoreName):
@@ -159,30 +157,42 @@ def prepare_statistic(forecast: Forecast, name: ScoreName | ProbabilityScore) ->
 
 
 def describe_forecast_scores(scores: ForecastScores) -> dict[str, Any]:
-    """Give scores as JSON holds them; what is undefined is null."""
-    every: list[tuple[str, Interval]] = [*scores.of_calls.items(), *scores.of_probabilities.items()]
-    return {
-        "threshold": _nullable(scores.threshold),
-        "climatology": _nullable(scores.climatology),
-        "counts": asdict(scores.table),
-        "num_harps": scores.num_harps,
-        "num_flaring_harps": scores.num_flaring_harps,
-        "scores": {str(name): describe_interval(interval) for name, interval in every},
-    }
+    """Return scores as JSON holds them; what is undefined is None."""
+    described = describe_record(scores)
+    return {"counts": described.pop("table"), **described}
 
 
-def describe_interval(interval: Interval) -> dict[str, float | int | None]:
-    """Give a score and its interval as JSON holds them."""
-    numbers = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
-    return {name: _nullable(number) for name, number in numbers.items()} | {
-        "level": interval.level,
-        "num_resamples": interval.num_resamples,
-        "num_undefined": interval.num_undefined,
-    }
+def explain_score(scores: ForecastScores, name: AnyScore) -> str | None:
+    """Return why a score is undefined, or None where it is defined.
+
+    Examples
+    --------
+    >>> quiet = Forecast(
+    ...     label=np.zeros(2, int), probability=np.ones(2), harp=np.array([1, 2]), threshold=0.5, climatology=0.1
+    ... )
+    >>> explain_score(score_forecast(quiet, Resampling(num_resamples=10)), ProbabilityScore.ROC_AUC)
+    'no flare came'
+    """
+    if not math.isnan(scores.interval(name).estimate):
+        return None
+    if isinstance(name, ScoreName):
+        return explain_undefined(name, scores.table)
+    if name is ProbabilityScore.BRIER_SKILL:
+        return f"the climatology of {scores.climatology:g} was right every time"
+    return "a flare came every time" if scores.table.num_positive else "no flare came"
 
 
-def _nullable(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def explain_interval(scores: ForecastScores, name: AnyScore) -> str | None:
+    """Return why a defined score has no interval, or None where it has one or is itself undefined."""
+    interval = scores.interval(name)
+    if math.isnan(interval.estimate) or not math.isnan(interval.low):
+        return None
+    if interval.num_undefined == interval.num_resamples:
+        return "undefined in every resample"
+    num_quiet = scores.table.num_samples - scores.table.num_positive
+    if not (scores.table.num_positive and num_quiet):
+        return "a flare came every time" if scores.table.num_positive else "no flare came"
+    return f"too few regions have flares ({scores.num_flaring_harps} of {scores.num_harps})"
 
 
 _PREPARE: dict[

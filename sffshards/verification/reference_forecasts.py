@@ -1,4 +1,4 @@
-"""Forecasts that need no network, to put beside one that does: the climatology, persistence, and who has ever flared.
+"""Reference forecasts that need no network: no skill, climatology, persistence, and which regions have ever flared.
 
 They follow from labels alone. The label of a time t says whether a flare starts in (t, t + horizon], so that it is
 known from t + horizon on; nothing later is used.
@@ -11,7 +11,28 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 
-__all__ = ["forecast_climatology", "forecast_ever_flared", "forecast_persistence"]
+__all__ = ["forecast_climatology", "forecast_ever_flared", "forecast_no_skill", "forecast_persistence"]
+
+
+def forecast_no_skill(climatology: float, *, num_samples: int, seed: int) -> NDArray[np.float64]:
+    """Forecast a flare at random, as often as in the training set: what no skill means in every table of this package.
+
+    The expected TSS and HSS are 0; those of one draw, with their intervals, show how far chance alone gets.
+
+    Parameters
+    ----------
+    climatology
+        Rate of flares in the training set, from 0 to 1.
+    num_samples
+        Number of forecasts.
+    seed
+        Seed of the draw.
+
+    Returns
+    -------
+    float64 of shape (num_samples,), 0 or 1
+    """
+    return (np.random.default_rng(seed).random(num_samples) < climatology).astype(np.float64)
 
 
 def forecast_climatology(training_labels: NDArray[np.integer], *, num_samples: int) -> NDArray[np.float64]:
@@ -74,13 +95,13 @@ def forecast_persistence(
     >>> forecast_persistence(np.array([1, 0, 0]), days, np.full(3, 1449), horizon_hours=24, unknown=0).tolist()
     [0.0, 1.0, 0.0]
     """
-    task = _check(labels, t_end_tai, harps, horizon_hours)
+    horizon = _check(labels, t_end_tai, harps, horizon_hours)
     forecast = np.full(len(labels), unknown, np.float64)
     for harp in np.unique(harps):
         rows = np.flatnonzero(harps == harp)
         rows = rows[np.argsort(t_end_tai[rows], kind="stable")]
         times = t_end_tai[rows]
-        latest = np.searchsorted(times, times - task, side="right") - 1
+        latest = np.searchsorted(times, times - horizon, side="right") - 1
         forecast[rows[latest >= 0]] = labels[rows[latest[latest >= 0]]]
     return forecast
 
@@ -104,12 +125,12 @@ def forecast_ever_flared(
     InputError
         As `forecast_persistence`.
     """
-    task = _check(labels, t_end_tai, harps, horizon_hours)
+    horizon = _check(labels, t_end_tai, harps, horizon_hours)
     forecast = np.zeros(len(labels))
     for harp in np.unique(harps[labels == 1]):
         rows = np.flatnonzero(harps == harp)
         first = t_end_tai[rows[labels[rows] == 1]].min()
-        forecast[rows] = t_end_tai[rows] >= first + task
+        forecast[rows] = t_end_tai[rows] >= first + horizon
     return forecast
 
 

@@ -7,22 +7,41 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.verification.contingency import Counts, check_forecasts
+from sffshards.verification.contingency import THRESHOLD, Counts, check_forecasts
 from sffshards.verification.score_names import ScoreName, compute_scores
 
 __all__ = [
     "BestThreshold",
     "ThresholdCurve",
+    "ThresholdRule",
     "average_precision",
     "choose_threshold",
+    "choose_thresholds",
     "roc_auc",
     "trace_thresholds",
 ]
+
+
+class ThresholdRule(StrEnum):
+    """How the probability at which a flare is forecast is chosen."""
+
+    HALF = "0.5"
+    """A probability of 0.5, as published."""
+    MAX_TSS = "max TSS"
+    """The threshold with the highest true skill statistic on the validation set."""
+    MAX_HSS = "max HSS"
+    """The threshold with the highest Heidke skill score on the validation set."""
+
+    @property
+    def score(self) -> ScoreName | None:
+        """The score that the rule makes highest on the validation set; None for the fixed threshold."""
+        return {ThresholdRule.MAX_TSS: ScoreName.TSS, ThresholdRule.MAX_HSS: ScoreName.HSS}.get(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,3 +184,17 @@ def choose_threshold(
         )
     best = int(np.nanargmax(values))
     return BestThreshold(threshold=float(curve.threshold[1 + best]), score=score, value=float(values[best]))
+
+
+def choose_thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> dict[ThresholdRule, float]:
+    """Return the threshold of each rule, from the labels and probabilities of a validation set.
+
+    Raises
+    ------
+    InputError
+        As `choose_threshold`, if the set does not have both outcomes.
+    """
+    thresholds = {
+        rule: choose_threshold(labels, probabilities, score=rule.score) for rule in ThresholdRule if rule.score
+    }
+    return {ThresholdRule.HALF: THRESHOLD} | {rule: best.threshold for rule, best in thresholds.items()}

@@ -1,5 +1,5 @@
 from .baseline_forecasts import compute_baselines, describe_baselines
-from .baseline_records import Baseline, BaselineName, Samples, ThresholdRule
+from .baseline_records import Baseline, BaselineName, Samples
 from .baseline_samples import read_samples
 from .sharp_keywords import KeywordTable, read_keyword_table
 
@@ -8,7 +8,6 @@ __all__ = [
     "BaselineName",
     "KeywordTable",
     "Samples",
-    "ThresholdRule",
     "compute_baselines",
     "describe_baselines",
     "read_keyword_table",

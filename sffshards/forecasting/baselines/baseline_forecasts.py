@@ -5,7 +5,6 @@ Shapes: n samples of Test.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
+from sffshards.base.json_records import describe_record
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares, has_flare
-from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName, Samples, ThresholdRule
+from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName, Samples
 from sffshards.forecasting.baselines.baseline_samples import join_samples
 from sffshards.forecasting.baselines.baseline_scores import score_baseline
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
@@ -26,18 +26,16 @@ from sffshards.verification import (
     THRESHOLD,
     Forecast,
     Resampling,
-    ScoreName,
-    choose_threshold,
+    ThresholdRule,
+    choose_thresholds,
     describe_forecast_scores,
-    describe_interval,
     forecast_climatology,
     forecast_ever_flared,
+    forecast_no_skill,
     forecast_persistence,
 )
 
 __all__ = ["compute_baselines", "describe_baselines"]
-
-_RULE_SCORES = {ThresholdRule.MAX_TSS: ScoreName.TSS, ThresholdRule.MAX_HSS: ScoreName.HSS}
 
 
 def compute_baselines(
@@ -110,8 +108,8 @@ def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
             "name": str(baseline.name),
             "source": baseline.source,
             "threshold_rule": str(baseline.rule),
-            "mean": {str(name): describe_interval(interval) for name, interval in baseline.mean.items()},
-            "deviation": {str(name): _nullable(value) for name, value in baseline.deviation.items()},
+            "mean": describe_record(baseline.mean),
+            "deviation": describe_record(baseline.deviation),
             "folds": list(baseline.folds),
             "forecasts": [describe_forecast_scores(scores) for scores in baseline.scores],
         }
@@ -132,7 +130,7 @@ def _forecast_simply(
     made = {
         BaselineName.NO_SKILL: (
             "the training labels' rate",
-            np.random.default_rng(seed).random(len(test.label)) < rate,
+            forecast_no_skill(rate, num_samples=len(test.label), seed=seed),
         ),
         BaselineName.CLIMATOLOGY: (
             "the training labels' rate",
@@ -192,12 +190,8 @@ def _forecast_by_keywords(
         of_validation, of_test = forecast_regression(
             np.concatenate([values[part] for part in parts]), labels, [values[validation], values[Part.TEST]]
         )
-        for rule in ThresholdRule:
-            threshold = THRESHOLD
-            if rule in _RULE_SCORES:
-                score = _RULE_SCORES[rule]
-                threshold = choose_threshold(samples[validation].label, of_validation, score=score).threshold
-            climatology = float(np.mean(labels))
+        climatology = float(np.mean(labels))
+        for rule, threshold in choose_thresholds(samples[validation].label, of_validation).items():
             made[rule].append(_make_forecast(samples[Part.TEST], of_test, climatology=climatology, threshold=threshold))
     source = f"{len(KEYWORDS)} SHARP keywords, {protocol} protocol"
     for rule, forecasts in made.items():
@@ -224,7 +218,3 @@ def _make_forecast(
         threshold=threshold,
         climatology=climatology,
     )
-
-
-def _nullable(value: float) -> float | None:
-    return value if math.isfinite(value) else None

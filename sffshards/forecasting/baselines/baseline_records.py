@@ -11,9 +11,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.verification import Forecast, ForecastScores, Interval, ProbabilityScore, ScoreName
+from sffshards.verification import Forecast, ForecastScores, Interval, ProbabilityScore, ScoreName, ThresholdRule
 
-__all__ = ["Baseline", "BaselineName", "Samples", "ThresholdRule"]
+__all__ = ["Baseline", "BaselineName", "Samples"]
 
 
 class BaselineName(StrEnum):
@@ -29,16 +29,6 @@ class BaselineName(StrEnum):
     """A flare wherever the region has had one."""
     REGRESSION = "logistic regression"
     """On SHARP keywords, a fit a fold."""
-
-
-class ThresholdRule(StrEnum):
-    """Where the threshold of a forecast comes from."""
-
-    HALF = "0.5"
-    MAX_TSS = "max TSS"
-    """Where TSS is highest on validation."""
-    MAX_HSS = "max HSS"
-    """Where HSS is highest on validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName, ThresholdRule
+from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName
 from sffshards.verification import (
     Forecast,
     HarpStatistic,
@@ -18,6 +18,7 @@ from sffshards.verification import (
     ProbabilityScore,
     Resampling,
     ScoreName,
+    ThresholdRule,
     bootstrap_interval,
     prepare_statistic,
     score_forecast,

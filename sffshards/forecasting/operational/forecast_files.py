@@ -10,7 +10,7 @@ from typing import Any
 
 from sffshards.forecasting.operational.full_disk import FullDiskForecast
 from sffshards.forecasting.operational.region_forecasts import RegionForecasts, Spread
-from sffshards.forecasting.runs import ThresholdRule
+from sffshards.verification import ThresholdRule
 
 __all__ = ["describe_forecasts", "format_csv", "format_json"]
 

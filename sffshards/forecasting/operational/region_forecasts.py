@@ -18,15 +18,15 @@ from sffshards.forecasting.operational.ensemble_members import Member
 from sffshards.forecasting.runs import (
     Inference,
     Probability,
-    ThresholdRule,
     calibrate,
+    fill_uncalibrated,
     mean_thresholds,
     predict_clips,
     predict_rows,
     require_finite,
 )
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
-from sffshards.verification import THRESHOLD
+from sffshards.verification import THRESHOLD, ThresholdRule
 
 __all__ = ["RegionForecasts", "Spread", "forecast_regions", "spread_of"]
 
@@ -116,14 +116,17 @@ def forecast_regions(
         If a network gives no numbers.
     """
     raw_MN = np.stack([_forecast(member, source, inference=inference, progress=progress) for member in members])
-    calibrated = []
+    calibrated: list[NDArray[np.float64] | None] = []
     for member, raw_N in zip(members, raw_MN, strict=True):
         applied = calibrate(member.decision, raw_N, by=Probability.PLATT)
         if applied is None:
             progress.note(f"{member.name}: raw probabilities, not calibrated: {member.reason}")
-        calibrated.append(raw_N if applied is None else applied)
+        calibrated.append(applied)
     return RegionForecasts(
-        members=tuple(members), shown=tuple(source.shown), raw_MN=raw_MN, calibrated_MN=np.stack(calibrated)
+        members=tuple(members),
+        shown=tuple(source.shown),
+        raw_MN=raw_MN,
+        calibrated_MN=fill_uncalibrated(raw_MN, calibrated),
     )
 
 

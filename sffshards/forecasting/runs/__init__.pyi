@@ -1,41 +1,81 @@
-from .decision import DECISION_NAME, Decision, ThresholdRule, fit_decision, read_decision
-from .fold_forecasts import Probability, Subset, calibrate, mean_thresholds
-from .network_prediction import Inference, predict_clips, predict_fold, predict_rows, require_finite
-from .predictions_record import check_tables
+from .decision import DECISION_NAME, Decision, fit_decision, read_decision
+from .fold_ensemble import (
+    IssuedForecast,
+    Probability,
+    average_run,
+    calibrate,
+    combine_folds,
+    fill_uncalibrated,
+    issue_forecast,
+    mean_thresholds,
+)
+from .network_prediction import Inference, choose_device, predict_clips, predict_fold, predict_rows, require_finite
 from .predictions_table import Predictions, predictions_path, read_predictions
-from .run_comparison import Comparison, compare_runs, describe_comparisons, write_comparisons
+from .published_results import PUBLISHED_DOI, PUBLISHED_RESULTS, PublishedResult
+from .run_comparison import (
+    ComparedScore,
+    Comparison,
+    compare_issued,
+    compare_runs,
+    describe_comparisons,
+    write_comparisons,
+)
 from .run_evaluation import evaluate_run
-from .run_folders import choose_device, find_runs
-from .run_scores import RunScores, StageScores, Summary, format_summary, score_stage, summarise_scores
-from .run_verification import VerifiedForecast, find_continuing
-from .score_tables import describe_scores
+from .run_folders import Run, RunFold, find_runs, gather_runs, read_run
+from .run_scores import (
+    FoldScores,
+    RunScores,
+    StageScores,
+    Summary,
+    describe_scores,
+    format_summary,
+    score_folds,
+)
+from .run_verification import Subset, VerifiedForecast, find_subsets
+from .set_counts import SetCounts, SharedHarps, count_sets, find_shared_harps
 from .verification_tables import describe_verification
 
 __all__ = [
     "DECISION_NAME",
+    "PUBLISHED_DOI",
+    "PUBLISHED_RESULTS",
+    "ComparedScore",
     "Comparison",
     "Decision",
+    "FoldScores",
     "Inference",
+    "IssuedForecast",
     "Predictions",
     "Probability",
+    "PublishedResult",
+    "Run",
+    "RunFold",
     "RunScores",
+    "SetCounts",
+    "SharedHarps",
     "StageScores",
     "Subset",
     "Summary",
-    "ThresholdRule",
     "VerifiedForecast",
+    "average_run",
     "calibrate",
-    "check_tables",
     "choose_device",
+    "combine_folds",
+    "compare_issued",
     "compare_runs",
+    "count_sets",
     "describe_comparisons",
     "describe_scores",
     "describe_verification",
     "evaluate_run",
-    "find_continuing",
+    "fill_uncalibrated",
     "find_runs",
+    "find_shared_harps",
+    "find_subsets",
     "fit_decision",
     "format_summary",
+    "gather_runs",
+    "issue_forecast",
     "mean_thresholds",
     "predict_clips",
     "predict_fold",
@@ -43,8 +83,8 @@ __all__ = [
     "predictions_path",
     "read_decision",
     "read_predictions",
+    "read_run",
     "require_finite",
-    "score_stage",
-    "summarise_scores",
+    "score_folds",
     "write_comparisons",
 ]

@@ -1,4 +1,4 @@
-"""Predict the sets of a fold with its best checkpoint, each sample once; what was predicted before is kept.
+"""Predictions by a network: the sets of a fold with its best checkpoint, rows of a build, or single clips.
 
 Shapes: B batch, K 2 classes.
 """
@@ -6,7 +6,7 @@ Shapes: B batch, K 2 classes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +19,11 @@ from sffshards.base.errors import DamageError, Field, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Advance, Progress
 from sffshards.domain.sample_sets import Stage
-from sffshards.forecasting.runs.predictions_record import Seal, find_kept, write_seal
+from sffshards.forecasting.runs.predictions_record import (
+    PredictionsRecord,
+    find_current_tables,
+    write_predictions_record,
+)
 from sffshards.forecasting.runs.predictions_table import (
     Predictions,
     build_predictions,
@@ -32,19 +36,27 @@ from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_cli
 from sffshards.shards.read import Build, CheckLevel
 from sffshards.training import FoldRecord
 
-__all__ = ["FoldPredictions", "Inference", "predict_clips", "predict_fold", "predict_rows", "require_finite"]
+__all__ = [
+    "FoldPredictions",
+    "Inference",
+    "choose_device",
+    "predict_clips",
+    "predict_fold",
+    "predict_rows",
+    "require_finite",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inference:
-    """How predictions are computed; none of it changes them by more than rounding."""
+    """How predictions are computed; no setting changes them by more than rounding."""
 
     batch_size: int
     num_threads: int
-    """Threads that read ahead."""
+    """Number of threads that read ahead."""
     device: torch.device
     check: CheckLevel = CheckLevel.FULL
-    """How much of a sample is checked each time that it is read."""
+    """How much of a sample is checked each time it is read."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -55,7 +67,7 @@ class Inference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldPredictions:
-    """What a fold's best checkpoint forecasts for its sets."""
+    """The predictions of a fold's best checkpoint for its sets."""
 
     checkpoint_sha256: str
     tables: dict[Stage, Predictions]
@@ -64,37 +76,40 @@ class FoldPredictions:
 def predict_fold(
     folder: Path, record: FoldRecord, build: Build, *, inference: Inference, force: bool, progress: Progress
 ) -> FoldPredictions:
-    """Predict the training, validation and test set of a fold, and write their tables.
+    """Predict the training, validation and test set of a fold, each sample once, and write their tables.
+
+    Unchanged tables of the same checkpoint and build are kept.
 
     Parameters
     ----------
     folder, record
-        Of the fold.
+        Folder and record of the fold.
     build
-        That it was trained on.
+        Build that the fold was trained on.
     inference
-        How to compute.
+        How predictions are computed.
     force
-        Predict anew even where tables of the same checkpoint lie.
+        Whether to predict again where there are tables of the same checkpoint.
     progress
-        Told how far the work is.
+        Receiver of progress.
 
     Raises
     ------
     InputError
         If the fold has no checkpoint yet, or it is damaged or of another network.
     DamageError
-        If its network gives no numbers.
+        If its network returns values that are not numbers.
     """
     if record.best is None:
         raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
     path = folder / record.best.name
-    seal = Seal(
+    made_from = PredictionsRecord(
         checkpoint=path.name,
         checkpoint_sha256=hash_file(path, expected="the fold's best checkpoint"),
         manifest_sha256=record.manifest_sha256,
+        stages={},
     )
-    kept = {} if force else find_kept(folder, seal)
+    kept = {} if force else find_current_tables(folder, made_from)
     model = None
     options = record.options
     for stage in Stage:
@@ -111,30 +126,30 @@ def predict_fold(
         table = predictions_path(folder, stage)
         write_predictions(table, build_predictions(build, rows, probabilities))
         kept[stage] = hash_file(table)
-        write_seal(folder, seal, kept)
+        write_predictions_record(folder, replace(made_from, stages=kept))
     tables = {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
-    return FoldPredictions(checkpoint_sha256=seal.checkpoint_sha256, tables=tables)
+    return FoldPredictions(checkpoint_sha256=made_from.checkpoint_sha256, tables=tables)
 
 
 def predict_rows(
     model: nn.Module, build: Build, rows: NDArray[np.int64], *, inference: Inference, advance: Advance
 ) -> NDArray[np.float64]:
-    """Give the probability of a flare for rows of a build's index.
+    """Return the probability of a flare for rows of a build's index.
 
     Parameters
     ----------
     model
-        From `sffshards.models.networks.build_model`; it is moved to the device and left in evaluation mode.
+        Network from `sffshards.models.networks.build_model`; it is moved to the device and left in evaluation mode.
     build, rows
-        Which samples.
+        Build, and rows of its index, shape (N,).
     inference
-        How to compute.
+        How predictions are computed.
     advance
-        Told the number of samples done.
+        Receiver of the number of samples done.
 
     Returns
     -------
-    float64 of the length of ``rows``, in their order
+    float64 of shape (N,), in the order of ``rows``
     """
     batch_size = inference.batch_size
     source = PlanSource(rows=rows, global_batch=batch_size, num_ranks=1, rank=0, seed=0, shuffle=Shuffle.NONE)
@@ -152,7 +167,7 @@ def predict_rows(
 def predict_clips(
     model: nn.Module, clips: Iterable[NDArray[np.uint8]], *, inference: Inference, advance: Advance
 ) -> NDArray[np.float64]:
-    """Give the probability of a flare for clips that come one at a time.
+    """Return the probability of a flare for clips that come one at a time.
 
     Parameters
     ----------
@@ -179,7 +194,7 @@ def predict_clips(
 
 
 def require_finite(probabilities: NDArray[np.float64], *, checkpoint: Path) -> None:
-    """Refuse what a network with weights that are not numbers gives.
+    """Check that the probabilities are numbers, which those of a network with damaged weights are not.
 
     Raises
     ------
@@ -190,14 +205,35 @@ def require_finite(probabilities: NDArray[np.float64], *, checkpoint: Path) -> N
     if num_undefined:
         raise DamageError(
             checkpoint,
-            expected="a network that gives probabilities",
+            expected="a network that returns probabilities",
             found=f"no number for {num_undefined:,} of {len(probabilities):,} samples",
-            fix="name another checkpoint, or train it anew with `sffshards train --force`",
+            fix="name another checkpoint, or train it again with `sffshards train --force`",
         )
 
 
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is the first GPU, or else the CPU.
+
+    Raises
+    ------
+    InputError
+        If this machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = f"{name!r} ({str(error).splitlines()[0][:80]})"
+        raise InputError(
+            Field("device"), expected="a device of this machine", found=found, fix="choose another"
+        ) from None
+    return device
+
+
 def _forecast(model: nn.Module, clips_BTHW: Tensor) -> Tensor:
-    """Give float64 probabilities of shape (B,), on the processor."""
+    """Return float64 probabilities of shape (B,), on the CPU."""
     logits_BK = model(scale_clips(clips_BTHW)).cpu().double()
     # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
     return torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])

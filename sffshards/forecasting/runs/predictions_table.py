@@ -1,4 +1,4 @@
-"""The table of predictions: what was forecast for which sample, and what came."""
+"""The table of predictions: the probability of a flare for each sample, and the label."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import read_text, write_atomic
+from sffshards.base.csv_tables import format_csv
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.views import View
@@ -32,18 +33,20 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:
-    """Forecasts of a set, a sample a row, in the order of the build's index."""
+    """Forecasts of a set, one row per sample, in the order of the build's index."""
 
     sequence: tuple[str, ...]
-    """Published names."""
+    """Published names of the sequences."""
     harp: NDArray[np.int64]
+    """HARP numbers, shape (n,)."""
     t_end_tai: NDArray[np.datetime64]
-    """Times of the last frames, TAI, to the second."""
+    """Times of the last frames, TAI, to the second, shape (n,)."""
     view: tuple[View, ...]
+    """Views that the samples show."""
     label: NDArray[np.int64]
-    """0 or 1."""
+    """Labels, 0 or 1, shape (n,)."""
     probability: NDArray[np.float64]
-    """Of a flare, 0 to 1."""
+    """Probabilities of a flare, from 0 to 1, shape (n,)."""
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
@@ -55,11 +58,11 @@ class Predictions:
             raise ValueError("probabilities must be from 0 to 1")
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self.sequence)
 
     def where(self, chosen: NDArray[np.bool_]) -> Predictions:
-        """Give the samples for which an array of shape (n,) is true."""
+        """Return the samples for which a bool array of shape (n,) is true."""
         rows = np.flatnonzero(chosen)
         return Predictions(
             sequence=tuple(self.sequence[row] for row in rows),
@@ -72,33 +75,33 @@ class Predictions:
 
 
 def plain_views(predictions: Predictions) -> Predictions:
-    """Give the samples that show their sequence as it is, each sequence once: what verification is over."""
+    """Return the samples that show their sequence as it is, each sequence once, as verification counts them."""
     return predictions.where(np.array([view is View.NF for view in predictions.view], np.bool_))
 
 
 _HEADER = tuple(field.name for field in fields(Predictions))
 _MAX_HARP = 10**9 - 1
-"""As published names have at most nine digits."""
+"""The largest HARP number; published names have at most nine digits."""
 _LAST_YEAR = 2999
-"""Until when a diagram's axis has room behind it."""
+"""The last year that a time may be of; the axis of a figure ends later."""
 
 
 def predictions_path(folder: Path, stage: Stage) -> Path:
-    """Give the path of a fold's table, such as ``fold0/predictions-test.csv``."""
+    """Return the path of a fold's table, such as ``fold0/predictions-test.csv``."""
     return folder / f"predictions-{stage}.csv"
 
 
 def build_predictions(build: Build, rows: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Predictions:
-    """Put probabilities beside what the index says of their samples.
+    """Return a table of probabilities and what the build's index holds of their samples.
 
     Parameters
     ----------
     build
-        Of the samples.
+        Build of the samples.
     rows
-        Rows of its index, each once; they are put in ascending order.
+        Rows of its index, each once, shape (n,); the table has them in ascending order.
     probabilities
-        Of a flare, of the same length.
+        Probabilities of a flare, shape (n,).
     """
     order = np.argsort(rows, kind="stable")
     index = build.index[rows[order]]
@@ -113,20 +116,16 @@ def build_predictions(build: Build, rows: NDArray[np.int64], probabilities: NDAr
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write a table as CSV, whole or not at all; probabilities are written so that they read back exactly."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
+    """Write a table as CSV, whole or not at all; probabilities read back exactly."""
     columns = (
         predictions.sequence,
         predictions.harp.tolist(),
         np.datetime_as_string(predictions.t_end_tai, unit="s").tolist(),
         predictions.view,
         predictions.label.tolist(),
-        [repr(float(p)) for p in predictions.probability],
+        predictions.probability.tolist(),
     )
-    writer.writerows(zip(*columns, strict=True))
-    write_atomic(path, text.getvalue().encode("ascii"))
+    write_atomic(path, format_csv(_HEADER, zip(*columns, strict=True)).encode("ascii"))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -177,5 +176,5 @@ def _parse_row(path: Path, number: int, line: Sequence[str]) -> tuple[str, int, 
 
 
 def _malformed(path: Path, number: int, expected: str, found: str) -> InputError:
-    fix = "restore the file, or predict anew with `sffshards evaluate --force`"
+    fix = "restore the file, or predict again with `sffshards evaluate --force`"
     return InputError(f"{path}:{number}", expected=expected, found=found[:120], fix=fix)

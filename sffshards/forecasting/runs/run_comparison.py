@@ -1,11 +1,10 @@
-"""Compare runs of a horizon in pairs: by how much one forecast scores higher than another, of the same test samples."""
+"""Comparison of runs in pairs: how much higher the second one scores than the first, on the same test samples.
+
+Every difference is the second score minus the first, so that a positive one favours the second run.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,130 +12,157 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sffshards.base.atomic_files import write_atomic
-from sffshards.domain.task import PUBLISHED_TASKS, Task
-from sffshards.forecasting.runs.decision import ThresholdRule
-from sffshards.forecasting.runs.fold_forecasts import Probability
+from sffshards.base.csv_tables import format_csv
+from sffshards.base.json_records import describe_record, format_json
+from sffshards.domain.task import Task
+from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
 from sffshards.forecasting.runs.run_scores import RunScores
-from sffshards.forecasting.runs.run_verification import select_forecast
-from sffshards.verification import Interval, ProbabilityScore, ScoreName, compare_forecasts, describe_interval
+from sffshards.verification import (
+    AnyScore,
+    Interval,
+    ProbabilityScore,
+    Resampling,
+    ScoreName,
+    ThresholdRule,
+    compare_forecasts,
+)
 
-__all__ = ["Comparison", "compare_runs", "describe_comparisons", "write_comparisons"]
+__all__ = [
+    "ComparedScore",
+    "Comparison",
+    "compare_issued",
+    "compare_runs",
+    "describe_comparisons",
+    "write_comparisons",
+]
 
 COMPARISONS_NAME = "comparisons.json"
 COMPARISONS_TABLE_NAME = "comparisons.csv"
-_FORMAT_VERSION = 1
-_CASES: tuple[tuple[Probability, ThresholdRule | None, ScoreName | ProbabilityScore], ...] = (
-    *((Probability.RAW, rule, name) for rule in ThresholdRule for name in (ScoreName.TSS, ScoreName.HSS)),
-    (Probability.RAW, None, ProbabilityScore.BRIER_SKILL),
-    (Probability.PLATT, None, ProbabilityScore.BRIER_SKILL),
-)
+_FORMAT_VERSION = 2
+_HEADER = ("first", "second", "probability", "rule", "score", "second_minus_first", "low", "high")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """A score of a run's ensemble, less that of another's."""
+class ComparedScore:
+    """A score that runs are compared in."""
+
+    probability: Probability
+    rule: ThresholdRule | None
+    """Rule of the threshold; None for a score of probabilities."""
+    score: AnyScore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison(ComparedScore):
+    """The score of the second run's ensemble minus that of the first's."""
 
     task: Task
     first: Path
+    """Folder of the first run."""
     second: Path
-    """Folders of the two runs."""
-    probability: Probability
-    rule: ThresholdRule | None
-    """None for a score of probabilities."""
-    score: ScoreName | ProbabilityScore
+    """Folder of the second run."""
     difference: Interval
+
+
+_COMPARED = (
+    *(
+        ComparedScore(probability=Probability.RAW, rule=rule, score=name)
+        for rule in ThresholdRule
+        for name in (ScoreName.TSS, ScoreName.HSS)
+    ),
+    ComparedScore(probability=Probability.RAW, rule=None, score=ProbabilityScore.BRIER_SKILL),
+    ComparedScore(probability=Probability.PLATT, rule=None, score=ProbabilityScore.BRIER_SKILL),
+)
 
 
 def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
     """Compare the ensembles of every two runs that forecast the same test samples, over plain views.
 
-    TSS and HSS at each rule's threshold, and the Brier skill score, each with the interval of the difference from
-    draws of whole HARPs that both share. Runs of other samples, labels or horizon are not compared.
+    TSS and HSS are compared at the threshold of each rule, and the Brier skill score of raw and calibrated
+    probabilities. Runs of another task, or of other samples or labels, are not compared.
     """
     return [comparison for first, second in combinations(runs, 2) for comparison in _compare(first, second)]
 
 
+def compare_issued(
+    first: IssuedForecast, second: IssuedForecast, *, resampling: Resampling
+) -> dict[ComparedScore, Interval]:
+    """Compute the scores of the second forecast minus those of the first, each with its confidence interval.
+
+    Both are resampled alike, so that what makes a region hard for both cancels. A score that one of the two does not
+    have, such as one at a threshold that could not be chosen, is left out. Forecasts of different samples have none.
+    """
+    found = {}
+    for compared in _COMPARED if first.is_comparable(second) else ():
+        rule = compared.rule or ThresholdRule.HALF
+        thresholds = [issued.threshold(compared.probability, rule) for issued in (first, second)]
+        pair = [
+            issued.forecast(compared.probability, threshold=threshold)
+            for issued, threshold in zip((first, second), thresholds, strict=True)
+            if threshold is not None
+        ]
+        if len(pair) == 2:
+            found[compared] = compare_forecasts(*pair, name=compared.score, resampling=resampling)
+    return found
+
+
 def describe_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Give comparisons as ``comparisons.json`` holds them."""
+    """Return comparisons as ``comparisons.json`` holds them."""
     return [
         {
             "task": one.task.name,
             "first": str(one.first),
             "second": str(one.second),
-            "probability": str(one.probability),
-            "rule": None if one.rule is None else str(one.rule),
-            "score": str(one.score),
-            "difference": describe_interval(one.difference),
+            "probability": one.probability,
+            "rule": one.rule,
+            "score": one.score,
+            "second_minus_first": describe_record(one.difference),
         }
         for one in comparisons
     ]
 
 
 def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
-    """Write ``comparisons.json`` and ``comparisons.csv`` of each horizon into the folder that its runs lie in.
+    """Write ``comparisons.json`` and ``comparisons.csv`` of each task into the folder that contains its runs.
 
     Returns
     -------
     the folders written to
     """
     folders = []
-    for task in PUBLISHED_TASKS:
-        of_horizon = [one for one in comparisons if one.task == task]
-        if not of_horizon:
-            continue
-        folder = Path(
-            os.path.commonpath([run.absolute().parent for one in of_horizon for run in (one.first, one.second)])
-        )
+    for task in sorted({one.task for one in comparisons}):
+        of_task = [one for one in comparisons if one.task == task]
+        runs = [run.absolute().parent for one in of_task for run in (one.first, one.second)]
+        folder = Path(os.path.commonpath(runs))
         content = {
             "format_version": _FORMAT_VERSION,
             "task": task.name,
-            "forecasts": "ensembles of folds, test set, plain views; difference: first less second",
-            "comparisons": describe_comparisons(of_horizon),
+            "forecasts": "ensembles of folds, test set, plain views",
+            "comparisons": describe_comparisons(of_task),
         }
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        write_atomic(folder / COMPARISONS_NAME, text.encode("utf-8"))
-        write_atomic(folder / COMPARISONS_TABLE_NAME, _to_csv(of_horizon).encode("utf-8"))
+        rows = [
+            (one.first, one.second, one.probability, one.rule, one.score, of.estimate, of.low, of.high)
+            for one in of_task
+            for of in (one.difference,)
+        ]
+        write_atomic(folder / COMPARISONS_NAME, format_json(content))
+        write_atomic(folder / COMPARISONS_TABLE_NAME, format_csv(_HEADER, rows).encode("utf-8"))
         folders.append(folder)
     return folders
 
 
 def _compare(first: RunScores, second: RunScores) -> Iterator[Comparison]:
-    task = first.records[0].task
-    one, other = first.verification.ensemble, second.verification.ensemble
-    same = one.samples.sequence == other.samples.sequence and np.array_equal(one.samples.label, other.samples.label)
-    if second.records[0].task != task or not same:
+    if first.run.task != second.run.task:
         return
-    for probability, rule, name in _CASES:
-        at = ThresholdRule.HALF if rule is None else rule
-        thresholds = [issued.threshold(probability, at) for issued in (one, other)]
-        if thresholds[0] is None or thresholds[1] is None:
-            continue
-        difference = compare_forecasts(
-            select_forecast(one, probability=probability, threshold=thresholds[0]),
-            select_forecast(other, probability=probability, threshold=thresholds[1]),
-            name=name,
-            resampling=first.verification.resampling,
-        )
+    pair = first.verification.ensemble, second.verification.ensemble
+    for compared, difference in compare_issued(*pair, resampling=first.verification.resampling).items():
         yield Comparison(
-            task=task,
-            first=first.run,
-            second=second.run,
-            probability=probability,
-            rule=rule,
-            score=name,
+            task=first.run.task,
+            first=first.run.folder,
+            second=second.run.folder,
+            probability=compared.probability,
+            rule=compared.rule,
+            score=compared.score,
             difference=difference,
         )
-
-
-def _to_csv(comparisons: Sequence[Comparison]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["first", "second", "probability", "rule", "score", "difference", "low", "high"])
-    for one in comparisons:
-        numbers = (one.difference.estimate, one.difference.low, one.difference.high)
-        cells = ["undefined" if math.isnan(number) else repr(number) for number in numbers]
-        writer.writerow([one.first, one.second, one.probability, one.rule or "", one.score, *cells])
-    return text.getvalue()

@@ -1,26 +1,24 @@
-"""Score every fold of a run: predict its sets with its best checkpoint, count, decide, verify, average over folds."""
+"""Evaluation of a run: predict the sets of each fold with its best checkpoint, decide, score, verify."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from sffshards.base.errors import ConflictError, InputError
+from sffshards.base.errors import ConflictError
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs.decision import fit_decision, write_decision
-from sffshards.forecasting.runs.fold_forecasts import Issued, issue_forecast
-from sffshards.forecasting.runs.network_prediction import FoldPredictions, Inference, predict_fold
-from sffshards.forecasting.runs.predictions_table import plain_views
-from sffshards.forecasting.runs.run_scores import RunScores, score_stage, summarise_scores
+from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, issue_forecast
+from sffshards.forecasting.runs.network_prediction import Inference, predict_fold
+from sffshards.forecasting.runs.run_folders import RunFold, check_folds_alike, read_run
+from sffshards.forecasting.runs.run_scores import RunScores, score_folds, write_scores
 from sffshards.forecasting.runs.run_verification import verify_forecasts
-from sffshards.forecasting.runs.score_tables import write_scores
 from sffshards.forecasting.runs.verification_tables import write_verification
 from sffshards.shards.read import Build, Place, open_build
-from sffshards.training import FoldRecord, find_folds, read_record
-from sffshards.verification import Resampling, count_outcomes
+from sffshards.training import find_folds
+from sffshards.verification import Resampling
 
 __all__ = ["evaluate_run"]
 
@@ -29,113 +27,84 @@ def evaluate_run(
     run: Path,
     build: Place,
     *,
-    folds: Iterable[int] | None,
+    folds: Collection[int] | None,
     inference: Inference,
     force: bool,
     progress: Progress,
 ) -> RunScores:
     """Predict and score the folds of a run.
 
-    Writes ``predictions-<stage>.csv`` and ``decision.json`` in each fold's folder; and, when all folds that the run has
-    are scored, ``scores.json``, ``scores.csv``, ``verification.json`` and ``verification.csv`` in the run's.
+    Writes ``predictions-<stage>.csv`` and ``decision.json`` into each fold's folder. When all folds of the run are
+    scored, it also writes ``scores.json``, ``scores.csv``, ``verification.json`` and ``verification.csv`` into the
+    run's folder.
 
     Parameters
     ----------
     run
         Folder of the run, such as ``runs/48h/oTV``.
     build
-        Folder of the build that it was trained on.
+        Build that the run was trained on.
     folds
-        Which folds; None for all that are there.
+        Numbers of the folds; None for all.
     inference
-        How to compute.
+        How predictions are computed.
     force
-        Predict anew even where tables of the same checkpoint lie.
+        Whether to predict again where there are tables of the same checkpoint.
     progress
-        Told how far the work is.
+        Receiver of progress.
 
     Raises
     ------
     InputError
-        If a fold is not there, or its checkpoint cannot be used.
+        If a fold is missing, or its checkpoint cannot be used.
     ConflictError
         If a fold was trained on another build, or with other options than the others.
     """
-    records = _read_records(run, folds)
-    stages = []
-    issued: list[Issued] = []
+    read = read_run(run, folds=folds)
     with open_build(build, check=inference.check) as opened:
-        for folder, record in records.items():
-            _check_build(folder, record, opened)
-        _check_alike(records)
-        for folder, record in records.items():
-            if not record.finished:
-                progress.note(f"{folder}: training is not finished; its best epoch so far is scored")
-            predicted = predict_fold(folder, record, opened, inference=inference, force=force, progress=progress)
-            for stage, predictions in predicted.tables.items():
-                counts = count_outcomes(predictions.label, predictions.probability)
-                stages.append(score_stage(record.fold, stage, counts))
-            issued += _decide(folder, record.fold, predicted)
-    task = next(iter(records.values())).task
+        for fold in read.folds:
+            _check_build(fold, opened)
+        check_folds_alike(read)
+        issued: list[IssuedForecast] = []
+        predicted: list[RunFold] = []
+        for fold in read.folds:
+            if not fold.record.finished:
+                progress.note(f"{fold.folder}: training is not finished; its best epoch so far is scored")
+            found = predict_fold(fold.folder, fold.record, opened, inference=inference, force=force, progress=progress)
+            predicted.append(replace(fold, tables=found.tables))
+            issued += _decide(predicted[-1], checkpoint_sha256=found.checkpoint_sha256)
+    published = score_folds(replace(read, folds=tuple(predicted)))
     scores = RunScores(
-        run=run,
-        records=tuple(records.values()),
-        stages=tuple(stages),
-        summary=summarise_scores(stages),
-        verification=verify_forecasts(issued, task=task, resampling=Resampling()),
+        run=published.run,
+        stages=published.stages,
+        summary=published.summary,
+        verification=verify_forecasts(issued, name=read.name, task=read.task, resampling=Resampling()),
     )
-    if set(records) == set(find_folds(run).values()):
+    if len(read.folds) == len(find_folds(run)):
         write_scores(scores)
         write_verification(scores)
     else:
-        progress.note(f"{run}: scores.json and scores.csv are for all folds, and left as they are")
+        progress.note(f"{run}: scores.json and scores.csv cover all folds, and are left as they are")
     return scores
 
 
-def _decide(folder: Path, fold: int, predicted: FoldPredictions) -> list[Issued]:
+def _decide(fold: RunFold, *, checkpoint_sha256: str) -> list[IssuedForecast]:
     """Fit and write a fold's decision, and apply it to its validation and test sets."""
-    decision = fit_decision(predicted.tables[Stage.VAL], checkpoint_sha256=predicted.checkpoint_sha256)
-    write_decision(folder, decision)
-    climatology = float(np.mean(plain_views(predicted.tables[Stage.TRAIN]).label))
+    decision = fit_decision(fold.tables[Stage.VAL], checkpoint_sha256=checkpoint_sha256)
+    write_decision(fold.folder, decision)
+    number, rate = fold.record.fold, fold.climatology
     return [
-        issue_forecast(plain_views(predicted.tables[stage]), decision, fold=fold, stage=stage, climatology=climatology)
+        issue_forecast(fold.plain(stage), decision, fold=number, stage=stage, climatology=rate)
         for stage in (Stage.VAL, Stage.TEST)
     ]
 
 
-def _read_records(run: Path, folds: Iterable[int] | None) -> dict[Path, FoldRecord]:
-    found = find_folds(run)
-    chosen = list(found) if folds is None else sorted(set(folds))
-    missing = [fold for fold in chosen if fold not in found]
-    if missing:
-        raise InputError(
-            run,
-            expected=f"fold {missing[0]}",
-            found=f"folds {', '.join(str(fold) for fold in found)} only",
-            fix=f"train it with `sffshards train --fold {missing[0]}`",
-        )
-    return {found[fold]: read_record(found[fold]) for fold in chosen}
-
-
-def _check_alike(records: dict[Path, FoldRecord]) -> None:
-    """Refuse to average over folds that were not trained in the same way."""
-    first, *others = records
-    for folder in others:
-        for name, (expected, found) in records[first].options.differences(records[folder].options).items():
-            raise ConflictError(
-                folder,
-                expected=f"a fold trained as {first.name} was, with {name} {expected}",
-                found=f"{name} {found}",
-                fix="train the folds of a run alike, or score one with {fold}",
-            )
-
-
-def _check_build(folder: Path, record: FoldRecord, build: Build) -> None:
+def _check_build(fold: RunFold, build: Build) -> None:
     sha256 = build.manifest.sha256
-    if record.manifest_sha256 != sha256:
+    if fold.record.manifest_sha256 != sha256:
         raise ConflictError(
-            folder,
+            fold.folder,
             expected=f"a fold trained on {build.folder} (build {sha256[:12]})",
-            found=f"one trained on the {record.task} build {record.manifest_sha256[:12]}",
-            fix="name the folder of that build with {shards}, or train it again with `sffshards train --force`",
+            found=f"one trained on the {fold.record.task} build {fold.record.manifest_sha256[:12]}",
+            fix="name the folder of that build with {shards}, or train again with `sffshards train --force`",
         )

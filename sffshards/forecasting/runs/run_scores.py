@@ -1,122 +1,220 @@
-"""The scores of a run as plain values: by fold and stage, and summed up over folds."""
+"""The published scores of a run: by fold and set, and averaged over folds; ``scores.json`` and ``scores.csv``.
+
+Each view that the variant's set holds is a sample of its own, as in the paper.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from sffshards.base.atomic_files import write_atomic
+from sffshards.base.csv_tables import format_csv
+from sffshards.base.json_records import describe_record, format_json
 from sffshards.domain.sample_sets import Stage
-from sffshards.training import FoldRecord
-from sffshards.verification import PUBLISHED_SCORES, ContingencyTable, ScoreName, compute_score, format_score
+from sffshards.forecasting.runs.run_folders import Run
+from sffshards.verification import (
+    PUBLISHED_SCORES,
+    THRESHOLD,
+    ContingencyTable,
+    ScoreName,
+    compute_score,
+    count_outcomes,
+    explain_undefined,
+    format_score,
+)
 
 if TYPE_CHECKING:
     from sffshards.forecasting.runs.run_verification import RunVerification
 
 __all__ = [
     "FoldMean",
+    "FoldScores",
     "RunScores",
     "StageScores",
     "Summary",
     "average_folds",
+    "describe_run",
+    "describe_scores",
     "format_summary",
+    "score_folds",
     "score_stage",
     "summarise_scores",
+    "write_scores",
 ]
+
+JSON_NAME = "scores.json"
+TABLE_NAME = "scores.csv"
+_FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldMean:
-    """A figure over the folds."""
+    """Mean and standard deviation of a quantity over folds."""
 
     num_defined: int
-    """Folds in which it is defined, over which the mean is."""
+    """Number of folds in which the quantity is defined; the others are left out of the mean."""
     mean: float
-    """nan where none is."""
+    """Mean over these folds; NaN where there are none."""
     deviation: float
-    """Sample standard deviation (n - 1); nan below two folds."""
+    """Sample standard deviation (n - 1) over these folds; NaN below two."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary(FoldMean):
+    """A published score of a set, averaged over folds."""
+
+    stage: Stage
+    score: ScoreName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageScores:
-    """The scores of a fold's set."""
+    """The published scores of one set of one fold."""
 
     fold: int
     stage: Stage
     table: ContingencyTable
     scores: dict[ScoreName, float]
-    """nan where undefined."""
+    """Scores by name; NaN where undefined."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """A score of a stage over the folds."""
+class FoldScores:
+    """The published scores of a run's folds, at a probability of 0.5."""
 
-    stage: Stage
-    score: ScoreName
-    num_defined: int
-    """Folds in which it is defined, over which the mean is."""
-    mean: float
-    """nan where none is."""
-    deviation: float
-    """Sample standard deviation (n - 1); nan below two folds."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunScores:
-    """The scores of a run, at the threshold `sffshards.verification.contingency.THRESHOLD`."""
-
-    run: Path
-    records: tuple[FoldRecord, ...]
+    run: Run
     stages: tuple[StageScores, ...]
-    """Fold by fold: training, validation, test."""
+    """Scores of each fold's training, validation and test set."""
     summary: tuple[Summary, ...]
-    """Stage by stage, score by score."""
+    """Scores averaged over folds, by set and score."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run in tables."""
+        return self.run.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunScores(FoldScores):
+    """All that an evaluation computes of a run."""
+
     verification: RunVerification
     """All scores with intervals, over plain views."""
 
 
+_MeanT = TypeVar("_MeanT", bound=FoldMean)
+
+
+def score_folds(run: Run) -> FoldScores:
+    """Compute the published scores of the evaluated folds of a run."""
+    stages = tuple(
+        score_stage(fold.record.fold, stage, count_outcomes(table.label, table.probability))
+        for fold in run.evaluated
+        for stage, table in fold.tables.items()
+    )
+    return FoldScores(run=run, stages=stages, summary=summarise_scores(stages))
+
+
 def score_stage(fold: int, stage: Stage, table: ContingencyTable) -> StageScores:
-    """Compute the published scores of a table."""
+    """Compute the published scores of a contingency table."""
     return StageScores(
         fold=fold, stage=stage, table=table, scores={name: compute_score(name, table) for name in PUBLISHED_SCORES}
     )
 
 
 def summarise_scores(stages: Iterable[StageScores]) -> tuple[Summary, ...]:
-    """Give mean and sample standard deviation of each score over the folds in which it is defined."""
+    """Average each score of each set over the folds in which it is defined."""
     every = list(stages)
-    summaries = []
-    for stage in Stage:
-        for name in PUBLISHED_SCORES:
-            over = average_folds(s.scores[name] for s in every if s.stage is stage and not math.isnan(s.scores[name]))
-            summaries.append(
-                Summary(
-                    stage=stage,
-                    score=name,
-                    num_defined=over.num_defined,
-                    mean=over.mean,
-                    deviation=over.deviation,
-                )
-            )
-    return tuple(summaries)
-
-
-def average_folds(defined: Iterable[float]) -> FoldMean:
-    """Give mean and sample standard deviation of a figure, from its values in the folds where it is defined."""
-    values = list(defined)
-    return FoldMean(
-        num_defined=len(values),
-        mean=statistics.fmean(values) if values else math.nan,
-        deviation=statistics.stdev(values) if len(values) > 1 else math.nan,
+    return tuple(
+        average_folds([s.scores[name] for s in every if s.stage is stage], Summary, stage=stage, score=name)
+        for stage in Stage
+        for name in PUBLISHED_SCORES
     )
 
 
-def format_summary(summary: Summary | FoldMean) -> str:
-    """Give a score's mean and deviation over the folds, as far as they are defined, for a table."""
+def average_folds(values: Iterable[float], kind: type[_MeanT], **labels: object) -> _MeanT:
+    """Return mean and sample standard deviation of a quantity over the folds in which it is not NaN.
+
+    Parameters
+    ----------
+    values
+        The quantity in each fold; NaN where it is undefined.
+    kind
+        `FoldMean`, or a record that adds fields to it.
+    labels
+        These further fields.
+    """
+    defined = [value for value in values if not math.isnan(value)]
+    return kind(
+        num_defined=len(defined),
+        mean=statistics.fmean(defined) if defined else math.nan,
+        deviation=statistics.stdev(defined) if len(defined) > 1 else math.nan,
+        **labels,
+    )
+
+
+def format_summary(summary: FoldMean) -> str:
+    """Return mean and standard deviation over folds as a table shows them."""
     if math.isnan(summary.deviation):
         return format_score(summary.mean)
     return f"{format_score(summary.mean)} \u00b1 {format_score(summary.deviation)}"
+
+
+def write_scores(scores: FoldScores) -> None:
+    """Write ``scores.json`` and ``scores.csv`` into the run's folder."""
+    header = ["fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES]
+    write_atomic(scores.run.folder / JSON_NAME, format_json(describe_scores(scores)))
+    write_atomic(scores.run.folder / TABLE_NAME, format_csv(header, _make_rows(scores)).encode("ascii"))
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return what the JSON files of a run's scores state of the run."""
+    options = run.first.options
+    return {
+        "task": run.task.name,
+        "variant": options.variant,
+        "protocol": options.protocol,
+        "model": options.model,
+        "manifest_sha256": run.first.manifest_sha256,
+    }
+
+
+def describe_scores(scores: FoldScores) -> dict[str, Any]:
+    """Return a run's scores as ``scores.json`` holds them: null where undefined, with the reason."""
+    return {
+        "format_version": _FORMAT_VERSION,
+        **describe_run(scores.run),
+        "threshold": THRESHOLD,
+        "folds": [
+            {
+                "fold": s.fold,
+                "stage": s.stage,
+                "counts": describe_record(s.table),
+                "scores": describe_record(s.scores),
+                "undefined": {n: why for n in PUBLISHED_SCORES if (why := explain_undefined(n, s.table)) is not None},
+            }
+            for s in scores.stages
+        ],
+        "summary": [describe_record(summary) for summary in scores.summary],
+    }
+
+
+def _make_rows(scores: FoldScores) -> Iterator[list[object]]:
+    for s in scores.stages:
+        yield [
+            s.fold,
+            s.stage,
+            s.table.tp,
+            s.table.fp,
+            s.table.fn,
+            s.table.tn,
+            *(s.scores[n] for n in PUBLISHED_SCORES),
+        ]
+    for stage in dict.fromkeys(s.stage for s in scores.summary):
+        of = {s.score: s for s in scores.summary if s.stage is stage}
+        for title, column in (("mean", "mean"), ("deviation", "deviation"), ("folds defined", "num_defined")):
+            yield [title, stage, *[None] * 4, *(getattr(of[name], column) for name in PUBLISHED_SCORES)]

@@ -1,4 +1,4 @@
-"""What the sets of a fold hold, and which active regions they share."""
+"""Classes of a run's sets, and active regions that two sets of a fold share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.report.gathered_runs import RunResult, plain_rows
+from sffshards.forecasting.runs.run_folders import Run
 
 __all__ = ["SetCounts", "SharedHarps", "count_sets", "find_shared_harps"]
 
@@ -20,13 +20,15 @@ class SetCounts:
     fold: int
     stage: Stage
     parts: tuple[str, ...]
+    """Parts of the data that the set consists of."""
     num_sequences: int
-    """Each as it is."""
+    """Number of sequences, each counted once."""
     num_flares: int
-    """Of them, those that a flare followed."""
+    """Number of sequences that a flare followed."""
     num_samples: int
-    """With the further views that the variant shows."""
+    """Number of samples, including the augmented views of the variant."""
     num_flare_samples: int
+    """Number of samples that a flare followed."""
     num_harps: int
     num_flaring_harps: int
 
@@ -39,20 +41,20 @@ class SharedHarps:
     first: Stage
     second: Stage
     harps: tuple[int, ...]
-    """Their HARP numbers, ascending."""
+    """HARP numbers, ascending."""
     num_sequences: int
-    """Sequences of the second set that are theirs."""
+    """Number of sequences of the second set that belong to these regions."""
     num_flares: int
-    """Of them, those that a flare followed."""
+    """Number of these sequences that a flare followed."""
 
 
-def count_sets(run: RunResult) -> tuple[SetCounts, ...]:
-    """Count the classes of every set of a run that was evaluated."""
+def count_sets(run: Run) -> tuple[SetCounts, ...]:
+    """Count the classes of every set of the evaluated folds of a run."""
     counts = []
     for fold in run.evaluated:
         record = fold.record
         for stage, table in fold.tables.items():
-            plain = plain_rows(table)
+            plain = fold.plain(stage)
             counts.append(
                 SetCounts(
                     fold=record.fold,
@@ -69,22 +71,22 @@ def count_sets(run: RunResult) -> tuple[SetCounts, ...]:
     return tuple(counts)
 
 
-def find_shared_harps(run: RunResult) -> tuple[SharedHarps, ...]:
-    """Find the regions that two sets of a fold share: three pairs of sets a fold, whether they share any or not."""
+def find_shared_harps(run: Run) -> tuple[SharedHarps, ...]:
+    """Find the regions that two sets of a fold share: three pairs of sets per fold, whether they share any or not."""
     shared = []
     for fold in run.evaluated:
         for first, second in combinations(Stage, 2):
             harps = np.intersect1d(fold.tables[first].harp, fold.tables[second].harp)
-            plain = plain_rows(fold.tables[second])
-            theirs = np.isin(plain.harp, harps)
+            plain = fold.plain(second)
+            is_shared = np.isin(plain.harp, harps)
             shared.append(
                 SharedHarps(
                     fold=fold.record.fold,
                     first=first,
                     second=second,
                     harps=tuple(harps.tolist()),
-                    num_sequences=int(theirs.sum()),
-                    num_flares=int(plain.label[theirs].sum()),
+                    num_sequences=int(is_shared.sum()),
+                    num_flares=int(plain.label[is_shared].sum()),
                 )
             )
     return tuple(shared)
