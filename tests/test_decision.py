@@ -143,7 +143,7 @@ def test_what_is_no_decision_is_refused(
     with pytest.raises(kind, match=message) as caught:
         read_decision(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).endswith("; fit it again with `sffshards evaluate`")
+    assert str(caught.value).endswith("fit it again with `sffshards evaluate`")
 
 
 def test_calibrations_in_each_others_place_are_refused(tmp_path: Path) -> None:

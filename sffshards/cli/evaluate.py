@@ -39,23 +39,28 @@ def evaluate(
     fold: Annotated[
         int | None, typer.Option(min=0, max=4, help="Only this fold.  [default: all]", show_default=False)
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 10,
-    threads: Annotated[int, typer.Option(min=0, help="Threads that read and decode ahead.")] = 2,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of clips per batch.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Number of threads that read and decode ahead.")] = 2,
     cache_dir: CacheFolderOption = None,
     cache_size: CacheSizeOption = CACHE_SIZE,
     check: CheckOption = CheckLevel.FULL,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Predict anew what was predicted before.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Predict again even if predictions exist.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict training, validation and test sets with each fold's best checkpoint, and score them.
 
-    Writes predictions-train.csv, -val.csv and -test.csv beside each checkpoint, with decision.json: thresholds and
-    calibration, fitted on validation. Into the run: scores.json and scores.csv, the eight published scores at a
-    probability of 0.5 by fold, and their mean and deviation over the folds; verification.json and verification.csv, all
-    scores with intervals by HARP, each sequence once. Of several runs on the same test samples, the differences too:
-    comparisons.json and comparisons.csv, in the folder that they lie in. A score that is not defined, as the detection
-    of flares where there are none, is said to be undefined.
+    Writes into each fold's folder predictions-train.csv, -val.csv and -test.csv, and decision.json: thresholds and
+    calibration, fitted on validation.
+
+    Writes into the run's folder scores.json and scores.csv: the eight published scores at a probability of 0.5, with
+    mean and standard deviation over folds; and verification.json and verification.csv: all scores, each sequence
+    counted once, with intervals by HARP.
+
+    Several runs on the same test samples are compared: comparisons.json and comparisons.csv, in the folder that
+    contains the runs, have the scores of the second run minus those of the first.
+
+    An undefined score, such as POD where there are no flares, is reported as undefined.
     """
     from sffshards.cli.score_output import format_comparisons, format_verification
     from sffshards.cli.terminal_output import make_progress, print_json
@@ -99,7 +104,7 @@ def evaluate(
 
 
 def format_scores(scores: RunScores) -> str:
-    """Lay out a run's scores: a line a stage, mean and deviation over the folds, and why some are undefined."""
+    """Return a table of a run's scores: one line per set, mean and deviation over folds, and why some are undefined."""
     from sffshards.cli.terminal_output import format_table
     from sffshards.forecasting.runs import format_summary
     from sffshards.verification import PUBLISHED_SCORES, explain_undefined

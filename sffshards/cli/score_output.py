@@ -1,4 +1,4 @@
-"""How `sffshards evaluate` lays out the verification of a run, and the differences between runs."""
+"""Tables that `sffshards evaluate` prints: the verification of a run, and differences between runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["format_comparisons", "format_verification"]
 
 
 def format_verification(scores: RunScores) -> str:
-    """Lay out what the test set says: the ensemble with intervals, mean and deviation over the folds."""
+    """Return tables of the test scores: the ensemble with intervals, mean and deviation over folds."""
     from sffshards.cli.terminal_output import format_table
     from sffshards.forecasting.runs import Subset
 
@@ -36,7 +36,7 @@ def format_verification(scores: RunScores) -> str:
 
 
 def format_comparisons(comparisons: Sequence[Comparison]) -> str:
-    """Lay out the differences between runs; a star marks those whose interval leaves out 0."""
+    """Return a table of differences between runs; a star marks those whose interval excludes 0."""
     from sffshards.cli.terminal_output import format_table
 
     rows = []
@@ -45,7 +45,7 @@ def format_comparisons(comparisons: Sequence[Comparison]) -> str:
         star = "*" if low > 0 or high < 0 else ""
         how = str(one.probability) if one.rule is None else f"{one.probability}, {one.rule}"
         rows.append([f"{one.second} - {one.first}", how, str(one.score), _format(one.difference, sign="+"), star])
-    title = "differences of ensembles, test set, each sequence once; * the interval leaves out 0"
+    title = "differences of ensembles (second minus first run), test set, each sequence once; * the interval excludes 0"
     header = ["runs", "probability, threshold", "score", "difference", ""]
     return "\n".join([title, *_indent(format_table(header, rows, left=(0, 1, 2, 4)))])
 
@@ -57,7 +57,7 @@ def _shown() -> tuple[ScoreName | ProbabilityScore, ...]:
 
 
 def _rows(scores: RunScores, one: VerifiedForecast) -> list[list[str]]:
-    """Give a line for the ensemble and one for the mean over the folds."""
+    """Return a line for the ensemble and one for the mean over folds."""
     from sffshards.forecasting.runs import format_summary
 
     means = {
@@ -85,7 +85,7 @@ def _subset_row(one: VerifiedForecast) -> list[str]:
 
 
 def _format_notes(scores: RunScores, shown: Sequence[VerifiedForecast]) -> list[str]:
-    """Say why figures of the table are missing, each reason once."""
+    """Return why scores or intervals of the table are missing, each reason once."""
     from sffshards.verification import explain_interval, explain_score
 
     reasons: dict[tuple[str, str, str], list[str]] = {}

@@ -1,4 +1,4 @@
-"""Scores as functions of how often each HARP is counted, from sums over each HARP that are made once.
+"""Scores as functions of how often each HARP is counted, from sums over each HARP that are computed once.
 
 Shapes: H HARPs in ascending order, R resamples, n samples.
 """
@@ -25,23 +25,23 @@ __all__ = [
 ]
 
 _BLOCK_NUMBERS = 1 << 22
-"""How many sums are held at once: 32 MB each time that they are copied."""
+"""Number of sums in memory at once: 32 MB per copy."""
 
 _Compute = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HarpStatistic:
-    """A score of forecasts, ready to be computed of resamples of their HARPs."""
+    """A score of forecasts, ready to be computed for resamples of their HARPs."""
 
     harps: NDArray[np.int64]
-    """Their numbers, shape (H,)."""
+    """HARP numbers, shape (H,)."""
     num_samples: NDArray[np.int64]
-    """Of each, shape (H,)."""
+    """Number of samples of each HARP, shape (H,)."""
     num_flares: NDArray[np.int64]
-    """Of each, shape (H,)."""
+    """Number of samples of each HARP that a flare followed, shape (H,)."""
     compute: _Compute
-    """From how often each HARP is counted, whole numbers of shape (R, H), to the score, shape (R,), or nan."""
+    """Function from how often each HARP is counted, whole numbers of shape (R, H), to the score, shape (R,), or NaN."""
 
 
 def score_by_harp(
@@ -57,20 +57,20 @@ def score_by_harp(
     Parameters
     ----------
     name
-        Which.
+        The score.
     labels
-        0 or 1, of shape (n,).
+        Labels, 0 or 1, shape (n,).
     probabilities
-        Of a flare, of shape (n,).
+        Probabilities of a flare, shape (n,).
     harps
-        HARP numbers, of shape (n,).
+        HARP numbers, shape (n,).
     threshold
         A flare is forecast at this probability or more.
 
     Raises
     ------
     InputError
-        If they are no forecasts, or not each has a HARP.
+        If they are not forecasts, or not every sample has a HARP.
     """
     numbers, where = _index_harps(labels, probabilities, harps)
     outcomes = part_outcomes(labels, probabilities, threshold=threshold)
@@ -159,7 +159,7 @@ def average_precision_by_harp(
 
 
 def _average_precision(called_RK: NDArray[np.float64], hits_RK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the average precision of each resample from what is called and hit at rising thresholds."""
+    """Return the average precision of each resample from forecast flares and hits at rising thresholds."""
     if not hits_RK.shape[1]:
         return np.full(len(hits_RK), np.nan)
     precision_RK = np.divide(hits_RK, called_RK, out=np.zeros_like(hits_RK), where=called_RK > 0)
@@ -170,7 +170,7 @@ def _average_precision(called_RK: NDArray[np.float64], hits_RK: NDArray[np.float
 def _index_harps(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], harps: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the HARPs, and the position of each sample's HARP among them."""
+    """Return the HARPs, and the position of each sample's HARP among them."""
     check_forecasts(labels, probabilities)
     if np.shape(harps) != np.shape(labels):
         found = f"shapes {np.shape(harps)} and {np.shape(labels)}"

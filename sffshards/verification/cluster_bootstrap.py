@@ -1,4 +1,4 @@
-"""Confidence intervals by drawing whole HARPs again: samples of one region are not independent of each other.
+"""Confidence intervals by cluster bootstrap over HARPs: samples of one region are not independent of each other.
 
 Shapes: H HARPs, R resamples.
 """
@@ -26,30 +26,30 @@ __all__ = [
 ]
 
 _BLOCK_NUMBERS = 1 << 22
-"""How many draws are held at once: 32 MB each time that they are copied."""
+"""Number of draws in memory at once: 32 MB per copy."""
 
 
 class IntervalMethod(StrEnum):
-    """How the ends of an interval are taken from the resamples."""
+    """How the ends of an interval are computed from the resamples."""
 
     PERCENTILE = "percentile"
-    """Their quantiles."""
+    """Quantiles of the resamples."""
     EXPANDED = "expanded"
     """Quantiles further out, for few regions: see `bootstrap_interval`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resampling:
-    """How intervals are made; checked when made. The defaults are those of every table and report of this package."""
+    """How intervals are computed. The defaults are those of every table and report of this package."""
 
     level: float = 0.95
-    """Above 0 and below 1: the probability with which an interval is to hold the truth."""
+    """Probability with which an interval shall contain the truth, above 0 and below 1."""
     num_resamples: int = 1000
-    """At least 1; 1,000 and more for the tails of a level of 0.95."""
+    """Number of resamples, at least 1; use 1,000 or more for a level of 0.95."""
     seed: int = 123
-    """What the draws follow from, 0 or more."""
+    """Seed of the draws, 0 or more."""
     method: IntervalMethod = IntervalMethod.EXPANDED
-    """How the ends are taken."""
+    """How the ends are computed."""
 
     def __post_init__(self) -> None:
         for name, number, valid, expected in (
@@ -66,27 +66,32 @@ class Interval:
     """A score, or a difference of two, with its confidence interval."""
 
     estimate: float
-    """Of the samples themselves; nan where undefined."""
+    """Score of the samples themselves; NaN where undefined."""
     low: float
-    """nan where the estimate, or the score of every resample, is undefined, or there are too few HARPs."""
+    """Lower end; NaN where the estimate, or the score of every resample, is undefined, or there are too few HARPs."""
     high: float
+    """Upper end; NaN where the lower end is."""
     level: float
-    """The probability with which such intervals hold the truth, such as 0.95."""
+    """Probability with which such intervals contain the truth, such as 0.95."""
     num_resamples: int
+    """Number of resamples drawn."""
     num_undefined: int
-    """Resamples in which it is undefined, as where no flaring HARP was drawn; they are left out."""
+    """Number of resamples in which the score is undefined, as where no flaring HARP was drawn; they are left out."""
 
 
 def bootstrap_interval(statistic: HarpStatistic, resampling: Resampling) -> Interval:
-    """Give the confidence interval of a score, by drawing as many HARPs as there are, with replacement.
+    """Compute the confidence interval of a score, by drawing as many HARPs as there are, with replacement.
 
-    A few HARPs with most of the flares make the quantiles too narrow. Expanded ones stand as far out as Student's t
-    with n - 1 degrees of freedom has them, times ``sqrt(n / (n - 1))``. Here n is the number of HARPs of one size that
-    would tell as much, ``(sum m)^2 / sum m^2`` over the HARPs' numbers m of flares, or of times without if that is
-    less; below 3 there is no interval. Where a few HARPs sway the score more than their sizes say, n is less, but not
-    below 3: the same with m the square of what the score changes by when a HARP is left out. With at least 50 flaring
-    HARPs, 93 to 97 % of simulated intervals of 95 % held the truth (``benchmarks/coverage_of_intervals.py``). The draws
-    are the same under any version of numpy.
+    Plain quantiles are too narrow where a few HARPs have most of the flares. Expanded ones lie as far out as those of
+    Student's t with n - 1 degrees of freedom, times ``sqrt(n / (n - 1))``. The effective number of HARPs, n, is the
+    least of these:
+
+    - ``(sum m)^2 / sum m^2`` over the HARPs' numbers m of samples with a flare; below 3 there is no interval;
+    - the same over their numbers of samples without a flare;
+    - the same with m the squared change of the score when a HARP is left out, but at least 3.
+
+    With at least 50 flaring HARPs, 93 to 97 % of simulated intervals of 95 % contained the truth
+    (``benchmarks/coverage_of_intervals.py``). The draws are the same under any version of numpy.
 
     Parameters
     ----------
@@ -111,7 +116,7 @@ def bootstrap_interval(statistic: HarpStatistic, resampling: Resampling) -> Inte
 
 
 def bootstrap_intervals(statistics: Sequence[HarpStatistic], resampling: Resampling) -> list[Interval]:
-    """Give the confidence intervals of several scores of the same samples, all from the same draws.
+    """Compute the confidence intervals of several scores of the same samples, all from the same draws.
 
     Parameters
     ----------
@@ -180,7 +185,7 @@ def _require_same(first: HarpStatistic, second: HarpStatistic, name: str) -> Non
 def _find_ends(
     statistic: HarpStatistic, estimate: float, draws: NDArray[np.float64], resampling: Resampling
 ) -> Interval:
-    """Take the interval of a statistic from its values in the resamples."""
+    """Return the interval of a statistic from its values in the resamples."""
     defined = draws[~np.isnan(draws)]
     low = high = math.nan
     if len(defined) and not math.isnan(estimate):
@@ -200,10 +205,10 @@ def _find_ends(
 
 
 def _draw_weights(num_harps: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Give how often each HARP is drawn in each resample, in blocks of shape (R, H).
+    """Yield how often each HARP is drawn in each resample, in blocks of shape (R, H).
 
-    Numbers below ``num_harps`` come from the upper half of raw 64-bit draws, by multiplication: numpy keeps the streams
-    of its bit generators for good (NEP 19), but not those of ``Generator.integers``.
+    Numbers below ``num_harps`` come from the upper half of raw 64-bit draws, by multiplication: numpy guarantees the
+    streams of its bit generators (NEP 19), but not those of ``Generator.integers``.
     """
     bits = np.random.PCG64(np.random.SeedSequence(seed))
     num_block = max(1, _BLOCK_NUMBERS // num_harps)
@@ -216,7 +221,7 @@ def _draw_weights(num_harps: int, num_resamples: int, seed: int) -> Iterator[NDA
 
 
 def _count_effective_harps(statistic: HarpStatistic) -> float:
-    """Give how many HARPs of equal weight would tell as much; below 3 only where the flares are of too few."""
+    """Return the number of equal HARPs with the same information; below 3 only where too few HARPs have the flares."""
     sides = statistic.num_flares, statistic.num_samples - statistic.num_flares
     by_size = min(_count_equal(side) for side in sides)
     if by_size < 3:
@@ -229,7 +234,7 @@ def _count_effective_harps(statistic: HarpStatistic) -> float:
 
 
 def _count_equal(sizes: NDArray[np.floating] | NDArray[np.integer]) -> float:
-    """Give Kish's effective number; 0 of nothing."""
+    """Return Kish's effective number; 0 where all sizes are 0."""
     largest = float(np.max(sizes))
     if not largest:
         return 0.0
@@ -238,7 +243,7 @@ def _count_equal(sizes: NDArray[np.floating] | NDArray[np.integer]) -> float:
 
 
 def _expand_tail(tail: float, num_harps: float) -> float:
-    """Give the tail of the normal that starts where Student's t has this one; nan below three HARPs."""
+    """Return the normal tail that begins where this tail of Student's t does; NaN below three HARPs."""
     if num_harps < 3:
         return math.nan
     from scipy.special import ndtr, stdtrit

@@ -1,4 +1,4 @@
-"""Contingency tables: how often which forecast met which outcome, one at a time or many side by side."""
+"""Contingency tables of forecasts and outcomes, one at a time or many at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ flare, this takes a flare, as a threshold that is reached does everywhere else.
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContingencyTable:
-    """How often which forecast met which outcome."""
+    """Counts of forecasts by outcome."""
 
     tp: int
     """Hits: a flare forecast, and one came."""
@@ -38,12 +38,12 @@ class ContingencyTable:
 
     @property
     def num_samples(self) -> int:
-        """All forecasts."""
+        """Number of forecasts."""
         return self.tp + self.fp + self.fn + self.tn
 
     @property
     def num_positive(self) -> int:
-        """Flares that came."""
+        """Number of samples that a flare followed."""
         return self.tp + self.fn
 
 
@@ -63,7 +63,7 @@ class Counts:
 
     @property
     def num_samples(self) -> NDArray[np.float64]:
-        """All forecasts of each table."""
+        """Number of forecasts in each table."""
         return self.tp + self.fp + self.fn + self.tn
 
 
@@ -88,13 +88,13 @@ def count_outcomes(
 def part_outcomes(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, threshold: float
 ) -> tuple[NDArray[np.bool_], ...]:
-    """Say of each sample whether it is a hit, a false alarm, a miss, a correct rejection: four arrays of shape (n,)."""
+    """Return whether each sample is a hit, false alarm, miss or correct rejection: four bool arrays of shape (n,)."""
     called, came = probabilities >= threshold, labels == 1
     return called & came, called & ~came, ~called & came, ~called & ~came
 
 
 def check_forecasts(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
-    """Refuse what are no forecasts.
+    """Check that labels and probabilities are forecasts.
 
     Parameters
     ----------

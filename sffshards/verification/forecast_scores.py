@@ -1,4 +1,4 @@
-"""All scores of one forecast at once, each with its interval: what stands in a row of every table of ours.
+"""All scores of one forecast at once, each with its interval.
 
 Shapes: n samples.
 """
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class ProbabilityScore(StrEnum):
-    """Scores of probabilities as such, whatever the threshold."""
+    """Scores of probabilities, which do not depend on a threshold."""
 
     BRIER = "BS"
     BRIER_SKILL = "BSS"
@@ -56,18 +56,18 @@ AnyScore = ScoreName | ProbabilityScore
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """What was forecast for samples, and what came of it."""
+    """Probabilities that were forecast for samples, and the outcomes."""
 
     label: NDArray[np.int64]
-    """0 or 1, shape (n,)."""
+    """Labels, 0 or 1, shape (n,)."""
     probability: NDArray[np.float64]
-    """Of a flare, shape (n,)."""
+    """Probabilities of a flare, shape (n,)."""
     harp: NDArray[np.int64]
     """HARP numbers, shape (n,)."""
     threshold: float
     """A flare is forecast at this probability or more."""
     climatology: float
-    """The rate of flares that a forecaster knew, of the training set."""
+    """Rate of flares in the training set, which a forecaster knows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +88,12 @@ class ForecastScores:
 
 
 def score_forecast(forecast: Forecast, resampling: Resampling) -> ForecastScores:
-    """Compute all scores of a forecast; what is undefined is nan.
+    """Compute all scores of a forecast; NaN where undefined.
 
     Raises
     ------
     InputError
-        If it is no forecast, or has no samples.
+        If it is not a forecast, or has no samples.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def score_forecast(forecast: Forecast, resampling: Resampling) -> ForecastScores
 def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling: Resampling) -> list[ForecastScores]:
     """Compute all scores of a forecast at several thresholds, whatever its own is; raises as `score_forecast`.
 
-    The same as one after the other, in less time: the scores of probabilities are computed once.
+    Faster than one after the other: the scores of probabilities are computed once.
     """
     at_each = [replace(forecast, threshold=threshold) for threshold in thresholds]
     calls = [prepare_statistic(at, name) for at in at_each for name in ScoreName]
@@ -147,7 +147,7 @@ def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore, resa
 
 
 def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
-    """Prepare a score of a forecast for draws of its HARPs; raises as `score_forecast`."""
+    """Prepare a score of a forecast for resampling its HARPs; raises as `score_forecast`."""
     label, probability, harp = forecast.label, forecast.probability, forecast.harp
     if isinstance(name, ScoreName):
         return score_by_harp(name, label, probability, harp, threshold=forecast.threshold)

@@ -1,4 +1,4 @@
-"""Scores of probabilities as such: Brier score, its skill and its parts, and the reliability curve.
+"""Scores of probabilities: Brier score, Brier skill score, its decomposition, and the reliability curve.
 
 Shapes: B bins.
 """
@@ -26,21 +26,22 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityCurve:
-    """How often flares came when they were given about a probability."""
+    """How often flares came, by forecast probability."""
 
     edges: NDArray[np.float64]
-    """Of the bins, from 0 to 1, shape (B + 1,). A bin holds its lower edge; the last one holds 1 too."""
+    """Edges of the bins, from 0 to 1, shape (B + 1,). A bin includes its lower edge; the last one includes 1 too."""
     num_samples: NDArray[np.int64]
-    """Forecasts in each bin, shape (B,)."""
+    """Number of forecasts in each bin, shape (B,)."""
     mean_probability: NDArray[np.float64]
-    """Of the forecasts in each bin, shape (B,); nan in an empty one."""
+    """Mean probability of the forecasts in each bin, shape (B,); NaN in an empty one."""
     flare_frequency: NDArray[np.float64]
-    """Fraction of them that a flare followed, shape (B,); nan in an empty one. Perfect: the mean probability."""
+    """Fraction of these forecasts that a flare followed, shape (B,); NaN in an empty bin. Perfect: the mean
+    probability."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BrierParts:
-    """What a Brier score is made of: ``reliability - resolution + uncertainty + within_bins``, checked when made."""
+    """Decomposition of a Brier score: ``reliability - resolution + uncertainty + within_bins``; the sum is checked."""
 
     brier_score: float
     reliability: float
@@ -48,10 +49,10 @@ class BrierParts:
     resolution: float
     """Variance of the flare frequencies over the bins; at best the uncertainty, without skill 0."""
     uncertainty: float
-    """Variance of the outcomes, which the forecast has no part in; at most 0.25."""
+    """Variance of the outcomes, which does not depend on the forecast; at most 0.25."""
     within_bins: float
-    """What the bins hide: variance of the probabilities in them less twice their covariance with the outcomes; 0 where
-    every bin holds one probability."""
+    """Variance of the probabilities within bins minus twice their covariance with the outcomes; 0 where every bin
+    contains one probability."""
 
     def __post_init__(self) -> None:
         total = self.reliability - self.resolution + self.uncertainty + self.within_bins
@@ -60,7 +61,7 @@ class BrierParts:
 
 
 def brier_score(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
-    """Say how far the probabilities lie from what came, in the mean square.
+    """Compute the mean squared difference of probabilities and outcomes.
 
     ``mean((p - y)^2)``; from 0 to 1, perfect 0; nan without samples. Where flares are rare, "never" scores low: compare
     with `brier_skill_score`.
@@ -75,7 +76,7 @@ def brier_score(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
     Raises
     ------
     InputError
-        If they are no forecasts.
+        If they are not forecasts.
 
     References
     ----------
@@ -86,7 +87,7 @@ def brier_score(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
 
 
 def brier_skill_score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, climatology: float) -> float:
-    """Say what fraction of the Brier score of always forecasting the climatology is avoided.
+    """Compute the fraction of the climatology's Brier score that is avoided.
 
     ``1 - BS / BS(climatology)``; from below, perfect 1, no better 0; nan without samples, or where the climatology is
     itself perfect.
@@ -102,7 +103,7 @@ def brier_skill_score(labels: NDArray[np.integer], probabilities: NDArray[np.flo
     Raises
     ------
     InputError
-        If they are no forecasts, or the climatology is not from 0 to 1.
+        If they are not forecasts, or the climatology is not from 0 to 1.
 
     References
     ----------
@@ -117,7 +118,7 @@ def brier_skill_score(labels: NDArray[np.integer], probabilities: NDArray[np.flo
 def trace_reliability(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, num_bins: int
 ) -> ReliabilityCurve:
-    """Give the points of a reliability diagram, with counts, over bins of one width.
+    """Compute the points of a reliability diagram, with counts, over bins of equal width.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def trace_reliability(
     Raises
     ------
     InputError
-        If they are no forecasts, or there are no bins.
+        If they are not forecasts, or there are no bins.
 
     References
     ----------
@@ -144,20 +145,20 @@ def trace_reliability(
 def decompose_brier(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, num_bins: int | None
 ) -> BrierParts:
-    """Take the Brier score apart.
+    """Decompose the Brier score.
 
     Parameters
     ----------
     labels, probabilities
         As of `brier_score`; at least one sample.
     num_bins
-        Bins of one width, as in `trace_reliability`; None for a bin for each distinct probability, as Murphy has it.
-        With probabilities that are all distinct, that takes every forecast for unreliable: use bins.
+        Number of bins of equal width, as in `trace_reliability`; None for one bin per distinct probability, as in
+        Murphy. Where all probabilities are distinct, that rates every forecast as unreliable: use bins.
 
     Raises
     ------
     InputError
-        If they are no forecasts, or none.
+        If they are not forecasts, or none.
 
     References
     ----------
@@ -182,7 +183,7 @@ def decompose_brier(
 
 
 def _find_bins(probabilities: NDArray[np.floating], num_bins: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Give the edges of the bins, and the bin of each probability."""
+    """Return the edges of the bins, and the bin of each probability."""
     if num_bins < 1:
         raise InputError("num_bins", expected="at least 1", found=str(num_bins), fix="choose another, such as 10")
     edges = np.arange(num_bins + 1) / num_bins

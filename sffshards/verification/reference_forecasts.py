@@ -1,7 +1,7 @@
 """Reference forecasts that need no network: no skill, climatology, persistence, and which regions have ever flared.
 
-They follow from labels alone. The label of a time t says whether a flare starts in (t, t + horizon], so that it is
-known from t + horizon on; nothing later is used.
+They follow from labels alone. The label of time t states whether a flare starts in (t, t + horizon], so that it is
+known from t + horizon on; a forecast uses only labels that are known at its time.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def forecast_climatology(training_labels: NDArray[np.integer], *, num_samples: i
     Parameters
     ----------
     training_labels
-        0 or 1, at least one.
+        Labels of the training set, 0 or 1, at least one.
     num_samples
-        How many to forecast.
+        Number of forecasts.
 
     Raises
     ------
@@ -63,22 +63,22 @@ def forecast_persistence(
     horizon_hours: int,
     unknown: float,
 ) -> NDArray[np.float64]:
-    """Forecast of each region what it last did: its latest label that is known by then.
+    """Forecast the latest label of each region that is known at the time.
 
-    Where a region has a label exactly a horizon ago, that is whether it flared in the horizon before.
+    Where a region has a label exactly a horizon ago, this is whether it flared in the horizon before.
 
     Parameters
     ----------
     labels
-        0 or 1, of shape (n,).
+        Labels, 0 or 1, shape (n,).
     t_end_tai
-        The times they are of, shape (n,), in any order.
+        Times of the labels, shape (n,), in any order.
     harps
-        HARP numbers, of shape (n,).
+        HARP numbers, shape (n,).
     horizon_hours
-        Of the labels, at least 1.
+        Horizon of the labels in hours, at least 1.
     unknown
-        The forecast where no label of the region is known yet, such as 0.
+        Forecast where no label of the region is known yet, such as 0.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def forecast_persistence(
 def forecast_ever_flared(
     labels: NDArray[np.integer], t_end_tai: NDArray[np.datetime64], harps: NDArray[np.integer], *, horizon_hours: int
 ) -> NDArray[np.float64]:
-    """Forecast a flare of every region of which a label with one is known by then, and none of the others.
+    """Forecast a flare of every region that is known to have flared by then, and no flare of the others.
 
     Parameters
     ----------

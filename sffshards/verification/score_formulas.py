@@ -28,7 +28,7 @@ __all__ = [
 
 
 def accuracy(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the forecasts was right.
+    """Compute the accuracy: the fraction of forecasts that were right.
 
     ``(TP + TN) / N``; from 0 to 1, perfect 1. Where flares are rare, "never" scores high (Finley's case: 0.98).
 
@@ -40,7 +40,7 @@ def accuracy(counts: Counts) -> NDArray[np.float64]:
 
 
 def probability_of_detection(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the flares was forecast: recall, hit rate.
+    """Compute the fraction of flares that were forecast: probability of detection, recall, hit rate.
 
     ``TP / (TP + FN)``; from 0 to 1, perfect 1; undefined without flares.
 
@@ -52,7 +52,7 @@ def probability_of_detection(counts: Counts) -> NDArray[np.float64]:
 
 
 def precision(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the forecast flares came: success ratio.
+    """Compute the fraction of forecast flares that came: precision, success ratio.
 
     ``TP / (TP + FP)``; from 0 to 1, perfect 1; undefined where no flare was forecast.
 
@@ -64,7 +64,7 @@ def precision(counts: Counts) -> NDArray[np.float64]:
 
 
 def false_alarm_ratio(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the forecast flares did not come.
+    """Compute the fraction of forecast flares that did not come: false alarm ratio.
 
     ``FP / (TP + FP)``; from 0 to 1, perfect 0; undefined where no flare was forecast. A ratio to forecasts, not the
     false alarm rate ``FP / (FP + TN)``.
@@ -77,7 +77,7 @@ def false_alarm_ratio(counts: Counts) -> NDArray[np.float64]:
 
 
 def critical_success_index(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the flares that were forecast or came were both: threat score.
+    """Compute hits as a fraction of hits, misses and false alarms: critical success index, threat score.
 
     ``TP / (TP + FP + FN)``; from 0 to 1, perfect 1; undefined where there were none of either.
 
@@ -89,7 +89,7 @@ def critical_success_index(counts: Counts) -> NDArray[np.float64]:
 
 
 def f1_score(counts: Counts) -> NDArray[np.float64]:
-    """Give the harmonic mean of precision and probability of detection.
+    """Compute the harmonic mean of precision and probability of detection.
 
     ``2 TP / (2 TP + FP + FN)``; from 0 to 1, perfect 1; undefined where no flare was forecast and none came.
 
@@ -101,7 +101,7 @@ def f1_score(counts: Counts) -> NDArray[np.float64]:
 
 
 def heidke_skill_score(counts: Counts) -> NDArray[np.float64]:
-    """Say how much better than chance the fraction of right forecasts is.
+    """Compute how much better than chance the accuracy is: Heidke skill score.
 
     ``2 (TP TN - FP FN) / ((TP + FN)(FN + TN) + (TP + FP)(FP + TN))``; from -1 to 1, perfect 1, no skill 0; undefined
     where all forecasts and all outcomes are of one class.
@@ -115,7 +115,7 @@ def heidke_skill_score(counts: Counts) -> NDArray[np.float64]:
 
 
 def true_skill_statistic(counts: Counts) -> NDArray[np.float64]:
-    """Say how much more often a flare is forecast before a flare than before none: Peirce's score.
+    """Compute POD minus POFD: true skill statistic, Peirce skill score.
 
     ``TP / (TP + FN) - FP / (FP + TN)``; from -1 to 1, perfect 1, no skill 0; undefined without flares, or with nothing
     else. It does not depend on how rare flares are.
@@ -128,7 +128,7 @@ def true_skill_statistic(counts: Counts) -> NDArray[np.float64]:
 
 
 def false_alarm_rate(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the times without a flare had one forecast: probability of false detection, POFD.
+    """Compute the fraction of quiet times with a flare forecast: false alarm rate, probability of false detection.
 
     ``FP / (FP + TN)``; from 0 to 1, perfect 0; undefined where a flare came every time.
 
@@ -140,7 +140,7 @@ def false_alarm_rate(counts: Counts) -> NDArray[np.float64]:
 
 
 def frequency_bias(counts: Counts) -> NDArray[np.float64]:
-    """Say how many flares were forecast for each that came.
+    """Compute the number of flares forecast per flare that came: frequency bias.
 
     ``(TP + FP) / (TP + FN)``; from 0, perfect 1, above 1 too many; undefined without flares.
 
@@ -152,7 +152,7 @@ def frequency_bias(counts: Counts) -> NDArray[np.float64]:
 
 
 def equitable_threat_score(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the flares forecast or come were both, beyond chance: Gilbert's skill score.
+    """Compute the critical success index beyond chance: equitable threat score, Gilbert skill score.
 
     ``(TP - C) / (TP + FP + FN - C)`` with the hits by chance ``C = (TP + FP)(TP + FN) / N``; from -1/3 to 1, perfect 1,
     no skill 0; undefined where all forecasts and all outcomes are of one class.
@@ -167,7 +167,7 @@ def equitable_threat_score(counts: Counts) -> NDArray[np.float64]:
 
 
 def appleman_skill_score(counts: Counts) -> NDArray[np.float64]:
-    """Say what fraction of the errors is avoided that are made by always forecasting what comes more often.
+    """Compute the fraction of errors avoided against always forecasting the commoner outcome: Appleman skill score.
 
     ``1 - (FP + FN) / min(TP + FN, FP + TN)``; from below, perfect 1, "never a flare" 0 where flares are rare; undefined
     where a flare came always or never.
@@ -180,7 +180,7 @@ def appleman_skill_score(counts: Counts) -> NDArray[np.float64]:
 
 
 def matthews_correlation(counts: Counts) -> NDArray[np.float64]:
-    """Give the correlation of forecasts and outcomes, each 0 or 1: the phi coefficient.
+    """Compute the correlation of forecasts and outcomes, each 0 or 1: Matthews correlation, phi coefficient.
 
     ``(TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN))``; from -1 to 1, perfect 1, no skill 0; undefined
     where the forecasts, or the outcomes, are all of one class.

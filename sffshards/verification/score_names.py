@@ -59,7 +59,7 @@ def compute_scores(name: ScoreName, counts: Counts) -> NDArray[np.float64]:
 
 
 def explain_undefined(name: ScoreName, table: ContingencyTable) -> str | None:
-    """Say why a score is undefined, or give None where it is defined."""
+    """Return why a score is undefined, or None where it is defined."""
     if not math.isnan(compute_score(name, table)):
         return None
     if not table.num_samples:
@@ -72,7 +72,7 @@ def explain_undefined(name: ScoreName, table: ContingencyTable) -> str | None:
 
 
 def format_score(value: float) -> str:
-    """Give a score with three decimals, or the word undefined.
+    """Return a score with three decimals, or the word undefined.
 
     Examples
     --------
@@ -90,7 +90,7 @@ _NEEDS_BOTH_OUTCOMES = (
     ScoreName.APSS,
     ScoreName.MCC,
 )
-"""Those that can be undefined for want of flares, or of times without."""
+"""Scores that are undefined where there are no flares, or no quiet times."""
 
 _FORMULAS: dict[ScoreName, Callable[[Counts], NDArray[np.float64]]] = {
     ScoreName.F1: formulas.f1_score,

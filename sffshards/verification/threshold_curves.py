@@ -1,4 +1,4 @@
-"""Forecasts at every threshold: the ROC, precision and detection, any score by threshold, and the best threshold.
+"""Curves over all thresholds: ROC, precision and detection, any score by threshold; and how a threshold is chosen.
 
 Shapes: T thresholds.
 """
@@ -54,7 +54,7 @@ class ThresholdCurve:
     """Each of shape (T,)."""
 
     def score(self, name: ScoreName) -> NDArray[np.float64]:
-        """Give a score at each threshold, shape (T,); nan where it is undefined.
+        """Return a score at each threshold, shape (T,); NaN where it is undefined.
 
         POD over POFD is the ROC; PRE over POD, precision and recall.
         """
@@ -85,7 +85,7 @@ def trace_thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.floa
     Raises
     ------
     InputError
-        If they are no forecasts.
+        If they are not forecasts.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def trace_thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.floa
 
 
 def roc_auc(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
-    """Say how often a sample with a flare is given a higher probability than one without: area under the ROC.
+    """Compute the area under the ROC: how often a sample with a flare has a higher probability than one without.
 
     Ties count half; from 0 to 1, perfect 1, no skill 0.5; nan where all outcomes are of one class. Neither how rare
     flares are nor calibration changes it.
@@ -117,7 +117,7 @@ def roc_auc(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) ->
     Raises
     ------
     InputError
-        If they are no forecasts.
+        If they are not forecasts.
 
     References
     ----------
@@ -131,7 +131,7 @@ def roc_auc(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) ->
 
 
 def average_precision(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
-    """Give the mean precision over the flares, each at the threshold that just detects it.
+    """Compute the mean precision over the flares, each at the threshold that just detects it.
 
     ``sum((POD_t - POD_(t-1)) PRE_t)`` down the thresholds, without interpolation; from 0 to 1, perfect 1, no skill the
     rate of flares; nan without flares.
@@ -144,7 +144,7 @@ def average_precision(labels: NDArray[np.integer], probabilities: NDArray[np.flo
     Raises
     ------
     InputError
-        If they are no forecasts.
+        If they are not forecasts.
 
     References
     ----------
@@ -159,7 +159,7 @@ def average_precision(labels: NDArray[np.integer], probabilities: NDArray[np.flo
 def choose_threshold(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, score: ScoreName
 ) -> BestThreshold:
-    """Give the threshold with the highest score, the largest of several. Choose it on validation, never on test.
+    """Return the threshold with the highest score, the largest of several. Use a validation set, never the test set.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def choose_threshold(
     Raises
     ------
     InputError
-        If they are no forecasts, the score is undefined at every threshold, or high is not good in it.
+        If they are not forecasts, the score is undefined at every threshold, or high is not good in it.
     """
     if score in (ScoreName.FAR, ScoreName.POFD, ScoreName.BIAS):
         raise InputError("score", expected="one that is highest when perfect", found=score, fix="choose TSS or HSS")
