@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sffshards.report.published_results import PUBLISHED_RESULTS
 
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.progress import SILENT
@@ -22,6 +21,7 @@ from sffshards.domain.sample_sets import Variant
 from sffshards.domain.task import M48
 from sffshards.experiments.reproduction import reproduce, tabulate
 from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.forecasting.runs.published_results import PUBLISHED_RESULTS
 from sffshards.verification.score_names import ScoreName, compute_score
 from tests.commands import run
 from tests.tiny import make_data
