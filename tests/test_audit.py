@@ -1,4 +1,4 @@
-"""Label lists looked over, made anew, compared and parted."""
+"""Label lists checked, rebuilt, compared and split."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_list_without_rows_is_a_fault(tmp_path):
     assert (finding.kind, finding.places) == (FindingKind.EMPTY, (str(folder / "M48" / "flare_Mclass_48h_Test.txt"),))
 
 
-# Labels made anew ---------------------------------------------------------------------------------------------------
+# Labels rebuilt -----------------------------------------------------------------------------------------------------
 
 
 def test_frames_are_found_in_lists_in_files_and_in_images(tmp_path):
@@ -298,7 +298,7 @@ def test_labels_that_say_less_than_they_seem_are_counted(tmp_path):
     assert count_unfounded(frames, flares, task=M24) == (2, 1)
 
 
-# Lists compared and parted ------------------------------------------------------------------------------------------
+# Lists compared and split --------------------------------------------------------------------------------------------
 
 
 def test_a_comparison_says_what_differs():

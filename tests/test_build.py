@@ -55,7 +55,7 @@ def reference(data, tmp_path):
 
 
 def test_the_bytes_do_not_depend_on_the_workers_or_the_place(data, reference, tmp_path):
-    moved = shutil.copytree(data, tmp_path / "elsewhere" / "moved")
+    moved = shutil.copytree(data, tmp_path / "other" / "moved")
     report = build(moved, tmp_path / "b" / "48h", workers=2)
     assert digest_tree(tmp_path / "b" / "48h") == reference
     assert {"manifest.json", "index.npy", "README.md", "TrainVal0/base-00000.tar", "Test/over-00000.tar"} <= set(

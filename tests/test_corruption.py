@@ -151,7 +151,7 @@ class Place:
         self.write_tar(lambda name, content: [(name, names.get(name, content))])
 
     def write_tar(self, change: Callable[[str, bytes], list[tuple[str, bytes]]]) -> None:
-        """Write the shard anew with changed members, and an index and a manifest that fit it."""
+        """Write the shard again with changed members, and an index and a manifest that match it."""
         rows, buffer = self.index.copy(), io.BytesIO()
         of_key = {self.index["key"][row].decode(): row for row in self.rows}
         with tarfile.open(self.folder / SHARD) as old, tarfile.open(fileobj=buffer, mode="w") as new:

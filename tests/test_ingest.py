@@ -603,7 +603,7 @@ def test_ingested_regions_are_built_unchanged(tmp_path):
 
 @pytest.mark.realdata
 def test_real_fits_give_the_images_that_others_made_of_them(real_data, real_mini, tmp_path):
-    """The images of these HARPs were made elsewhere from the same files, linearly from -800 to 800 G."""
+    """The images of these HARPs were made by another program from the same files, linearly from -800 to 800 G."""
     keep = options(bad_quality=BadQuality.KEEP, jpeg_quality=92)
     report = ingest_fits(real_data / "fits", tmp_path / "data", options=keep, skip_bad=True)
     assert (report.num_written, report.num_bad) == (20, 3)

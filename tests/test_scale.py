@@ -46,7 +46,7 @@ class Plain(FastNetwork):
 
 
 class Uncounted(Plain):
-    """Keeps no count of its calls, for which `torch.compile` would make kernels anew."""
+    """Keeps no count of its calls, for which `torch.compile` would compile again."""
 
     def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         x_BN = x_BCTHW[:, 0, :, ::8, ::8].flatten(1)
