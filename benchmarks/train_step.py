@@ -36,7 +36,7 @@ from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.models.model_names import Attention, ModelName
 from sffshards.models.networks import build_model, scale_clips
-from sffshards.training.training_choices import Precision
+from sffshards.training.training_config import Precision
 
 
 class Trainer:

@@ -102,7 +102,9 @@ def test_ranks_take_stocks_shares_and_as_many_steps_each(folder: Path, monkeypat
             shards = {names[int(s)] for b in batches for s in build.row_shards(b.rows_B[b.mask_B].numpy()).shards_N}
             assert {str(folder / name) for name in shards} <= mine
             assert len(rows) == 140
-        with pytest.raises(InputError, match=r"--engine classic: expected at most \d+ devices"):
+        with pytest.raises(
+            InputError, match=r"`engine`: expected plan, or at most \d+ devices?, .*, found classic on 1,000 devices"
+        ):
             classic(build, num_ranks=1_000)
 
 
@@ -166,7 +168,7 @@ def test_a_damaged_shard_or_sample_stops_the_epoch(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("name", ["a#b", "a?b"])
 def test_a_path_that_webdataset_would_not_open_as_it_is_is_refused(tmp_path: Path, name: str) -> None:
     place = tmp_path / name
-    with open_build(make_build(place)) as build, pytest.raises(InputError, match="a path that WebDataset takes"):
+    with open_build(make_build(place)) as build, pytest.raises(InputError, match="a path that WebDataset opens"):
         classic(build)
 
 
@@ -182,5 +184,5 @@ def test_a_path_is_never_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     "change", [{"shuffle": Shuffle.BLOCKS}, {"shuffle": Shuffle.NONE}, {"views": ViewSource.DEVICE}]
 )
 def test_options_that_say_nothing_to_it_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="--engine classic: expected neither --shuffle nor --views"):
+    with pytest.raises(InputError, match="`engine`: expected plan, where `shuffle` or `views` is given"):
         fast_options(engine=Engine.CLASSIC, **change)

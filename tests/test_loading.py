@@ -22,13 +22,12 @@ from hypothesis.extra.numpy import arrays
 
 from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
-from sffshards.loading.batch_buffers import BatchBuffers
-from sffshards.loading.batch_pipeline import ClipBatch, PlanSource
+from sffshards.loading.batch_pipeline import PlanSource
+from sffshards.loading.clip_batches import BatchBuffers, ClipBatch, apply_views
 from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.datamodule import ShardDataModule
-from sffshards.loading.device_views import apply_views
 from sffshards.loading.epoch_plan import PADDING, plan_epoch, shuffle_blocks, shuffle_order
-from sffshards.loading.loading_options import Shuffle, ViewSource
+from sffshards.loading.loading_options import LoadingOptions, Shuffle, ViewSource
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
 from sffshards.shards.read.check_level import CheckLevel
@@ -464,11 +463,7 @@ def test_no_thread_is_left_when_an_epoch_ends_or_is_left_early(folder: Path) -> 
 
 def test_the_data_module_gives_every_set_in_index_order_for_prediction(folder: Path) -> None:
     data = ShardDataModule(
-        folder,
-        SampleSet(variant=Variant.OTV, stage=Stage.TRAIN, fold=2, protocol=Protocol.PAPER),
-        batch_size=16,
-        seed=0,
-        num_threads=1,
+        folder, LoadingOptions(variant=Variant.OTV, protocol=Protocol.PAPER, batch_size=16, num_threads=1), fold=2
     )
     sizes = []
     for clips in data.predict_dataloader():
@@ -481,11 +476,11 @@ def test_the_data_module_gives_every_set_in_index_order_for_prediction(folder: P
 
 def test_an_empty_set_and_a_batch_of_none_are_refused(folder: Path) -> None:
     def module(**changes: int) -> ShardDataModule:
-        samples = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER)
-        options: dict[str, Any] = {"batch_size": 4, "seed": 0, "num_threads": 1} | changes
-        return ShardDataModule(folder, samples, **options)
+        values: dict[str, Any] = {"batch_size": 4, "num_threads": 1} | changes
+        options = LoadingOptions(variant=Variant.BASE, protocol=Protocol.PAPER, **values)
+        return ShardDataModule(folder, options, fold=0)
 
-    with pytest.raises(InputError, match="--batch-size: expected at least 1, found 0"):
+    with pytest.raises(InputError, match="`batch_size`: expected at least 1, found 0"):
         module(batch_size=0)
     data = module()
     data.build.set_rows = lambda *_, **__: np.empty(0, np.int64)  # type: ignore[method-assign]

@@ -183,7 +183,7 @@ def test_code_in_a_weights_file_is_not_run(tmp_path: Path, zipped: bool) -> None
 
 
 def test_kinetics_weights_are_for_mvit_v2_s_only() -> None:
-    with pytest.raises(InputError, match="--weights: expected `none` or a file for mvit_tiny"):
+    with pytest.raises(InputError, match="`weights`: expected `none` or a file for mvit_tiny"):
         build_model(TINY, weights="kinetics400")
 
 

@@ -29,7 +29,7 @@ from sffshards.loading import shard_prefetch as window_module
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.datamodule import ShardDataModule
-from sffshards.loading.loading_options import Engine, Shuffle
+from sffshards.loading.loading_options import Engine, LoadingOptions, Shuffle
 from sffshards.shards.build.publishing import publish_build
 from sffshards.shards.format.manifest import MANIFEST_NAME
 from sffshards.shards.read import remote_files as store_module
@@ -183,12 +183,16 @@ class TestReading:
         def rows_of(place: Place) -> list[int]:
             data = ShardDataModule(
                 place,
-                SampleSet(variant=Variant.OTV, stage=Stage.TRAIN, fold=1, protocol=Protocol.PAPER),
-                batch_size=8,
-                seed=3,
-                num_threads=1,
-                shuffle=Shuffle.BLOCKS,
-                block_shards=2,
+                LoadingOptions(
+                    variant=Variant.OTV,
+                    protocol=Protocol.PAPER,
+                    batch_size=8,
+                    seed=3,
+                    num_threads=1,
+                    shuffle=Shuffle.BLOCKS,
+                    block_shards=2,
+                ),
+                fold=1,
             )
             rows = [r for loader in (data.train_dataloader(), data.val_dataloader()) for b in loader for r in b.rows_B]
             data.build.close()
@@ -199,13 +203,12 @@ class TestReading:
     def test_the_stock_reader_is_for_local_builds(self, server: FolderServer, tmp_path: Path) -> None:
         data = ShardDataModule(
             remote(server, tmp_path),
-            SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=0, protocol=Protocol.PAPER),
-            batch_size=8,
-            seed=3,
-            num_threads=1,
-            engine=Engine.CLASSIC,
+            LoadingOptions(variant=Variant.BASE, protocol=Protocol.PAPER, engine=Engine.CLASSIC),
+            fold=0,
         )
-        with pytest.raises(InputError, match="expected a build in a folder of this machine"):
+        with pytest.raises(
+            InputError, match="expected plan for a remote build: the stock reader reads local folders only"
+        ):
             data.train_dataloader()
 
     def test_leaving_an_epoch_early_releases_the_cache(self, build: Path, server: FolderServer, tmp_path: Path) -> None:

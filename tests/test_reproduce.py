@@ -107,7 +107,7 @@ def test_killed_anywhere_and_run_again_the_table_is_the_same_and_then_nothing_is
     reproduce_tiny(build, tmp_path / "whole", progress=progress)
     assert killer.num_calls == 0
     assert read_results(tmp_path / "killed") == read_results(tmp_path / "whole")
-    assert sum("finished before, kept as it is" in note for note in progress.notes) == 4
+    assert sum("already finished, kept" in note for note in progress.notes) == 4
 
 
 @pytest.mark.slow

@@ -21,12 +21,10 @@ from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Variant
 from sffshards.loading.loading_options import Engine
 from sffshards.training.flare_classifier import FlareClassifier
-from sffshards.training.fold_record import read_record
+from sffshards.training.fold_record import GitState, read_git, read_record
 from sffshards.training.fold_training import train_fold
-from sffshards.training.process_groups import choose_environment, is_first_process
-from sffshards.training.software_versions import GitState, read_git
-from sffshards.training.training_choices import LoggerName, Strategy
-from sffshards.training.training_loggers import build_logger
+from sffshards.training.trainer_setup import build_logger, choose_environment, is_first_process
+from sffshards.training.training_config import LoggerName, Strategy
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
 BUILD_MODEL = "sffshards.training.fold_training.build_model"
@@ -159,9 +157,9 @@ def test_only_the_product_of_batch_devices_nodes_and_accumulation_has_a_part_in_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"accumulate": 0}, "--accumulate: expected at least 1, found 0"),
-        ({"num_nodes": 0}, "--num-nodes: expected at least 1, found 0"),
-        ({"accumulate": 2, "engine": Engine.CLASSIC}, "--engine classic: expected no --accumulate"),
+        ({"accumulate": 0}, "`accumulate`: expected at least 1, found 0"),
+        ({"num_nodes": 0}, "`num_nodes`: expected at least 1, found 0"),
+        ({"accumulate": 2, "engine": Engine.CLASSIC}, "`engine`: expected plan, where `accumulate` is given"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
@@ -193,7 +191,7 @@ def test_under_srun_the_ranks_are_its_tasks_and_no_job_is_queued_again_unasked(s
     assert not is_first_process()
     slurm(SLURM_PROCID="0")
     assert is_first_process()
-    with pytest.raises(InputError, match="expected 4 tasks of Slurm, 4 on a node: .* found 8 that srun started, 4 on"):
+    with pytest.raises(InputError, match="expected 4 Slurm tasks, 4 per node: .* found 8 that srun started, 4 per"):
         choose_environment(devices=4, num_nodes=1)
 
 
@@ -201,7 +199,7 @@ def test_in_a_batch_script_without_srun_one_node_starts_its_own_processes(slurm)
     # Lightning alone would wait for seven others.
     slurm(SLURM_JOB_ID="7", SLURM_NTASKS="8", SLURM_NTASKS_PER_NODE="4", SLURM_PROCID="0")
     assert isinstance(choose_environment(devices=4, num_nodes=1), LightningEnvironment)
-    with pytest.raises(InputError, match="found none that srun started; take `srun sffshards"):
+    with pytest.raises(InputError, match="found none that srun started; start `srun sffshards"):
         choose_environment(devices=4, num_nodes=2)
 
 
@@ -247,7 +245,7 @@ def test_a_network_that_cannot_be_compiled_is_said_in_a_line(
     network.failure = error("No working C++ compiler found")
     monkeypatch.setattr(network, "compile", lambda: setattr(network, "fail_at", 1))
     monkeypatch.setattr(BUILD_MODEL, lambda *_, **__: network)
-    with pytest.raises(TrainingError, match="^--compile: .* found InvalidCxxCompiler: No working C"):
+    with pytest.raises(TrainingError, match="^`compile_network`: .* found InvalidCxxCompiler: No working C"):
         fit(build, tmp_path, compile_network=True)
 
 
@@ -270,8 +268,10 @@ def test_steps_are_logged_to_a_file_one_for_each_start(
 def test_a_logger_that_is_not_installed_is_one_line_before_any_work(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: LoggerName
 ) -> None:
-    monkeypatch.setattr("sffshards.training.training_loggers.find_spec", lambda _: None)
-    with pytest.raises(InputError, match=rf"^--logger {name}: expected the package {name}, .*sffshards\[{name}\]'"):
+    monkeypatch.setattr("sffshards.training.trainer_setup.find_spec", lambda _: None)
+    with pytest.raises(
+        InputError, match=rf"^`logger`: expected the package {name}, for {name}, .*sffshards\[{name}\]'"
+    ):
         fit(build, tmp_path / "fold0", logger=name)
     assert not (tmp_path / "fold0").exists()
 
@@ -279,9 +279,9 @@ def test_a_logger_that_is_not_installed_is_one_line_before_any_work(
 def test_services_get_the_name_of_the_fold_and_keep_their_files_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sffshards.training.training_loggers.find_spec", lambda _: object())
-    monkeypatch.setattr("sffshards.training.training_loggers.WandbLogger", dict)
-    monkeypatch.setattr("sffshards.training.training_loggers.MLFlowLogger", dict)
+    monkeypatch.setattr("sffshards.training.trainer_setup.find_spec", lambda _: object())
+    monkeypatch.setattr("sffshards.training.trainer_setup.WandbLogger", dict)
+    monkeypatch.setattr("sffshards.training.trainer_setup.MLFlowLogger", dict)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     wandb: object = build_logger(LoggerName.WANDB, tmp_path, title="48h oTV fold 0")
     assert wandb == {"name": "48h oTV fold 0", "project": "sffshards", "save_dir": tmp_path}

@@ -153,8 +153,8 @@ def test_a_stop_anywhere_in_an_epoch_loses_one_step_at_most_and_the_losses_stay_
         with pytest.raises(TrainingStopped) as stopped:
             train_fold(build, tmp_path / "fold0", options, fold=0, force=False, progress=progress)
     assert stopped.value.code == 143
-    assert "SIGTERM came, stopped; " in progress.notes[-1]
-    assert "the same command without --force goes on" in progress.notes[-1]
+    assert "stopped by SIGTERM; " in progress.notes[-1]
+    assert "the same command without --force resumes" in progress.notes[-1]
     assert signal.getsignal(signal.SIGTERM) is before
     with monkeypatch.context() as patched:
         second = stop_at(patched, "never", 0, 0)

@@ -30,19 +30,24 @@ from sffshards.domain.sample_sets import Kind, Part, Protocol, SampleSet, Stage,
 from sffshards.domain.task import M24, M48, Task
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
-from sffshards.loading.batch_pipeline import ClipBatch
+from sffshards.loading.clip_batches import ClipBatch
 from sffshards.loading.loading_options import Engine
 from sffshards.models.model_names import Attention, ModelName
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.manifest import BuildInputs, Group, Manifest, Shard, SourceList
-from sffshards.training.flare_classifier import FlareClassifier
+from sffshards.training.flare_classifier import FlareClassifier, weighted_losses
 from sffshards.training.fold_checkpoints import format_checkpoint_name
 from sffshards.training.fold_folder import check_folder
-from sffshards.training.fold_record import FoldRecord, SavedCheckpoint, read_record, write_record
+from sffshards.training.fold_record import (
+    FoldRecord,
+    SavedCheckpoint,
+    StageWeights,
+    read_record,
+    stage_weights,
+    write_record,
+)
 from sffshards.training.fold_training import train_fold, train_folds
-from sffshards.training.training_choices import Precision
-from sffshards.training.training_config import StageWeights, TrainingOptions, stage_weights
-from sffshards.training.weighted_loss import weighted_losses
+from sffshards.training.training_config import Precision, TrainingOptions
 from tests.training_data import FastNetwork, Listener, SpreadNetwork, fast_options, make_build
 
 # Positives of the published parts, TrainVal0 to 4 and Test; all have 10,000 rows but Test, and begin with a negative.
@@ -227,19 +232,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
 
 
 def test_optimiser_and_schedule_are_the_published_ones() -> None:
-    module = FlareClassifier(
-        FastNetwork(),
-        model="x",
-        train_weights=(0.1, 0.9),
-        val_weights=(0.1, 0.9),
-        learning_rate=1e-7,
-        decay_factor=0.1,
-        decay_patience=2,
-        min_learning_rate=1e-10,
-        seed=0,
-        fold=0,
-        accumulate=1,
-    )
+    module = FlareClassifier(FastNetwork(), some_record(fast_options(learning_rate=1e-7)))
     configured: dict = module.configure_optimizers()  # type: ignore[assignment]
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     assert type(optimizer) is torch.optim.Adam
@@ -263,7 +256,7 @@ def test_checkpoints_are_named_as_published(rate: float, tag: str) -> None:
     ("option", "value"), [("max_epochs", 0), ("batch_size", 0), ("devices", 0), ("learning_rate", 0.0), ("seed", -1)]
 )
 def test_options_that_make_no_sense_are_refused(option: str, value: float) -> None:
-    with pytest.raises(InputError, match=r"^--(epochs|batch-size|devices|lr|seed): expected"):
+    with pytest.raises(InputError, match=r"^`(max_epochs|batch_size|devices|learning_rate|seed)`: expected"):
         fast_options(**{option: value})
 
 
@@ -408,7 +401,7 @@ def test_a_run_with_the_stock_reader_goes_on_from_its_last_whole_epoch(
 def test_more_devices_than_the_stock_reader_has_shards_are_refused_before_any_work(
     build: Path, tmp_path: Path, network: MakeNetwork
 ) -> None:
-    with pytest.raises(InputError, match="--engine classic: expected at most"):
+    with pytest.raises(InputError, match="`engine`: expected plan, or at most"):
         fit(build, tmp_path / "fold0", fast_options(engine=Engine.CLASSIC, devices=1_000))
     assert not (tmp_path / "fold0").exists()
 
@@ -445,7 +438,7 @@ def test_ctrl_c_says_how_to_go_on(build: Path, tmp_path: Path, network: MakeNetw
     with pytest.raises(KeyboardInterrupt):
         fit(build, tmp_path / "fold0", fast_options(), progress=progress)
     assert (
-        "stopped; epoch 0 is done; the same command without --force goes on from where it last saved"
+        "stopped; epoch 0 is done; the same command without --force resumes from the last save"
         in progress.notes[-1]
     )
     assert signal.getsignal(signal.SIGINT) is before
@@ -471,7 +464,7 @@ def test_force_keeps_the_old_training_until_the_new_one_can_begin(
     network()
     fit(build, out, fast_options())
     before = sorted(path.name for path in out.glob("*.ckpt"))
-    with pytest.raises(InputError, match="--accelerator: expected one of auto, "):
+    with pytest.raises(InputError, match="`accelerator`: expected one of auto, "):
         fit(build, out, fast_options(accelerator="gpux"), force=True)
 
     def refuse(*_: object, **__: object) -> None:
@@ -578,7 +571,7 @@ def test_a_set_of_one_class_is_said_and_trained_all_the_same(
     progress = Listener()
     record = fit(build, tmp_path / "fold0", fast_options(max_epochs=1), progress=progress)
     assert record.finished
-    assert "fold 0: the val set has no positives; by w_c = 1 - n_c/N its loss is 0 throughout" in progress.notes
+    assert "fold 0: the val set has no positives; with w_c = 1 - n_c/N its loss is 0" in progress.notes
 
 
 def test_code_in_a_checkpoint_is_not_run_when_a_run_goes_on(build: Path, tmp_path: Path, network: MakeNetwork) -> None:
@@ -609,7 +602,7 @@ def test_where_the_weights_cannot_be_had_nothing_is_begun(
     monkeypatch.setattr("sffshards.models.model_weights.fetch_weights", refuse)
     with pytest.raises(StorageError, match="expected the weights, found no network"):
         fit(build, tmp_path / "fold0", fast_options(model=ModelName.MVIT_V2_S, weights="kinetics400"))
-    with pytest.raises(InputError, match="take --model mvit_v2_s"):
+    with pytest.raises(InputError, match="pass `model` mvit_v2_s"):
         fit(build, tmp_path / "fold0", fast_options(model=ModelName.MVIT_TINY, weights="kinetics400"))
     assert len(asked) == 1  # the small network has no such weights, and none are fetched for it
     assert not (tmp_path / "fold0").exists()
@@ -625,7 +618,7 @@ def test_a_checkpoint_that_was_cut_off_is_named_with_what_helps(
     network()
     os.truncate(tmp_path / "fold0" / "last.ckpt", size)
     with pytest.raises(
-        InputError, match=r"last\.ckpt: expected a checkpoint to go on from, .*; begin the fold anew with"
+        InputError, match=r"last\.ckpt: expected a checkpoint to resume from, .*; train the fold again with"
     ):
         fit(build, tmp_path / "fold0", fast_options())
 
@@ -633,7 +626,7 @@ def test_a_checkpoint_that_was_cut_off_is_named_with_what_helps(
 def test_more_gpus_than_there_are_are_refused(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match="--devices: expected at most 1, the GPUs here, found 4"):
+    with pytest.raises(InputError, match="`devices`: expected at most 1, the GPUs of this machine, found 4"):
         fit(build, tmp_path / "fold0", fast_options(accelerator="gpu", devices=4))
     assert not (tmp_path / "fold0").exists()
 
@@ -653,20 +646,23 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str, error: type
         read_record(tmp_path)
 
 
-def write_some_record(folder: Path) -> None:
-    record = FoldRecord(
+def some_record(options: TrainingOptions) -> FoldRecord:
+    return FoldRecord(
         task=M48,
         fold=0,
         manifest_sha256="ab" * 32,
         weights_sha256=None,
-        options=fast_options(),
-        class_counts={Stage.TRAIN: StageWeights(num_negative=5, num_positive=1)},
+        options=options,
+        class_counts=dict.fromkeys(Stage, StageWeights(num_negative=5, num_positive=1)),
         versions={"torch": "2.11.0"},
         num_epochs=3,
         checkpoints=(SavedCheckpoint(name="best.ckpt", epoch=2, valid_loss=0.2),),
         finished=True,
     )
-    write_record(folder, record)
+
+
+def write_some_record(folder: Path) -> None:
+    write_record(folder, some_record(fast_options()))
 
 
 @pytest.mark.parametrize(
@@ -711,7 +707,7 @@ import json, sys
 from pathlib import Path
 from sffshards.base.progress import SILENT
 from sffshards.training import fit
-from sffshards.training.flare_classifier import FlareClassifier
+from sffshards.training.flare_classifier import FlareClassifier, weighted_losses
 from tests.training_data import FastNetwork, fast_options
 
 class Plain(FastNetwork):
@@ -827,7 +823,7 @@ import json, os, signal, sys
 from pathlib import Path
 from sffshards.base.progress import SILENT
 from sffshards.training import fit
-from sffshards.training.flare_classifier import FlareClassifier
+from sffshards.training.flare_classifier import FlareClassifier, weighted_losses
 from tests.training_data import FastNetwork, fast_options
 
 build, out, devices, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

@@ -11,34 +11,31 @@ from sffshards.base.errors import SffshardsError
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 130
-"""128 and the number of SIGINT: what a shell takes for a program that Ctrl-C ended."""
+"""128 plus the number of SIGINT, by which shells know a program that Ctrl-C ended."""
 
 _FLAGS = {
     "end_tai": "--end",
     "frames_per_harp": "--frames",
-    "learning_rate": "--lr",
     "limit_bytes": "--cache-size",
-    "max_epochs": "--epochs",
     "num_frames": "--frames",
     "num_harps": "--harps",
-    "num_threads": "--threads",
+    "num_jobs": "--jobs",
     "num_workers": "--workers",
-    "save_every_steps": "--save-steps",
     "max_gap_minutes": "--max-gap",
     "shard_size_bytes": "--shard-size",
     "skip_bad_images": "--on-bad-image skip",
 }
-"""Flags of options that are not the option's name with dashes."""
+"""Flags of options outside configuration records that are not the option's name with dashes."""
 
 app = typer.Typer(
     name="sffshards",
     help=(
         "Solar-flare forecasting from sequences of SDO/HMI magnetograms: label lists and images to shards, shards to a "
-        "trained and scored model. Every command works without options on what the one before leaves; start with "
+        "trained and scored model. Without options, every command works on the output of the one before; start with "
         "`sffshards demo`."
     ),
     no_args_is_help=True,
-    # Plain help comes up in a third of the time that the drawn one takes.
+    # Plain help takes a third of the time of rich help.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,7 +43,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; an error of the package's own ends in one line and exit code 2."""
+    """Run the command line; an error of this package ends in one line and exit code 2."""
     from sffshards.cli import command_list as commands
 
     commands.register(app)
@@ -62,13 +59,17 @@ def main() -> None:
         if end.code == _INTERRUPTED:
             print("interrupted", file=sys.stderr)
         raise
-    except OSError as error:  # of a path that was only asked about, or of standard output
+    except OSError as error:  # while checking a path, or writing to standard output
         place = error.filename or "standard output"
         found = (error.strerror or str(error)).lower()
-        print(f"error: {place}: {found}; check where it goes and your rights to it", file=sys.stderr)
+        print(f"error: {place}: {found}; check the path and its permissions", file=sys.stderr)
         sys.exit(2)
 
 
 def _show_flag(field: str) -> str:
     """Return the flag of an option that the library names."""
-    return _FLAGS.get(field, f"--{field.replace('_', '-')}")
+    from sffshards.base.option_fields import list_options
+    from sffshards.training import TrainingOptions
+
+    flags = _FLAGS | {option.name: option.flag for option in list_options(TrainingOptions)}
+    return flags.get(field, f"--{field.replace('_', '-')}")

@@ -58,10 +58,10 @@ _COMMANDS: dict[str, _Command | ModuleType] = {
 
 
 class InOrder(TyperGroup):
-    """Lists commands in the order above; Typer would list groups first."""
+    """A group that lists commands in the order above; Typer would list groups first."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Name the commands."""
+        """Return the names of the commands in order."""
         return sorted(self.commands, key=list(_COMMANDS).index)
 
 
@@ -85,7 +85,7 @@ def _add(app: typer.Typer, command: _Command) -> None:
 
 
 def _until_nobody_reads(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end well when the reader of its output, such as `head`, has gone."""
+    """Return a command that ends without an error when the reader of its output, such as `head`, ends first."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -110,11 +110,11 @@ def _root(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Nothing: the options of the program itself act when they are read."""
+    """Do nothing: the options of the program itself act when they are parsed."""
 
 
 def _format_examples(examples: tuple[tuple[str, str], ...]) -> str:
     width = max(len(command) for command, _ in examples)
     lines = [f"  {command:<{width}}  # {what}" for command, what in examples]
-    # The character \b keeps click from filling the lines into a paragraph.
+    # The character \b keeps click from joining the lines into a paragraph.
     return "\b\n" + "\n".join(["Examples:", *lines])

@@ -4,44 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from sffshards.base.errors import InputError
-from sffshards.cli.shared_options import (
-    CACHE_SIZE,
-    CacheFolderOption,
-    CacheSizeOption,
-    CheckOption,
-    ProtocolOption,
-    SeedOption,
-    ShardsOption,
-    place_of,
-)
-from sffshards.cli.training_options import (
-    AcceleratorOption,
-    AccumulateOption,
-    AttentionOption,
-    BatchSizeOption,
-    CompileOption,
-    DevicesOption,
-    EpochsOption,
-    LoggerOption,
-    ModelOption,
-    NodesOption,
-    PrecisionOption,
-    RateOption,
-    SaveStepsOption,
-    StrategyOption,
-    ThreadsOption,
-    WeightsOption,
-)
-from sffshards.domain.sample_sets import Protocol, Variant
-from sffshards.loading import Shuffle
-from sffshards.models import Attention, ModelName
-from sffshards.shards.read import CheckLevel
-from sffshards.training import LoggerName, Precision, Strategy
+from sffshards.cli.option_records import with_options
+from sffshards.cli.shared_options import CACHE_SIZE, CacheFolderOption, CacheSizeOption, ShardsOption, place_of
+from sffshards.domain.sample_sets import Variant
+from sffshards.training import TrainingOptions
 
 if TYPE_CHECKING:
     from sffshards.experiments import ResultRow
@@ -50,125 +21,94 @@ __all__ = ["EXAMPLES", "reproduce"]
 
 EXAMPLES = (
     ("sffshards reproduce", "four variants, both horizons, five folds, into runs/"),
-    ("sffshards reproduce --variants oTV --horizons 48h --folds 0,1", "some of it"),
+    ("sffshards reproduce --variants oTV --horizons 48h --folds 0,1", "two folds of one variant"),
     ("sffshards reproduce --protocol published", "as the authors' programs did"),
-    ("sffshards reproduce --jobs 4", "four folds at a time, each on a GPU of its own"),
+    ("sffshards reproduce --jobs 4", "four folds at a time, each on its own GPU"),
     ("sffshards reproduce --model mvit_tiny --epochs 3", "the small network, without a GPU"),
 )
 
 _T = TypeVar("_T")
 
 
+@with_options(TrainingOptions, after="report", without=("variant",))
 def reproduce(
     shards: ShardsOption = "shards",
     variants: Annotated[
-        str, typer.Option(help="all, or some of base, oT, oTV and oTV_Test, with commas between.", metavar="<list>")
+        str, typer.Option(help="all, or a comma-separated list of base, oT, oTV and oTV_Test.", metavar="<list>")
     ] = "all",
-    horizons: Annotated[str, typer.Option(help="all that have shards, or some: 24h,C48.", metavar="<list>")] = "all",
-    folds: Annotated[str, typer.Option(help="all, or some of 0 to 4, with commas between.", metavar="<list>")] = "all",
-    out: Annotated[Path, typer.Option(help="Folder that gets HORIZON/VARIANT/fold0..4/ and the table.")] = Path("runs"),
-    report: Annotated[Path, typer.Option(help="Folder that gets the report.")] = Path("report"),
-    model: ModelOption = ModelName.MVIT_V2_S,
-    weights: WeightsOption = None,
-    epochs: EpochsOption = 100,
-    batch_size: BatchSizeOption = 10,
-    accumulate: AccumulateOption = 1,
-    lr: RateOption = None,
-    precision: PrecisionOption = Precision.FLOAT32,
-    attention: AttentionOption = Attention.FUSED,
-    compile_network: CompileOption = False,
-    accelerator: AcceleratorOption = "auto",
-    devices: DevicesOption = 1,
+    horizons: Annotated[
+        str, typer.Option(help="all that have shards, or a comma-separated list such as 24h,C48.", metavar="<list>")
+    ] = "all",
+    folds: Annotated[str, typer.Option(help="all, or a comma-separated list of 0 to 4.", metavar="<list>")] = "all",
     jobs: Annotated[
         int,
-        typer.Option(min=1, help="Folds to train at a time, each on one device; the published batch stays as it is."),
+        typer.Option(min=1, help="Folds to train at a time, each on one device; the batch size stays as published."),
     ] = 1,
-    num_nodes: NodesOption = 1,
-    strategy: StrategyOption = Strategy.AUTO,
-    logger: LoggerOption = LoggerName.TENSORBOARD,
-    threads: ThreadsOption = 2,
+    out: Annotated[
+        Path, typer.Option(help="Output folder; folds go to HORIZON/VARIANT/fold0..4/ in it, the table beside them.")
+    ] = Path("runs"),
+    report: Annotated[Path, typer.Option(help="Output folder of the report.")] = Path("report"),
     cache_dir: CacheFolderOption = None,
     cache_size: CacheSizeOption = CACHE_SIZE,
-    check: CheckOption = CheckLevel.FULL,
-    save_steps: SaveStepsOption = 500,
-    protocol: ProtocolOption = Protocol.PAPER,
-    seed: SeedOption = 123,
+    *,
+    choices: dict[str, Any],
 ) -> None:
-    """Train and score every variant, horizon and fold of the published experiment; end with its table and the report.
+    """Train and score every variant, horizon and fold of the published experiment, and write its table and report.
 
-    What is done is kept, and what was cut off goes on: after any interruption, give the same command again. It ends as
-    `train` does where a queue stops it, with exit code 143. The table, mean and deviation over the folds of the test
-    scores beside what was published of single folds, is written to results.csv and results.json too.
+    After an interruption, the same command keeps what is finished and resumes the rest. Where a queue stops it, it ends
+    with exit code 143, as `train` does. The table holds the mean and standard deviation of the test scores over the
+    folds, beside the published scores of single folds; results.csv and results.json hold it too.
     """
     from sffshards.shards.read import RemoteFolder, load_builds
 
     chosen_variants = parse_choices("--variants", variants, Variant)
     chosen_folds = parse_choices("--folds", folds, range(5))
     place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
-    there = {manifest.task: folder for folder, manifest in load_builds(place).items()}
-    builds = {task: there[task] for task in parse_choices("--horizons", horizons, sorted(there))}
-    from_elsewhere = any(isinstance(build, RemoteFolder) for build in builds.values())
+    found = {manifest.task: folder for folder, manifest in load_builds(place).items()}
+    builds = {task: found[task] for task in parse_choices("--horizons", horizons, sorted(found))}
+    is_remote = any(isinstance(build, RemoteFolder) for build in builds.values())
+    options = TrainingOptions.from_choices({"variant": chosen_variants[0], **choices}, is_remote=is_remote)
 
     from sffshards.base.progress import SILENT
     from sffshards.cli.terminal_output import make_progress
     from sffshards.experiments import reproduce as reproduce_all
     from sffshards.experiments import tabulate
     from sffshards.forecasting.runs import Inference, choose_device
-    from sffshards.training import TrainingOptions, is_first_process
+    from sffshards.training import is_first_process
 
-    options = TrainingOptions(
-        variant=chosen_variants[0],
-        protocol=protocol,
-        model=model,
-        weights=model.default_weights if weights is None else weights,
-        max_epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=model.default_learning_rate if lr is None else lr,
-        precision=precision,
-        attention=attention,
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        strategy=strategy,
-        accumulate=accumulate,
-        compile_network=compile_network,
-        logger=logger,
-        num_threads=threads,
-        shuffle=Shuffle.BLOCKS if from_elsewhere else Shuffle.GLOBAL,
-        check=check,
-        save_every_steps=save_steps,
-        seed=seed,
+    device = choose_device("cpu" if options.accelerator == "cpu" else "auto")
+    inference = Inference(
+        batch_size=options.batch_size, num_threads=options.num_threads, device=device, check=options.check
     )
-    device = choose_device("cpu" if accelerator == "cpu" else "auto")
     scores = reproduce_all(
         builds,
         out,
         options,
         variants=chosen_variants,
         folds=chosen_folds,
-        inference=Inference(batch_size=batch_size, num_threads=threads, device=device, check=check),
+        inference=inference,
         report=report,
         num_jobs=jobs,
         progress=make_progress() if is_first_process() else SILENT,
     )
     if scores:
         print(format_results(tabulate(scores)))
-        print(f"{out}: results.csv and results.json hold this table, and each run's scores.csv those of its folds")
+        print(f"{out}: results.csv and results.json hold this table, scores.csv of each run the scores of its folds")
 
 
 def parse_choices(option: str, text: str, choices: Iterable[_T]) -> list[_T]:
-    """Take ``all``, or some choices with commas between, each once and in the order of ``choices``."""
+    """Parse ``all`` or a comma-separated list of choices; return each once, in the order of ``choices``."""
     known = {str(choice): choice for choice in choices}
     asked = list(known) if text == "all" else [name.strip() for name in text.split(",")]
     unknown = [name for name in asked if name not in known]
     if unknown:
         expected = f"all, or some of {', '.join(known)}"
-        raise InputError(option, expected=expected, found=repr(unknown[0]), fix="put commas between")
+        raise InputError(option, expected=expected, found=repr(unknown[0]), fix="separate them by commas")
     return [choice for name, choice in known.items() if name in asked]
 
 
 def format_results(rows: list[ResultRow]) -> str:
-    """Lay out the table: a line for each run, and below it what was published of one fold."""
+    """Return the table as text: a line for each run, and below it the published scores of one fold."""
     from sffshards.cli.terminal_output import format_table
     from sffshards.verification import PUBLISHED_SCORES, compute_score, format_score
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, each declared once."""
+"""Options and arguments that several commands share, each declared once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sffshards.base.errors import InputError
-from sffshards.domain.sample_sets import Protocol, Variant
+from sffshards.domain.sample_sets import Protocol
 from sffshards.domain.task import M1, MAX_HORIZON_HOURS, GoesClass, Task
 from sffshards.shards.read import CheckLevel
 
@@ -36,7 +36,6 @@ __all__ = [
     "ShardsOption",
     "TaskChoice",
     "ThresholdOption",
-    "VariantOption",
     "WorkersOption",
     "choose_build",
     "count_workers",
@@ -47,40 +46,45 @@ __all__ = [
 ]
 
 CACHE_SIZE = 20.0
-"""GB of shards from elsewhere that are kept, if the user says nothing: a build of the published size takes 12."""
+"""Default size of the cache of remote shards, in GB; a build of the published size takes 12."""
 
 DataArgument = Annotated[
     Path,
     typer.Argument(
-        help="Folder of the data: magnetogram_jpg/, M24/, M48/, or the published Seq_Magnetogram/ layout.",
+        help="Data folder: magnetogram_jpg/, M24/, M48/, or the published Seq_Magnetogram/ layout.",
         show_default=True,
     ),
 ]
 ImagesOption = Annotated[
-    Path | None, typer.Option(help="Folder of the images, where it is not in the data's folder.", show_default=False)
+    Path | None, typer.Option(help="Folder of the images, if it is not in the data folder.", show_default=False)
 ]
 LabelsOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of the label lists, where it is not in the data's folder.", show_default=False),
+    typer.Option(help="Folder of the label lists, if it is not in the data folder.", show_default=False),
 ]
 ShardsArgument = Annotated[
-    str, typer.Argument(help="A build, or a folder of builds: a path, or a URL (s3://..., https://...).")
+    str, typer.Argument(help="A build, or a folder of builds: a path or a URL (s3://..., https://...).")
 ]
 ShardsOption = Annotated[
-    str, typer.Option(help="A build, or a folder of builds: a path, or a URL (s3://..., https://...).")
+    str, typer.Option(help="A build, or a folder of builds: a path or a URL (s3://..., https://...).")
 ]
 CacheFolderOption = Annotated[
     Path | None,
     typer.Option(
         "--cache-dir",
-        help="Folder for shards from a URL, which several processes may share; on a local disk.  "
+        help="Cache folder of remote shards, which several processes may share; best on a local disk.  "
         "[default: ~/.cache/sffshards/shards]",
         show_default=False,
     ),
 ]
 CacheSizeOption = Annotated[
     float,
-    typer.Option("--cache-size", min=0.001, max=1e6, help="GB that it may hold; the least recently used leave first."),
+    typer.Option(
+        "--cache-size",
+        min=0.001,
+        max=1e6,
+        help="Size of that cache in GB; the least recently used shards are removed first.",
+    ),
 ]
 HorizonOption = Annotated[
     str | None,
@@ -94,45 +98,39 @@ ThresholdOption = Annotated[
         show_default=False,
     ),
 ]
-VariantOption = Annotated[
-    Variant,
-    typer.Option(help="Where positives are oversampled: nowhere, train, train and validation, or test too."),
-]
 ProtocolOption = Annotated[
     Protocol,
     typer.Option(
-        help="paper: four training parts, exact class weights. published: as the authors' programs, whose 24h one "
-        "trains on three parts and whose class weights lose each set's first row."
+        help="Whose recipe to follow. paper: four training parts and exact class weights. published: the authors' "
+        "programs, whose 24h one trains on three parts and whose class weights lose each set's first row."
     ),
 ]
 CheckOption = Annotated[
     CheckLevel,
     typer.Option(
-        help="full: each sample's checksum whenever it is read. fast: its length only. A shard's SHA-256 is checked "
-        "before it is first used, in any case."
+        help="Check of each sample when it is read. full: its checksum. fast: its length only. In both cases the "
+        "SHA-256 of a shard is checked before its first use."
     ),
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, max=1024, help="Processes to use.  [default: one a processor]", show_default=False),
+    typer.Option(min=1, max=1024, help="Number of processes.  [default: one per processor]", show_default=False),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
-ReplaceOption = Annotated[
-    bool, typer.Option("--force", help="Replace a file of other content that is there under the name.")
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Begin anew, and replace what is there.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
+ReplaceOption = Annotated[bool, typer.Option("--force", help="Replace an existing file of other content.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Start again from scratch, and replace existing output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def count_workers(workers: int | None) -> int:
-    """Give the number of processes to use."""
+    """Return the number of processes to use: the given one, or one per processor."""
     from sffshards.base.worker_pool import default_workers
 
     return default_workers() if workers is None else workers
 
 
 def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = CACHE_SIZE) -> Place:
-    """Take what the user gave for a build's place for what it is."""
+    """Parse the place of a build: a path, or a URL with a cache."""
     from sffshards.shards.read import CacheOptions, default_cache_folder, parse_place
 
     folder = default_cache_folder() if cache_dir is None else cache_dir
@@ -141,17 +139,19 @@ def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskChoice:
-    """The tasks that a user means by ``--horizon`` and ``--threshold``."""
+    """The tasks that ``--horizon`` and ``--threshold`` select."""
 
     horizon_hours: int | None
+    """Horizon in hours; None for any."""
     threshold: GoesClass | None
+    """Lowest class of an event; None for any."""
 
     def matches(self, task: Task) -> bool:
-        """Return whether a task is meant."""
+        """Return whether a task is selected."""
         return self.horizon_hours in (None, task.horizon_hours) and self.threshold in (None, task.threshold)
 
     def choose(self, found: Collection[Task], *, where: object) -> list[Task]:
-        """Return the tasks that are meant; raises `InputError` if none of those found is."""
+        """Return the selected ones of the tasks found; raises `InputError` if there are none."""
         if chosen := [task for task in found if self.matches(task)]:
             return chosen
         raise InputError(
@@ -185,7 +185,7 @@ def parse_horizon(text: str) -> int:
             "--horizon",
             expected=f"whole hours, from 1h to {MAX_HORIZON_HOURS}h",
             found=repr(text[:40]),
-            fix="give one such as 48h",
+            fix="pass a horizon such as 48h",
         )
     return int(match[1])
 
@@ -200,7 +200,7 @@ def parse_threshold(text: str) -> GoesClass:
 
 
 def choose_build(place: Place, choice: TaskChoice) -> tuple[Place, Manifest]:
-    """Find the one build that is meant; raises `InputError` where there are several or none."""
+    """Return the one build that is selected, with its manifest; raises `InputError` if there are several or none."""
     from sffshards.shards.read import load_builds
 
     builds = load_builds(place)
@@ -211,5 +211,5 @@ def choose_build(place: Place, choice: TaskChoice) -> tuple[Place, Manifest]:
         place,
         expected=f"one build of {choice}",
         found=", ".join(f"{folder} ({manifest.task})" for folder, manifest in builds.items()),
-        fix="give its --horizon and --threshold, or name the build's own folder",
+        fix="select it by --horizon and --threshold, or pass the build's own folder",
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from sffshards.base.errors import InputError, SffshardsError, TrainingError
+from sffshards.base.errors import Field, InputError, SffshardsError, TrainingError
 from sffshards.base.progress import Advance, Progress
 from sffshards.base.worker_pool import default_workers, end_with_parent
 from sffshards.domain.sample_sets import Stage
@@ -83,10 +83,10 @@ def check_jobs(options: TrainingOptions, *, num_workers: int) -> None:
     """
     if num_workers > 1 and options.num_ranks > 1:
         raise InputError(
-            "--jobs",
-            expected="--devices 1 and --num-nodes 1 with it, for each job has a device to itself",
-            found=f"--devices {options.devices} --num-nodes {options.num_nodes}",
-            fix="leave them out, or --jobs",
+            Field("num_jobs"),
+            expected="1, where a fold is trained on several devices, since each job has one device",
+            found=f"{num_workers} with {options.num_nodes} x {options.devices} devices",
+            fix="leave out {devices} and {num_nodes}, or {num_jobs}",
         )
 
 
@@ -198,7 +198,7 @@ class _Worker:
                 name,
                 expected="a process that ends by itself",
                 found=f"one that ended with code {self._process.exitcode}, as happens when memory runs out",
-                fix="run the command again, which goes on from here, with fewer --jobs if need be",
+                fix="run the command again, which resumes from here, if necessary with fewer {num_jobs}",
             ) from None
         if isinstance(said, str):
             progress.note(f"{self.job.name}: {said}")

@@ -1,15 +1,12 @@
-"""The whole published experiment: every variant, horizon and fold trained and scored, the table of it all, the report.
+"""The whole published experiment: train and score every variant, horizon and fold, write the table and the report.
 
-Training comes first, all of it, and scores after: further devices end with the training, and would time out waiting
-for scores. What is done is kept and what was cut off goes on, as in `train_folds` and `evaluate_run`, so the same call
-can be made again after any interruption.
+All training comes before all scores: the other devices end with the training, and would time out waiting for scores.
+Finished work is kept and interrupted work resumes, as in `train_folds` and `evaluate_run`, so the same call can be
+repeated after any interruption.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sffshards.base.atomic_files import write_atomic
+from sffshards.base.csv_tables import format_csv
+from sffshards.base.json_records import format_json
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage, Variant
 from sffshards.domain.task import Task
@@ -42,14 +41,15 @@ class ResultRow:
     task: Task
     variant: Variant
     folds: tuple[int, ...]
+    """Numbers of the folds that were scored."""
     mean: dict[ScoreName, float]
-    """Over the folds in which it is defined; nan where in none."""
+    """Mean of each score over the folds in which it is defined; nan if there are none."""
     deviation: dict[ScoreName, float]
-    """Sample standard deviation (n - 1); nan below two folds."""
+    """Sample standard deviation (n - 1) of each score; nan for fewer than two folds."""
     num_defined: dict[ScoreName, int]
-    """Folds in which a score is defined."""
+    """Number of folds in which each score is defined."""
     published: PublishedResult | None
-    """Of one fold, where it is known."""
+    """Published result of one fold, where known."""
 
 
 def reproduce(
@@ -71,29 +71,29 @@ def reproduce(
     builds
         The build of each horizon.
     out
-        Folder that gets ``HORIZON/VARIANT/fold0..4/``, ``results.csv`` and ``results.json``, and in each horizon's
+        Output folder: ``HORIZON/VARIANT/fold0..4/``, ``results.csv`` and ``results.json``, and in each horizon's
         folder the differences between its variants.
     options
-        How to train; the variant is replaced.
+        Options of the training runs; the variant is replaced.
     variants, folds
-        Which.
+        Variants and folds to train.
     inference
-        How to compute the scores.
+        How predictions are computed.
     report
-        Folder for the report on them.
+        Output folder of the report.
     num_jobs
-        Folds to train and predict at a time, each on one device; 1 for one after the other in this process.
+        Number of folds to train and predict at a time, each on one device; 1 to do them in turn in this process.
     progress
-        Told how far the work is.
+        Shows the progress.
 
     Returns
     -------
-    the scores of each run, horizon by horizon; none on ranks other than the first, which only train
+    the scores of each run, horizon by horizon; an empty list on ranks other than the first, which only train
 
     Raises
     ------
     InputError, ConflictError
-        As `train_folds` and `evaluate_run`; what stands in the way of any run is found before the first is trained.
+        As `train_folds` and `evaluate_run`; errors in the inputs of any run are found before the first is trained.
     """
     from sffshards.experiments.parallel_folds import FoldJob, check_jobs, is_done, run_jobs
     from sffshards.forecasting.runs import compare_runs, evaluate_run, write_comparisons
@@ -131,12 +131,12 @@ def reproduce(
 
 
 def tabulate(scores: Sequence[RunScores]) -> list[ResultRow]:
-    """Give the test scores of runs, each beside the published fold's."""
+    """Return the test scores of runs, each beside those of the published fold."""
     return [_tabulate_run(run) for run in scores]
 
 
 def find_published(task: Task, variant: Variant) -> PublishedResult | None:
-    """Give the published result of a variant, if one is known."""
+    """Return the published result of a variant, or None if none is known."""
     found = (result for result in PUBLISHED_RESULTS if (result.task, result.variant) == (task, variant))
     return next(found, None)
 
@@ -144,8 +144,8 @@ def find_published(task: Task, variant: Variant) -> PublishedResult | None:
 def write_results(out: Path, rows: Sequence[ResultRow]) -> None:
     """Write the table as ``results.csv`` and ``results.json``, each whole or not at all."""
     content = {"format_version": _FORMAT_VERSION, "stage": Stage.TEST, "rows": [_describe(row) for row in rows]}
-    write_atomic(out / JSON_NAME, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))
-    write_atomic(out / TABLE_NAME, _to_csv(rows).encode("ascii"))
+    write_atomic(out / JSON_NAME, format_json(content))
+    write_atomic(out / TABLE_NAME, _format_table(rows).encode("ascii"))
 
 
 def _tabulate_run(run: RunScores) -> ResultRow:
@@ -167,10 +167,7 @@ def _describe(row: ResultRow) -> dict[str, Any]:
         name: {"mean": _nullable(row.mean[name]), "deviation": _nullable(row.deviation[name]), "num_defined": number}
         for name, number in row.num_defined.items()
     }
-    published = row.published and {
-        "fold": row.published.fold,
-        "scores": {name: compute_score(name, row.published.table) for name in PUBLISHED_SCORES},
-    }
+    published = row.published and {"fold": row.published.fold, "scores": _published_scores(row.published)}
     return {
         "task": row.task.name,
         "variant": row.variant,
@@ -180,24 +177,22 @@ def _describe(row: ResultRow) -> dict[str, Any]:
     }
 
 
-def _to_csv(rows: Sequence[ResultRow]) -> str:
-    """Lay out a line of means, one of deviations and, where it is known, one of the published fold, for each run."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["task", "variant", "what", "folds", *PUBLISHED_SCORES])
+def _format_table(rows: Sequence[ResultRow]) -> str:
+    """Return CSV with a line of means, one of deviations and, where known, one of the published fold for each run."""
+    lines: list[list[object]] = []
     for row in rows:
-        start, folds = [row.task, row.variant], " ".join(str(fold) for fold in row.folds)
-        writer.writerow([*start, "mean", folds, *(_cell(row.mean[name]) for name in PUBLISHED_SCORES)])
-        writer.writerow([*start, "deviation", folds, *(_cell(row.deviation[name]) for name in PUBLISHED_SCORES)])
+        of_run, folds = [row.task, row.variant], " ".join(map(str, row.folds))
+        lines.append([*of_run, "mean", folds, *(row.mean[name] for name in PUBLISHED_SCORES)])
+        lines.append([*of_run, "deviation", folds, *(row.deviation[name] for name in PUBLISHED_SCORES)])
         if row.published:
-            values = [_cell(compute_score(name, row.published.table)) for name in PUBLISHED_SCORES]
-            writer.writerow([*start, "published", row.published.fold, *values])
-    return text.getvalue()
+            scores = _published_scores(row.published)
+            lines.append([*of_run, "published", row.published.fold, *scores.values()])
+    return format_csv(["task", "variant", "what", "folds", *PUBLISHED_SCORES], lines)
+
+
+def _published_scores(result: PublishedResult) -> dict[ScoreName, float]:
+    return {name: compute_score(name, result.table) for name in PUBLISHED_SCORES}
 
 
 def _nullable(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _cell(value: float) -> str:
-    return "undefined" if math.isnan(value) else repr(value)

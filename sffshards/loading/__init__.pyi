@@ -1,7 +1,17 @@
-from .batch_pipeline import ClipBatch, PlanSource
+from .batch_pipeline import PlanSource
+from .clip_batches import ClipBatch, apply_views
 from .clip_loader import ClipLoader
 from .datamodule import ShardDataModule
-from .device_views import apply_views
-from .loading_options import Engine, Shuffle, ViewSource
+from .loading_options import Engine, LoadingOptions, Shuffle, ViewSource
 
-__all__ = ["ClipBatch", "ClipLoader", "Engine", "PlanSource", "ShardDataModule", "Shuffle", "ViewSource", "apply_views"]
+__all__ = [
+    "ClipBatch",
+    "ClipLoader",
+    "Engine",
+    "LoadingOptions",
+    "PlanSource",
+    "ShardDataModule",
+    "Shuffle",
+    "ViewSource",
+    "apply_views",
+]

@@ -1,4 +1,4 @@
-"""The stages of a pipeline: this rank's share of a plan, and the reader that turns it into batches of clips.
+"""The stages of the loading pipeline: this rank's share of a plan, and the reader of its batches of clips.
 
 Shapes: B batch, T 16 frames, H and W 224 pixels.
 """
@@ -17,77 +17,64 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from sffshards.loading.batch_buffers import BatchBuffers
-from sffshards.loading.epoch_plan import MIN_BLOCK_SHARDS, PADDING, plan_epoch, shuffle_blocks, shuffle_order
-from sffshards.loading.loading_options import Shuffle, ViewSource
+from sffshards.loading.clip_batches import BatchBuffers, ClipBatch
+from sffshards.loading.epoch_plan import PADDING, plan_epoch, shuffle_blocks, shuffle_order
+from sffshards.loading.loading_options import MIN_BLOCK_SHARDS, Shuffle, ViewSource
 from sffshards.loading.shard_prefetch import ShardWindow
 from sffshards.shards.read import Build, RowShards
 
-__all__ = ["ClipBatch", "PlanSource", "PlannedBatch", "ReadClips"]
+__all__ = ["PlanSource", "PlannedBatch", "ReadClips"]
 
 _CLIPS_PER_TASK = 8
-"""Clips that a thread reads at a time, at most."""
+"""Largest number of clips that a thread reads at a time."""
 
 
 class PlannedBatch(NamedTuple):
-    """What one rank reads for one step."""
+    """The samples that one rank reads for one step."""
 
     rows_B: NDArray[np.int64]
     """Rows of the build's index, or `PADDING`."""
     num_real: int
-    """Samples of the step over all ranks, padding not counted."""
-
-
-class ClipBatch(NamedTuple):
-    """A batch of clips as it goes to the device; a position whose mask is false is padding and counts for nothing."""
-
-    clips_BTHW: Tensor
-    """uint8; zeros where padded."""
-    labels_B: Tensor
-    """int64; 0 where padded."""
-    rows_B: Tensor
-    """int64: rows of the build's index, `PADDING` where padded."""
-    mask_B: Tensor
-    """bool."""
-    views_B: Tensor
-    """uint8: the view that a clip is still to be shown in, as `apply_views` takes it; 0 for none."""
-    num_real: int
-    """Samples of the step over all ranks, padding not counted."""
+    """Number of samples of the step over all ranks, without padding."""
 
 
 @dataclass(kw_only=True, slots=True)
 class PlanSource:
-    """The first stage: gives this rank's share of each step of an epoch.
+    """The first stage: yields this rank's share of each step of an epoch.
 
-    In a worker process of a `webdataset.WebLoader` it gives every n-th step, and the loader, which takes from its
-    workers in turn, puts them back in order.
+    In a worker process of a `webdataset.WebLoader` it yields every n-th step. The loader takes from its workers in
+    turn, which restores the order.
     """
 
     rows: NDArray[np.int64]
-    """Rows of the set, in the order that goes without shuffling."""
+    """Rows of the set, in their order without shuffling."""
     global_batch: int
+    """Number of samples per step, over all ranks."""
     num_ranks: int
+    """Number of processes that train together."""
     rank: int
+    """Number of this process among them."""
     seed: int
+    """Seed of the order, together with the epoch."""
     shuffle: Shuffle
+    """How the set is ordered."""
     shards: RowShards | None = None
-    """Where the rows lie; needed only to shuffle blocks."""
+    """Shards of the rows; needed only to shuffle blocks."""
     block_shards: int = MIN_BLOCK_SHARDS
-    """Shards a block, at least."""
+    """Least number of shards per block."""
     epoch: int = 0
-    """The epoch that the next pass goes through."""
+    """Epoch of the next pass."""
     first_step: int = 0
-    """Where in it the next pass begins."""
+    """Step of the epoch at which the next pass begins."""
 
     def __len__(self) -> int:
-        """Count the steps of an epoch."""
+        """Return the number of steps of an epoch."""
         return math.ceil(len(self.rows) / self.global_batch)
 
     def __call__(self) -> Iterator[PlannedBatch]:
-        """Go once over the set."""
+        """Yield the batches of an epoch."""
         plan = plan_epoch(self._draw_order(), global_batch=self.global_batch, num_ranks=self.num_ranks)
         worker = get_worker_info()
         place, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -97,12 +84,12 @@ class PlanSource:
             yield PlannedBatch(rows_B=rows_B, num_real=int((step != PADDING).sum()))
 
     def count_samples(self, first_step: int, num_steps: int) -> int:
-        """Count the samples of some steps of an epoch, over all ranks, padding not counted."""
+        """Return the number of samples of some steps of an epoch, over all ranks, without padding."""
         first, end = (min(step * self.global_batch, len(self.rows)) for step in (first_step, first_step + num_steps))
         return end - first
 
     def describe_shuffle(self) -> str:
-        """Give what the order follows from, besides seed and epoch, such as ``blocks of 10 shards``."""
+        """Return how the set is ordered in words, such as ``blocks of 10 shards``."""
         return f"blocks of {self.block_shards} shards" if self.shuffle is Shuffle.BLOCKS else str(self.shuffle)
 
     def _draw_order(self) -> NDArray[np.int64]:
@@ -111,23 +98,23 @@ class PlanSource:
         if self.shuffle is Shuffle.GLOBAL:
             return shuffle_order(len(self.rows), seed=self.seed, epoch=self.epoch)
         if self.shards is None:
-            raise ValueError("to shuffle blocks, a plan must know where its rows lie")
+            raise ValueError("to shuffle blocks, a plan needs the shards of its rows")
         return shuffle_blocks(*self.shards, block_shards=self.block_shards, seed=self.seed, epoch=self.epoch)
 
 
 class ReadClips:
-    """The second stage: reads and decodes planned batches in order, some of them ahead, with a few threads.
+    """The second stage: reads and decodes planned batches in order, some of them ahead, in a few threads.
 
     Parameters
     ----------
     build
-        Where the clips are.
+        Build that holds the clips.
     num_threads
-        Threads that read; 0: read when asked, in the thread that asks.
+        Number of threads that read; 0 to read on demand, in the calling thread.
     pinned
         Whether batches lie in page-locked memory, for a GPU.
     views
-        Whether further views are read, or left to `apply_views`, the plain sample being read in their place.
+        Whether augmented views are read, or their plain samples, to which `apply_views` then applies the views.
     """
 
     def __init__(self, build: Build, *, num_threads: int, pinned: bool, views: ViewSource) -> None:
@@ -141,7 +128,7 @@ class ReadClips:
         self._views = np.zeros(len(build), np.uint8) if stored else np.asarray(build.index["view"])
 
     def __call__(self, planned: Iterator[PlannedBatch]) -> Iterator[ClipBatch]:
-        """Read; an error in a thread is raised here, when its batch is due."""
+        """Yield the batches; an error in a thread is raised here, when its batch is due."""
         first = next(planned, None)
         if first is None:
             return
@@ -162,11 +149,11 @@ class ReadClips:
                 if len(waiting) > self._num_ahead:
                     yield waiting.popleft().finish(window)
             if pool is not None:
-                pool.shutdown(wait=False)  # a consumer that counts does not come back after the last batch
+                pool.shutdown(wait=False)  # a consumer that counts batches does not ask again after the last
             while waiting:
                 yield waiting.popleft().finish(window)
         finally:
-            stop.set()  # before shards that are being fetched are given up: nobody is to ask for further ones
+            stop.set()  # before fetches of shards are cancelled, so that no thread asks for another
             window.close()
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
@@ -174,7 +161,7 @@ class ReadClips:
     def _begin(
         self, batch: ClipBatch, pool: ThreadPoolExecutor | None, stop: Event
     ) -> tuple[ClipBatch, list[Future[None]]]:
-        """Read a batch, or have threads do it."""
+        """Read a batch, or start threads that do."""
         num_clips = len(batch.mask_B)
         if pool is None:
             self._fill(batch, range(num_clips), stop)
@@ -214,7 +201,7 @@ class _Waiting(NamedTuple):
     reads: list[Future[None]]
 
     def finish(self, window: ShardWindow) -> ClipBatch:
-        """Wait for the batch; raises what a thread raised."""
+        """Wait for the batch and return it; raises what a thread raised."""
         for read in self.reads:
             read.result()
         window.end(self.step)

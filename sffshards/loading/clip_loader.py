@@ -1,4 +1,4 @@
-"""Goes over a set of a build, an epoch a pass, and can say where it is and go on from there."""
+"""The data loader: iterates over a set of a build, one epoch per pass, and resumes from a saved state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import webdataset as wds
 from xxhash import xxh3_64_hexdigest
 
 from sffshards.base.errors import ConflictError, FormatError
-from sffshards.loading.batch_pipeline import ClipBatch, PlanSource, ReadClips
+from sffshards.loading.batch_pipeline import PlanSource, ReadClips
+from sffshards.loading.clip_batches import ClipBatch
 from sffshards.loading.loading_options import ViewSource
 from sffshards.shards.read import Build
 
@@ -21,45 +22,49 @@ _FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoaderState:
-    """How far a loader is: what was handed out, not what was read ahead. The same on every rank."""
+    """The position of a loader, without batches that were only read ahead; the same on every rank."""
 
     format_version: int
+    """Version of this format."""
     manifest_sha256: str
-    """Names the build."""
+    """SHA-256 of the build's manifest."""
     rows_xxh3: str
-    """Names the set: XXH3-64 of its index rows."""
+    """XXH3-64 of the set's index rows."""
     seed: int
+    """Seed of the order."""
     shuffle: str
-    """How the set is put in order, and for blocks their least number of shards."""
+    """How the set is ordered, and for blocks their least number of shards."""
     global_batch: int
+    """Number of samples per step, over all ranks."""
     epoch: int
+    """Epoch of the pass."""
     step: int
-    """Batches of the epoch that were handed out."""
+    """Number of batches of the epoch that were yielded."""
 
 
 class ClipLoader:
-    """Goes over a set, an epoch a pass; what Lightning takes for a data loader.
+    """Iterates over a set, one epoch per pass; a data loader for Lightning.
 
     Parameters
     ----------
     build
-        Where the clips are.
+        Build that holds the clips.
     source
-        Which clips, in which order.
+        Plan of the clips to read.
     num_threads
-        Threads that read and decode ahead; 0 for none.
+        Number of threads that read and decode ahead; 0 for none.
     pinned
         Whether batches lie in page-locked memory, for a GPU.
     views
-        Whether further views are read, or left to `apply_views`.
+        Whether augmented views are read, or left to `apply_views`.
     epoch
-        Says which epoch a pass is, asked when it begins; None: the loader counts its passes.
+        Function that returns the epoch, called when a pass begins; None to count the passes.
 
     Attributes
     ----------
     pipeline
-        The `webdataset.DataPipeline` that is run; ``pipeline.append`` adds a stage from batches to batches. With worker
-        processes in place of threads: ``webdataset.WebLoader(loader.pipeline, batch_size=None, num_workers=2)``.
+        The `webdataset.DataPipeline`; ``pipeline.append`` adds a stage from batches to batches. For worker processes in
+        place of threads, use ``webdataset.WebLoader(loader.pipeline, batch_size=None, num_workers=2)``.
     """
 
     def __init__(
@@ -80,16 +85,16 @@ class ClipLoader:
         self._begun = False
 
     def __len__(self) -> int:
-        """Count the batches of an epoch."""
+        """Return the number of batches of an epoch."""
         return len(self.source)
 
     @property
     def num_samples(self) -> int:
-        """Count the samples of an epoch, over all ranks."""
+        """Number of samples of an epoch, over all ranks."""
         return len(self.source.rows)
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        """Go over the set once, or over what a state that was loaded leaves of it."""
+        """Yield the batches of an epoch, or those that a loaded state leaves of it."""
         epoch = self._ask_epoch() if self._ask_epoch else self._epoch + self._begun
         if self._begun or epoch != self._epoch:
             self._step = 0
@@ -100,18 +105,18 @@ class ClipLoader:
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Give a `LoaderState` as plain numbers and text, fit for JSON."""
+        """Return a `LoaderState` as plain numbers and text, fit for JSON."""
         return asdict(self._state(self._epoch, self._step))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Make the next pass go on where the state was taken, on however many ranks.
+        """Make the next pass resume where the state was saved, on any number of ranks.
 
         Raises
         ------
         FormatError
-            If it is no state, or one of another version.
+            If it is not a state, or has another version.
         ConflictError
-            If it is of another set, order or global batch.
+            If it belongs to another set, order or global batch.
         """
         try:
             state = LoaderState(**state_dict)
@@ -125,9 +130,9 @@ class ClipLoader:
             described = ", ".join(f"{name} {state_dict[name]} (here {mine[name]})" for name in different)
             raise ConflictError(
                 "the loader's state",
-                expected="one of the same build, set, order and global batch",
+                expected="a state of the same build, set, order and global batch",
                 found=described or f"step {state.step} of {len(self)} in epoch {state.epoch}",
-                fix="go on with the options that it was saved under",
+                fix="resume with the options that it was saved under",
             )
         self._epoch, self._step, self._begun = state.epoch, state.step, False
 
@@ -149,5 +154,5 @@ def _unknown(found: str) -> FormatError:
         "the loader's state",
         expected=f"a state of version {_FORMAT_VERSION}",
         found=found[:80],
-        fix="begin the epoch anew, or take the version of sffshards that saved it",
+        fix="begin the epoch again, or use the version of sffshards that saved it",
     )

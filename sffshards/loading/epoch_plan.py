@@ -1,7 +1,7 @@
-"""Which sample each rank sees at each step of an epoch: pure functions of seed and epoch.
+"""The plan of an epoch, which sample each rank reads at each step: pure functions of seed and epoch.
 
 The global order depends on the seed and the epoch alone. Step s takes ``order[s * G : (s + 1) * G]`` for a global batch
-of G samples, and each rank a contiguous slice of that. So the global batches are the same on any number of ranks.
+of G samples, and each rank a contiguous slice of it. So the global batches are the same on any number of ranks.
 
 Shapes: N samples of a set.
 """
@@ -11,29 +11,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIN_BLOCK_SHARDS", "PADDING", "plan_epoch", "shuffle_blocks", "shuffle_order"]
+__all__ = ["PADDING", "plan_epoch", "shuffle_blocks", "shuffle_order"]
 
 PADDING = -1
-"""Stands in a plan where a rank has no sample; masked out of every loss and score."""
-
-MIN_BLOCK_SHARDS = 10
-"""Least number of shards whose samples are shuffled together: with fewer, neighbours in time meet in a batch."""
+"""Entry of a plan where a rank has no sample; masked out of every loss and score."""
 
 
 def plan_epoch(order_N: NDArray[np.int64], *, global_batch: int, num_ranks: int) -> NDArray[np.int64]:
-    """Deal the samples of a set, in an order, to steps and ranks.
+    """Return the plan of an epoch: the samples of a set, in an order, assigned to steps and ranks.
 
-    Every sample comes exactly once. The last global batch may be short; each batch is dealt so that the ranks' shares
-    differ by at most one sample, and every rank has every step, if need be with padding only.
+    Every sample comes exactly once. The last global batch may be short. The ranks' shares of a batch differ by at most
+    one sample, and every rank has every step, if need be with padding only.
 
     Parameters
     ----------
     order_N
-        The samples in the order of the epoch: a permutation of positions in the set.
+        Samples in the order of the epoch: a permutation of positions in the set.
     global_batch
-        Samples in a step, over all ranks.
+        Number of samples per step, over all ranks.
     num_ranks
-        Processes that train together.
+        Number of processes that train together.
 
     Returns
     -------
@@ -43,7 +40,7 @@ def plan_epoch(order_N: NDArray[np.int64], *, global_batch: int, num_ranks: int)
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is not positive.
 
     Examples
     --------
@@ -69,9 +66,9 @@ def plan_epoch(order_N: NDArray[np.int64], *, global_batch: int, num_ranks: int)
 
 
 def shuffle_order(num_samples: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Give a permutation of ``range(num_samples)`` as int64; the same under any version of numpy.
+    """Return a permutation of ``range(num_samples)`` as int64; the same under any version of numpy.
 
-    The samples are sorted by 64-bit keys drawn raw from PCG64. numpy keeps the streams of its bit generators for good
+    The samples are sorted by 64-bit keys drawn raw from PCG64. numpy guarantees the streams of its bit generators
     (NEP 19), but not those of ``Generator.permutation``.
     """
     return np.argsort(_draw(num_samples, seed, epoch), kind="stable").astype(np.int64)
@@ -80,19 +77,19 @@ def shuffle_order(num_samples: int, *, seed: int, epoch: int) -> NDArray[np.int6
 def shuffle_blocks(
     shards_N: NDArray[np.int64], groups_N: NDArray[np.int64], *, block_shards: int, seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """Give a permutation that needs few shards at a time: shards are drawn into blocks, samples shuffled in each.
+    """Return a permutation that needs few shards at a time: shards are drawn into blocks, samples shuffled in each.
 
-    Every epoch draws other blocks. The shards of each group are dealt to the blocks in turn, so that every block holds
-    its share of each part and of the oversampled views.
+    Every epoch draws other blocks. The shards of each group are assigned to the blocks in turn, so that every block
+    holds its share of each part and of the oversampled views.
 
     Parameters
     ----------
     shards_N, groups_N
-        The shard of each sample, and that shard's group, as numbers.
+        Number of each sample's shard, and number of that shard's group.
     block_shards
-        Shards a block, at least; fewer than twice as many come together. All, if there are no more.
+        Least number of shards per block; a block has fewer than twice as many, or all shards if there are no more.
     seed, epoch
-        What the order follows from.
+        Seed and number of the epoch, from which the order follows.
 
     Returns
     -------

@@ -1,36 +1,122 @@
-"""How a training set is read and ordered."""
+"""How the sets of a fold are read and ordered: choices and the record that holds them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
-__all__ = ["Engine", "Shuffle", "ViewSource"]
+from sffshards.base.errors import Field, InputError
+from sffshards.base.option_fields import Option, check_minimums
+from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
+from sffshards.shards.read import CheckLevel
+
+__all__ = ["MIN_BLOCK_SHARDS", "Engine", "LoadingOptions", "Shuffle", "ViewSource"]
+
+MIN_BLOCK_SHARDS = 10
+"""Least number of shards whose samples are shuffled together: with fewer, neighbours in time meet in a batch."""
 
 
 class ViewSource(StrEnum):
-    """Where the further views of a positive come from."""
+    """Where the augmented views of a positive come from."""
 
     STORED = "stored"
     """From their own samples in the ``over`` shards."""
     DEVICE = "device"
-    """Made from the plain sample where the network runs; the same pixels under a lossless codec."""
+    """Computed from the plain sample on the network's device; the same pixels under a lossless codec."""
 
 
 class Engine(StrEnum):
-    """What reads the training set."""
+    """Which reader reads the training set."""
 
     PLAN = "plan"
-    """Ours: by a plan of every epoch, through the index."""
+    """The package's own reader: by a plan of every epoch, through the index."""
     CLASSIC = "classic"
-    """Stock WebDataset: whole shards in turn, through a shuffle buffer."""
+    """The stock WebDataset reader: whole shards in turn, through a shuffle buffer."""
 
 
 class Shuffle(StrEnum):
-    """How the samples of a set are put in order."""
+    """How the samples of a set are ordered."""
 
     NONE = "none"
-    """As they lie in the index, in every epoch."""
+    """In index order, in every epoch."""
     GLOBAL = "global"
-    """At random, all of the set at once."""
+    """At random over the whole set."""
     BLOCKS = "blocks"
-    """At random within blocks of shards drawn at random, so that few shards are needed at a time."""
+    """At random within blocks of randomly drawn shards, so that few shards are needed at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadingOptions:
+    """Which sets are read, and how."""
+
+    variant: Annotated[
+        Variant,
+        Option(
+            help="Stages whose positives are oversampled: none (base), train (oT), train and validation (oTV), or test "
+            "too (oTV_Test).",
+            preset=Variant.BASE,
+        ),
+    ]
+    batch_size: Annotated[int, Option(help="Clips per step on each device.", minimum=1)] = 10
+    num_threads: Annotated[
+        int, Option(help="Threads per device that read and decode ahead.", flag="--threads", minimum=0)
+    ] = 2
+    views: Annotated[
+        ViewSource,
+        Option(
+            help="Source of the oversampled views. stored: their own shards. device: computed from the plain samples "
+            "on the network's device, which reads less; under npy the pixels are the same."
+        ),
+    ] = ViewSource.STORED
+    shuffle: Annotated[
+        Shuffle,
+        Option(
+            help="Order of the training set. global: at random over the whole set. blocks: at random within blocks of "
+            "randomly drawn shards, so that few shards are needed at a time. none: index order.",
+            default_text="global, or blocks for remote shards",
+        ),
+    ] = Shuffle.GLOBAL
+    block_shards: Annotated[int, Option(help="Least number of shards per block, for {shuffle} blocks.", minimum=1)] = (
+        MIN_BLOCK_SHARDS
+    )
+    engine: Annotated[
+        Engine,
+        Option(
+            help="Reader of the training set. plan: every sample once per epoch, on any number of devices. classic: "
+            "the stock WebDataset reader, as a baseline; it reads shards in turn through a buffer of 1,000 samples and "
+            "ignores {num_threads}. On several devices, classic shows some samples twice per epoch and skips others. A "
+            "stopped run repeats its last epoch from the start."
+        ),
+    ] = Engine.PLAN
+    check: Annotated[
+        CheckLevel,
+        Option(
+            help="Check of each sample when it is read. full: its checksum. fast: its length only. In both cases the "
+            "SHA-256 of a shard is checked before its first use."
+        ),
+    ] = CheckLevel.FULL
+    protocol: Annotated[
+        Protocol,
+        Option(
+            help="Whose recipe to follow. paper: four training parts and exact class weights. published: the authors' "
+            "programs, whose 24h one trains on three parts and whose class weights lose each set's first row.",
+            preset=Protocol.PAPER,
+        ),
+    ]
+    seed: Annotated[int, Option(help="Seed of everything that is random.", minimum=0)] = 123
+
+    def __post_init__(self) -> None:
+        check_minimums(self)
+        if self.engine is Engine.CLASSIC and (self.shuffle, self.views) != (Shuffle.GLOBAL, ViewSource.STORED):
+            raise InputError(
+                Field("engine"),
+                expected="plan, where {shuffle} or {views} is given: the stock reader has its own order, and reads "
+                "stored views",
+                found=f"classic, with shuffle {self.shuffle} and views {self.views}",
+                fix="leave out {shuffle} and {views}, or pass {engine} plan",
+            )
+
+    def sample_set(self, stage: Stage, *, fold: int) -> SampleSet:
+        """Return the set of a stage and a fold."""
+        return SampleSet(variant=self.variant, stage=stage, fold=fold, protocol=self.protocol)

@@ -1,6 +1,6 @@
 """The stock WebDataset reader over the same tars: whole shards in turn through a shuffle buffer.
 
-A baseline, and a cross-check of the plan by code that is not ours. What it lacks is said in docs/design/loading.md.
+A baseline, and a cross-check of the plan by independent code. docs/design/loading.md lists what it lacks.
 
 Shapes: B batch, T 16 frames, H and W 224 pixels.
 """
@@ -20,10 +20,9 @@ import webdataset as wds
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from sffshards.base.errors import DamageError, InputError
+from sffshards.base.errors import DamageError, Field, InputError, format_count
 from sffshards.base.progress import SILENT
-from sffshards.loading.batch_buffers import BatchBuffers
-from sffshards.loading.batch_pipeline import ClipBatch
+from sffshards.loading.clip_batches import BatchBuffers, ClipBatch
 from sffshards.loading.epoch_plan import PADDING
 from sffshards.shards.format import get_codec
 from sffshards.shards.read import Build, CheckLevel, Place
@@ -31,11 +30,11 @@ from sffshards.shards.read import Build, CheckLevel, Place
 __all__ = ["ClassicLoader", "require_shards"]
 
 _BUFFER_SAMPLES = 1_000
-"""Samples, not yet decoded, in the shuffle buffer."""
+"""Number of samples in the shuffle buffer, which are not decoded yet."""
 
 
 class _Member(NamedTuple):
-    """What the stock reader gives of a sample, not yet decoded."""
+    """A sample as the stock reader yields it, not decoded yet."""
 
     row: int
     payload: bytes
@@ -43,27 +42,27 @@ class _Member(NamedTuple):
 
 
 class ClassicLoader:
-    """Goes over a set as stock WebDataset does; its batches are like those of `ClipLoader`.
+    """Iterates over a set as stock WebDataset does; its batches are like those of `ClipLoader`.
 
-    Shards are dealt to the ranks, shuffled, read one after the other, and their samples drawn from a buffer of 1,000.
-    One rank sees every sample once an epoch. Of several, each repeats its shards and is cut off after as many samples
-    as the others, so that some samples come twice in an epoch and others not at all. It has no state to go on from in
-    the middle of an epoch, and reads in the process that asks, nothing ahead.
+    Shards are assigned to the ranks, shuffled and read in turn, and their samples drawn from a buffer of 1,000. A
+    single rank sees every sample once per epoch. Of several, each repeats its shards and stops after as many samples as
+    the others, so that some samples come twice in an epoch and others not at all. It cannot resume within an epoch, and
+    reads in the calling process, without reading ahead.
 
     Parameters
     ----------
     build
-        Where the clips are.
+        Build that holds the clips.
     rows
-        The set: all rows of some of the build's shards.
+        Rows of the set: all rows of some of the build's shards.
     batch_size
-        Clips a step on each rank.
+        Clips per step on each rank.
     num_ranks, rank
-        Processes that train together, and which of them this is.
+        Number of processes that train together, and number of this one.
     seed
-        Of the order, together with the epoch.
+        Seed of the order, together with the epoch.
     epoch
-        Says which epoch a pass is, asked when it begins.
+        Function that returns the epoch, called when a pass begins.
     pinned
         Whether batches lie in page-locked memory, for a GPU.
 
@@ -100,21 +99,21 @@ class ClassicLoader:
         self._buffers = BatchBuffers(batch_size=batch_size, num_kept=2, pinned=pinned)
 
     def __len__(self) -> int:
-        """Count the batches of an epoch, the same on every rank."""
+        """Return the number of batches of an epoch, the same on every rank."""
         return math.ceil(self._num_samples / self.batch_size)
 
     @property
     def num_samples(self) -> int:
-        """Count the samples of an epoch, over all ranks."""
+        """Number of samples of an epoch, over all ranks."""
         return self._num_samples * self.num_ranks
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        """Go over the set once.
+        """Yield the batches of an epoch.
 
         Raises
         ------
         DamageError
-            If a shard or a sample is not the one that was written.
+            If a shard or a sample has changed since it was written.
         """
         self.build.check_shards(self.rows, progress=SILENT)
         samples = iter(self._open(self.seed + self._ask_epoch()))
@@ -133,14 +132,14 @@ class ClassicLoader:
         return dataset.shuffle(_BUFFER_SAMPLES, seed=seed).with_epoch(self._num_samples)
 
     def _split_by_node(self, shards: Iterator[Any]) -> Iterator[Any]:
-        """Take every n-th shard, as `webdataset.split_by_node` does, which asks the environment for the rank."""
+        """Take every n-th shard, as `webdataset.split_by_node` does for the rank that the environment names."""
         return islice(shards, self.rank, None, self.num_ranks)
 
     def _is_needed(self, member: str) -> bool:
         return member.endswith((f".{self._codec.name}", ".cls"))
 
     def _identify(self, sample: dict[str, Any]) -> _Member:
-        """Find a sample's row; its members stay bytes: `WebDataset.decode` would unpickle some."""
+        """Return a sample with its row; its members stay bytes, since `WebDataset.decode` would unpickle some."""
         key, where = str(sample["__key__"]), f"{sample['__url__']}, sample {sample['__key__']}"
         row = self._row_of_key.get(key.encode())
         payload, label = sample.get(str(self._codec.name)), sample.get("cls")
@@ -173,27 +172,21 @@ class ClassicLoader:
 
 
 def require_shards(build: Build, rows: NDArray[np.int64], *, num_ranks: int) -> None:
-    """Refuse what the stock reader cannot do: shards elsewhere, through our cache; more ranks than shards.
-
-    Raises
-    ------
-    InputError
-        If that is asked.
-    """
+    """Raise `InputError` for what the stock reader cannot read: remote shards, or fewer shards than ranks."""
     if build.is_remote:
         raise InputError(
-            "--engine classic",
-            expected="a build in a folder of this machine",
-            found=str(build.folder),
-            fix="take --engine plan, or copy the build here",
+            Field("engine"),
+            expected="plan for a remote build: the stock reader reads local folders only",
+            found=f"classic, for {build.folder}",
+            fix="pass {engine} plan, or copy the build to this machine",
         )
     num_shards = len(_shard_names(build, rows))
     if num_shards < num_ranks:
         raise InputError(
-            "--engine classic",
-            expected=f"at most {num_shards} devices, as the training set has {num_shards} shards",
-            found=str(num_ranks),
-            fix="take --engine plan, or build with a smaller --shard-size",
+            Field("engine"),
+            expected=f"plan, or at most {format_count(num_shards, 'device')}, one for each shard of the training set",
+            found=f"classic on {format_count(num_ranks, 'device')}",
+            fix="pass {engine} plan, or build with a smaller {shard_size_bytes}",
         )
 
 
@@ -202,14 +195,14 @@ def _shard_names(build: Build, rows: NDArray[np.int64]) -> list[str]:
 
 
 def _check_path(place: Place) -> str:
-    """Give an absolute path that WebDataset opens as that file: no scheme, and nothing that it would cut off."""
+    """Return an absolute path that WebDataset opens as a file: without a scheme, and without what it would cut off."""
     text = str(place.absolute()) if isinstance(place, Path) else ""
     if urlparse(text).path != text:
         raise InputError(
             text,
-            expected="a path that WebDataset takes for a file, without ? or #",
-            found="another",
-            fix="rename the folder, or take --engine plan",
+            expected="a path that WebDataset opens as a file, without ? or #",
+            found="a path that it would parse as a URL",
+            fix="rename the folder, or pass {engine} plan",
         )
     return text
 
@@ -219,5 +212,5 @@ def _damage(where: str, found: str) -> DamageError:
         where,
         expected="the sample that the index describes",
         found=found,
-        fix="run `sffshards build` again: it writes damaged shards anew",
+        fix="run `sffshards build` again, which replaces damaged shards",
     )

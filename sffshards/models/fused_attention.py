@@ -1,7 +1,7 @@
-"""MViT's attention and first convolution, computed in another way: the same function, the same names of weights.
+"""A faster implementation of MViT's attention and first convolution: the same function, the same names of weights.
 
 `docs/design/attention.md` derives both. Shapes: B batch, H heads, N tokens (the class token first, then T*H*W
-positions, width fastest), D channels a head, Q and K positions of queries and keys along one axis.
+positions, width fastest), D channels per head, Q and K positions of queries and keys along one axis.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from torchvision.models.video.mvit import MultiscaleAttention, Pool
 __all__ = ["FusedAttention", "GreyStem", "speed_up", "tile_channel"]
 
 _ALIGNMENT = 8
-"""Fused kernels for GPUs want rows of a multiple of so many numbers."""
+"""Row lengths that fused kernels for GPUs need are multiples of this."""
 
 Grid = tuple[int, int, int]
-"""Positions along time, height and width."""
+"""Numbers of positions along time, height and width."""
 
 
 def speed_up(net: MViT) -> None:
-    """Replace a network's attention and its first convolution by ours, around the weights that it has.
+    """Replace a network's attention and first convolution by the faster ones, with the same weights.
 
-    Afterwards it takes clips of one grey channel as well as of three; it computes the same, and its state dict has the
-    same names, shapes and order.
+    Afterwards it takes clips of one grey channel as well as of three. It computes the same function, and its state dict
+    has the same names, shapes and order.
 
     Parameters
     ----------
     net
-        With relative positions in every block, as MViTv2 has them.
+        Network with relative positions in every block, as in MViTv2.
     """
     net.conv_proj = GreyStem(net.conv_proj)
     for block in net.blocks:
@@ -42,7 +42,7 @@ def speed_up(net: MViT) -> None:
 
 
 def tile_channel(_net: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
-    """Show a clip's one channel three times: a forward pre-hook for a network that takes three channels only."""
+    """Repeat a clip's one channel three times: a forward pre-hook for a network that takes three channels only."""
     (x_BCTHW,) = arguments
     return (x_BCTHW.expand(-1, 3, -1, -1, -1),)
 
@@ -50,14 +50,14 @@ def tile_channel(_net: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
 class GreyStem(nn.Module):
     """A 3D convolution of three channels that also takes one, which stands for three equal ones.
 
-    Equal channels may be added up before or after the product with the weights, so one channel is convolved with the
-    sum of the weights over channels. The gradient of that sum is the gradient of each channel's weights. Where patches
-    lie side by side, the convolution is computed as a product with their pixels.
+    Equal channels may be summed before or after the product with the weights, so one channel is convolved with the sum
+    of the weights over channels. The gradient of that sum is the gradient of each channel's weights. Where patches do
+    not overlap, the convolution is computed as a product with their pixels.
 
     Parameters
     ----------
     conv
-        The convolution whose weights are taken over.
+        Convolution whose weights are used.
     """
 
     def __init__(self, conv: nn.Conv3d) -> None:
@@ -69,7 +69,7 @@ class GreyStem(nn.Module):
         self._cuts_patches = conv.kernel_size == conv.stride and not any(conv.padding)
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Convolve clips of one channel or three."""
+        """Return the convolution of clips of one channel or three."""
         weight = self.weight.sum(1, keepdim=True) if x_BCTHW.shape[1] == 1 else self.weight
         if self._cuts_patches:
             return _project_patches(x_BCTHW, weight, self.bias)
@@ -77,7 +77,7 @@ class GreyStem(nn.Module):
 
 
 def _project_patches(x_BCTHW: Tensor, weight_DCKKK: Tensor, bias_D: Tensor | None) -> Tensor:
-    """Convolve clips in steps as long as the kernel: a product, whose gradient a CPU has in a tenth of the time."""
+    """Convolve clips in strides as long as the kernel: a product, whose gradient takes a CPU a tenth of the time."""
     sizes = weight_DCKKK.shape[2:]
     nums = [length // size for length, size in zip(x_BCTHW.shape[2:], sizes, strict=True)]
     for axis, (num, size) in enumerate(zip(nums, sizes, strict=True), start=2):
@@ -93,7 +93,7 @@ class FusedAttention(nn.Module):
     Parameters
     ----------
     attention
-        torchvision's, with relative positions; its weights and poolings are taken over.
+        torchvision's attention with relative positions, whose weights and poolings are used.
     """
 
     def __init__(self, attention: MultiscaleAttention) -> None:
@@ -114,7 +114,7 @@ class FusedAttention(nn.Module):
         self.pool_v: Pool | None = attention.pool_v
 
     def forward(self, x_BNC: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
-        """Give what the tokens attend to, and the grid that pooling leaves of theirs."""
+        """Return the output of attention, and the grid of its tokens after pooling."""
         qkv_3BHND = self.qkv(x_BNC).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         # Not by index: the gradient of each would be a whole qkv, zero but for a third.
         q_BHND, k_BHND, v_BHND = qkv_3BHND.unbind(0)
@@ -127,7 +127,7 @@ class FusedAttention(nn.Module):
         return self.project(out_BHND.transpose(1, 2).flatten(2)), thw_q
 
     def _attend(self, q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor, thw_q: Grid, thw_k: Grid) -> Tensor:
-        """Take one dot product for both terms of a score: q.k * scale, and q's bias at the position of k."""
+        """Compute both terms of a score in one dot product: q.k * scale, and q's bias at the position of k."""
         bias_BHNK = self._biases(q_BHND, thw_q, thw_k)
         onehot_NK = _one_hot_positions(thw_k, like=bias_BHNK)
         spare = -(self.head_dim + sum(thw_k)) % _ALIGNMENT
@@ -138,15 +138,15 @@ class FusedAttention(nn.Module):
         k_BHNE = torch.cat([(self.scale * k_BHND).to(bias_BHNK.dtype), onehot_NK], dim=3)
         v_BHND = v_BHND.to(bias_BHNK.dtype)
         if q_BHNE.device.type == "cpu" and q_BHNE.dtype is torch.bfloat16:
-            # torch's fused kernel for CPUs takes twice the time of plain products in these numbers.
+            # torch's fused kernel for CPUs takes twice the time of plain products in bfloat16.
             return (q_BHNE @ k_BHNE.transpose(2, 3)).softmax(dim=3) @ v_BHND
-        # Fused kernels want values as long as keys.
+        # Fused kernels need values as long as keys.
         v_BHNE = functional.pad(v_BHND, (0, sum(thw_k) + spare))
         out_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, scale=1.0)
         return out_BHNE[..., : self.head_dim]
 
     def _biases(self, q_BHND: Tensor, thw_q: Grid, thw_k: Grid) -> Tensor:
-        """Give each query's bias for a key's time, height and width, class token left out: (B, H, N-1, K+K+K)."""
+        """Return each query's bias for a key's time, height and width, without the class token: (B, H, N-1, K+K+K)."""
         tables = (self.rel_pos_t, self.rel_pos_h, self.rel_pos_w)
         t_QKD, h_QKD, w_QKD = map(_relative_vectors, tables, thw_q, thw_k)
         # Time and height share a product: a matrix of both for each pair of them, whose rows are the widths.
@@ -189,10 +189,10 @@ def _pool(pool: Pool | None, x_BHND: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
 
 
 class _DepthwiseConv(torch.autograd.Function):
-    """A depthwise convolution padded by half its kernel, with channels last, in which tokens have them.
+    """A depthwise convolution padded by half its kernel, with channels last, as in the layout of tokens.
 
-    Its gradient by the input is the same convolution, with the kernel turned round and zeros between the numbers where
-    it strides, which torch computes on a CPU many times as fast as what its own backward pass does instead.
+    Its gradient with respect to the input is the same convolution with the kernel reversed, and with zeros between the
+    numbers where it strides. On a CPU, torch computes that many times as fast as its own backward pass.
     """
 
     @staticmethod
@@ -226,7 +226,7 @@ def _convolve_depthwise(x_MDTHW: Tensor, weight: Tensor, stride: Grid) -> Tensor
 
 
 def _spread(x_MDTHW: Tensor, thw: Grid, stride: Grid) -> Tensor:
-    """Put numbers a stride apart into a grid of zeros, with channels last."""
+    """Return a grid of zeros with the numbers a stride apart, with channels last."""
     if stride == (1, 1, 1):
         return x_MDTHW.contiguous(memory_format=torch.channels_last_3d)
     spread_MTHWD = x_MDTHW.new_zeros(x_MDTHW.shape[0], *thw, x_MDTHW.shape[1])
@@ -236,15 +236,15 @@ def _spread(x_MDTHW: Tensor, thw: Grid, stride: Grid) -> Tensor:
 
 
 def _half(weight: Tensor) -> list[int]:
-    """Give half the kernel, by which these convolutions are padded: one that does not stride keeps the grid's size."""
+    """Return half the kernel, the padding with which a convolution of stride 1 keeps the size of the grid."""
     return [size // 2 for size in weight.shape[2:]]
 
 
 def _relative_vectors(table_RD: Tensor, num_q: int, num_k: int) -> Tensor:
-    """Give the table's vector for each pair of positions along one axis, of shape (Q, K, D).
+    """Return the table's vector for each pair of positions along one axis, of shape (Q, K, D).
 
-    A row of the table is a distance, from the most negative on. Where queries and keys are spaced differently, they
-    are in steps of the finer, as torchvision has it: in float32, rounded down.
+    Each row of the table belongs to a distance, in ascending order. Where queries and keys are spaced differently,
+    distances are in steps of the finer spacing, computed in float32 and rounded down, as in torchvision.
     """
     num_distances = 2 * max(num_q, num_k) - 1
     if len(table_RD) != num_distances:
@@ -256,7 +256,7 @@ def _relative_vectors(table_RD: Tensor, num_q: int, num_k: int) -> Tensor:
 
 
 def _one_hot_positions(thw: Grid, *, like: Tensor) -> Tensor:
-    """Give the time, height and width of each position of a grid, one-hot and side by side: (T*H*W, T+H+W)."""
+    """Return the time, height and width of each position of a grid, one-hot and concatenated: (T*H*W, T+H+W)."""
     axes = []
     for axis, num in enumerate(thw):
         shape = [1, 1, 1, num]

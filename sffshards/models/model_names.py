@@ -15,24 +15,24 @@ class ModelName(StrEnum):
 
     @property
     def tag(self) -> str:
-        """How checkpoints name it."""
+        """Name of the network in the names of checkpoints."""
         return {ModelName.MVIT_V2_S: "MViT_S", ModelName.MVIT_TINY: "MViT_tiny"}[self]
 
     @property
     def default_weights(self) -> str:
-        """The weights that training starts from: ``kinetics400`` or ``none``."""
+        """Initial weights: ``kinetics400`` or ``none``."""
         return "kinetics400" if self is ModelName.MVIT_V2_S else "none"
 
     @property
     def default_learning_rate(self) -> float:
-        """Adam's learning rate: the published 1e-7 fine-tunes MViTv2-S; the small one starts from nothing."""
+        """Learning rate of Adam: the published 1e-7 fine-tunes MViTv2-S; the small network is trained from scratch."""
         return 1e-7 if self is ModelName.MVIT_V2_S else 3e-4
 
 
 class Attention(StrEnum):
-    """How the networks compute the same function; weights and checkpoints do not depend on it."""
+    """Implementations of attention, which compute the same function with the same weights."""
 
     FUSED = "fused"
-    """Ours: positions are part of the products, and one grey channel stands for three equal ones."""
+    """The package's own: positions are part of the products, and one grey channel stands for three equal ones."""
     TORCHVISION = "torchvision"
-    """As torchvision has it."""
+    """That of torchvision."""

@@ -1,4 +1,4 @@
-"""Weights from files that may come from anyone: read without running code, checked, and fitted to a network."""
+"""Weights from files of any origin: read without running code, checked, and loaded into a network."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ KINETICS400 = "kinetics400"
 """torchvision's weights for MViTv2-S, trained on Kinetics-400."""
 
 NO_WEIGHTS = "none"
-"""Weights drawn at random."""
+"""Random initial weights."""
 
 
 class _Unread:
-    """Stands for an object of another library that a checkpoint holds beside the weights; nothing of it is kept."""
+    """Stands for an object of another library in a checkpoint, of which nothing is kept."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -52,21 +52,21 @@ _UNREAD = (
     *("numpy.ndarray", "numpy.dtype", "_codecs.encode"),
     *(f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "_local.PosixPath", "_local.WindowsPath")),
 )
-"""What hyperparameters often are, by the names in a pickle: numbers of numpy, and paths. They are not made, but passed
-over, so that no function of these libraries is called with what a file says."""
+"""Names in a pickle of what hyperparameters often are: numbers of numpy, and paths. They are skipped rather than made,
+so that no function of these libraries is called with the content of a file."""
 
 _ARCHIVE_START = b"PK\x03\x04"
-"""By which torch, too, tells its archives from the files that it wrote before 1.6."""
+"""Start of an archive, by which torch, too, tells it from the files that it wrote before 1.6."""
 
 _IS_FOLDER = 0x10
-"""The attribute of an archive's member by which torch leaves the tensor that it holds as memory happens to be."""
+"""Attribute of an archive's member for which torch leaves the tensor uninitialised."""
 
 _CUT_OFF = "a file that is cut off or not of torch"
 _UNREADABLE = (
     *(RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError),
     *(AssertionError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
-"""What torch and zipfile raise on a file that is cut off or of another kind: it depends on where they stumble."""
+"""Errors of torch and zipfile for a file that is cut off or of another kind; which one depends on where they fail."""
 
 _HEAD = "head.1."
 _LIGHTNING_PREFIX = "model."
@@ -75,7 +75,7 @@ _LIGHTNING_PREFIX = "model."
 def read_kinetics400(model: nn.Module, *, progress: Progress) -> None:
     """Load torchvision's Kinetics-400 weights into MViTv2-S, all but the head.
 
-    The file is taken from torch's cache, where torchvision would put it, or fetched to there.
+    The file is taken from torch's cache, where torchvision would put it, or downloaded to it.
 
     Raises
     ------
@@ -87,14 +87,14 @@ def read_kinetics400(model: nn.Module, *, progress: Progress) -> None:
 
 
 def read_weights_file(model: nn.Module, file: str, *, model_name: str) -> None:
-    """Load a user's file into a network; a head of another number of classes is dropped.
+    """Load a file into a network; a head of another number of classes is dropped.
 
     Raises
     ------
     InputError
-        If the file is not there, cannot be read without running code, or is of another network.
+        If the file is missing, cannot be read without running code, or belongs to another network.
     DamageError
-        If its bytes are not those that were written.
+        If its bytes have changed since it was written.
     """
     path = Path(file)
     state = read_state_dict(path)
@@ -105,12 +105,12 @@ def read_weights_file(model: nn.Module, file: str, *, model_name: str) -> None:
 
 
 def load_checkpoint(model: nn.Module, path: Path, *, model_name: str) -> None:
-    """Load a checkpoint of a trained network, head and all.
+    """Load a checkpoint of a trained network, including its head.
 
     Raises
     ------
     InputError
-        As `read_weights_file`, and if its head is of other classes.
+        As `read_weights_file`, and if its head has another number of classes.
     DamageError
         As `read_weights_file`.
     """
@@ -120,16 +120,16 @@ def load_checkpoint(model: nn.Module, path: Path, *, model_name: str) -> None:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a network's tensors by their names, from a plain state dict or a Lightning checkpoint.
 
-    Of a checkpoint, the entries ``model.*`` are taken, without that prefix; others, such as the class weights that the
-    published programs keep as ``criterion.weight``, are not of the network.
+    Of a checkpoint, the entries ``model.*`` are read, without that prefix. Others, such as the class weights that the
+    published programs store as ``criterion.weight``, do not belong to the network.
 
     Raises
     ------
     InputError
-        If the file is not there, cut off, no file of torch, or holds objects other than plain data and tensors, or
-        tensors that are no dense arrays of real numbers.
+        If the file is missing, cut off, not a file of torch, or holds objects other than plain data and tensors, or
+        tensors other than dense arrays of real numbers.
     DamageError
-        If its bytes are not those that were written.
+        If its bytes have changed since it was written.
     """
     content = read_checkpoint(path)
     state = content.get("state_dict", content)
@@ -150,7 +150,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a file of `torch.save` that holds a dictionary, on the CPU and with ``weights_only``: no code in it runs.
 
-    Numbers of numpy and paths, as published checkpoints may hold among their hyperparameters, are passed over.
+    Numbers of numpy and paths, as published checkpoints may hold among their hyperparameters, are skipped.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_crc(file: IO[bytes], path: Path) -> None:
-    """Compare an archive's members with their CRC-32, which `torch.load` passes over; leave the file at its start."""
+    """Compare an archive's members with their CRC-32, which `torch.load` does not check; rewind the file."""
     is_archive = file.read(len(_ARCHIVE_START)) == _ARCHIVE_START
     file.seek(0)
     if not is_archive:
@@ -187,7 +187,7 @@ def _check_crc(file: IO[bytes], path: Path) -> None:
             path,
             expected="the bytes that torch.save wrote",
             found=f"others in its member {damaged[:80]}",
-            fix="copy or fetch it again, or train it anew with `sffshards train --force`",
+            fix="copy or download it again, or train again with `sffshards train --force`",
         )
 
 
@@ -206,13 +206,13 @@ def _unpickle(file: IO[bytes], path: Path) -> object:
 
 
 def _is_dense(value: Tensor) -> bool:
-    """Say whether a tensor has numbers in memory that a network's weights can be set to."""
+    """Return whether a tensor is a dense array of real numbers, as the weights of a network are."""
     is_array = not value.is_nested and value.layout is torch.strided and value.device.type == "cpu"
     return is_array and not value.is_complex() and not value.is_quantized
 
 
 def _head_of(model: nn.Module) -> str:
-    """Give what the names of the last layer's tensors begin with; a network may lie within another."""
+    """Return the start of the names of the last layer's tensors; a network may lie within another."""
     return next(name for name in model.state_dict() if name.endswith(f"{_HEAD}weight")).removesuffix("weight")
 
 
@@ -226,7 +226,7 @@ def _load(model: nn.Module, state: dict[str, Tensor], *, where: Path, model_name
             where,
             expected=f"weights of {model_name}",
             found=f"those of another network: {len(different)} names or shapes differ, {different[0]} first",
-            fix="name another file with --weights, or the network that it is of with --model",
+            fix="choose another file of {weights}, or the network that it belongs to with {model}",
         )
     model.load_state_dict(given, strict=False)
 
@@ -236,5 +236,5 @@ def _unusable(path: Path, found: str) -> InputError:
         path,
         expected="a state dict or a Lightning checkpoint that torch.save wrote",
         found=found,
-        fix="check the path, or give another file",
+        fix="check the path, or choose another file",
     )

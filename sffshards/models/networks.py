@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.video import MViT, mvit_v2_s
 from torchvision.models.video.mvit import MSBlockConfig
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
@@ -21,38 +21,38 @@ from sffshards.models.model_weights import KINETICS400, NO_WEIGHTS, read_kinetic
 __all__ = ["NUM_CLASSES", "build_model", "scale_clips"]
 
 NUM_CLASSES = 2
-"""No flare of class M or above, or one."""
+"""Number of classes: without and with a flare."""
 
 _GREY = 128 / 255
-"""The level of no field, as `scale_clips` gives it."""
+"""Value of a pixel without magnetic field, as `scale_clips` returns it."""
 
 
 def build_model(
     name: ModelName, *, weights: str, attention: Attention = Attention.FUSED, progress: Progress = SILENT
 ) -> nn.Module:
-    """Make a network that turns clips of shape (B, 1, 16, 224, 224) into logits of shape (B, 2).
+    """Return a network from clips of shape (B, 1, 16, 224, 224) to logits of shape (B, 2).
 
-    Clips may also have three channels, as torchvision's networks want them.
+    Clips may also have three channels, as for torchvision's networks.
 
     Parameters
     ----------
     name
-        Which network.
+        Name of the network.
     weights
-        ``kinetics400``: torchvision's for MViTv2-S, from torch's cache or fetched to there; ``none``: drawn with
-        torch's current seed; else a file, with a state dict of this network (a head of other classes is dropped) or a
-        Lightning checkpoint of this package or of the published programs.
+        Initial weights. ``kinetics400``: torchvision's for MViTv2-S, from torch's cache or downloaded to it. ``none``:
+        random, from torch's current seed. Else a file: a state dict of this network, whose head is dropped if it has
+        other classes, or a Lightning checkpoint of this package or of the published programs.
     attention
-        How to compute; the function and the names of the weights are the same.
+        Implementation of attention; the function and the names of the weights are the same.
     progress
-        Told how far the fetching is.
+        Shows the progress of a download.
 
     Raises
     ------
     InputError
-        If the file is not there or does not fit, or the network has no such weights.
+        If the file is missing or does not fit, or the network has no such weights.
     DamageError, StorageError
-        If torchvision's weights cannot be had.
+        If torchvision's weights cannot be downloaded.
     """
     model = _build_v2_s(attention) if name is ModelName.MVIT_V2_S else _build_tiny(attention)
     if weights == NO_WEIGHTS:
@@ -60,10 +60,10 @@ def build_model(
     if weights == KINETICS400:
         if name is not ModelName.MVIT_V2_S:
             raise InputError(
-                "--weights",
+                Field("weights"),
                 expected=f"`{NO_WEIGHTS}` or a file for {name}",
                 found=KINETICS400,
-                fix=f"take --model {ModelName.MVIT_V2_S}, which these weights are for",
+                fix=f"pass {{model}} {ModelName.MVIT_V2_S}, which these weights are for",
             )
         read_kinetics400(model, progress=progress)
     else:
@@ -72,15 +72,14 @@ def build_model(
 
 
 def scale_clips(clips_BTHW: Tensor) -> Tensor:
-    """Turn grey clips into what the networks take: float32 in [0, 1].
+    """Return grey clips as the networks take them: float32 in [0, 1].
 
-    The one channel stands for three equal ones. No mean is taken off and no deviation divided by: the published
-    programs do neither.
+    The one channel stands for three equal ones. As in the published programs, the pixels are not standardised.
 
     Parameters
     ----------
     clips_BTHW
-        uint8 of shape (B, 16, 224, 224).
+        Clips of shape (B, 16, 224, 224), uint8.
 
     Returns
     -------
@@ -96,7 +95,7 @@ def _build_v2_s(attention: Attention) -> nn.Module:
 
 
 def _computed_by(attention: Attention, net: nn.Module) -> nn.Module:
-    """Make torchvision's network take one channel, and compute as asked."""
+    """Return torchvision's network with one input channel and the implementation of attention that was chosen."""
     if attention is Attention.FUSED:
         speed_up(net)
     else:
@@ -105,11 +104,11 @@ def _computed_by(attention: Attention, net: nn.Module) -> nn.Module:
 
 
 class _AgainstBlank(nn.Module):
-    """A network's logits less those of a clip without field, times a constant, plus a bias that is learnt.
+    """A network's logits minus those of a clip without field, times a constant, plus a learned bias.
 
-    The class token of a fresh MViT is nearly the same for every clip. A head on it learns that common part first, and
-    large steps on it wreck the rest; subtracting a blank clip's logits leaves only what the field makes of them.
-    Unlike normalising over the batch, it makes no sample's output depend on another.
+    The class token of an untrained MViT is nearly the same for every clip. A head on it learns that common part first,
+    and large steps on it destroy the rest. Subtracting the logits of a blank clip leaves only the effect of the field.
+    Unlike normalisation over the batch, it makes no sample's output depend on another.
     """
 
     _SCALE = 30.0
@@ -120,7 +119,7 @@ class _AgainstBlank(nn.Module):
         self.bias = nn.Parameter(torch.zeros(NUM_CLASSES))
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Give logits of shape (B, 2) for clips as `scale_clips` gives them."""
+        """Return logits of shape (B, 2) for clips as `scale_clips` returns them."""
         blank_BCTHW = torch.full_like(x_BCTHW[:1], _GREY)
         logits_BK = self.net(torch.cat([x_BCTHW, blank_BCTHW]))
         difference_BK: Tensor = logits_BK[:-1] - logits_BK[-1:]
@@ -128,7 +127,7 @@ class _AgainstBlank(nn.Module):
 
 
 def _build_tiny(attention: Attention) -> nn.Module:
-    """Five blocks of width 24 to 96, two orders of magnitude less work than MViTv2-S."""
+    """Return a network of five blocks of width 24 to 96, with a hundredth of the computation of MViTv2-S."""
     widths = [(24, 24), (24, 48), (48, 48), (48, 96), (96, 96)]
     heads = [1, 2, 2, 4, 4]
     stride_q = [[1, 2, 2], [], [1, 2, 2], [], []]

@@ -1,9 +1,8 @@
 from .fold_record import METRICS_NAME, RECORD_NAME, FoldRecord, find_folds, fold_folder, read_record
 from .fold_training import check_folds, train_fold, train_folds
-from .process_groups import is_first_process
 from .stop_signals import StopRequest, TrainingStopped
-from .training_choices import LoggerName, Precision, Strategy
-from .training_config import TrainingOptions
+from .trainer_setup import is_first_process
+from .training_config import LoggerName, Precision, Strategy, TrainingOptions
 
 __all__ = [
     "METRICS_NAME",

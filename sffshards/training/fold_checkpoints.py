@@ -1,14 +1,12 @@
-"""What a fold leaves on disk after each epoch: checkpoints, the table of epochs, and its record.
+"""The files of a fold after each epoch: checkpoints, the table of epochs, and the record.
 
-The order makes a kill at any moment harmless: new checkpoint, ``last.ckpt``, record, and only then are the checkpoints
-removed that none of them names. An epoch done again writes the same names. Where a queue asks for it, training stops
-here, between steps.
+The order of writing makes a kill at any moment harmless: new checkpoint, ``last.ckpt``, record; only then are the
+checkpoints removed that the record does not name. A repeated epoch writes the same names. When a queue sends a signal,
+training stops here, between steps.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -21,25 +19,29 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from sffshards.base.atomic_files import replacing, write_atomic
+from sffshards.base.csv_tables import format_csv
 from sffshards.base.errors import InputError, TrainingError
 from sffshards.loading import Engine
 from sffshards.models import read_checkpoint
 from sffshards.training.flare_classifier import FlareClassifier
 from sffshards.training.fold_record import METRICS_NAME, FoldRecord, SavedCheckpoint, write_record
 from sffshards.training.stop_signals import StopRequest, TrainingStopped
-from sffshards.training.training_config import NUM_BEST, TrainingOptions
+from sffshards.training.training_config import TrainingOptions
 
 __all__ = ["LAST_NAME", "AtomicCheckpoints", "FoldKeeper", "format_checkpoint_name"]
 
 LAST_NAME = "last.ckpt"
-"""The checkpoint that a run that was cut off goes on from."""
+"""The checkpoint from which an interrupted run resumes."""
+
+_NUM_BEST = 3
+"""Number of checkpoints that are kept, those of least validation loss."""
 
 CHECKPOINT_GLOB = "sample-FLARE_*.ckpt"
 _METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
 def format_checkpoint_name(options: TrainingOptions, *, fold: int, epoch: int, valid_loss: float) -> str:
-    """Name a checkpoint as the published programs do, with six digits of the loss.
+    """Return the name of a checkpoint as the published programs have it, with six digits of the loss.
 
     Examples
     --------
@@ -57,7 +59,7 @@ def format_checkpoint_name(options: TrainingOptions, *, fold: int, epoch: int, v
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that appear under their name only when whole, and are read without running code."""
+    """Writes checkpoints atomically, and reads them without running code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint."""
@@ -67,35 +69,35 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def load_checkpoint(
         self,
         path: Any,
-        map_location: Any = None,  # tensors are read on the CPU, and moved by whoever takes them
+        map_location: Any = None,  # tensors are read on the CPU, and moved by the module
         weights_only: Any = None,
     ) -> dict[str, Any]:
-        """Read a checkpoint, with ``weights_only`` whatever is asked."""
+        """Read a checkpoint, always with ``weights_only``."""
         try:
             return read_checkpoint(Path(path))
         except InputError as error:
-            fix = "begin the fold anew with `sffshards train --force`"
-            raise InputError(path, expected="a checkpoint to go on from", found=error.found, fix=fix) from None
+            fix = "train the fold again with `sffshards train --force`"
+            raise InputError(path, expected="a checkpoint to resume from", found=error.found, fix=fix) from None
 
 
 class FoldKeeper(Checkpoint):
-    """Keeps the best checkpoints, the last one, the table of epochs and the record up to date.
+    """Keeps the best checkpoints, the last one, the table of epochs and the record up to date, and stops when asked.
 
     Parameters
     ----------
     folder
-        Of the fold.
+        Folder of the fold.
     record
-        As it stands before training.
+        Record of the fold before training.
     after_epoch
-        Told of every row of the table; on the first rank only.
+        Called with every new row of the table, on the first rank only.
     stop
-        Asked after every step whether to stop.
+        Whether a signal asked for a stop.
 
     Raises
     ------
     TrainingStopped
-        If it says so; out of the trainer, once what there is was saved.
+        If ``stop`` asks for it; raised through the trainer, once a checkpoint is saved.
     """
 
     def __init__(
@@ -109,17 +111,17 @@ class FoldKeeper(Checkpoint):
         self._rows: list[dict[str, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a checkpoint must hold for the run to go on: the best so far and the table."""
+        """Return what a checkpoint must hold to resume: the best checkpoints so far and the table."""
         return {"best": [asdict(saved) for saved in self.record.checkpoints], "rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take that back."""
+        """Restore the best checkpoints and the table."""
         self._rows = list(state_dict["rows"])
         best = tuple(SavedCheckpoint(**saved) for saved in state_dict["best"])
         self.record = replace(self.record, num_epochs=len(self._rows), checkpoints=best)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals, which Lightning has taken; stop at once a run that was cut off after its last epoch."""
+        """Take the signals back from Lightning; stop at once a run that was interrupted after its last epoch."""
         self._stop.listen()
         for callback in trainer.early_stopping_callbacks:
             if callback.wait_count >= callback.patience:
@@ -128,9 +130,9 @@ class FoldKeeper(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save now and then within an epoch, and where it is to stop; its last step is left to the end of the epoch.
+        """Save every ``save_every_steps`` steps and before a stop; the end of the epoch saves its last step.
 
-        The last step but one is saved too, so that a stop during validation, of which nothing is kept, loses a step.
+        The last step but one is saved too, so that a stop during validation, which saves nothing, loses one step only.
         """
         options = self.record.options
         every = options.save_every_steps
@@ -139,7 +141,7 @@ class FoldKeeper(Checkpoint):
         if accumulated or not num_left:  # gradients are not saved
             return
         stops = self._stop.agreed(trainer)
-        resumable = options.engine is not Engine.CLASSIC  # it could not go on from there
+        resumable = options.engine is not Engine.CLASSIC  # the stock reader cannot resume within an epoch
         if resumable and (stops or (every and (steps % every == 0 or num_left <= options.accumulate))):
             _require_finite_weights(pl_module, f"fold {self.record.fold}, epoch {trainer.current_epoch}, step {steps}")
             trainer.save_checkpoint(self.folder / LAST_NAME)
@@ -147,13 +149,13 @@ class FoldKeeper(Checkpoint):
             raise TrainingStopped(is_first=trainer.is_global_zero)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Stop where it is asked for; the training steps are saved but for the last."""
+        """Stop if asked to; all training steps but the last are saved."""
         if self._stop.agreed(trainer):
             raise TrainingStopped(is_first=trainer.is_global_zero)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write everything, on the first rank; the others take part in making a checkpoint."""
-        assert isinstance(pl_module, FlareClassifier)  # noqa: S101  it is what is trained here
+        """Write all files on the first rank; every rank takes part in making a checkpoint."""
+        assert isinstance(pl_module, FlareClassifier)  # noqa: S101  the only module that is trained here
         epoch = trainer.current_epoch
         metrics = {name: pl_module.epoch_metrics[name] for name in _METRICS}
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
@@ -166,25 +168,19 @@ class FoldKeeper(Checkpoint):
             epoch=epoch,
             valid_loss=metrics["valid_loss"],
         )
-        ranked = sorted((*self.record.checkpoints, saved), key=lambda c: (c.valid_loss, c.epoch))[:NUM_BEST]
+        ranked = sorted((*self.record.checkpoints, saved), key=lambda c: (c.valid_loss, c.epoch))[:_NUM_BEST]
         self.record = replace(self.record, num_epochs=len(self._rows), checkpoints=tuple(ranked))
         if saved in ranked:
             trainer.save_checkpoint(self.folder / saved.name)
         trainer.save_checkpoint(self.folder / LAST_NAME)
         if trainer.is_global_zero:
-            write_atomic(self.folder / METRICS_NAME, self._format_rows())
+            table = format_csv(list(row), [list(of_epoch.values()) for of_epoch in self._rows])
+            write_atomic(self.folder / METRICS_NAME, table.encode("ascii"))
             write_record(self.folder, self.record)
             self._remove_others()
             self._after_epoch(row)
         if self._stop.agreed(trainer):
             raise TrainingStopped(is_first=trainer.is_global_zero)
-
-    def _format_rows(self) -> bytes:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self._rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        return text.getvalue().encode("ascii")
 
     def _remove_others(self) -> None:
         kept = {saved.name for saved in self.record.checkpoints}
@@ -194,14 +190,14 @@ class FoldKeeper(Checkpoint):
 
 
 def _require_finite_weights(module: pl.LightningModule, where: str) -> None:
-    """Keep a checkpoint from which nothing could go on from replacing a good one; the loss shows it a step later."""
+    """Raise `TrainingError` before weights that are not finite replace a good checkpoint."""
     if all(bool(torch.isfinite(value).all()) for value in module.parameters()):
         return
     raise TrainingError(
         where,
         expected="finite weights",
-        found="some that are not",
-        fix="lower --lr or take --precision 32-true; what was saved before is kept",
+        found="weights that are not finite",
+        fix="lower {learning_rate}, or pass {precision} 32-true; earlier checkpoints are kept",
     )
 
 

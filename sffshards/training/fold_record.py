@@ -1,28 +1,37 @@
-"""What a fold's folder says about itself: ``run.json``, and where folds lie in a run."""
+"""The record of a fold, ``run.json``: how it is trained, from which counts, by which software, and how far it is."""
 
 from __future__ import annotations
 
 import math
+import platform
 import re
+import subprocess
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+import sffshards
 from sffshards.base.atomic_files import read_bytes, write_atomic
 from sffshards.base.errors import DamageError, InputError
 from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
-from sffshards.domain.sample_sets import NUM_FOLDS, SampleSet, Stage
+from sffshards.domain.sample_sets import NUM_FOLDS, Protocol, SampleSet, Stage
 from sffshards.domain.task import Task
-from sffshards.training.software_versions import GitState
-from sffshards.training.training_config import StageWeights, TrainingOptions
+from sffshards.shards.format import Manifest
+from sffshards.training.training_config import TrainingOptions
 
 __all__ = [
     "METRICS_NAME",
     "RECORD_NAME",
     "FoldRecord",
+    "GitState",
     "SavedCheckpoint",
+    "StageWeights",
     "find_folds",
     "fold_folder",
+    "read_git",
     "read_record",
+    "read_versions",
+    "stage_weights",
     "write_record",
 ]
 
@@ -33,10 +42,42 @@ METRICS_NAME = "metrics.csv"
 """The table of epochs, in a fold's folder."""
 
 _DERIVED = "class_weights"
-"""What the file holds besides the record, for people: the class weights of each stage, which follow from the counts."""
+"""A field of the file, but not of the record: the class weights of each stage, which follow from the counts."""
 
 _FOLD_FOLDER = re.compile(r"fold(\d+)", re.ASCII)
 _EXPECTS = JsonFormat(expected="the record of a fold", fix="train it again with `sffshards train --force`", version=2)
+
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "webdataset", "pillow")
+_GIT_TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GitState:
+    """The state of a git checkout."""
+
+    commit: str
+    """Hash of the commit that is checked out."""
+    dirty: bool
+    """Whether a tracked file differs from the commit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageWeights:
+    """How the loss of a set weighs the two classes."""
+
+    num_negative: Count
+    """Number of samples without a flare."""
+    num_positive: Count
+    """Number of samples with a flare."""
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """Weights of negatives and positives: w_c = 1 - n_c / N."""
+        total = self.num_negative + self.num_positive
+        if not total:
+            return 0.0, 0.0
+        return 1 - self.num_negative / total, 1 - self.num_positive / total
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,9 +85,11 @@ class SavedCheckpoint:
     """A checkpoint that was kept."""
 
     name: str
-    """File name in the fold's folder."""
+    """File name of the checkpoint in the fold's folder."""
     epoch: Count
+    """Epoch after which the checkpoint was saved, counted from 0."""
     valid_loss: float
+    """Validation loss of that epoch."""
 
     def __post_init__(self) -> None:
         _check_file_name(self.name)
@@ -59,23 +102,27 @@ class FoldRecord:
     """How a fold is trained, and how far it is."""
 
     task: Task
+    """Task of the build."""
     fold: Count
+    """Number of the fold, 0 to 4."""
     manifest_sha256: Sha256
-    """Of the build trained on."""
+    """SHA-256 of the manifest of the build."""
     weights_sha256: Sha256 | None
-    """Of the file that training started from, if a user's."""
+    """SHA-256 of the file of initial weights; None for weights that are known by name."""
     options: TrainingOptions
+    """Options of the training run."""
     class_counts: dict[Stage, StageWeights]
-    """As the loss of each set weighs them."""
+    """Class counts of each set, as its loss weighs them."""
     versions: dict[str, str]
-    """Of the packages that made it."""
+    """Versions of the packages that trained the fold."""
     git: GitState | None = None
-    """Of this package's own checkout, where it runs from one."""
+    """Checkout of this package, where it runs from one."""
     num_epochs: Count = 0
-    """Epochs done."""
+    """Number of finished epochs."""
     checkpoints: tuple[SavedCheckpoint, ...] = ()
-    """The best first."""
+    """Kept checkpoints, the best first."""
     finished: bool = False
+    """Whether training has ended by itself."""
 
     def __post_init__(self) -> None:
         if self.fold >= NUM_FOLDS:
@@ -92,12 +139,12 @@ class FoldRecord:
 
 
 def fold_folder(run: Path, fold: int) -> Path:
-    """Give the folder of a fold in a run, such as ``runs/48h/oTV/fold0``."""
+    """Return the folder of a fold in a run, such as ``runs/48h/oTV/fold0``."""
     return run / f"fold{fold}"
 
 
 def find_folds(run: Path) -> dict[int, Path]:
-    """Find the folds of a run that have a record.
+    """Return the folders of the folds of a run that have a record, by number.
 
     Raises
     ------
@@ -131,7 +178,7 @@ def read_record(folder: Path) -> FoldRecord:
     FormatError
         If its format version is not known to this program.
     DamageError
-        If it is not a record, or that of another fold than its folder's name says.
+        If it is not a record, or the record of another fold than its folder's name states.
     """
     path = folder / RECORD_NAME
     record = decode_record(read_bytes(path), FoldRecord, where=path, expects=_EXPECTS, derived=(_DERIVED,))
@@ -142,7 +189,68 @@ def read_record(folder: Path) -> FoldRecord:
     return record
 
 
+def stage_weights(manifest: Manifest, samples: SampleSet) -> StageWeights:
+    """Count the classes of a set as its loss weighs them.
+
+    The paper's counts are exact. The published programs read each set's list with its first row as a header, and so
+    lose that row's label.
+
+    Parameters
+    ----------
+    manifest
+        Manifest of the build.
+    samples
+        The set; its protocol states whose counts.
+
+    Returns
+    -------
+    the counts, from which the weights follow
+    """
+    groups = samples.groups(manifest.task)
+    counts = list(manifest.class_counts(groups))
+    lost = manifest.groups[groups[0]].first_label if samples.protocol is Protocol.PUBLISHED else None
+    if lost is not None and counts[lost]:
+        counts[lost] -= 1
+    return StageWeights(num_negative=counts[0], num_positive=counts[1])
+
+
+def read_versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of the packages that affect the result."""
+    own = {"python": platform.python_version(), "sffshards": sffshards.__version__}
+    return own | {name: metadata.version(name) for name in _PACKAGES}
+
+
+def read_git(package: Path | None = None) -> GitState | None:
+    """Return the state of the checkout that holds a package.
+
+    Parameters
+    ----------
+    package
+        Folder of the package; by default this one's.
+
+    Returns
+    -------
+    None where the package is installed without its repository, where the repository is another one, or without git
+    """
+    package = (Path(sffshards.__file__).parent if package is None else package).resolve()
+    commit = _run_git(package, "rev-parse", "HEAD")
+    top = _run_git(package, "rev-parse", "--show-toplevel")
+    changes = _run_git(package, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or top is None or changes is None or Path(top) != package.parent:
+        return None  # an environment may lie in a repository of the user's
+    return GitState(commit=commit, dirty=bool(changes))
+
+
+def _run_git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_GIT_TIMEOUT_SECONDS)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
 def _check_file_name(name: object) -> None:
-    """Refuse what is no name in a folder: a path to elsewhere, or what no system opens."""
+    """Raise `ValueError` for a path that leads out of the folder, or a name that no system opens."""
     if not isinstance(name, str) or not name.isprintable() or re.fullmatch(r"\.{0,2}|.*[/\\].*", name):
         raise ValueError(f"name must be that of a file, got {name!r}")

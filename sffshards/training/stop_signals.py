@@ -1,4 +1,4 @@
-"""Stopping where a queue asks for it: a signal is heard at once, and answered between steps by all ranks together."""
+"""Stop on a signal of a queue: it is noted at once, and acted on between steps by all ranks together."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytorch_lightning as pl
 __all__ = ["STOP_EXIT_CODE", "StopRequest", "TrainingStopped"]
 
 STOP_EXIT_CODE = 143
-"""128 and the number of SIGTERM: what queues and shells take for a program that SIGTERM ended."""
+"""128 plus the number of SIGTERM, by which queues and shells know a program that SIGTERM ended."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class TrainingStopped(SystemExit):
-    """Training was asked to stop, has saved where it is, and can be gone on with.
+    """Training was asked to stop, has saved a checkpoint, and can be resumed.
 
-    A program that does not catch it ends with `STOP_EXIT_CODE`; on ranks other than the first with 0, as a launcher
-    would kill the first for another rank's failure.
+    A program that does not catch it ends with `STOP_EXIT_CODE`. Ranks other than the first end with 0, since a launcher
+    would kill the first when another rank fails.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ class TrainingStopped(SystemExit):
 
 
 class StopRequest:
-    """Remembers SIGTERM and SIGUSR1 while its block runs, in place of what would be done on them.
+    """Notes SIGTERM and SIGUSR1 while its block runs, in place of their handlers.
 
-    Outside the main thread, where Python hears no signals, it does nothing.
+    Outside the main thread, where Python receives no signals, it does nothing.
     """
 
     def __init__(self) -> None:
         self.name: str | None = None
-        """Of the signal that came to this process."""
+        """Name of the signal that this process received, if any."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -56,16 +56,16 @@ class StopRequest:
             self._answer(number, handler)
 
     def listen(self) -> None:
-        """Take the signals, from whoever has them.
+        """Install the handlers, in place of any others.
 
-        Lightning's own answer to SIGTERM saves nothing, and calls a collective operation from within the handler, where
-        the ranks may be in the middle of another.
+        Lightning's own handler of SIGTERM saves nothing, and calls a collective operation while the ranks may be in the
+        middle of another.
         """
         for number in _SIGNALS:
             self._answer(number, self._note)
 
     def agreed(self, trainer: pl.Trainer) -> bool:
-        """Say on all ranks whether any of them was asked to stop; every rank must call it at the same time."""
+        """Return on all ranks whether any of them was asked to stop; every rank must call it at the same time."""
         return trainer.strategy.reduce_boolean_decision(self.name is not None, all=False)
 
     def _note(self, number: int, _: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Tells the user how far a fold is: a bar for each epoch, and a line when it is done."""
+"""Progress of a fold: a bar for each epoch, and a line at its end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["ProgressReport"]
 
 
 class ProgressReport(pl.Callback):
-    """Shows an epoch as a task of its training and validation samples over all ranks, on the first.
+    """Shows each epoch as a task of its training and validation samples, on the first rank and over all ranks.
 
     Parameters
     ----------
     progress
-        What shows it.
+        Display of the progress.
     fold
-        For the description.
+        Number of the fold, for the description.
     """
 
     def __init__(self, progress: Progress, *, fold: int) -> None:
@@ -38,7 +38,7 @@ class ProgressReport(pl.Callback):
             loader: Any = trainer.train_dataloader
             val_loader: Any = trainer.val_dataloaders
             text = f"Fold {self._fold}, epoch {trainer.current_epoch} (at most {trainer.max_epochs} epochs)"
-            # Not 0 where a run goes on in the middle, as only a plan's can.
+            # Not 0 where a run resumes within an epoch, as only the plan can.
             done = loader.source.count_samples(0, batch_idx) if batch_idx else 0
             task = self._progress.task(text, loader.num_samples + val_loader.num_samples, unit="samples", done=done)
             self._advance = self._open.enter_context(task)
@@ -60,13 +60,13 @@ class ProgressReport(pl.Callback):
         self._close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Close the epoch's task where training breaks off."""
+        """Close the epoch's task when training is interrupted."""
         self._close()
 
     def note_epoch(self, row: dict[str, float]) -> None:
-        """Say how an epoch went."""
-        figures = ", ".join(f"{name} {row[name]:.6f}" for name in ("train_loss", "valid_loss", "valid_accuracy"))
-        self._progress.note(f"fold {self._fold}, epoch {row['epoch']:.0f}: {figures}")
+        """Show the metrics of an epoch."""
+        metrics = ", ".join(f"{name} {row[name]:.6f}" for name in ("train_loss", "valid_loss", "valid_accuracy"))
+        self._progress.note(f"fold {self._fold}, epoch {row['epoch']:.0f}: {metrics}")
 
     def _count(self, num_samples: int) -> None:
         if self._advance is not None:

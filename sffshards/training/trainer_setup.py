@@ -1,0 +1,208 @@
+"""The Lightning trainer of a fold: devices, processes, loggers, and the settings of torch and Lightning around it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.accelerators import AcceleratorRegistry
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+
+from sffshards.base.errors import Field, InputError
+from sffshards.training.fold_checkpoints import AtomicCheckpoints
+from sffshards.training.fold_record import FoldRecord
+from sffshards.training.training_config import LoggerName, TrainingOptions
+
+__all__ = [
+    "build_logger",
+    "build_trainer",
+    "check_devices",
+    "check_logger",
+    "choose_environment",
+    "deterministic_on_cpu",
+    "is_first_process",
+    "quiet_lightning",
+]
+
+_PROJECT = "sffshards"
+_PACKAGES = {LoggerName.WANDB: ("wandb",), LoggerName.MLFLOW: ("mlflow", "mlflow_skinny")}
+
+_SLURM_STEP = "SLURM_STEP_ID"
+"""Environment variable that srun sets in the processes that it starts; a batch script does not have it."""
+
+_LOGGERS = ("pytorch_lightning", "lightning_fabric", "torch.distributed")
+
+_HARMLESS = (
+    ".*isinstance.treespec, LeafSpec.*",  # Lightning 2.6 calls torch 2.11 and later in a deprecated way
+    ".*smaller than the logging interval.*",  # a small set
+    ".*sync_dist=True.*",  # what is logged was summed over the ranks already
+    ".*GPU available but not used.*",  # the user chose
+    ".*functional.all_gather is deprecated.*",  # Lightning 2.6 gathers in a way that torch 2.15 deprecates
+    "Grad strides do not match bucket view strides.*",  # of the one-channel stem, whose gradient is a few kB
+)
+
+
+def build_trainer(out: Path, record: FoldRecord, *, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Return the trainer of a fold, which stops early, logs, and writes checkpoints atomically."""
+    options = record.options
+    stop = EarlyStopping("valid_loss", patience=options.stop_patience, mode="min")
+    environment = choose_environment(devices=options.devices, num_nodes=options.num_nodes)
+    title = f"{record.task} {options.variant} fold {record.fold}"
+    return pl.Trainer(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=options.strategy.value,
+        accumulate_grad_batches=options.accumulate,
+        precision=options.precision.value,
+        max_epochs=options.max_epochs,
+        callbacks=[stop, *callbacks],
+        logger=build_logger(options.logger, out, title=title),
+        plugins=[AtomicCheckpoints(), *([environment] if environment else [])],
+        default_root_dir=out,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # each rank reads its own share of the plan
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def check_devices(options: TrainingOptions) -> None:
+    """Raise `InputError` for an accelerator that this machine lacks, or more devices than it has."""
+    accelerator = options.accelerator
+    known = ("auto", "gpu", *AcceleratorRegistry.available_accelerators())
+    if accelerator not in known:
+        raise InputError(
+            Field("accelerator"), expected=f"one of {', '.join(known)}", found=repr(accelerator), fix="choose another"
+        )
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+    num_gpus = torch.cuda.device_count()
+    if on_gpu and options.devices > num_gpus and not torch.backends.mps.is_available():
+        raise InputError(
+            Field("devices"),
+            expected=f"at most {num_gpus}, the GPUs of this machine" if num_gpus else "a GPU, for {accelerator} gpu",
+            found=str(options.devices) if num_gpus else "none",
+            fix="ask for fewer, or pass {accelerator} cpu",
+        )
+
+
+def check_logger(name: LoggerName) -> None:
+    """Raise `InputError` for a logger whose package is not installed, with the extra that installs it."""
+    packages = _PACKAGES.get(name)
+    if packages and not any(find_spec(package) for package in packages):
+        raise InputError(
+            Field("logger"),
+            expected=f"the package {packages[0]}, for {name}",
+            found="none",
+            fix=f"install it with `pip install 'sffshards[{name}]'`, or choose another logger",
+        )
+
+
+def build_logger(name: LoggerName, out: Path, *, title: str) -> Logger:
+    """Return a logger.
+
+    Parameters
+    ----------
+    name
+        Which logger.
+    out
+        Folder of the fold. The loggers write to ``tensorboard/``, to ``csv/version_<n>/``, one for each start, or to
+        ``wandb/`` in it. MLflow writes to ``MLFLOW_TRACKING_URI``, by default ``mlruns/`` in the folder.
+    title
+        Name of the run in a service, such as ``48h oTV fold 0``.
+    """
+    check_logger(name)
+    if name is LoggerName.CSV:
+        return CSVLogger(out, name="csv")
+    if name is LoggerName.WANDB:
+        return WandbLogger(name=title, project=_PROJECT, save_dir=out)
+    if name is LoggerName.MLFLOW:
+        uri = os.environ.get("MLFLOW_TRACKING_URI", (out / "mlruns").absolute().as_uri())
+        return MLFlowLogger(experiment_name=_PROJECT, run_name=title, tracking_uri=uri)
+    return TensorBoardLogger(out, name="", version="tensorboard")
+
+
+def choose_environment(*, devices: int, num_nodes: int) -> ClusterEnvironment | None:
+    """Return how the ranks find each other; None where Lightning detects it correctly.
+
+    Under Slurm, Lightning takes any process for one of ``SLURM_NTASKS`` that srun started, and waits for the others.
+    Here it is one only if srun did start it, and if srun started as many as there are ranks. Lightning's requeueing of
+    jobs is off.
+
+    Raises
+    ------
+    InputError
+        If srun started another number of processes than there are ranks, or several nodes are asked for without srun.
+    """
+    if TorchElasticEnvironment.detect() or "SLURM_JOB_ID" not in os.environ:
+        return None
+    by_srun = _SLURM_STEP in os.environ
+    num_tasks = int(os.environ.get("SLURM_NTASKS", "1")) if by_srun else 1
+    if num_tasks == num_nodes == 1:
+        return LightningEnvironment()
+    per_node = int(os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices)))  # Lightning requires it
+    if (num_tasks, per_node) == (devices * num_nodes, devices):
+        return SLURMEnvironment(auto_requeue=False)
+    raise InputError(
+        Field("devices"),
+        expected=f"{devices * num_nodes} Slurm tasks, {devices} per node: one for each device",
+        found=f"{num_tasks} that srun started, {per_node} per node" if by_srun else "none that srun started",
+        fix="start `srun sffshards ...` with --nodes equal to {num_nodes}, and --ntasks-per-node equal to {devices}",
+    )
+
+
+def is_first_process() -> bool:
+    """Return whether this process is the first of those that train together, the only one that writes and prints."""
+    names = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"]
+    if _SLURM_STEP in os.environ:
+        names.append("SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Suppress Lightning's advertisements, and its warnings that do not concern users."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    with warnings.catch_warnings():
+        for message in _HARMLESS:
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            for name in _LOGGERS:
+                logging.getLogger(name).setLevel(logging.ERROR)
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def deterministic_on_cpu(*, on_cpu: bool) -> Iterator[None]:
+    """Make torch use deterministic algorithms on a CPU, so that a seed gives the same weights every time.
+
+    Not on a GPU: some of MViT's operations have no deterministic algorithm there.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    settings: Any = torch.utils.deterministic
+    fill = settings.fill_uninitialized_memory
+    try:
+        if on_cpu:
+            torch.use_deterministic_algorithms(mode=True)
+            settings.fill_uninitialized_memory = False  # nothing here reads memory that it did not write
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=before)
+        settings.fill_uninitialized_memory = fill
