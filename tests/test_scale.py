@@ -129,7 +129,7 @@ def test_a_run_with_accumulated_batches_goes_on_at_a_whole_step(
             fit(build, tmp_path / "broken", **options)
     kept = losses[: (fail_at - 1) // 4 * 4]
     losses.clear()
-    with pytest.raises(ConflictError, match=r"one with accumulate 4 \(now 2\)"):
+    with pytest.raises(ConflictError, match=r"a training with accumulate 4 \(now 2\)"):
         fit(build, tmp_path / "broken", **(options | {"batch_size": 6, "accumulate": 2}))
     assert fit(build, tmp_path / "broken", **options).finished
     assert kept + losses == whole

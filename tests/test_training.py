@@ -409,7 +409,7 @@ def test_more_devices_than_the_stock_reader_has_shards_are_refused_before_any_wo
 def test_a_run_goes_on_with_another_batch_size_only_if_the_global_batch_stays(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sffshards.training.fold_training._check_devices", lambda _: None)
+    monkeypatch.setattr("sffshards.training.fold_training.check_devices", lambda _: None)
     network(fail_at=4)
     with pytest.raises(RuntimeError, match="killed"):
         fit(build, tmp_path / "fold0", fast_options(save_every_steps=1))
@@ -437,10 +437,7 @@ def test_ctrl_c_says_how_to_go_on(build: Path, tmp_path: Path, network: MakeNetw
     network(fail_at=9, failure=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         fit(build, tmp_path / "fold0", fast_options(), progress=progress)
-    assert (
-        "stopped; epoch 0 is done; the same command without --force resumes from the last save"
-        in progress.notes[-1]
-    )
+    assert "stopped; epoch 0 is done; the same command without --force resumes from the last save" in progress.notes[-1]
     assert signal.getsignal(signal.SIGINT) is before
     network()
     assert fit(build, tmp_path / "fold0", fast_options()).num_epochs == 2
