@@ -124,7 +124,7 @@ class Bench:
         self.data = folder / "data"
         synthesize(self.data, seed=1, num_harps=num_harps, frames_per_harp=frames_per_harp, workers=workers)
         self.layout = find_data(self.data)
-        self.sequences, _ = read_sequences(self.layout, M48, windows=PUBLISHED_WINDOWS)
+        self.sequences = read_sequences(self.layout, M48, windows=PUBLISHED_WINDOWS)
         names = sorted({frame.name for s in self.sequences for frame in s.frames})
         self.images, _ = find_images(self.layout.images, names)
         self.samples = [

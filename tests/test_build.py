@@ -28,8 +28,8 @@ from sffshards.domain.task import M24, M48
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build import encoded_frames as encoded
-from sffshards.shards.build import hashed_stream as stream
 from sffshards.shards.build.build_preparation import estimate_build
+from sffshards.shards.build.shard_writer import HashedStream
 from sffshards.shards.format import codecs as codec_module
 from sffshards.shards.format import jpeg_splice as strip
 from sffshards.shards.format.codec_names import CodecName
@@ -272,7 +272,7 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(data, tmp_path, refere
 
 
 def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, monkeypatch):
-    folder, written = tmp_path / "out" / "48h", stream.HashedStream.write
+    folder, written = tmp_path / "out" / "48h", HashedStream.write
     failed: list[object] = []
 
     def fail_at_second_shard(self, data):
@@ -281,7 +281,7 @@ def test_an_error_in_the_middle_leaves_no_short_tar(data, tmp_path, reference, m
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written(self, data)
 
-    monkeypatch.setattr(stream.HashedStream, "write", fail_at_second_shard)
+    monkeypatch.setattr(HashedStream, "write", fail_at_second_shard)
     with pytest.raises(StorageError, match=r"found no space left on device; free some space"):
         build(data, folder)
     assert [path.name for path in folder.glob("*/*") if path.parent.name != ".build"] == ["base-00000.tar"]
@@ -304,7 +304,7 @@ def test_a_full_disk_is_known_before_anything_is_written(data, tmp_path, monkeyp
 
 def test_another_build_in_the_folder_is_refused_and_kept(data, reference, tmp_path):
     folder = tmp_path / "reference" / "48h"
-    with pytest.raises(ConflictError, match="found another build: codec jpg there, npy now.*--force"):
+    with pytest.raises(ConflictError, match="found another build: codec jpg there, npy now.*`force`"):
         build(data, folder, options(CodecName.NPY))
     with pytest.raises(ConflictError, match="seed 123 there, 5 now"):
         build(data, folder, options(seed=5))
@@ -568,7 +568,7 @@ def test_sequences_that_were_too_short_are_counted(data, tmp_path):
 
 def test_a_build_of_too_short_sequences_only_is_refused(data, tmp_path):
     rule = WindowRule(max_gap_minutes=None, min_frames=5, on_short=OnShort.DROP)
-    with pytest.raises(InputError, match="--min-frames: expected a sequence that is long enough, found none of 48"):
+    with pytest.raises(InputError, match="`min_frames`: expected a sequence of enough frames, found none of 48"):
         build(data, tmp_path / "out" / "48h", replace(options(), windows=rule))
 
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from sffshards.base.progress import SILENT
-from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS
 from sffshards.domain.sample_sets import Kind, Part, Stage
 from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, Task
 from sffshards.forecasting.runs.network_prediction import Inference
@@ -21,7 +20,7 @@ from sffshards.forecasting.runs.run_evaluation import evaluate_run
 from sffshards.forecasting.runs.run_scores import RunScores
 from sffshards.labels.data_layout import DataLayout, find_data, find_label_lists
 from sffshards.models.model_names import ModelName
-from sffshards.shards.build.build_inputs import BuildOptions, read_sequences
+from sffshards.shards.build.build_inputs import BuildOptions, read_source
 from sffshards.shards.build.shard_build import build_shards
 from sffshards.shards.build.shard_plan import plan_shards
 from sffshards.shards.format.codec_names import CodecName
@@ -47,8 +46,12 @@ def test_the_published_lists_give_the_published_numbers_of_samples(
     real_labels: Path, task: Task, num_over: int
 ) -> None:
     layout = DataLayout(images=real_labels, lists=find_label_lists(real_labels))
-    sequences, sources = read_sequences(layout, task, windows=PUBLISHED_WINDOWS)
-    assert {part: source.num_rows for part, source in sources.items()} == {
+    options = BuildOptions(
+        task=task, codec=CodecName.JPG, seed=123, shard_size_bytes=128_000_000, skip_bad_images=False
+    )
+    read = read_source(layout, options)
+    sequences = read.sequences
+    assert {part: source.num_rows for part, source in read.lists.items()} == {
         part: 9_384 if part is Part.TEST else 10_000 for part in Part
     }
     positives = Counter(sequence.part for sequence in sequences if sequence.label)

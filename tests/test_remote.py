@@ -636,7 +636,7 @@ class TestPublishing:
     def test_a_damaged_manifest_there_is_replaced_when_forced(self, build: Path, bucket: str, tmp_path: Path) -> None:
         place = self.place(bucket, tmp_path)
         RemoteStore(place).write(MANIFEST_NAME, b"garbage")
-        with pytest.raises(DamageError, match="build again with --force"):
+        with pytest.raises(DamageError, match="build again and pass `force`"):
             publish_build(build, place, force=False, progress=SILENT)
         publish_build(build, place, force=True, progress=SILENT)
         assert verify_build(place, workers=0, progress=SILENT) == []

@@ -4,7 +4,7 @@ from .image_files import read_frame, write_picture
 from .ingest_options import BadQuality, Colours, Component, FitsOptions, Scale
 from .ingest_record import IngestRecord, IngestReport, read_ingested
 from .movie_ingest import MOVIE_SUFFIXES, MovieOptions, ingest_movie, parse_crop
-from .store_filling import fill_store, find_images, is_stored
+from .store_filling import ImageFile, fill_store, find_images, is_stored
 
 __all__ = [
     "FRAME_BYTES",
@@ -14,6 +14,7 @@ __all__ = [
     "Component",
     "FitsOptions",
     "FrameStore",
+    "ImageFile",
     "IngestRecord",
     "IngestReport",
     "MovieOptions",

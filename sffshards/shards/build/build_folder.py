@@ -78,7 +78,7 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
             out,
             expected="an empty folder, or one of a build",
             found=f"other files ({', '.join(sorted(names)[:3])})",
-            fix="name another folder with --out",
+            fix="name another folder as {out}",
         )
     theirs = None if force else _read_inputs(out)
     if theirs is None:
@@ -96,7 +96,7 @@ def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, 
             place,
             expected="no build, or one of the same inputs",
             found=f"another build: {', '.join(_describe_difference(name, theirs, mine) for name in different)}",
-            fix="name another place with --out, or replace it with --force",
+            fix="name another place as {out}, or pass {force} to replace it",
         )
 
 

@@ -1,103 +1,136 @@
-"""What a build is made from, as far as it is known before an image is read: options, lists, sequences."""
+"""What a build is made from, as far as it is known before an image is read: options, label lists, sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from sffshards import __version__
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.base.file_hashes import hash_file
-from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, OnShort, WindowRule, build_sequences
-from sffshards.domain.frame_sequences import Sequence as FrameSequence
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, OnShort, Sequence, WindowRule, build_sequences
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 from sffshards.images import read_ingested
 from sffshards.labels import DataLayout, read_parts
 from sffshards.shards.format import SYNTHETIC_IMAGES, BuildInputs, CodecName, SourceList, get_codec
 
-__all__ = ["BuildOptions", "count_short", "format_inputs", "read_sequences"]
+__all__ = ["BuildOptions", "BuildSource", "read_sequences", "read_source"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildOptions:
-    """What a user chooses of a build."""
+    """The choices of a user for one build."""
 
     task: Task
     codec: CodecName
     seed: int
-    """Of the order of samples in a shard."""
+    """Seed of the order of samples in a shard."""
     shard_size_bytes: int
-    """Size of a shard aimed at."""
+    """Target size of a shard in bytes."""
     skip_bad_images: bool
-    """Leave out sequences with an image that cannot be used, rather than stop."""
+    """Whether to leave out sequences with an unusable image rather than to stop."""
     windows: WindowRule = PUBLISHED_WINDOWS
-    """Which frames make a sequence."""
+    """Rule by which sequences are cut from the label lists."""
     max_skipped_percent: float = 5.0
-    """Stop all the same if more of the images cannot be used than that."""
+    """Maximum percentage of unusable images; with more of them the build stops in any case."""
 
     def __post_init__(self) -> None:
         if self.shard_size_bytes < 1:
             raise ValueError(f"shard_size_bytes must be at least 1, got {self.shard_size_bytes}")
 
 
-def read_sequences(
-    layout: DataLayout, task: Task, *, windows: WindowRule
-) -> tuple[list[FrameSequence], dict[Part, SourceList]]:
-    """Read a horizon's lists and make the sequences of all parts.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildSource:
+    """Data and options of a build, with the sequences that its label lists make."""
+
+    layout: DataLayout
+    options: BuildOptions
+    sequences: list[Sequence]
+    """Sequences of all parts, in the order of the lists."""
+    lists: dict[Part, SourceList]
+
+    @property
+    def num_short(self) -> int:
+        """Number of short sequences of the lists, whether they are kept or dropped."""
+        windows = self.options.windows
+        if windows.on_short is OnShort.DROP:
+            return sum(source.num_rows for source in self.lists.values()) - len(self.sequences)
+        return sum(sequence.num_distinct < windows.min_frames for sequence in self.sequences)
+
+    @property
+    def frame_names(self) -> list[str]:
+        """Names of all frames of the sequences, each once, sorted."""
+        return sorted(frame.name for frame in {frame for s in self.sequences for frame in s.frames})
+
+    def read_inputs(self) -> BuildInputs:
+        """Return the inputs of the build as far as they are known before an image is read."""
+        options = self.options
+        return BuildInputs(
+            program_version=__version__,
+            task=options.task,
+            codec=options.codec,
+            encoder=get_codec(options.codec).provenance,
+            seed=options.seed,
+            shard_size_bytes=options.shard_size_bytes,
+            windows=options.windows,
+            lists=self.lists,
+            image_options=_describe_images(self.layout),
+            num_images=0,
+            images_sha256="",
+            skipped_frames={},
+        )
+
+
+def read_source(layout: DataLayout, options: BuildOptions) -> BuildSource:
+    """Read what a build is made from; raises as `read_sequences`."""
+    paths = _find_lists(layout, options.task)
+    sequences, num_rows = _read_lists(paths, options.windows)
+    lists = {
+        part: SourceList(name=path.name, sha256=hash_file(path), num_rows=num_rows[part])
+        for part, path in paths.items()
+    }
+    return BuildSource(layout=layout, options=options, sequences=sequences, lists=lists)
+
+
+def read_sequences(layout: DataLayout, task: Task, *, windows: WindowRule) -> list[Sequence]:
+    """Read the label lists of a task and return the sequences of all parts.
 
     Raises
     ------
     InputError
-        If the layout lacks the horizon, or a list is malformed.
+        If the layout has no lists of the task, a list is malformed, or no sequence is left.
     """
+    return _read_lists(_find_lists(layout, task), windows)[0]
+
+
+def _find_lists(layout: DataLayout, task: Task) -> Mapping[Part, Path]:
     if task not in layout.lists:
-        have = ", ".join(map(str, layout.lists))
         raise InputError(
-            "--horizon", expected=f"one that has lists ({have})", found=str(task), fix="add the lists, or choose it"
+            Field("task"),
+            expected=f"a task that has label lists ({', '.join(map(str, layout.lists))})",
+            found=str(task),
+            fix="add its lists, or choose one of these by {horizon} and {threshold}",
         )
-    paths = layout.lists[task]
+    return layout.lists[task]
+
+
+def _read_lists(paths: Mapping[Part, Path], windows: WindowRule) -> tuple[list[Sequence], dict[Part, int]]:
+    """Return the sequences of label lists, and the number of rows of each list."""
     parts = read_parts(paths)
+    num_rows = {part: len(rows) for part, rows in parts.items()}
     sequences = [
         sequence for part, rows in parts.items() for sequence in build_sequences(rows, part=part, windows=windows)
     ]
     if not sequences:
         raise InputError(
-            "--min-frames",
-            expected="a sequence that is long enough",
-            found=f"none of {sum(map(len, parts.values())):,}",
-            fix="take fewer frames, allow longer gaps, or keep short sequences",
+            Field("min_frames"),
+            expected="a sequence of enough frames",
+            found=f"none of {sum(num_rows.values()):,}",
+            fix="lower {min_frames}, allow longer gaps, or keep short sequences",
         )
-    sources = {
-        part: SourceList(name=path.name, sha256=hash_file(path), num_rows=len(parts[part]))
-        for part, path in paths.items()
-    }
-    return sequences, sources
-
-
-def count_short(sequences: Sequence[FrameSequence], lists: Mapping[Part, SourceList], windows: WindowRule) -> int:
-    """Count the short sequences of lists: those among ``sequences``, or those that were left out of them."""
-    if windows.on_short is OnShort.DROP:
-        return sum(source.num_rows for source in lists.values()) - len(sequences)
-    return sum(sequence.num_distinct < windows.min_frames for sequence in sequences)
-
-
-def format_inputs(layout: DataLayout, options: BuildOptions, lists: dict[Part, SourceList]) -> BuildInputs:
-    """Give the inputs of a build as far as they are known before an image is read."""
-    return BuildInputs(
-        program_version=__version__,
-        task=options.task,
-        codec=options.codec,
-        encoder=get_codec(options.codec).provenance,
-        seed=options.seed,
-        shard_size_bytes=options.shard_size_bytes,
-        windows=options.windows,
-        lists=lists,
-        image_options=_describe_images(layout),
-        num_images=0,
-        images_sha256="",
-        skipped_frames={},
-    )
+    return sequences, num_rows
 
 
 def _describe_images(layout: DataLayout) -> dict[str, str | float | int | None]:

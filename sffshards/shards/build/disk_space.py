@@ -1,4 +1,4 @@
-"""What a build takes on the disk, learnt by encoding some of its samples, and whether there is room for it."""
+"""The size of a build on disk, estimated by encoding some of its samples, and the check that there is room for it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 NUM_PROBED = 48
-"""Sequences encoded to learn how large a sample is: the mean of so many is within some 5 % of all."""
+"""Sequences encoded to estimate the size of a sample: the mean of these is within some 5 % of the mean of all."""
 
 ReadFrame = Callable[[str], NDArray[np.uint8]]
-"""Gives the frame of a name, uint8 of shape (224, 224)."""
+"""Returns the frame of a name, uint8 of shape (224, 224)."""
 
 
 def count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
-    """Count the samples of each kind that sequences make."""
+    """Return the number of samples of each kind that sequences make."""
     num_positive = sum(sequence.label for sequence in sequences)
     return {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
 
@@ -48,9 +48,9 @@ def count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
 def mean_sample_bytes(
     sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame, num_probed: int = NUM_PROBED
 ) -> dict[Kind, float]:
-    """Encode some sequences, evenly spread, and give the mean size that a sample of each kind takes in a tar.
+    """Return the mean size in bytes of a sample of each kind in a tar, from some sequences evenly spread.
 
-    The further views are of positives only, whose strong fields take more than quiet Sun.
+    Augmented views are of positives only, whose strong fields take more bytes than quiet Sun.
     """
     positive = [sequence for sequence in sequences if sequence.label]
     base = _probe(sequences, codec, read=read, num_probed=num_probed)
@@ -61,7 +61,7 @@ def mean_sample_bytes(
 def means_from_images(
     layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName, *, num_probed: int = NUM_PROBED
 ) -> dict[Kind, float]:
-    """Give the means as `mean_sample_bytes` does, before there is a frame store."""
+    """Return the means as `mean_sample_bytes`, read from the images, before there is a frame store."""
     folder = layout.images
     return mean_sample_bytes(
         sequences, codec, read=lambda name: read_frame(folder / f"{name}{IMAGE_SUFFIX}"), num_probed=num_probed
@@ -69,31 +69,31 @@ def means_from_images(
 
 
 def total_bytes(sequences: Sequence[FrameSequence], means: Mapping[Kind, float]) -> int:
-    """Give the bytes that all samples of sequences take in tars, by the means."""
+    """Return the expected size in bytes of all samples of sequences in tars."""
     return round(sum(number * means[kind] for kind, number in count_samples(sequences).items()))
 
 
 def free_bytes(folder: Path) -> int:
-    """Give the free space of the disk that a folder, which need not exist yet, lies on."""
+    """Return the free space in bytes of the disk of a folder, which need not exist yet."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     with storage_errors(place):
         return shutil.disk_usage(place).free
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise `StorageError` where the disk that a folder lies on lacks room."""
+    """Raise `StorageError` if the disk of a folder has less free space than needed."""
     free = free_bytes(folder)
     if needed_bytes > free:
         raise StorageError(
             folder,
             expected=f"{needed_bytes / 1e6:,.1f} MB of free space",
             found=f"{free / 1e6:,.1f} MB",
-            fix="free some space, or name a folder on another disk with --out",
+            fix="free some space, or name a folder on another disk as {out}",
         )
 
 
 def tars_bytes(out: Path) -> int:
-    """Give the bytes of the tars that lie in a build's folder."""
+    """Return the size in bytes of the tars in a build's folder."""
     with storage_errors(out):
         return sum(path.stat().st_size for path in own_tars(out))
 

@@ -1,7 +1,7 @@
-"""Build the shards of a horizon: plan, write what is missing, then index, card and manifest; safe to kill anywhere.
+"""Build the shards of a task: plan, write what is missing, then index, card and manifest; safe to kill at any time.
 
-A run checks the shards that an earlier one left against their records and writes only the others. The manifest comes
-last: a folder without one is no data set.
+A run checks the shards of an earlier run against their records and writes only the others. The manifest is written
+last: a folder without one is not a build.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from sffshards.base.atomic_files import storage_errors, write_atomic
 from sffshards.base.errors import SffshardsError
 from sffshards.base.folder_locks import folder_lock
-from sffshards.base.progress import Progress
+from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.sample_sets import Part
 from sffshards.labels import DataLayout
@@ -31,7 +31,7 @@ from sffshards.shards.build.build_folder import (
     state_folder,
     write_inputs,
 )
-from sffshards.shards.build.build_inputs import BuildOptions, format_inputs, read_sequences
+from sffshards.shards.build.build_inputs import BuildOptions, read_source
 from sffshards.shards.build.build_preparation import Prepared, prepare_build
 from sffshards.shards.build.disk_space import check_room, tars_bytes
 from sffshards.shards.build.encoded_frames import frames_encoded
@@ -63,20 +63,20 @@ __all__ = ["BuildReport", "build_shards", "check_build"]
 
 
 _ENCODED_SHARE = 0.125
-"""What frames encoded once take, by the shards that show them; sequences that overlap by 15 of 16 frames need half."""
+"""Size of the frames encoded once, as a share of the shards; half of it where sequences overlap by 15 of 16 frames."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildReport:
-    """What a build did."""
+    """Result of a build."""
 
     manifest: Manifest
     num_decoded: int
-    """Images decoded now."""
+    """Images decoded in this run."""
     num_written: int
-    """Shards written now."""
+    """Shards written in this run."""
     num_kept: int
-    """Shards that were there and whole."""
+    """Shards of an earlier run that were intact."""
 
 
 def build_shards(
@@ -85,55 +85,47 @@ def build_shards(
     *,
     out: Path,
     store_folder: Path,
-    workers: int,
-    force: bool,
-    progress: Progress,
+    workers: int = 0,
+    force: bool = False,
+    progress: Progress = SILENT,
 ) -> BuildReport:
-    """Build a horizon's shards into a folder, or finish what an earlier run began there.
+    """Build the shards of a task in a folder, or resume what an earlier run began there.
 
     Parameters
     ----------
     layout
-        Where images and lists lie.
+        Images and label lists.
     options
-        What to build.
+        Choices of the build, its task among them.
     out
         Folder of the build.
     store_folder
-        Folder of the frame store, which builds share.
+        Folder of the frame store, which several builds may share.
     workers
-        Processes to use; 0 for this one.
+        Number of worker processes; 0 to work in this one.
     force
-        Throw away what another build left in ``out``.
+        Whether to replace another build in ``out``.
     progress
-        Told how far the work is.
+        Shows the progress.
 
     Raises
     ------
     InputError
         If a list or an image cannot be used.
     ConflictError
-        If ``out`` holds something else, or another build and not ``force``, or is being written.
+        If ``out`` holds other files, or another build and not ``force``, or another process writes it.
     StorageError
         If the disk is full or cannot be written.
     """
-    sequences, lists = read_sequences(layout, options.task, windows=options.windows)
-    check_folder(out, format_inputs(layout, options, lists), force=force, early=True)
+    source = read_source(layout, options)
+    check_folder(out, source.read_inputs(), force=force, early=True)
     with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
         try:
             prepared = prepare_build(
-                layout,
-                options,
-                sequences=sequences,
-                lists=lists,
-                store_folder=store_folder,
-                out=out,
-                fresh=force,
-                pool=pool,
-                progress=progress,
+                source, store_folder=store_folder, out=out, fresh=force, pool=pool, progress=progress
             )
             check_folder(out, prepared.inputs, force=force, early=False)
-            if force:  # only now that nothing else is in the way of the new one
+            if force:  # only now, when nothing else can stop the new build
                 check_room(out, prepared.shard_bytes - tars_bytes(out))
                 clear_folder(out)
             return _build_prepared(out, options, prepared, pool=pool, progress=progress)
@@ -145,12 +137,11 @@ def build_shards(
 def check_build(
     layout: DataLayout, options: BuildOptions, *, out: Path, target: RemoteFolder | None = None, force: bool
 ) -> None:
-    """Refuse, before any work, a build whose lists or folder cannot be used; raises as `build_shards`.
+    """Check the label lists and the folder of a build before any work; raises as `build_shards`.
 
-    With a ``target``, to which it is to be copied, that is looked at too; raises as `check_target`.
+    The remote ``target`` that the build will be copied to, if any, is checked too; raises as `check_target`.
     """
-    _, lists = read_sequences(layout, options.task, windows=options.windows)
-    inputs = format_inputs(layout, options, lists)
+    inputs = read_source(layout, options).read_inputs()
     check_folder(out, inputs, force=force, early=True)
     if target is not None:
         check_target(target, inputs, force=force, early=True)
@@ -159,7 +150,7 @@ def check_build(
 def _build_prepared(
     out: Path, options: BuildOptions, prepared: Prepared, *, pool: WorkerPool, progress: Progress
 ) -> BuildReport:
-    """Write the shards that are missing, and finish."""
+    """Write the missing shards, then index, card and manifest."""
     remove_leftovers(out)
     write_inputs(out, prepared.inputs)
     plans = plan_shards(
@@ -184,7 +175,7 @@ def _build_prepared(
 
 
 def _restore_records(out: Path, tasks: Iterable[ShardTask]) -> None:
-    """Take a finished build's records from its manifest and index, so that it is checked like an unfinished one."""
+    """Restore the records of a finished build from its manifest and index, so that its shards can be checked."""
     if not (out / MANIFEST_NAME).is_file():
         return
     try:
@@ -204,7 +195,7 @@ def _restore_records(out: Path, tasks: Iterable[ShardTask]) -> None:
 
 
 def _find_missing(tasks: list[ShardTask], *, pool: WorkerPool, progress: Progress) -> list[ShardTask]:
-    """Give the tasks whose shard is not there, whole, as an earlier run wrote it."""
+    """Return the tasks whose shard is absent, or not as an earlier run recorded it."""
     present = [task for task in tasks if (task.out / task.plan.name).is_file()]
     if not present:
         return tasks
@@ -233,7 +224,7 @@ def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: Worker
 
 
 def _finish(out: Path, prepared: Prepared, tasks: list[ShardTask]) -> Manifest:
-    """Put the records together: index, card, and last the manifest."""
+    """Write index, card and, last, the manifest from the records of the shards."""
     records = [read_shard_record(task) for task in tasks]
     index = _join_rows(rows for _, rows in records)
     data = format_index(index)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from sffshards.base.atomic_files import replacing, storage_errors, write_atomic
+from sffshards.base.errors import SffshardsError
 from sffshards.base.file_hashes import hash_file
+from sffshards.base.json_records import JsonFormat, Sha256, read_record, write_record
 from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.views import apply_view
 from sffshards.images import FrameStore, StoreSnapshot, open_snapshot
 from sffshards.shards.build.encoded_frames import EncodedSnapshot, open_encoded
-from sffshards.shards.build.hashed_stream import BUFFER_BYTES, HashedStream
 from sffshards.shards.build.shard_plan import ShardPlan
 from sffshards.shards.format import (
     INDEX_DTYPE,
@@ -52,34 +52,71 @@ __all__ = [
 ]
 
 _BLOCK = 512
-"""A tar's header, and what every member is padded to."""
+"""Size in bytes of a tar's header, and of the blocks that every member is padded to."""
+
+_BUFFER_BYTES = 1 << 20
+"""Bytes written at once; tarfile and Python would make a system call for every few kilobytes."""
+
+_EXPECTS = JsonFormat(expected="the record of a shard", fix="run `sffshards build` again")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
-    """What a worker needs to write a shard."""
+    """What a worker process needs to write one shard."""
 
     plan: ShardPlan
     codec: CodecName
     store: StoreSnapshot
-    """The frames, as they were when the build's inputs were fixed."""
+    """Frame store, as it was when the inputs of the build were fixed."""
     encoded: EncodedSnapshot | None = None
-    """The frames as encoded before, if they are."""
+    """Frames that were encoded once for all shards; None where the codec cannot."""
     out: Path
     """Folder of the build."""
     records: Path
-    """Folder of the records of shards written so far."""
+    """Folder of the records of written shards."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ShardRecord:
+    """What a later run checks a shard against."""
+
+    shard: Shard
+    rows_sha256: Sha256
+    """SHA-256 of the shard's index rows."""
+
+
+class HashedStream:
+    """A binary stream that computes the SHA-256 and the size of what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the written bytes, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        """Write to the file."""
+        self._hash.update(data)
+        self.size_bytes += len(data)
+        return self._file.write(data)
+
+    def close(self) -> None:
+        """Do nothing: tarfile closes its stream, but the file belongs to the caller."""
 
 
 def prepare_worker() -> None:
-    """Import webdataset, the slowest of what the writing of shards needs, before there is one to write."""
+    """Import webdataset, the slowest import of shard writing, before there is a shard to write."""
     import webdataset.writer  # noqa: F401
 
 
 def write_shard(task: ShardTask) -> Shard:
-    """Write a shard and, before it appears, the record that a later run checks it against."""
+    """Write a shard and, before it appears under its name, the record that a later run checks it against."""
     path = task.out / task.plan.name
-    with _frozen_plans(), replacing(path) as temporary, temporary.open("wb", buffering=BUFFER_BYTES) as file:
+    with _frozen_plans(), replacing(path) as temporary, temporary.open("wb", buffering=_BUFFER_BYTES) as file:
         stream = HashedStream(file)
         rows = _write_samples(task, stream)
         file.flush()
@@ -89,66 +126,63 @@ def write_shard(task: ShardTask) -> Shard:
 
 
 def verify_written(task: ShardTask) -> bool:
-    """Say whether a shard of an earlier run is there, whole and as recorded."""
-    path, record_path = task.out / task.plan.name, _record_path(task)
-    if not (path.is_file() and record_path.is_file()):
-        return False
+    """Return whether the shard of an earlier run is there, intact and as recorded."""
+    path = task.out / task.plan.name
     try:
-        record = json.loads(record_path.read_bytes())
-        shard = Shard(**record["shard"])
-        rows = read_index(record_path.with_suffix(".npy"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        record, rows = _read_record(task)
+    except SffshardsError:
         return False
     with storage_errors(path):
         return (
-            path.stat().st_size == shard.size_bytes
-            and hashlib.sha256(format_index(rows)).hexdigest() == record["rows_sha256"]
-            and hash_file(path) == shard.sha256
+            path.is_file()
+            and path.stat().st_size == record.shard.size_bytes
+            and hashlib.sha256(format_index(rows)).hexdigest() == record.rows_sha256
+            and hash_file(path) == record.shard.sha256
         )
 
 
 def read_shard_record(task: ShardTask) -> tuple[Shard, Index]:
-    """Read the record of a shard that was written."""
-    record_path = _record_path(task)
-    with storage_errors(record_path):
-        shard = Shard(**json.loads(record_path.read_bytes())["shard"])
-    return shard, read_index(record_path.with_suffix(".npy"))
+    """Return the record of a shard that was written, and its index rows."""
+    record, rows = _read_record(task)
+    return record.shard, rows
+
+
+def _read_record(task: ShardTask) -> tuple[_ShardRecord, Index]:
+    path = _record_path(task)
+    return read_record(path, _ShardRecord, expects=_EXPECTS), read_index(path.with_suffix(".npy"))
 
 
 def read_clip(store: FrameStore, sample: Sample) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Give the clip of a sample, uint8 of shape (16, 224, 224), from the store."""
+    """Return the clip of a sample from the store: uint8 of shape (16, 224, 224)."""
     frames = store.read([frame.name for frame in sample.sequence.frames])
     return np.ascontiguousarray(apply_view(frames, sample.view))
 
 
 def sample_size_bytes(payload: bytes, sample: Sample) -> int:
-    """Give what a sample takes in a tar: three members, each a header and padded content."""
+    """Return the size in bytes of a sample in a tar: three members, each a header and padded content."""
     members = (payload, _format_label(sample), SampleMeta.of(sample).to_bytes())
     return sum(_BLOCK + _padded(len(member)) for member in members)
 
 
 def _open_tar(stream: HashedStream) -> TarWriter:
-    """Give webdataset's writer, with its tar written to the stream itself.
+    """Return webdataset's writer, with its tar written directly to the stream.
 
-    In between stands a stream of tarfile's, which copies all that it still holds for every 10 kB that it passes on, in
-    as much time as all else that a tar takes; and which, garbage-collected after an error, ends the tar as if it were
-    whole.
+    By default a buffer of tarfile lies between. It copies all that it holds for every 10 kB that it passes on, which
+    takes as long as the rest of the tar. When it is garbage-collected after an error, it ends the tar as if the tar
+    were complete.
     """
     from webdataset.writer import TarWriter
 
     tar = TarWriter(stream, encoder=False, user="", group="", mode=0o644, mtime=0)
     tar.tarstream.fileobj = stream
-    tar.tarstream.format = tarfile.USTAR_FORMAT  # the writer's own choice never gets there
-    tar.tarstream.copybufsize = BUFFER_BYTES  # it would write 16 kB at a time
+    tar.tarstream.format = tarfile.USTAR_FORMAT  # webdataset does not pass its own choice on
+    tar.tarstream.copybufsize = _BUFFER_BYTES  # the default is 16 kB
     return tar
 
 
 @contextmanager
 def _frozen_plans() -> Iterator[None]:
-    """Leave what there is out of garbage collections while the block runs.
-
-    The thousands of records of a plan are no garbage, and to look through them again and again takes time.
-    """
+    """Exclude existing objects from garbage collection while the block runs: a plan has thousands of records."""
     gc.freeze()
     try:
         yield
@@ -157,7 +191,7 @@ def _frozen_plans() -> Iterator[None]:
 
 
 def _write_samples(task: ShardTask, stream: HashedStream) -> Index:
-    """Write a shard's samples to a stream and give their index rows."""
+    """Write the samples of a shard to a stream and return their index rows."""
     codec = get_codec(task.codec)
     rows = np.zeros(len(task.plan.samples), INDEX_DTYPE)
     tar = _open_tar(stream)
@@ -174,7 +208,7 @@ def _write_samples(task: ShardTask, stream: HashedStream) -> Index:
 
 
 def _locate_members(members: dict[str, bytes], offset: int) -> tuple[dict[str, int], int]:
-    """Say where the content of a sample's members starts in the tar, in bytes, and where the next sample does."""
+    """Return the offsets of the contents of a sample's members in the tar, and that of the next sample."""
     starts = {}
     for extension in sorted(members):  # the order in which TarWriter writes them
         starts[extension] = offset + _BLOCK
@@ -188,7 +222,7 @@ def _index_row(
     payload, sequence = members[codec.name], sample.sequence
     return (
         sample.key.encode("ascii"),
-        0,  # the shard's number, known when all are written
+        0,  # number of the shard, known when all are written
         starts[codec.name],
         len(payload),
         starts["json"],
@@ -205,11 +239,10 @@ def _index_row(
 
 
 def write_shard_record(task: ShardTask, shard: Shard, rows: Index) -> None:
-    """Write a shard's record, the rows first: one without its JSON, which has their checksum, counts for nothing."""
+    """Write the record of a shard: the index rows first, then the JSON with their checksum, which makes it valid."""
     path, data = _record_path(task), format_index(rows)
     write_atomic(path.with_suffix(".npy"), data)
-    record = {"shard": asdict(shard), "rows_sha256": hashlib.sha256(data).hexdigest()}
-    write_atomic(path, json.dumps(record).encode("ascii"))
+    write_record(path, _ShardRecord(shard=shard, rows_sha256=hashlib.sha256(data).hexdigest()))
 
 
 def _record_path(task: ShardTask) -> Path:

@@ -41,7 +41,9 @@ FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 """The manifest's file name in a build."""
 
-_EXPECTS = JsonFormat(expected="a manifest as it was written", fix="build again with --force", version=FORMAT_VERSION)
+_EXPECTS = JsonFormat(
+    expected="a manifest as it was written", fix="build again and pass {force}", version=FORMAT_VERSION
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +106,7 @@ class BuildInputs:
     images_sha256: str
     """SHA-256 over the lines ``<frame name> <XXH3-64 of the image file>``, sorted by name."""
     skipped_frames: dict[str, str]
-    """Frames left out for their image (``--on-bad-image skip``), and what was found instead of one."""
+    """Frames left out for their image (``skip_bad_images``), and what was found instead of one."""
 
     def __post_init__(self) -> None:
         if tuple(self.lists) not in PART_SELECTIONS:

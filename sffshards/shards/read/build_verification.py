@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError, ImageError, SffshardsError
-from sffshards.base.progress import Progress
+from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import chunked, run_tasks
 from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
@@ -67,7 +67,7 @@ class _DeepCheck:
     samples: tuple[Sample, ...]
 
 
-def verify_build(folder: Place, *, workers: int, progress: Progress) -> list[SffshardsError]:
+def verify_build(folder: Place, *, workers: int = 0, progress: Progress = SILENT) -> list[SffshardsError]:
     """Re-read every byte of a build and compare it with the manifest, and the members of its tars with the index.
 
     Of a build that lies elsewhere only the bytes are compared.
@@ -114,7 +114,7 @@ def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progre
         What is wrong, an entry a sample; empty for a build that shows its sources.
     """
     with open_build(folder) as build:
-        sequences, _ = read_sequences(layout, build.manifest.task, windows=build.manifest.inputs.windows)
+        sequences = read_sequences(layout, build.manifest.task, windows=build.manifest.inputs.windows)
         samples, problems = _match_samples(build, sequences)
     checks = [
         _DeepCheck(
@@ -208,7 +208,7 @@ def _match_samples(
                 wanted[sample.key] = sample
     samples: list[tuple[int, Sample]] = []
     problems: list[SffshardsError] = []
-    fix = "build again from these lists with --force"
+    fix = "build again from these lists and pass {force}"
     for row, entry in enumerate(build.index):
         sample_of_key = wanted.pop(entry["key"].decode("ascii"), None)
         if sample_of_key is None or sample_of_key.sequence.label != entry["label"]:
@@ -236,7 +236,7 @@ def _check_deep(check: _DeepCheck) -> list[SffshardsError]:
 
 
 def _check_sample(build: Build, row: int, sample: Sample, codec: Codec, images: Path) -> SffshardsError | None:
-    where, fix = build.locate(row), "build again from these images with --force"
+    where, fix = build.locate(row), "build again from these images and pass {force}"
     if VIEWS[build.index[row]["view"]] is not sample.view or build.read_meta(row) != SampleMeta.of(sample):
         return DamageError(where, expected="the sequence of the lists", found="another description", fix=fix)
     expected = codec.decode(codec.encode(_read_source(sample, images)), where=where)

@@ -59,7 +59,7 @@ def write_sheet(build: Build, *, sequence: SequenceId | None, out: Path | None, 
     rows = find_samples(build, sequence)
     path = out if out is not None else Path(f"{_sequence_of(build, rows[0]).stem}.png")
     if not path.name or path.is_dir():
-        raise InputError(path, expected="the name of a PNG file", found="a folder", fix="name a file with --out")
+        raise InputError(path, expected="the name of a PNG file", found="a folder", fix="name a file as {out}")
     png = io.BytesIO()
     draw_sheet(build, rows).save(png, "PNG")
     write_files({path: png.getvalue()}, force=force)
@@ -92,7 +92,7 @@ def find_samples(build: Build, sequence: SequenceId | None) -> list[int]:
             build.folder,
             expected=f"sequence {sequence.name}",
             found="none of that name",
-            fix="list the keys with `sffshards info --keys`, or choose another build with --shards",
+            fix="list the keys with `sffshards info --keys`, or choose another build as {shards}",
         )
     return found
 

@@ -1,37 +1,44 @@
-"""Which shards were found whole: each is hashed before it is first read, and then remembered by size and date."""
+"""Which shards are known to be intact: each is hashed before it is first read, then remembered by size and date."""
 
 from __future__ import annotations
 
-import json
 import stat
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.base.atomic_files import storage_errors, write_atomic
-from sffshards.base.errors import DamageError, StorageError
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import DamageError, SffshardsError, StorageError
 from sffshards.base.file_hashes import hash_file
+from sffshards.base.json_records import JsonFormat, read_record, write_record
 from sffshards.shards.format import Shard
 
 __all__ = ["CHECKED_NAME", "ShardChecks", "check_shard", "other_bytes"]
 
 CHECKED_NAME = ".checked.json"
-"""The file, in a build's folder, that remembers."""
+"""Name of the file in a build's folder that remembers checked shards."""
 
-_FORMAT_VERSION = 1
+_EXPECTS = JsonFormat(expected="the record of checked shards", fix="remove the file", version=1)
 _Seen = tuple[int, int, str]
 """Size in bytes, date in nanoseconds, SHA-256."""
 
 
-class ShardChecks:
-    """Checks the shards of a build, each once for as long as its file stays as it is.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _CheckedShards:
+    shards: dict[str, _Seen]
+    """State of each shard's file when it was found intact, by the shard's name."""
 
-    What was found is remembered for this process, and in the build's folder when it is saved there.
+
+class ShardChecks:
+    """Checks the shards of a build, each once as long as its file does not change.
+
+    The results are kept in this process, and in the build's folder by `save`.
 
     Parameters
     ----------
     folder
-        Of the build.
+        Folder of the build.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +47,7 @@ class ShardChecks:
         self._seen = self._read()
 
     def is_known(self, shard: Shard) -> bool:
-        """Say whether a shard was found whole, by this process or another, and its file has not changed since."""
+        """Return whether a shard was found intact, by this process or another, and its file has not changed since."""
         now = (*_stat(self._folder, shard), shard.sha256)
         with self._lock:
             if self._seen.get(shard.name) != now and self._read().get(shard.name) == now:
@@ -48,7 +55,7 @@ class ShardChecks:
             return self._seen.get(shard.name) == now
 
     def require(self, shard: Shard) -> None:
-        """Make sure that a shard is whole; safe from several threads.
+        """Check a shard unless it is known to be intact; safe from several threads.
 
         Raises
         ------
@@ -62,30 +69,24 @@ class ShardChecks:
             self._seen[shard.name] = (*before, shard.sha256)
 
     def save(self) -> None:
-        """Remember in the build's folder; one that cannot be written is checked anew by every process."""
+        """Write what was found to the build's folder; if it is read-only, every process checks the shards itself."""
         with self._lock, suppress(StorageError):
-            content = {"format_version": _FORMAT_VERSION, "shards": self._seen}
-            write_atomic(self._folder / CHECKED_NAME, json.dumps(content).encode("ascii"))
+            write_record(self._folder / CHECKED_NAME, _CheckedShards(shards=self._seen), version=_EXPECTS.version)
 
     def _read(self) -> dict[str, _Seen]:
         path = self._folder / CHECKED_NAME
-        try:
-            content = json.loads(path.read_bytes()) if path.is_file() else {}
-            if content["format_version"] != _FORMAT_VERSION:
-                return {}
-            return {
-                str(name): (int(size), int(date), str(sha)) for name, (size, date, sha) in content["shards"].items()
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            return {}  # whoever wrote it: every shard is checked anew
+        try:  # to read a pipe would wait for its writer
+            return read_record(path, _CheckedShards, expects=_EXPECTS).shards if path.is_file() else {}
+        except (SffshardsError, OSError):
+            return {}
 
 
 def check_shard(folder: Path, shard: Shard) -> tuple[int, int]:
-    """Read a whole shard and compare it with what the manifest says of it.
+    """Read a whole shard and compare its size and SHA-256 with the manifest.
 
     Returns
     -------
-    size in bytes and date in nanoseconds of the file, from before it was read
+    size in bytes and date in nanoseconds of the file, taken before it was read
 
     Raises
     ------
@@ -103,13 +104,13 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, int]:
 
 
 def other_bytes(where: object, shard: Shard, found: str | None, *, size_bytes: int | None = None) -> DamageError:
-    """Say that a shard is not the one that was written: by its SHA-256, if it was read, and its size, if known."""
+    """Return the error for a shard with other bytes, with the SHA-256 and the size that were found, if known."""
     size = shard.size_bytes if size_bytes is None else size_bytes
     return DamageError(
         where,
         expected=f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}...",
         found=f"{size} bytes" + (f" with SHA-256 {found[:16]}..." if found else ""),
-        fix="run `sffshards build` again: it writes damaged shards anew",
+        fix="run `sffshards build` again: it replaces damaged shards",
     )
 
 
@@ -122,10 +123,10 @@ def _stat(folder: Path, shard: Shard) -> tuple[int, int]:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise DamageError(
-            path, expected="a shard", found="no such file", fix="run `sffshards build` again: it writes it anew"
+            path, expected="a shard", found="no such file", fix="run `sffshards build` again: it writes missing shards"
         ) from None
     if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
         raise DamageError(
-            path, expected="a shard", found="no plain file", fix="remove it and run `sffshards build` again"
+            path, expected="a shard", found="not a regular file", fix="remove it and run `sffshards build` again"
         )
     return status.st_size, status.st_mtime_ns

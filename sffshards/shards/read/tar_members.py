@@ -76,4 +76,6 @@ def _has_member(file: IO[bytes], member: _Member) -> bool:
 
 
 def _damage(where: str, found: str) -> DamageError:
-    return DamageError(where, expected="the tar that the index describes", found=found, fix="build again with --force")
+    return DamageError(
+        where, expected="the tar that the index describes", found=found, fix="build again and pass {force}"
+    )
