@@ -539,7 +539,7 @@ def test_a_bad_image_stops_the_build_or_is_left_out_and_recorded(data, tmp_path,
         assert len(opened) == 45 + 5 * 15
         assert not any(name in opened.read_meta(row).frames for row in range(len(opened)))
     assert verify_build_deep(folder, find_data(data), workers=0, progress=SILENT) == []
-    assert "3 sequences were left out for 1 images" in (folder / "README.md").read_text()
+    assert "Left out: 3 sequences with 1 image that cannot be used" in (folder / "README.md").read_text()
 
 
 def test_a_build_of_nothing_usable_says_so(data, tmp_path):

@@ -71,7 +71,7 @@ def test_build_makes_every_horizon_that_has_lists(home):
 
 def test_dry_run_writes_nothing(home, tmp_path):
     text = run("build", home / "data", "--horizon", "48h", "--out", tmp_path / "out", "--dry-run").stdout
-    assert "60 sequences, 18 positive, and 90 further views" in text
+    assert "60 sequences, 18 positive, and 90 augmented views" in text
     assert "free: enough" in text
     assert not (tmp_path / "out").exists()
 
@@ -92,7 +92,7 @@ def test_info_shows_counts_sets_urls_and_keys(home):
 @pytest.mark.slow
 def test_verify_says_whole_and_finds_damage(home, tmp_path):
     run("build", home / "data", "--horizon", "48h", "--out", tmp_path, "--workers", "1")
-    assert run("verify", tmp_path, "--deep", "--data", home / "data").stdout == f"{tmp_path / '48h'}: whole\n"
+    assert run("verify", tmp_path, "--deep", "--data", home / "data").stdout == f"{tmp_path / '48h'}: intact\n"
     shard = tmp_path / "48h" / "TrainVal2" / "base-00000.tar"
     shard.write_bytes(shard.read_bytes()[:-512])
     assert f"{shard}: expected" in error_of("verify", tmp_path)
@@ -114,7 +114,7 @@ def test_sequences_writes_the_published_files(home, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*.txt")) == [f"Seq16_{path.name}" for path in lists]
     assert len(list((tmp_path / "Seqs16").iterdir())) == 60
     text = run("sequences", tmp_path / "Seq16_flare_Mclass_48h_Test.txt", "--out", tmp_path).stdout
-    assert "passed over, a sequence list already" in text
+    assert "skipped, a sequence list already" in text
 
 
 @pytest.mark.slow

@@ -270,7 +270,7 @@ class TestReading:
             with pickle.loads(sent) as again:
                 assert again.read_clip(3).sum() == opened.read_clip(3).sum()
             server.folder = make_build(tmp_path / "other", seed=4).parent
-            with pytest.raises(ConflictError, match="the build that was there before"):
+            with pytest.raises(ConflictError, match="the build that was opened before"):
                 pickle.loads(sent)
 
     def test_builds_in_a_process_make_room_for_each_other(

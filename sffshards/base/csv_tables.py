@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 __all__ = ["UNDEFINED", "format_csv"]
 
 UNDEFINED = "undefined"
-"""The cell of a score that does not exist, such as the precision of forecasts that never say yes."""
+"""Cell of an undefined score, such as the precision of forecasts without a positive."""
 
 
 def format_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sffshards.base.errors import format_count
 from sffshards.cli.shared_options import (
     DataArgument,
     ForceOption,
@@ -35,15 +36,15 @@ __all__ = ["EXAMPLES", "OnBadImage", "build"]
 
 EXAMPLES = (
     ("sffshards build", "data/ to shards/24h/ and shards/48h/"),
-    ("sffshards build --horizon 48h --dry-run", "what it would take: samples, bytes, free space"),
+    ("sffshards build --horizon 48h --dry-run", "what the build needs: samples, bytes, free space"),
     ("sffshards build --max-gap 192 --on-short drop", "only full sequences of frames at most 192 minutes apart"),
-    ("sffshards build --out s3://bucket/shards", "made in shards/, then copied to s3://bucket/shards/48h"),
+    ("sffshards build --out s3://bucket/shards", "built in shards/, then copied to s3://bucket/shards/48h"),
     ("sffshards build /archive/flares --codec npy --out /scratch/shards", "lossless, for the fastest reading"),
 )
 
 
 class OnBadImage(StrEnum):
-    """What to do about an image that cannot be used."""
+    """What to do with an image that cannot be used."""
 
     ERROR = "error"
     SKIP = "skip"
@@ -55,11 +56,9 @@ def build(
     threshold: ThresholdOption = None,
     out: Annotated[
         str,
-        typer.Option(help="Folder that gets a build a horizon, and the frames they share; or a URL to copy builds to."),
+        typer.Option(help="Folder for one build per task and the frames that they share; or a URL to copy builds to."),
     ] = "shards",
-    stage: Annotated[
-        Path, typer.Option(help="Where --out is a URL: the folder where builds are made first, and stay.")
-    ] = Path("shards"),
+    stage: Annotated[Path, typer.Option(help="Local folder of the builds if --out is a URL.")] = Path("shards"),
     codec: Annotated[
         CodecName,
         typer.Option(
@@ -73,32 +72,36 @@ def build(
         int | None,
         typer.Option(
             min=1,
-            help="Minutes: a sequence takes no frame from before a longer gap. 96 is the published cadence.  "
-            "[default: gaps are not looked at, as published]",
+            help="Maximum gap in minutes between two frames of a sequence; the published cadence is 96.  "
+            "[default: no limit, as published]",
             show_default=False,
         ),
     ] = None,
-    min_frames: Annotated[int, typer.Option(min=1, max=16, help="Sequences of fewer frames are short.")] = 16,
+    min_frames: Annotated[
+        int, typer.Option(min=1, max=16, help="Number of frames below which a sequence is short.")
+    ] = 16,
     on_short: Annotated[
         OnShort, typer.Option(help="keep: stretch short sequences to 16 frames, as published. drop: leave them out.")
     ] = OnShort.KEEP,
-    shard_size: Annotated[int, typer.Option(min=1, help="Size of a shard aimed at, in MB.")] = 128,
+    shard_size: Annotated[int, typer.Option(min=1, help="Target size of a shard in MB.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order of samples in a shard.")] = 123,
     on_bad_image: Annotated[
-        OnBadImage, typer.Option(help="error: stop. skip: leave out the sequences concerned, and record them.")
+        OnBadImage, typer.Option(help="error: stop. skip: leave out and record the sequences with such an image.")
     ] = OnBadImage.ERROR,
     max_skipped: Annotated[
-        float, typer.Option(min=0, max=100, help="Percent of the images that may be skipped; more is an error.")
+        float, typer.Option(min=0, max=100, help="Maximum percentage of images that may be skipped.")
     ] = 5.0,
     workers: WorkersOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what the build would write and need, without writing.")
+    ] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build WebDataset shards of all sequences of a horizon.
+    """Build WebDataset shards from label lists and images.
 
-    Every image is decoded and resized once, into frames/, which both horizons use. A build that is stopped goes on
-    where it was when run again. OUT/48h/manifest.json, written last, names every shard of every variant and fold.
+    Each image is decoded and resized once, into OUT/frames, which the builds of all tasks share. An interrupted build
+    resumes when the same command runs again. OUT/48h/manifest.json, written last, lists the shards of every set.
     """
     from sffshards.labels import find_data
     from sffshards.shards.build import BuildOptions, check_build
@@ -128,7 +131,7 @@ def build(
     copies: dict[Task, RemoteFolder] = {}
     if isinstance(place, RemoteFolder):
         copies = {options.task: place / options.task.folder for options in builds}
-    for options in builds if copies else builds[1:]:  # the first looks at its folder itself
+    for options in builds if copies else builds[1:]:  # the first build checks its own folder
         target = copies.get(options.task)
         check_build(layout, options, out=folder / options.task.folder, target=target, force=force)
     for options in builds:
@@ -137,7 +140,7 @@ def build(
 
 
 def _note_faults(layout: DataLayout) -> None:
-    """Say in a line what is wrong with the label lists, before a week is spent on them."""
+    """Summarise the problems of the label lists in one line, before a week of work is spent on them."""
     from sffshards.cli.terminal_output import make_progress
     from sffshards.labels import audit_labels, read_lists, summarize_audit
 
@@ -189,18 +192,22 @@ def _build(
         )
         return
     print(
-        f"{folder}: {counts[Kind.BASE]:,} sequences and {counts[Kind.OVER]:,} further views of the positives, "
-        f"{len(manifest.shards)} shards, {format_bytes(manifest.size_bytes)} "
-        f"({report.num_decoded:,} images decoded, {report.num_written} shards written, {report.num_kept} kept)"
+        f"{folder}: {format_count(counts[Kind.BASE], 'sequence')} and "
+        f"{format_count(counts[Kind.OVER], 'augmented view')} of the positives, "
+        f"{format_count(len(manifest.shards), 'shard')}, {format_bytes(manifest.size_bytes)} "
+        f"({format_count(report.num_decoded, 'image')} decoded, "
+        f"{format_count(report.num_written, 'shard')} written, {report.num_kept:,} kept)"
     )
     if copy is not None:
-        print(f"{copy}: the same, {num_copied} shards copied")
+        print(f"{copy}: the same, {format_count(num_copied, 'shard')} copied")
     if options.windows.on_short is OnShort.DROP:
-        print(f"{manifest.num_short_sequences:,} sequences of fewer than {options.windows.min_frames} frames left out")
+        short = format_count(manifest.num_short_sequences, "sequence")
+        print(f"{short} of fewer than {options.windows.min_frames} frames left out")
     if manifest.num_skipped_sequences:
         print(
-            f"{manifest.num_skipped_sequences:,} sequences left out for {len(manifest.inputs.skipped_frames):,} images "
-            f"that cannot be used; {folder / 'manifest.json'} names them"
+            f"{format_count(manifest.num_skipped_sequences, 'sequence')} left out for "
+            f"{format_count(len(manifest.inputs.skipped_frames), 'image')} that cannot be used, "
+            f"listed in {folder / 'manifest.json'}"
         )
 
 
@@ -217,12 +224,14 @@ def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, force: bo
         return
     num_base, num_over = estimate.num_samples[Kind.BASE], estimate.num_samples[Kind.OVER]
     print(f"{folder} ({options.codec}) would hold")
-    print(f"  {num_base:,} sequences, {estimate.num_positive:,} positive, and {num_over:,} further views of these")
+    views = format_count(num_over, "augmented view")
+    print(f"  {format_count(num_base, 'sequence')}, {estimate.num_positive:,} positive, and {views} of the positives")
     if estimate.num_short:
-        becomes = "would be left out" if options.windows.on_short is OnShort.DROP else "of these, are stretched to 16"
-        print(f"  {estimate.num_short:,} sequences of fewer than {options.windows.min_frames} frames {becomes}")
+        becomes = "left out" if options.windows.on_short is OnShort.DROP else "stretched to 16"
+        short = format_count(estimate.num_short, "sequence")
+        print(f"  {short} of fewer than {options.windows.min_frames} frames, {becomes}")
     print(f"  in about {format_bytes(estimate.shard_bytes)} of shards")
-    print(f"  from {estimate.num_images:,} images, {estimate.num_new_frames:,} of them to be decoded,")
+    print(f"  from {format_count(estimate.num_images, 'image')}, {estimate.num_new_frames:,} of them to be decoded,")
     print(f"  which adds {format_bytes(estimate.store_bytes)} to {out / 'frames'}")
     needed = estimate.shard_bytes + estimate.store_bytes
     verdict = "enough" if needed <= estimate.free_bytes else "NOT enough"

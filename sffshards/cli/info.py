@@ -1,4 +1,4 @@
-"""`sffshards info`: what builds hold, and which shards make up a set."""
+"""`sffshards info`: the content of builds, and the shards of a set."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sffshards.base.errors import format_count
 from sffshards.cli.shared_options import (
     HorizonOption,
     JsonOption,
@@ -38,15 +39,15 @@ def info(
     shards: ShardsArgument = "shards",
     horizon: HorizonOption = None,
     threshold: ThresholdOption = None,
-    variant: Annotated[Variant | None, typer.Option(help="Show the sets of a variant.", show_default=False)] = None,
-    fold: Annotated[int | None, typer.Option(min=0, max=4, help="Only of this fold.", show_default=False)] = None,
-    stage: Annotated[Stage | None, typer.Option(help="Only of this stage.", show_default=False)] = None,
+    variant: Annotated[Variant | None, typer.Option(help="Show the sets of this variant.", show_default=False)] = None,
+    fold: Annotated[int | None, typer.Option(min=0, max=4, help="Show only this fold.", show_default=False)] = None,
+    stage: Annotated[Stage | None, typer.Option(help="Show only this stage.", show_default=False)] = None,
     protocol: ProtocolOption = Protocol.PAPER,
-    urls: Annotated[bool, typer.Option("--urls", help="Print the paths of a set's tars, one a line.")] = False,
-    keys: Annotated[bool, typer.Option("--keys", help="Print the keys of the samples, one a line.")] = False,
+    urls: Annotated[bool, typer.Option("--urls", help="Print the paths of a set's tars, one per line.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Print the keys of the samples, one per line.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what builds hold: samples, classes, sizes, sources, and the sets that they make up."""
+    """Show the samples, classes, sizes and sources of builds, or the sets of a variant."""
     from sffshards.base.errors import InputError
     from sffshards.cli.terminal_output import print_json
     from sffshards.shards.read import load_builds
@@ -76,7 +77,7 @@ def info(
             shards,
             expected=f"a build of {choice}",
             found=", ".join(f"{folder} ({manifest.task})" for folder, manifest in builds.items()),
-            fix="make one with `sffshards build`",
+            fix="build one with `sffshards build`",
         )
     described = []
     for folder, manifest in chosen.items():
@@ -132,13 +133,13 @@ def _describe_build(folder: Place, manifest: Manifest) -> dict[str, Any]:
 
 
 def _describe_windows(described: dict[str, Any]) -> str:
-    """Say how sequences were cut, and what became of short ones."""
+    """Return a line on how sequences were cut and what was done with short ones."""
     windows = described["windows"]
     gap = windows["max_gap_minutes"]
-    cut = "gaps not looked at" if gap is None else f"none over a gap of more than {gap} minutes"
+    cut = "gaps of any length" if gap is None else f"none over a gap of more than {gap} minutes"
     becomes = "left out" if windows["on_short"] == OnShort.DROP else "stretched to 16"
     number, least = described["num_short_sequences"], windows["min_frames"]
-    return f"  sequences: {cut}; {number:,} of fewer than {least} frames {becomes}"
+    return f"  sequences: {cut}; {number:,} of fewer than {least} frames, {becomes}"
 
 
 def _format_build(described: dict[str, Any]) -> str:
@@ -156,13 +157,13 @@ def _format_build(described: dict[str, Any]) -> str:
     num_positive = sum(g["num_positive"] for name, g in described["groups"].items() if name.endswith(Kind.BASE))
     num_shards, size = sum(g["num_shards"] for g in groups), format_bytes(described["size_bytes"])
     rows.append(["all", f"{total[0]:,}", f"{num_positive:,}", f"{total[1]:,}", str(num_shards), size])
-    table = format_table(["part", "sequences", "positive", "further views", "shards", "size"], rows)
+    table = format_table(["part", "sequences", "positive", "augmented views", "shards", "size"], rows)
     maker = f"sffshards {described['program_version']} ({described['encoder']})"
     lines = [
         f"{described['build']}: {described['event']}, {described['codec']}",
-        f"  from {described['num_images']:,} images, by {maker}; manifest {described['manifest_sha256'][:16]}",
+        f"  from {format_count(described['num_images'], 'image')}, by {maker}",
     ]
-    lines.append(_describe_windows(described))
+    lines += [f"  manifest {described['manifest_sha256'][:16]}", _describe_windows(described)]
     if described["image_options"].get("source") == SYNTHETIC_IMAGES:
         lines.append("  synthetic images, drawn by `sffshards synth`")
     elif described["image_options"]:
@@ -170,8 +171,8 @@ def _format_build(described: dict[str, Any]) -> str:
         lines.append(f"  images ingested with {chosen}")
     if described["num_skipped_sequences"]:
         lines.append(
-            f"  {described['num_skipped_sequences']:,} sequences left out for "
-            f"{len(described['skipped_frames']):,} images that cannot be used"
+            f"  {format_count(described['num_skipped_sequences'], 'sequence')} left out for "
+            f"{format_count(len(described['skipped_frames']), 'image')} that cannot be used"
         )
     return "\n".join([*lines, *("  " + line for line in table.splitlines())])
 

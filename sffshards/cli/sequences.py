@@ -1,4 +1,4 @@
-"""`sffshards sequences`: label lists to the published sequence lists and Seqs16 files."""
+"""`sffshards sequences`: the published sequence lists and Seqs16 files of label lists."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ __all__ = ["EXAMPLES", "sequences"]
 
 EXAMPLES = (
     ("sffshards sequences data/M48/*.txt", "the sequence lists of all parts, into seqs/"),
-    ("sffshards sequences my_list.txt --out my_seqs", "of a list of your own"),
+    ("sffshards sequences my_list.txt --out my_seqs", "the sequence list of your own label list"),
 )
 
 
 def sequences(
     lists: Annotated[
-        list[Path], typer.Argument(help="Label lists; sequence lists among them, and *_orig.txt, are passed over.")
+        list[Path], typer.Argument(help="Label lists; sequence lists and *_orig.txt among them are skipped.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("seqs"),
-    files: Annotated[bool, typer.Option(help="Write a file a sequence into Seqs16/, too.")] = True,
+    files: Annotated[bool, typer.Option(help="Also write one file per sequence into Seqs16/.")] = True,
     force: ForceOption = False,
 ) -> None:
     """Write the published sequence lists (Seq16_*.txt) and Seqs16 files of label lists.
 
     A sequence ends at every row of a list: the last up to 16 frames of the same HARP. `build` does not need these
-    files; they are for those who use the published programs.
+    files; the published programs do.
     """
+    from sffshards.base.errors import format_count
     from sffshards.cli.terminal_output import make_progress
     from sffshards.domain.frame_sequences import build_sequences
     from sffshards.domain.sample_sets import Part
@@ -43,7 +44,7 @@ def sequences(
     )
 
     progress = make_progress()
-    # All lists are read before anything is written, so that a malformed one leaves nothing half-done.
+    # All lists are read before anything is written, so that a malformed list leaves no partial output.
     skipped = {path: reason for path in lists if (reason := _why_not(path.name)) is not None}
     rows = {path: read_label_list(path) for path in lists if path not in skipped}
     all_made = {path: build_sequences(labelled, part=Part.TEST) for path, labelled in rows.items()}
@@ -53,13 +54,14 @@ def sequences(
             with progress.task(f"Write {out / 'Seqs16'}", len(made)) as advance:
                 write_sequence_files(out / SEQUENCE_FOLDER, made, advance=advance)
         write_sequence_list(out / sequence_list_name(path), made)
-        print(f"{out / sequence_list_name(path)}: {len(made):,} sequences, {sum(s.label for s in made):,} positive")
+        num_positive = sum(sequence.label for sequence in made)
+        print(f"{out / sequence_list_name(path)}: {format_count(len(made), 'sequence')}, {num_positive:,} positive")
     for path, reason in skipped.items():
-        print(f"{path}: passed over, {reason}")
+        print(f"{path}: skipped, {reason}")
 
 
 def _why_not(name: str) -> str | None:
-    """Say why a list is not to be read, if so; the published folders hold more than the lists of the parts."""
+    """Return why a file is skipped, or None; the published folders hold more than the lists of the parts."""
     from sffshards.labels import SEQUENCE_LIST_PREFIX
 
     if name.startswith(SEQUENCE_LIST_PREFIX):

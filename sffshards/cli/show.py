@@ -1,4 +1,4 @@
-"""`sffshards show`: a picture of a sequence."""
+"""`sffshards show`: the contact sheet of a sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print: progress on standard error, tables and results on standard output."""
+"""Output of the commands: progress on standard error, tables and results on standard output."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sffshards.base.progress import Advance, Progress
 __all__ = ["format_bytes", "format_table", "make_progress", "print_json"]
 
 _LINE_SECONDS = 30.0
-"""How often a log without a terminal gets a line."""
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def make_progress() -> Progress:
-    """Give bars for a terminal, lines for a log."""
+    """Return progress bars for a terminal, or progress lines for a log."""
     return _Bars() if sys.stderr.isatty() else _Lines()
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> str:
-    """Lay out a table in columns: those whose positions are in ``left`` to the left, the others to the right."""
+    """Return a table as text; columns whose positions are in ``left`` are left-aligned, the others right-aligned."""
     table = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     lines = []
@@ -35,7 +35,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: 
 
 
 def format_bytes(count: int) -> str:
-    """Give a size in the largest decimal unit that leaves at least one before the point."""
+    """Return a size in the largest decimal unit in which it is at least 1."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
@@ -45,12 +45,12 @@ def format_bytes(count: int) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; a number that is not defined must be None already."""
+    """Print a value as JSON; undefined numbers must be None already."""
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
 class _Bars:
-    """A bar a task, with the rate and the time left."""
+    """One progress bar per task, with the rate and the time left."""
 
     @contextmanager
     def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
@@ -85,7 +85,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line when a task ends, and now and then while it lasts."""
+    """A line when a task ends, and one every half minute while it runs."""
 
     @contextmanager
     def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:

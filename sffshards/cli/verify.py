@@ -1,4 +1,4 @@
-"""`sffshards verify`: is a build whole, and does it show its sources?"""
+"""`sffshards verify`: checks of builds against their manifests and their sources."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXAMPLES = (
 def verify(
     shards: ShardsArgument = "shards",
     deep: Annotated[
-        bool, typer.Option("--deep", help="Decode every sample, too, and compare it with its source images.")
+        bool, typer.Option("--deep", help="Also decode every sample and compare it with its source images.")
     ] = False,
     data: Annotated[Path, typer.Option(help="Folder of the data, for --deep.")] = Path("data"),
     images: ImagesOption = None,
@@ -37,11 +37,11 @@ def verify(
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Re-read every byte of builds and compare it with their manifests.
+    """Read every byte of builds and compare it with their manifests.
 
-    Exit code 0: whole. Exit code 2: damaged; a line on standard error for every shard or sample that is.
+    Exit code 0: all builds are intact. Exit code 2: something is damaged; each problem is a line on standard error.
     """
-    from sffshards.base.errors import SffshardsError
+    from sffshards.base.errors import SffshardsError, format_count
     from sffshards.cli.terminal_output import make_progress, print_json
     from sffshards.labels import find_data
     from sffshards.shards.format import find_builds
@@ -55,7 +55,7 @@ def verify(
             found = verify_build(folder, workers=count_workers(workers), progress=make_progress())
             if layout is not None and not found:
                 found = verify_build_deep(folder, layout, workers=count_workers(workers), progress=make_progress())
-        except SffshardsError as error:  # its manifest, its index or its lists; other builds are looked at all the same
+        except SffshardsError as error:  # a manifest, index or label list; the other builds are still checked
             found = [error]
         problems[str(folder)] = [str(problem) for problem in found]
     if as_json:
@@ -64,6 +64,6 @@ def verify(
         for problem in of_build:
             print(f"error: {problem}", file=sys.stderr)
         if not as_json:
-            print(f"{build}: {f'{len(of_build)} damaged' if of_build else 'whole'}")
+            print(f"{build}: {format_count(len(of_build), 'problem') if of_build else 'intact'}")
     if any(problems.values()):
         raise typer.Exit(2)

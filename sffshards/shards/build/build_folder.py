@@ -1,6 +1,6 @@
-"""What a build's folder holds before, while and after it is written, and whether it may be written to.
+"""The files in the folder of a build, and the check whether a build may be written there.
 
-While a build is under way the folder holds ``.build/`` with the build's inputs and a record of every shard written.
+While a build is being written its folder holds ``.build/`` with the inputs of the build and a record of every shard.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 PUBLISHED_NAME = ".published.json"
-"""The file, in a build's folder, that remembers which shards were copied where."""
+"""Name of the file in a build's folder that records which shards were copied where."""
 
 _STATE = ".build"
 _INPUTS = "inputs.json"
@@ -48,27 +48,27 @@ _OTHER = re.compile("|".join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAM
 
 
 def state_folder(out: Path) -> Path:
-    """Give the folder, in a build's folder, of what an unfinished build keeps."""
+    """Return the folder of the state of an unfinished build."""
     return out / _STATE
 
 
 def records_folder(out: Path) -> Path:
-    """Give the folder of the records of shards that were written."""
+    """Return the folder of the records of written shards."""
     return out / _STATE / _RECORDS
 
 
 def encoded_folder(out: Path) -> Path:
-    """Give the folder of frames that are encoded for the shards being written."""
+    """Return the folder of frames encoded for the shards being written."""
     return out / _STATE / _ENCODED
 
 
 def write_inputs(out: Path, inputs: BuildInputs) -> None:
-    """Note from what the build under way is made."""
+    """Record the inputs of the build being written."""
     write_atomic(out / _STATE / _INPUTS, encode_record(inputs))
 
 
 def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) -> None:
-    """Refuse a folder that holds anything but this build, whole or begun; with ``force``, anything but some build."""
+    """Refuse a folder with anything but this build, finished or not; with ``force``, with anything but some build."""
     if not out.exists():
         return
     with storage_errors(out):
@@ -87,7 +87,7 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
 
 
 def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, early: bool) -> None:
-    """Raise `ConflictError` where a place holds a build of other inputs; ``early``: as far as these are known yet."""
+    """Raise `ConflictError` if a place holds a build of other inputs; ``early`` leaves out those of the images."""
     mine = to_plain(inputs)
     skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
     different = [name for name in mine if name not in skip and theirs.get(name) != mine[name]]
@@ -101,17 +101,17 @@ def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, 
 
 
 def _holds_a_build(out: Path) -> bool:
-    """Say whether a folder's files are a build's: a manifest of another kind does not make one."""
+    """Return whether a folder holds a build; the manifest of another program does not count."""
     if _read_state(out) is not None:
         return True
-    content = read_own_json(out / MANIFEST_NAME)  # None where it is damaged, perhaps: its tars tell
+    content = read_own_json(out / MANIFEST_NAME)  # None if it is damaged; then the tars decide
     if isinstance(content, dict) and {"format_version", "groups", "shards"} <= set(content):
         return True
     return (out / INDEX_NAME).is_file() and any(True for _ in own_tars(out))
 
 
 def own_tars(out: Path) -> Iterator[Path]:
-    """Give the tars in a folder that are named as a build's are."""
+    """Yield the tars in a folder that are named as those of a build."""
     for part in Part:
         for path in (out / part).glob("*.tar"):
             if _TAR.fullmatch(path.name):
@@ -126,20 +126,20 @@ def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]
 
 
 def _read_inputs(out: Path) -> dict[str, Any] | None:
-    """Read the inputs of the build that a folder holds, whole or begun; None where none can be told."""
+    """Return the inputs of the build in a folder, finished or not; None if they cannot be read."""
     if (out / MANIFEST_NAME).is_file():
         return to_plain(read_manifest(out / MANIFEST_NAME).inputs)
     return _read_state(out)
 
 
 def _read_state(out: Path) -> dict[str, Any] | None:
-    """Read the inputs of the build that is under way in a folder; None where there are none of ours."""
+    """Return the inputs of the unfinished build in a folder; None if there is none."""
     inputs = read_own_json(out / _STATE / _INPUTS)
     return inputs if isinstance(inputs, dict) and {"program_version", "task", "codec"} <= set(inputs) else None
 
 
 def clear_folder(out: Path) -> None:
-    """Remove a build, its manifest first, and nothing that is not of one."""
+    """Remove a build, its manifest first, and no other file."""
     with storage_errors(out):
         for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME, f"{_STATE}/{_INPUTS}"):
             (out / name).unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def clear_folder(out: Path) -> None:
 
 
 def remove_leftovers(out: Path) -> None:
-    """Remove temporary files that a kill left; only for the process that holds the folder's lock."""
+    """Remove temporary files of killed processes; the caller must hold the folder's lock."""
     remove_temporary(out, _OTHER)
     remove_temporary(state_folder(out), re.compile(re.escape(_INPUTS)))
     for part in Part:
@@ -157,18 +157,18 @@ def remove_leftovers(out: Path) -> None:
 
 
 def remove_state(out: Path) -> None:
-    """Remove what an unfinished build kept, and nothing else; the folder's lock stays until it is let go."""
+    """Remove the state of an unfinished build, and no other file; the lock holds until it is released."""
     for folder in (records_folder(out), encoded_folder(out)):
         shutil.rmtree(folder, ignore_errors=True)
     for name in (_INPUTS, LOCK_NAME):
         with suppress(OSError):
             (state_folder(out) / name).unlink()
-    with suppress(OSError):  # it holds something else
+    with suppress(OSError):  # it holds other files
         state_folder(out).rmdir()
 
 
 def remove_strays(out: Path, names: set[str]) -> None:
-    """Remove tars named as a build's that are not of this one."""
+    """Remove tars of other builds."""
     with storage_errors(out):
         for path in own_tars(out):
             if f"{path.parent.name}/{path.name}" not in names:

@@ -1,7 +1,7 @@
-"""Frames encoded once for all the samples that show them, on the disk for as long as a build writes shards.
+"""Frames encoded once for all samples that show them, kept on disk while a build writes shards.
 
-``.build/encoded/`` holds files of encoded frames and a table of where each lies, with its checksum. It is made from the
-frame store in seconds, so a build that is killed and run again makes it anew, of what is still needed.
+``.build/encoded/`` holds files of encoded frames, and a table of their places and checksums. It is made from the frame
+store in seconds, so a build that resumes makes it again for the shards that are missing.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
 _TABLE = "table.npy"
 _TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), *PLACE_DTYPE.descr, ("xxh3", "<u8")])
 _MIN_PER_FILE = 256
-"""Frames a task, at least: some 30 ms of work, in 2 MB."""
+"""Minimum number of frames per task: some 30 ms of work and 2 MB."""
 _MAX_FILES = 256
-"""Files, which every worker holds open."""
+"""Maximum number of files, which every worker keeps open."""
 
 
 class _Entry(NamedTuple):
-    """A row of the table, as Python's numbers; see `PLACE_DTYPE`."""
+    """A row of the table as Python numbers; see `PLACE_DTYPE`."""
 
     key: int
     file: int
@@ -56,29 +56,29 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedSnapshot:
-    """Where encoded frames lie, for other processes to open."""
+    """Location of encoded frames, for other processes to open."""
 
     folder: Path
     token: str
-    """Of this encoding only, so that no one takes one that was opened for another."""
+    """Identifier of this encoding, so that a process does not use another one that it has open."""
 
     def open(self) -> EncodedFrames:
-        """Open them."""
+        """Return a reader of the frames."""
         return EncodedFrames(self.folder)
 
 
 class EncodedFrames:
-    """Reads encoded frames of a store."""
+    """Reader of encoded frames of a store."""
 
     def __init__(self, folder: Path) -> None:
         with storage_errors(folder):
             self._table = np.load(folder / _TABLE, allow_pickle=False)
-        self._keys = self._table["key"].copy()  # of its own, or every search would make one
+        self._keys = self._table["key"].copy()  # contiguous, or every search would copy it
         self._folder = folder
         self._descriptors: dict[int, int] = {}
 
     def read(self, rows: Sequence[int], view: View) -> list[Piece]:
-        """Give rows of the store in a view, as `FrameCodec.encode_frames` encoded them: what lies together in a piece.
+        """Return rows of the store in a view, encoded: one piece for each run of consecutive frames.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class EncodedFrames:
         return pieces
 
     def _read_run(self, entries: Sequence[_Entry]) -> tuple[memoryview, int]:
-        """Read frames that follow one another in a file at once, and check each; give the file's bit they begin at."""
+        """Read consecutive frames of a file at once and check each; return their bytes and their first bit."""
         file = entries[0].file
         offset = entries[0].start // 8
         data = memoryview(self._read_bytes(file, offset, _byte_end(entries[-1].end)))
@@ -119,7 +119,7 @@ class EncodedFrames:
                     _file_path(self._folder, file),
                     expected=f"checksum {entry.xxh3:016x} at byte {first}",
                     found="other bytes",
-                    fix="build again: it goes on from here",
+                    fix="run the same command again to resume",
                 )
         return data, 8 * offset
 
@@ -130,7 +130,7 @@ class EncodedFrames:
             return os.pread(self._descriptors[number], end - start, start)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
@@ -138,7 +138,7 @@ class EncodedFrames:
 
 @lru_cache(maxsize=1)
 def open_encoded(snapshot: EncodedSnapshot) -> EncodedFrames:
-    """Open encoded frames once a process, for all its shards."""
+    """Open encoded frames once per process, for all its shards."""
     return snapshot.open()
 
 
@@ -152,26 +152,27 @@ def frames_encoded(
     pool: WorkerPool,
     progress: Progress,
 ) -> Iterator[EncodedSnapshot | None]:
-    """Encode every frame that samples show, once in each view, and keep that on the disk while the block runs.
+    """Encode every frame that samples show, once in each view, and keep the files while the block runs.
 
     Parameters
     ----------
     samples
-        What is going to be written.
+        Samples that will be written.
     codec
-        That of the build.
+        Codec of the build.
     store
-        The frames.
+        The frame store.
     folder
-        Gets the files; what lies there is removed, before and after.
+        Folder of the files, which is removed before and after.
     pool
-        Runs the work.
+        Worker processes.
     progress
-        Told how far it is.
+        Shows the progress.
 
     Yields
     ------
-    where they lie, or None where the codec encodes clips only as a whole
+    EncodedSnapshot or None
+        Location of the frames; None if the codec encodes clips only as a whole.
     """
     snapshot = None
     try:
@@ -179,7 +180,7 @@ def frames_encoded(
             snapshot = _encode(_list_shown(samples, store), codec, store, folder, pool=pool, progress=progress)
         yield snapshot
     finally:
-        if snapshot is not None and not pool.workers:  # other processes let go of their files when they end
+        if snapshot is not None and not pool.workers:  # other processes close their files when they end
             open_encoded(snapshot).close()
             open_encoded.cache_clear()
         shutil.rmtree(folder, ignore_errors=True)
@@ -227,16 +228,16 @@ class _Task:
     store: StoreSnapshot
     path: Path
     frames: Sequence[tuple[str, View]]
-    """Names, and views to show them in."""
+    """Names of the frames, each with the view to apply."""
 
 
 def _key(row: int, view: View) -> int:
-    """Give a frame in a view a number: the frames of a view stand together, in the order of the store."""
+    """Return the number of a frame in a view, by which the frames of a view are consecutive, in the store's order."""
     return VIEWS.index(view) << 40 | row
 
 
 def _list_shown(samples: Iterable[Sample], snapshot: StoreSnapshot) -> list[tuple[int, str, View]]:
-    """Give every frame in every view that samples show, once: its key, its name and the view, by key."""
+    """Return every frame in every view that samples show, once, sorted: its number, its name and the view."""
     shown: dict[View, set[FrameId]] = {view: set() for view in View}
     for sample in samples:
         shown[sample.view].update(sample.sequence.frames)
@@ -247,9 +248,9 @@ def _list_shown(samples: Iterable[Sample], snapshot: StoreSnapshot) -> list[tupl
 
 
 def _encode_file(task: _Task) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
-    """Write a file of encoded frames; give the place and the checksum of each."""
+    """Write a file of encoded frames; return the place and the checksum of each."""
     codec = get_codec(task.codec)
-    assert isinstance(codec, FrameCodec)  # noqa: S101  `frames_encoded` has asked
+    assert isinstance(codec, FrameCodec)  # noqa: S101  checked by `frames_encoded`
     store = open_snapshot(task.store)
     data, places = codec.encode_frames(apply_view(store.read([name])[0], view) for name, view in task.frames)
     with storage_errors(task.path):
@@ -262,7 +263,7 @@ def _encode_file(task: _Task) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
 
 
 def _part_runs(numbers: Sequence[int], entries: dict[int, _Entry]) -> list[Sequence[int]]:
-    """Part numbers of entries where the next one's frame does not follow in the same file."""
+    """Split numbers of entries into runs of frames that are consecutive in one file."""
     borders = [
         slot
         for slot, (before, number) in enumerate(pairwise(numbers), 1)
@@ -272,7 +273,7 @@ def _part_runs(numbers: Sequence[int], entries: dict[int, _Entry]) -> list[Seque
 
 
 def _byte_end(bit: int) -> int:
-    """Give the end of the bytes that hold all bits before one."""
+    """Return the end of the bytes that hold all bits before one."""
     return -(-bit // 8)
 
 

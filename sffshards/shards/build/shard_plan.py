@@ -1,4 +1,4 @@
-"""Which sample goes into which shard: even in class and HARP over the shards of a group, in a seeded order."""
+"""The plan of shards: samples spread evenly by class and HARP over the shards of a group, in a seeded order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ShardPlan", "plan_shards"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPlan:
-    """A shard before it is written."""
+    """Name and samples of a shard that is to be written."""
 
     name: str
     """Path in the build, such as ``TrainVal0/base-00000.tar``."""
@@ -28,22 +28,22 @@ class ShardPlan:
 def plan_shards(
     sequences: Iterable[Sequence], *, sample_bytes: Mapping[Kind, float], shard_bytes: int, seed: int
 ) -> list[ShardPlan]:
-    """Deal the samples of all groups over shards.
+    """Distribute the samples of all groups over shards.
 
-    A group's samples, sorted by class, HARP, time and view, are dealt in turn to its shards, so that numbers by class,
-    and by HARP within a class, differ by at most one between two shards. Within a shard they stand in the order of a
-    hash of seed and key, which no library's random numbers can change.
+    Samples of a group, sorted by class, HARP, time and view, are dealt to its shards in turn. So the numbers by class,
+    and by HARP within a class, differ by at most one between two shards. Within a shard the samples are in the order of
+    a hash of seed and key, which does not depend on the random generator of any library.
 
     Parameters
     ----------
     sequences
         The sequences of all parts.
     sample_bytes
-        Bytes that a sample of each kind takes in a tar, on average.
+        Mean size in bytes of a sample of each kind in a tar.
     shard_bytes
-        Size of a shard aimed at.
+        Target size of a shard.
     seed
-        Of the order within a shard.
+        Seed of the order within a shard.
 
     Returns
     -------

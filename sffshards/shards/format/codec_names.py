@@ -1,4 +1,4 @@
-"""The names of the codecs."""
+"""Names of the codecs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["CodecName"]
 
 
 class CodecName(StrEnum):
-    """How a shard holds a sequence's pixels; also the extension of the payload in the tar."""
+    """The encoding of a sequence's pixels in a shard; also the extension of the payload in the tar."""
 
     JPG = "jpg"
     NPY = "npy"

@@ -1,7 +1,7 @@
-"""How sixteen frames become one payload in a shard, and back: jpg, npy, mp4.
+"""Codecs, which turn sixteen frames into one payload of a shard and back: jpg, npy, mp4.
 
-The list of codecs is closed: a payload is decoded by what the manifest names, never by what a member is called, and no
-codec can run code from data.
+The list of codecs is closed. A payload is decoded by the codec that the manifest names, never by the name of a member,
+and no codec can run code from data.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Codec(ABC):
 
     name: ClassVar[CodecName]
     lossless: ClassVar[bool]
-    """Whether decoding gives back the very pixels."""
+    """Whether decoding restores the exact pixels."""
 
     @abstractmethod
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
@@ -69,19 +69,19 @@ class Codec(ABC):
     @property
     @abstractmethod
     def provenance(self) -> str:
-        """What encodes: library, version and settings."""
+        """Library, version and settings of the encoder."""
 
 
 class FrameCodec(Codec):
-    """A codec whose payloads can be put together from frames, so that a frame of many clips is encoded once."""
+    """A codec whose payloads can be joined from encoded frames, so that a frame of many clips is encoded once."""
 
     @abstractmethod
     def encode_frames(self, frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[np.void]]:
-        """Encode frames, each uint8 of shape (224, 224); give their bits, and where each lies: `PLACE_DTYPE`."""
+        """Encode frames, each uint8 of shape (224, 224); return their bits and their places: `PLACE_DTYPE`."""
 
     @abstractmethod
     def join_pieces(self, pieces: Sequence[Piece]) -> bytes:
-        """Give the payload that `encode` makes of 16 frames, from pieces of what `encode_frames` gave, to the byte."""
+        """Return the payload that `encode` makes of 16 frames, to the byte, from pieces of encoded frames."""
 
 
 class _Jpg(FrameCodec):
@@ -123,7 +123,7 @@ class _Jpg(FrameCodec):
 
 
 class _Npy(Codec):
-    """A numpy array as it is: lossless, read at the speed of memory."""
+    """An uncompressed numpy array: lossless, read at the speed of memory."""
 
     name = CodecName.NPY
     lossless = True
@@ -135,9 +135,9 @@ class _Npy(Codec):
         return buffer.getvalue()
 
     def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
-        """Copy the pixels after checking that the header says what it must."""
+        """Copy the pixels after checking the header."""
         if len(payload) != NPY_HEADER_BYTES + clip.nbytes or payload[:NPY_HEADER_BYTES] != npy_header():
-            raise _damage(where, "bytes that are no uint8 array of that shape")
+            raise _damage(where, "bytes that are not a uint8 array of that shape")
         clip.reshape(-1)[:] = np.frombuffer(payload, np.uint8, offset=NPY_HEADER_BYTES)
 
     @property
@@ -204,18 +204,18 @@ _CODECS: dict[CodecName, Codec] = {codec.name: codec for codec in (_Jpg(), _Npy(
 
 
 def get_codec(name: CodecName) -> Codec:
-    """Give the codec of a name."""
+    """Return the codec of a name."""
     return _CODECS[name]
 
 
 @cache
 def npy_header() -> bytes:
-    """Give the header that every npy payload begins with."""
+    """Return the header that every npy payload begins with."""
     return _CODECS[CodecName.NPY].encode(np.zeros(CLIP_SHAPE, np.uint8))[:NPY_HEADER_BYTES]
 
 
 def _movie_size(payload: Payload) -> tuple[int, int] | None:
-    """Give height and width as an mp4 states them for its H.264 stream; None where it has none."""
+    """Return height and width that an mp4 states for its H.264 stream, or None if it has none."""
     start = bytes(payload).rfind(b"avc1")  # the sample entry; the end of the file holds it, or nothing does
     if start < 0 or start + 32 > len(payload):
         return None

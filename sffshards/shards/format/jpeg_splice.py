@@ -1,11 +1,10 @@
-"""JPEG film strips put together from frames that were encoded once, to the very bytes of the strip encoded whole.
+"""JPEG film strips spliced from frames that were encoded once; the bytes equal those of the strip encoded as a whole.
 
 A frame is in up to sixteen sequences, and its blocks are transformed and coded alike in all of them. Only two things
-depend on what stands before a frame: the code of its first DC coefficient, which is of the difference from the block
-before, and where in a byte its bits begin (ITU-T T.81, F.1.2). So frames are kept as the bits that a strip of all of
-them would have, and frames that follow one another there are a piece of it. Joining pieces writes the first code of
-each anew and shifts the bits: one piece where a sequence has no gap, more where it has or repeats frames. Nothing of it
-is lossy.
+depend on the frame before it (ITU-T T.81, F.1.2): the code of its first DC coefficient, which encodes the difference
+from the previous block, and the bit at which its data begin in a byte. So frames are stored as the bits of one strip of
+all of them, and consecutive frames are a piece of that strip. Joining pieces rewrites the first code of each and shifts
+the bits. A sequence is one piece unless it has gaps or repeats frames. No step is lossy.
 """
 
 from __future__ import annotations
@@ -28,43 +27,43 @@ from sffshards.domain.frames import FRAME_SIDE
 __all__ = ["PLACE_DTYPE", "STRIP_QUALITY", "Piece", "encode_frames", "encode_strip", "join_pieces"]
 
 STRIP_QUALITY = 95
-"""Of the JPEGs, as libjpeg counts it."""
+"""JPEG quality on libjpeg's scale."""
 
 PLACE_DTYPE = np.dtype([("start", "<u8"), ("rest", "<u8"), ("end", "<u8"), ("first", "<i2"), ("last", "<i2")])
-"""Where a frame lies among encoded ones, in bits: where it starts with the code of its first DC coefficient, where the
-rest begins that does not depend on the frame before, and where it ends; its first and last DC coefficient."""
+"""Place of an encoded frame, in bits: ``start`` of the code of its first DC coefficient, start of the ``rest``, which
+does not depend on the frame before, and ``end``; and its ``first`` and ``last`` DC coefficient."""
 
 _SIDE = 8
-"""Of a block, in pixels."""
+"""Side of a block in pixels."""
 _NUM_ACROSS = FRAME_SIDE // _SIDE
 _GREY = 128
-"""Of pixels whose coefficients are all zero."""
+"""Grey level whose coefficients are all zero."""
 _NUM_AT_ONCE = 64
 """Frames encoded as one image; the format's 16 bits of height allow 282."""
 _CODE_BYTES = 4
-"""More than the code of a DC coefficient takes."""
+"""Upper bound of the size of the code of a DC coefficient."""
 _HUFFMAN_TABLES, _START_OF_SCAN = 0xC4, 0xDA
 _DC_CLASS, _AC_CLASS = 0x00, 0x10
 _END_OF_IMAGE = b"\xff\xd9"
 _END_OF_BLOCK = 0x00
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-"""Coded data has a zero after every 0xFF of its own."""
+"""Restart markers; coded data has a zero after each 0xFF of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """Encoded frames that follow one another."""
+    """Consecutive encoded frames."""
 
     data: bytes | memoryview
-    """Bytes with their bits, which others may surround."""
+    """Bytes that contain their bits, possibly among others."""
     rest: int
-    """Bit of the data after the code of the first frame's first DC coefficient, `PLACE_DTYPE`'s ``rest``."""
+    """Bit after the code of the first frame's first DC coefficient: ``rest`` of `PLACE_DTYPE`."""
     end: int
-    """Bit of the data where the last frame ends."""
+    """Bit at which the last frame ends."""
     first: int
-    """The first frame's first DC coefficient."""
+    """First DC coefficient of the first frame."""
     last: int
-    """The last frame's last one."""
+    """Last DC coefficient of the last frame."""
     num_frames: int = 1
 
 
@@ -79,12 +78,12 @@ def encode_frames(frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[n
     Parameters
     ----------
     frames
-        n of them, each uint8 of shape (224, 224); taken a few at a time.
+        n frames, each uint8 of shape (224, 224); consumed a few at a time.
 
     Returns
     -------
     data, places
-        The bits of all frames, one after the other, and where each lies: `PLACE_DTYPE` of shape (n,).
+        The bits of all frames, concatenated, and the place of each: `PLACE_DTYPE` of shape (n,).
     """
     longer = np.full((_NUM_AT_ONCE, FRAME_SIDE + _SIDE, FRAME_SIDE), _GREY, np.uint8)
     encoded: list[Piece] = []
@@ -101,12 +100,12 @@ def encode_frames(frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[n
 
 
 def join_pieces(pieces: Sequence[Piece]) -> bytes:
-    """Give the JPEG that `encode_strip` makes of the 16 frames of all pieces.
+    """Return the JPEG that `encode_strip` makes of the 16 frames of all pieces.
 
     Raises
     ------
     ValueError
-        If they are not 16: the header of a strip says its height.
+        If the pieces do not have 16 frames: the header of a strip states its height.
     """
     if (num := sum(piece.num_frames for piece in pieces)) != NUM_FRAMES:
         raise ValueError(f"a strip has {NUM_FRAMES} frames, got {num}")
@@ -118,15 +117,15 @@ def join_pieces(pieces: Sequence[Piece]) -> bytes:
 
 
 class _Bits:
-    """Coded data of a strip to which pieces are added; all bits after its end are zero."""
+    """Coded data of a growing strip; all bits after its end are zero."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._data = np.zeros(max_bytes + 2, np.uint8)  # a byte more at each side, which shifts may touch
+        self._data = np.zeros(max_bytes + 2, np.uint8)  # one more byte at each side, which shifts may touch
         self._end = 8
         self._last = 0
 
     def add(self, piece: Piece) -> tuple[int, int, int]:
-        """Add a piece, as it is coded after what is there; give where it starts, where its rest does, and its end."""
+        """Append a piece, coded as the successor of the last one; return start, start of the rest, and end."""
         start = self._end - 8
         code, length = _coding().code_difference(piece.first - self._last)
         self._put_code(code, length)
@@ -136,7 +135,7 @@ class _Bits:
         return start, rest, self._end - 8
 
     def to_bytes(self, *, fill: int = 0) -> bytes:
-        """Give the bytes; ``fill`` is what the bits are that fill the last one."""
+        """Return the bytes; the last one is filled up with bits of value ``fill``."""
         num_bytes = -(-self._end // 8)
         if fill:
             self._data[num_bytes - 1] |= (1 << (8 * num_bytes - self._end)) - 1
@@ -158,16 +157,16 @@ class _Bits:
         byte, shift = divmod(self._end - start % 8, 8)
         self._data[byte : byte + len(bits)] |= bits >> shift
         if shift:
-            bits *= 1 << (8 - shift)  # numpy shifts bytes to the left in ten times the time
+            bits *= 1 << (8 - shift)  # numpy's left shift of bytes takes ten times as long
             self._data[byte + 1 : byte + 1 + len(bits)] |= bits
         self._end += end - start
 
 
 def _encode_some(longer: NDArray[np.uint8]) -> list[Piece]:
-    """Encode up to 64 frames, each with a row of grey blocks below it, parted by restart markers.
+    """Encode up to 64 frames, each with a row of grey blocks below it, separated by restart markers.
 
-    The bits of those blocks are known and end in a zero, so that where the frame ends is known too; the ones that fill
-    the last byte would else leave that open.
+    The bits of the grey blocks are known and end in a zero, which locates the end of the frame. Without them it could
+    not be told from the ones that fill up the last byte.
     """
     num = len(longer)
     scans = _encode_parted(longer.reshape(-1, FRAME_SIDE), num=num)
@@ -178,7 +177,7 @@ def _encode_some(longer: NDArray[np.uint8]) -> list[Piece]:
 
 
 def _without_grey(scan: bytes, last: int, coding: _Coding) -> Piece:
-    """Find where in its coded data a frame lies that grey blocks follow."""
+    """Return the piece of a frame, given its coded data followed by grey blocks."""
     first, rest = coding.read_first(scan)
     num_grey = coding.code_difference(-last)[1] + (_NUM_ACROSS - 1) * coding.code_difference(0)[1]
     num_fill = _count_trailing_ones(scan[-1])
@@ -188,23 +187,23 @@ def _without_grey(scan: bytes, last: int, coding: _Coding) -> Piece:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Coding:
-    """What the encoder writes in front of every strip, and how it codes."""
+    """Header and code tables that the encoder uses for every strip."""
 
     header: bytes
     categories: tuple[tuple[int, int], ...]
-    """Code of each category of DC differences, and its length in bits."""
+    """Code of each category of DC differences, and the length of the code in bits."""
     num_end_bits: int
     """Length of the code that ends a block."""
 
     def code_difference(self, difference: int) -> tuple[int, int]:
-        """Give the bits that stand for a difference of DC coefficients, and their number (T.81, F.1.2.1)."""
+        """Return the bits that encode a difference of DC coefficients, and their number (T.81, F.1.2.1)."""
         category = abs(difference).bit_length()
         code, length = self.categories[category]
         value = difference if difference >= 0 else difference + (1 << category) - 1
         return code << category | value, length + category
 
     def read_first(self, scan: bytes) -> tuple[int, int]:
-        """Read the DC coefficient that coded data begins with, and give where its code ends."""
+        """Return the DC coefficient that coded data begins with, and the end of its code."""
         window = int.from_bytes(scan[:4].ljust(4, b"\0"), "big")
         for category, (code, length) in enumerate(self.categories):
             if window >> (32 - length) == code:
@@ -234,7 +233,7 @@ def _coding() -> _Coding:
 
 
 def _read_tables(segment: bytes) -> dict[int, dict[int, tuple[int, int]]]:
-    """Read Huffman tables (T.81, B.2.4.2 and C.2): by class, the code and its length of each symbol."""
+    """Return Huffman tables (T.81, B.2.4.2 and C.2): by class, the code of each symbol and its length."""
     tables = {}
     while segment:
         counts, symbols = segment[1:17], iter(segment[17:])
@@ -256,7 +255,7 @@ def _encode(pixels: NDArray[np.uint8], *, blocks_apart: int = 0) -> bytes:
 
 
 def _encode_parted(pixels: NDArray[np.uint8], *, num: int) -> list[bytes]:
-    """Encode an image in ``num`` equal parts that know nothing of each other; give the bits of each."""
+    """Encode an image in ``num`` equal, independent parts; return the bits of each."""
     jpeg = _encode(pixels, blocks_apart=pixels.size // (num * _SIDE * _SIDE))
     start = jpeg.index(b"\xff\xda")
     (length,) = struct.unpack_from(">H", jpeg, start + 2)

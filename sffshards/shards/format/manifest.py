@@ -1,4 +1,4 @@
-"""The manifest: what a build holds, from what it was made, and the checksum of every byte of it, its own included."""
+"""The manifest: content and inputs of a build, and the checksum of every byte of it, its own included."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The samples of one part and kind; its shards, and its rows in the index, follow one another."""
+    """The samples of one part and kind, whose shards and index rows are consecutive."""
 
     num_samples: Count
     num_positive: Count
@@ -85,28 +85,28 @@ class SourceList:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildInputs:
-    """All that the bytes of a build depend on; two builds with equal inputs are equal."""
+    """Everything that the bytes of a build depend on; builds of equal inputs are equal."""
 
     program_version: str
     task: Task
     codec: CodecName
     encoder: str
-    """Library, version and settings that encoded the payloads."""
+    """Library, version and settings of the encoder of the payloads."""
     seed: int
-    """Of the order of samples in a group."""
+    """Seed of the order of samples in a group."""
     shard_size_bytes: Count
-    """Size aimed at."""
+    """Target size of a shard in bytes."""
     windows: WindowRule
-    """Which frames make a sequence."""
+    """Rule by which sequences were cut from the label lists."""
     lists: dict[Part, SourceList]
     image_options: dict[str, str | float | int | None]
     """How ``sffshards ingest`` or ``sffshards synth`` made the images; empty where neither did."""
     num_images: Count
-    """Images that sequences were made from."""
+    """Number of images that the sequences show."""
     images_sha256: str
     """SHA-256 over the lines ``<frame name> <XXH3-64 of the image file>``, sorted by name."""
     skipped_frames: dict[str, str]
-    """Frames left out for their image (``skip_bad_images``), and what was found instead of one."""
+    """Frames that were skipped (``skip_bad_images``), and the problem with the image of each."""
 
     def __post_init__(self) -> None:
         if tuple(self.lists) not in PART_SELECTIONS:
@@ -133,9 +133,9 @@ class Manifest:
     index_sha256: Sha256
 
     def __post_init__(self) -> None:
-        """Refuse what no build has: whoever forges a manifest can compute its checksum, too.
+        """Refuse a manifest that no build has: a forged one can have a correct checksum.
 
-        Nothing in a manifest may point out of its folder, or make a reader reserve memory for what is not there.
+        Nothing in a manifest may point out of its folder, or make a reader allocate memory for absent data.
         """
         if tuple(self.groups) != all_groups():
             raise ValueError(f"groups must be {', '.join(all_groups())}, in this order")
@@ -162,21 +162,21 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the manifest's content, which names the build."""
+        """SHA-256 of the manifest's content, which identifies the build."""
         return hashlib.sha256(_canonical(_to_json(self))).hexdigest()
 
     def class_counts(self, groups: Iterable[str]) -> tuple[int, int]:
-        """Count the negatives and the positives of groups."""
+        """Return the numbers of negatives and positives of groups."""
         chosen = [self.groups[name] for name in groups]
         num_positive = sum(group.num_positive for group in chosen)
         return sum(group.num_samples for group in chosen) - num_positive, num_positive
 
     def shard_names(self, groups: Iterable[str]) -> tuple[str, ...]:
-        """Name the tars of groups."""
+        """Return the names of the tars of groups."""
         return tuple(name for group in groups for name in self.groups[group].shards)
 
     def to_bytes(self) -> bytes:
-        """Give the bytes of the manifest file."""
+        """Return the bytes of the manifest file."""
         content = _to_json(self) | {"sha256": self.sha256}
         return format_json(content)
 
@@ -198,11 +198,11 @@ def read_manifest(path: Path) -> Manifest:
     Raises
     ------
     InputError
-        If there is none: the folder holds no build, or one that was not finished.
+        If there is none: the folder holds no build, or an unfinished one.
     FormatError
         If its format version is not known to this program.
     DamageError
-        If it was altered, or says what no build's manifest can.
+        If it was altered, or cannot be the manifest of a build.
     """
     if not path.is_file():
         raise InputError(
@@ -215,7 +215,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def parse_manifest(data: bytes, *, where: object) -> Manifest:
-    """Take the bytes of a manifest for what they say; raises `FormatError` and `DamageError` as `read_manifest`."""
+    """Parse the bytes of a manifest; raises `FormatError` and `DamageError` as `read_manifest`."""
     manifest = decode_record(data, Manifest, where=where, expects=_EXPECTS, derived=("sets", "sha256"))
     if data != manifest.to_bytes():
         raise DamageError(
@@ -228,7 +228,7 @@ def parse_manifest(data: bytes, *, where: object) -> Manifest:
 
 
 def find_builds(place: Path) -> list[Path]:
-    """Give the folder of a build itself, or those of all builds directly in a folder.
+    """Return the folder of a build, or those of all builds directly in a folder.
 
     Raises
     ------
@@ -243,13 +243,13 @@ def find_builds(place: Path) -> list[Path]:
             place,
             expected="a build, or a folder of builds",
             found="neither" if place.is_dir() else "no such folder",
-            fix="make one with `sffshards build`, or name its folder",
+            fix="build one with `sffshards build`, or name its folder",
         )
     return found
 
 
 def _may_be_ours(path: Path) -> bool:
-    """Say whether a manifest is a build's, even a damaged one, rather than a web page's."""
+    """Return whether a manifest may be that of a build, even a damaged one, rather than of a web page."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -258,7 +258,7 @@ def _may_be_ours(path: Path) -> bool:
 
 
 def build_sets(task: Task) -> dict[str, Any]:
-    """Name the groups of every set: by protocol, variant, fold and stage."""
+    """Return the groups of every set, by protocol, variant, fold and stage."""
     return {
         protocol: {
             variant: {
@@ -275,7 +275,7 @@ def build_sets(task: Task) -> dict[str, Any]:
 
 
 def all_groups() -> tuple[str, ...]:
-    """Name all groups of a build, in the order of the index."""
+    """Return the names of all groups of a build, in the order of the index."""
     return tuple(format_group(part, kind) for part in Part for kind in Kind)
 
 

@@ -1,6 +1,6 @@
-"""The index: a row a sample, in the order of the shards, as one numpy structured array.
+"""The index: one row per sample, in the order of the shards, as one numpy structured array.
 
-``index.npy`` needs no reader but numpy and can be memory-mapped; a million rows are 111 MB.
+``index.npy`` needs only numpy and can be memory-mapped; a million rows take 111 MB.
 """
 
 from __future__ import annotations
@@ -43,34 +43,34 @@ INDEX_DTYPE = np.dtype(
 )
 """Columns of the index.
 
-``key``: the sample's key in the tar; ``shard``: number of its tar in the manifest's list; ``offset``, ``size``: where
-the payload lies in the tar, in bytes; ``meta_offset``, ``meta_size``: likewise its JSON; ``checksum``,
-``meta_checksum``: XXH3-64 of either; ``t_end_tai``: time of the last frame; ``harp``: HARP number; ``row``: row of the
-last frame in its label list; ``label``: 0 or 1; ``view``: position in `View`; ``num_distinct``: number of distinct
-frames.
+- ``key``: key of the sample in the tar; ``shard``: number of the tar in the manifest's list
+- ``offset``, ``size``: place of the payload in the tar, in bytes; ``meta_offset``, ``meta_size``: place of the JSON
+- ``checksum``, ``meta_checksum``: XXH3-64 of payload and JSON
+- ``t_end_tai``: time of the last frame; ``harp``: HARP number; ``row``: row of the last frame in its label list
+- ``label``: 0 or 1; ``view``: position in `View`; ``num_distinct``: number of distinct frames
 """
 
 _MAX_HEADER_BYTES = 4096
-"""More than the header of an index takes: a damaged one may claim gigabytes."""
+"""Upper bound of the size of an index's header, as a damaged one may claim gigabytes."""
 
 _MAX_PAYLOAD_BYTES = 4 * NUM_FRAMES * FRAME_SIDE**2
-"""More than any codec makes of a clip, so that no reader takes memory for a size that cannot be."""
+"""Upper bound of the size of a payload, so that no reader allocates memory for an impossible size."""
 
 _MAX_META_BYTES = 1 << 16
-"""Likewise of a sample's JSON, which takes two kilobytes."""
+"""Upper bound of the size of a sample's JSON, which takes two kilobytes."""
 
 _KEY_BYTES = b"\0-0123456789Tabcdefghijklmnopqrstuvwxyz"
-"""What keys are made of, and filled up with."""
+"""Characters of keys and of their padding."""
 
 Index = NDArray[np.void]
 """A structured array of `INDEX_DTYPE`."""
 
 VIEWS = tuple(View)
-"""What the numbers in the column ``view`` stand for."""
+"""Views by their number in the column ``view``."""
 
 
 def format_index(rows: Index) -> bytes:
-    """Give the bytes of an index file."""
+    """Return the bytes of an index file."""
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, rows, version=(1, 0), allow_pickle=False)
     return buffer.getvalue()
@@ -82,7 +82,7 @@ def read_index(path: Path) -> Index:
     Raises
     ------
     DamageError
-        If the file is no array of `INDEX_DTYPE`.
+        If the file is not an array of `INDEX_DTYPE`.
     StorageError
         If the system refuses to read it.
     """
@@ -102,17 +102,17 @@ def read_index(path: Path) -> Index:
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001  what numpy raises on a damaged header is not documented
-            raise _damage(path, f"a file that numpy does not read as one ({error})") from None
+            raise _damage(path, f"a file that numpy cannot read ({error})") from None
     return rows
 
 
 def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
-    """Check that an index's rows can be those of a manifest, so that a read stays in its shard and takes little memory.
+    """Check an index against the manifest, so that every read stays within its shard and takes little memory.
 
     Raises
     ------
     DamageError
-        If they cannot; the first row that is wrong is named.
+        If a row is impossible; the first such row is named.
     """
     sizes_S = np.array([shard.size_bytes for shard in manifest.shards], np.uint64)
     shards_N = np.repeat(np.arange(len(sizes_S)), [shard.num_samples for shard in manifest.shards])
@@ -129,7 +129,7 @@ def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
     right["t_end_tai"] = ~np.isnat(rows["t_end_tai"])
     for name, is_right in right.items():
         if not is_right.all():
-            raise _damage(path, f"a {name} that cannot be in row {int(np.argmin(is_right))}")
+            raise _damage(path, f"an impossible {name} in row {int(np.argmin(is_right))}")
     if others := rows["key"].tobytes().translate(None, _KEY_BYTES):
         raise _damage(path, f"a key with byte 0x{others[0]:02x}")
     starts = np.cumsum([0, *(group.num_samples for group in manifest.groups.values())])
@@ -141,7 +141,7 @@ def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
 
 
 def sequence_names(rows: Index) -> list[str]:
-    """Give the published sequence name of every row."""
+    """Return the published sequence name of every row."""
     return [parse_key(key.decode("ascii"))[0].name for key in rows["key"]]
 
 

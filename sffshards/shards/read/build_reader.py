@@ -1,6 +1,6 @@
-"""Open a build and read its samples at random: positional reads, each payload checked against its checksum.
+"""Random access to the samples of a build: positional reads, each payload checked against its checksum.
 
-An npy payload goes from the file straight into the caller's array; nothing else is copied on the way.
+An npy payload is read from the file directly into the caller's array, without another copy.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from sffshards.shards.read.shard_sources import ShardSource, load_manifest, open
 __all__ = ["Build", "RowShards", "open_build"]
 
 _MAX_OPEN = 256
-"""Shards open at a time: most systems let a process open 1,024 files."""
+"""Maximum number of open shards: most systems let a process open 1,024 files."""
 
 
 class RowShards(NamedTuple):
-    """Where N rows lie."""
+    """The shards and groups of N rows of an index."""
 
     shards_N: NDArray[np.int64]
-    """The shard of each, as the manifest counts them."""
+    """Number of each row's shard in the manifest: int64 of shape (N,)."""
     groups_N: NDArray[np.int64]
-    """The group of that shard, as the manifest counts them."""
+    """Number of that shard's group in the manifest: int64 of shape (N,)."""
 
 
 class Build:
-    """A build on disk. Reading is safe from several threads; a build survives being sent to another process.
+    """An open build, local or remote. Reading is safe from several threads, and a build can be pickled.
 
-    A shard's SHA-256 is checked before its first sample is read, unless it is known from before. Of a build that lies
-    elsewhere, a shard is fetched when it is first read and kept open; who goes through many tells which are needed,
-    with `expect` and `release`.
+    The SHA-256 of a shard is checked before its first sample is read, unless the shard is known to be intact. A remote
+    shard is fetched when it is first read, and kept open. A caller that reads many shards announces those it needs with
+    `expect` and `release`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Build:
         self.manifest = manifest
         self.index = index
         self._codec = get_codec(manifest.inputs.codec)
-        # Plain copies of what every read needs: a field of a memory-mapped record takes longer than a read from memory.
+        # Copies of the columns that every read needs: access to a field of a memory-mapped record is slow.
         self._shard, self._offset, self._size, self._checksum = (
             np.ascontiguousarray(index[name]) for name in ("shard", "offset", "size", "checksum")
         )
@@ -95,7 +95,7 @@ class Build:
         return self.group_rows(samples.groups(self.manifest.task))
 
     def group_rows(self, groups: Iterable[str]) -> NDArray[np.int64]:
-        """Give the index rows of groups, int64 of shape (num_samples,), in the order of the groups."""
+        """Return the index rows of groups, int64 of shape (num_samples,), in the order of the groups."""
         starts: dict[str, int] = {}
         start = 0
         for name, group in self.manifest.groups.items():
@@ -105,14 +105,14 @@ class Build:
         return np.concatenate([np.empty(0, np.int64), *ranges]).astype(np.int64)
 
     def row_shards(self, rows: NDArray[np.int64]) -> RowShards:
-        """Say where rows lie: in which shard, and in which group."""
+        """Return the shard and the group of each row."""
         numbers = {name: number for number, group in enumerate(self.manifest.groups.values()) for name in group.shards}
         groups_S = np.array([numbers[shard.name] for shard in self.manifest.shards], np.int64)
         shards_N = self._shard[rows].astype(np.int64)
         return RowShards(shards_N=shards_N, groups_N=groups_S[shards_N])
 
     def plain_rows(self) -> NDArray[np.int64]:
-        """Give, for every row, the row of the same sequence as it is (view ``nf``): int64 of shape (num_rows,)."""
+        """Return, for every row, the row of the unchanged view ``nf`` of its sequence: int64 of shape (num_rows,)."""
         sequences = np.char.rpartition(np.asarray(self.index["key"]), b"-")[:, 0]
         plain = np.flatnonzero(self.index["view"] == VIEWS.index(View.NF))
         order = plain[np.argsort(sequences[plain])]
@@ -130,14 +130,14 @@ class Build:
         Parameters
         ----------
         row
-            Of the index.
+            Row of the index.
         clip
-            C-contiguous uint8 array of shape (16, 224, 224). After an error, what it holds is not defined.
+            C-contiguous uint8 array of shape (16, 224, 224). After an error its content is undefined.
 
         Raises
         ------
         DamageError
-            If the payload is not the one that was written; shard, key and offset are named.
+            If the payload is not the one that was written; the error names shard, key and offset.
         StorageError
             If the system refuses to read.
         """
@@ -147,7 +147,7 @@ class Build:
             self._codec.decode_into(self.read_payload(row), clip, where=_Where(self, row))
 
     def read_payload(self, row: int) -> bytes:
-        """Read a sample's payload as it lies in the tar; raises as `read_into`."""
+        """Return a sample's payload as stored in the tar; raises as `read_into`."""
         payload = bytearray(self._size.item(row))
         self._fill(row, [payload], self._offset.item(row))
         if self.check is CheckLevel.FULL and xxh3_64_intdigest(payload) != self._checksum.item(row):
@@ -155,7 +155,7 @@ class Build:
         return bytes(payload)
 
     def read_meta(self, row: int) -> SampleMeta:
-        """Read what a sample's JSON member says; raises as `read_into`."""
+        """Read a sample's JSON member; raises as `read_into`."""
         entry = self.index[row]
         data = bytearray(int(entry["meta_size"]))
         self._fill(row, [data], int(entry["meta_offset"]))
@@ -164,54 +164,54 @@ class Build:
         return SampleMeta.parse(data, where=_Where(self, row))
 
     def locate(self, row: int) -> str:
-        """Say where a sample lies: shard, key and offset."""
+        """Return the place of a sample as text: shard, key and offset."""
         entry = self.index[row]
         shard = self._path(int(entry["shard"]))
         return f"{shard}, sample {entry['key'].decode('ascii')}, offset {int(entry['offset'])}"
 
     def check_shards(self, rows: NDArray[np.int64], *, progress: Progress) -> None:
-        """Check the shards of rows that are not known to be whole, now rather than when they are first read.
+        """Check now those shards of rows that are not known to be intact.
 
         Raises
         ------
         DamageError
-            If one is not as it was written.
+            If a shard is not as it was written.
         """
         numbers = np.unique(self._shard[rows]).tolist()
         self._source.check([self.manifest.shards[number] for number in numbers], progress=progress)
 
     @property
     def is_remote(self) -> bool:
-        """Whether shards have to be fetched before they can be read."""
+        """Whether shards are fetched before they are read."""
         return self._source.is_remote
 
     def has_room(self, size_bytes: int) -> bool:
-        """Say whether so many bytes of shards can be at hand at one time."""
+        """Return whether the cache can hold so many bytes of shards at a time."""
         return size_bytes <= self._source.limit_bytes
 
     def require_room(self, size_bytes: int) -> None:
-        """Raise `InputError` where they cannot."""
+        """Raise `InputError` if the cache cannot hold so many bytes of shards at a time."""
         if not self.has_room(size_bytes):
             raise cache_too_small(size_bytes, self._source.limit_bytes)
 
     def expect(self, shard: int) -> None:
-        """Keep a shard at hand, from when it is first opened until it is released."""
+        """Keep a shard open from its first use until `release`."""
         self._files.expect(shard)
 
     def fetch(self, shard: int) -> None:
-        """Open a shard now, rather than when it is first read; raises as `read_into`."""
+        """Open a shard now, before its first read; raises as `read_into`."""
         self._files.open(shard)
 
     def release(self, shard: int) -> None:
-        """Let go of a shard that was expected."""
+        """Release a shard that was expected."""
         self._files.release(shard)
 
     def abandon(self) -> None:
-        """Stop what is being fetched at this moment; who waits for it gets a `StorageError`."""
+        """Stop the downloads under way; threads that wait for them get a `StorageError`."""
         self._source.abandon()
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         self._files.close()
 
     def _read_raw(self, row: int, clip: NDArray[np.uint8]) -> None:
@@ -249,30 +249,30 @@ class Build:
             self.locate(row),
             expected="the bytes that were written",
             found=found,
-            fix="run `sffshards build` again: it writes damaged shards anew",
+            fix="run `sffshards build` again: it replaces damaged shards",
         )
 
 
 def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
-    """Open a build: its manifest and its index, each checked.
+    """Open a build and check its manifest and its index.
 
     Parameters
     ----------
     folder
-        Of the build, here or elsewhere; see `sffshards.shards.read.places.parse_place`.
+        Local or remote folder of the build; see `sffshards.shards.read.places.parse_place`.
     check
-        How much of a sample is checked each time that it is read.
+        What is checked each time that a sample is read.
 
     Raises
     ------
     InputError
         If the folder holds no finished build.
     FormatError
-        If it is of a version that this program does not know.
+        If the build is of a version that this program does not know.
     DamageError
-        If manifest or index are not as they were written.
+        If the manifest or the index is not as it was written.
     StorageError
-        If the system, or a server, refuses.
+        If the system or a server refuses to read.
     """
     manifest = load_manifest(folder)
     source = open_source(folder)
@@ -282,21 +282,21 @@ def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
 
 
 def _reopen(folder: Place, check: CheckLevel, sha256: str) -> Build:
-    """Open a build in another process: rows are those of the build that it was there."""
+    """Open a build in another process, and check that it is still the same build."""
     build = open_build(folder, check=check)
     if build.manifest.sha256 != sha256:
         raise ConflictError(
             folder,
-            expected=f"the build that was there before ({sha256[:12]})",
+            expected=f"the build that was opened before ({sha256[:12]})",
             found=f"another one ({build.manifest.sha256[:12]})",
-            fix="leave a build as it is while it is read, and run the command again",
+            fix="do not change a build while it is read, and run the command again",
         )
     return build
 
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """Says where a sample lies, if it comes to that: making the text takes longer than reading some."""
+    """The place of a sample, formatted only if an error needs it: formatting takes longer than reading."""
 
     build: Build
     row: int

@@ -1,4 +1,4 @@
-"""Is a build whole? Every byte against the manifest, and, deep, every pixel against the source images."""
+"""Verification of a build: every byte against the manifest, and every pixel against the source images."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from sffshards.shards.read.tar_members import check_members
 __all__ = ["verify_build", "verify_build_deep"]
 
 _MAX_MEAN_DIFFERENCE = 0.5
-"""Grey levels by which two versions of a codec's library may differ on average; two frames differ by more."""
+"""Mean difference in grey levels allowed between versions of a codec's library; different frames differ by more."""
 
 _REMOTE_THREADS = 4
 
 _DEEP_CHUNK = 64
-"""Sequences a task of the deep check."""
+"""Sequences per task of the deep check."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class _ShardCheck:
     folder: Path
     shard: Shard
     rows: Index
-    """Of the index, those of the shard."""
+    """Index rows of the shard."""
     codec: CodecName
 
 
@@ -68,19 +68,19 @@ class _DeepCheck:
 
 
 def verify_build(folder: Place, *, workers: int = 0, progress: Progress = SILENT) -> list[SffshardsError]:
-    """Re-read every byte of a build and compare it with the manifest, and the members of its tars with the index.
+    """Read every byte of a build and compare it with the manifest, and the members of its tars with the index.
 
-    Of a build that lies elsewhere only the bytes are compared.
+    Of a remote build only the bytes are compared.
 
     Returns
     -------
     list of SffshardsError
-        What is wrong, an entry a shard; empty for a whole build.
+        The problems found, one per shard; empty for an intact build.
 
     Raises
     ------
     InputError, FormatError, DamageError
-        If manifest or index cannot be used at all.
+        If the manifest or the index cannot be used at all.
     """
     with open_build(folder) as build:
         manifest = build.manifest
@@ -106,12 +106,12 @@ def verify_build(folder: Place, *, workers: int = 0, progress: Progress = SILENT
 def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progress: Progress) -> list[SffshardsError]:
     """Decode every sample and compare it with its source images, and the set of samples with the label lists.
 
-    A payload that lossy coding changed is compared with what the codec makes of the source now.
+    With a lossy codec, the sample is compared with the source image encoded and decoded again.
 
     Returns
     -------
     list of SffshardsError
-        What is wrong, an entry a sample; empty for a build that shows its sources.
+        The problems found, one per sample; empty for a build that agrees with its sources.
     """
     with open_build(folder) as build:
         sequences = read_sequences(layout, build.manifest.task, windows=build.manifest.inputs.windows)
@@ -196,7 +196,7 @@ def _other_card(where: object, found: str) -> DamageError:
 def _match_samples(
     build: Build, sequences: list[FrameSequence]
 ) -> tuple[list[tuple[int, Sample]], list[SffshardsError]]:
-    """Pair the index's rows with the samples that the lists ask for; what is on one side only is a problem."""
+    """Pair the index rows with the samples of the label lists; report samples that only one side has."""
     skipped = set(build.manifest.inputs.skipped_frames)
     wanted = {}
     for sequence in sequences:
@@ -212,7 +212,7 @@ def _match_samples(
     for row, entry in enumerate(build.index):
         sample_of_key = wanted.pop(entry["key"].decode("ascii"), None)
         if sample_of_key is None or sample_of_key.sequence.label != entry["label"]:
-            found = "a sample that they do not have, or label otherwise"
+            found = "a sample that they do not have, or label differently"
             problems.append(DamageError(build.locate(row), expected="samples of the lists", found=found, fix=fix))
         else:
             samples.append((row, sample_of_key))

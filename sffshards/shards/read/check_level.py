@@ -1,4 +1,4 @@
-"""How much of each sample is checked when it is read."""
+"""What is checked of a sample when it is read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["CheckLevel"]
 
 
 class CheckLevel(StrEnum):
-    """How much of a sample is checked each time that it is read; a shard's SHA-256 is checked once in any case."""
+    """What is checked each time that a sample is read; the SHA-256 of a shard is checked once in any case."""
 
     FULL = "full"
-    """Its length and its checksum."""
+    """Length and checksum of the sample."""
     FAST = "fast"
-    """Its length."""
+    """Length of the sample."""

@@ -1,4 +1,4 @@
-"""A contact sheet: the frames of a sequence as they lie in a build, with times, gaps, label and views."""
+"""Contact sheets: the frames of a sequence of a build, with times, gaps, label and views."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sffshards.base.atomic_files import write_files
-from sffshards.base.errors import InputError
+from sffshards.base.errors import InputError, format_count
 from sffshards.domain.frame_sequences import NUM_FRAMES, SequenceId, parse_key
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Task
 from sffshards.domain.views import View
 from sffshards.shards.format import VIEWS, SampleMeta
 from sffshards.shards.read.build_reader import Build
@@ -36,13 +37,13 @@ def write_sheet(build: Build, *, sequence: SequenceId | None, out: Path | None, 
     Parameters
     ----------
     build
-        Where the sequence lies.
+        The build that holds the sequence.
     sequence
         The sequence to draw; None for the first positive of the test part, or else the first sample.
     out
-        The file; None for ``<key>.png`` in the current folder.
+        File to write; None for ``<key>.png`` in the current folder.
     force
-        Replace a file of other content.
+        Whether to replace a file of other content.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def draw_sheet(build: Build, rows: list[int]) -> Image.Image:
     width = 2 * _MARGIN + _COLUMNS * cell_width + _VIEW_SIDE
     sheet = Image.new("RGB", (width, _TITLE + frames_height + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    _draw_title(draw, meta, task=str(build.manifest.task))
+    _draw_title(draw, meta, task=build.manifest.task)
     clip = build.read_clip(rows[0])
     captions = _format_captions(meta)
     for slot in range(NUM_FRAMES):
@@ -122,17 +123,19 @@ def _sequence_of(build: Build, row: int) -> SequenceId:
     return parse_key(build.index[row]["key"].decode("ascii"))[0]
 
 
-def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, task: str) -> None:
-    flares = "a flare of class M or above" if meta.label else "no flare of class M or above"
+def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, task: Task) -> None:
+    outcome = task.event if meta.label else task.event.replace("a flare", "no flare", 1)
     colour = _ALARM if meta.label else _QUIET
     draw.text((_MARGIN, 10), meta.sequence, fill=_INK, font=_font(18))
-    draw.text((_MARGIN, 34), f"label {meta.label}: {flares} within {task}", fill=colour, font=_font(15))
-    facts = f"{meta.num_distinct} distinct frames, longest gap {_format_minutes(meta.longest_gap_minutes)}"
+    draw.text((_MARGIN, 34), f"label {meta.label}: {outcome}", fill=colour, font=_font(15))
+    facts = (
+        f"{format_count(meta.num_distinct, 'distinct frame')}, longest gap {_format_minutes(meta.longest_gap_minutes)}"
+    )
     draw.text((_MARGIN, 54), f"HARP {meta.harp}, part {meta.part}, {facts}", fill=_FAINT, font=_font(13))
 
 
 def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, rows: list[int], *, left: int) -> None:
-    """Draw the last frame in every view that the build holds of the sequence."""
+    """Draw the last frame in every view of the sequence that the build holds."""
     draw.text((left, _TITLE - 20), "views, last frame", fill=_FAINT, font=_font(13))
     for position, row in enumerate(rows):
         top = _TITLE + position * (_VIEW_SIDE + 22)
@@ -143,7 +146,7 @@ def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, row
 
 
 def _format_captions(meta: SampleMeta) -> list[tuple[str, str]]:
-    """Give a time, and what came before it, for every slot."""
+    """Return two lines for every slot: its time, and the time since the previous slot."""
     times = [np.datetime64(time, "m") for time in meta.t_rec_tai]
     captions = [(_format_time(times[0]), "first")]
     for before, time in pairwise(times):

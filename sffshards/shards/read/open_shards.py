@@ -1,4 +1,4 @@
-"""The shards that are open: each opened when first read, the least recently used closed when there are too many."""
+"""Open files of shards: each is opened on first use, and the least recently used is closed when there are too many."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class ShardFiles:
     Parameters
     ----------
     open_shard
-        Opens the shard of a number for reading and gives its descriptor; it may take long, fetch and check. It is
-        called in one thread at a time for a shard, but for several shards at once. If it fails, so does everyone who
-        waits for that shard: to try again for each of them would only take longer to say the same.
+        Function that opens a shard, given its number, and returns a file descriptor. It may fetch and check the shard.
+        It is called by one thread at a time for a shard, but for several shards at once. If it fails, all threads that
+        wait for the shard get the same error.
     max_open
-        Shards to keep open. More are open only while more are being read at the same moment.
+        Maximum number of shards to keep open. More are open only while more are read at the same time.
     """
 
     def __init__(self, open_shard: Callable[[int], int], *, max_open: int) -> None:
@@ -36,7 +36,7 @@ class ShardFiles:
         _ALL_FILES.add(self)
 
     def reading(self, number: int) -> _Reading:
-        """Give a context whose value is the descriptor of a shard; it stays open while the block runs."""
+        """Return a context manager of a shard's descriptor, which stays open while the block runs."""
         return _Reading(self, number)
 
     def expect(self, number: int) -> None:
@@ -45,7 +45,7 @@ class ShardFiles:
             self._expected.add(number)
 
     def open(self, number: int) -> None:
-        """Open a shard that is expected now rather than when it is first read; released meanwhile, it is closed."""
+        """Open an expected shard before its first read; close it again if it was released meanwhile."""
         with self.reading(number):
             pass
         with self._lock:
@@ -54,19 +54,19 @@ class ShardFiles:
             self.release(number)
 
     def release(self, number: int) -> None:
-        """Close a shard that is not needed any more, unless it is being read at this moment."""
+        """Close a shard that is no longer needed, unless it is being read."""
         with self._lock:
             self._expected.discard(number)
             if number in self._descriptors and not self._num_readers[number]:
                 os.close(self._descriptors.pop(number))
 
     def close_idle(self, *, in_need: bool) -> bool:
-        """Close all shards that are neither expected nor being read; ``in_need``, the expected too.
+        """Close all shards that are neither expected nor being read; with ``in_need``, expected ones too.
 
         Returns
         -------
         bool
-            Whether there were any.
+            Whether any was closed.
         """
         with self._lock:
             kept = set() if in_need else self._expected
@@ -84,12 +84,12 @@ class ShardFiles:
             os.close(descriptor)
 
     def leave(self, number: int) -> None:
-        """Say that a reader that `enter` let in has done."""
+        """Record that a reader has finished with a shard."""
         with self._lock:
             self._num_readers[number] -= 1
 
     def enter(self, number: int) -> int:
-        """Give the descriptor of a shard, which stays open until `leave`."""
+        """Return the descriptor of a shard, which stays open until `leave`."""
         while True:
             with self._lock:
                 descriptor = self._find(number)
@@ -99,7 +99,7 @@ class ShardFiles:
                 if opening is None:
                     mine = self._opening[number] = Future()
                     break
-            opening.result()  # of another thread; raises what that raised
+            opening.result()  # opened by another thread; raises its error
         try:
             descriptor = self._open_shard(number)
         except BaseException as error:
@@ -116,7 +116,7 @@ class ShardFiles:
         return descriptor
 
     def forget_threads(self) -> None:
-        """Forget what other threads were about; for a process that was forked, in which there are none."""
+        """Reset the state of other threads, which do not exist in a forked process."""
         self._lock = threading.Lock()
         self._opening.clear()
         self._num_readers.clear()
@@ -139,7 +139,7 @@ _ALL_FILES: WeakSet[ShardFiles] = WeakSet()
 
 
 def close_idle_shards(*, in_need: bool) -> bool:
-    """Close idle shards of one build of this process that has any, of whichever: they may share a cache."""
+    """Close the idle shards of one build of this process that has any: builds may share a cache."""
     return any(files.close_idle(in_need=in_need) for files in list(_ALL_FILES))
 
 
@@ -152,7 +152,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Reading:
-    """What a ``with`` takes; every read enters one, so it is a class and not the slower generator."""
+    """Context manager of one read; a class, because a generator would be slower for every read."""
 
     __slots__ = ("_files", "_number")
 
@@ -167,10 +167,10 @@ class _Reading:
 
 
 def read_exactly(descriptor: int, buffers: Sequence[bytearray | memoryview], offset: int) -> int:
-    """Fill buffers of bytes from a file, at an offset; give the bytes read, too few only at the end of the file."""
+    """Fill buffers from a file at an offset; return the number of bytes read, too few only at the end of the file."""
     wanted = sum(map(len, buffers))
     done = os.preadv(descriptor, buffers, offset)
-    while 0 < done < wanted:  # the system may stop in between, as network file systems do
+    while 0 < done < wanted:  # a read may be short, for example on network file systems
         rest, skip = [], done
         for buffer in buffers:
             rest.append(memoryview(buffer)[skip:])

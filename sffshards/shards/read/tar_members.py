@@ -1,4 +1,4 @@
-"""Does a tar hold the members that the index says, and nothing else? The reader never looks; stock readers do."""
+"""Check that a tar holds the members of the index and nothing else, which stock readers rely on."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class _Member(NamedTuple):
     name: str
     size: int
     content: bytes | None
-    """What it holds, where that is neither payload nor JSON, which have checksums of their own."""
+    """Expected content; None for payload and JSON, which have checksums of their own."""
     offset: int | None
-    """Where its content starts in the tar, where the index says so."""
+    """Expected offset of the content in the tar; None where the index has none."""
 
 
 def check_members(folder: Path, shard: Shard, rows: Index, *, codec: CodecName) -> None:
-    """Compare a tar's headers, labels and padding with the rows of the index that are of it.
+    """Compare the headers, labels and padding of a tar with its rows of the index.
 
-    With the checksums of payloads and JSON members, that is every byte of the tar.
+    Together with the checksums of payloads and JSON members, this covers every byte of the tar.
 
     Raises
     ------
     DamageError
-        If it holds another member, one elsewhere, another label or anything behind the last one.
+        If a member, its place or a label differs, or anything follows the last member.
     StorageError
         If the system refuses to read it.
     """
@@ -42,7 +42,7 @@ def check_members(folder: Path, shard: Shard, rows: Index, *, codec: CodecName) 
             if not _has_member(file, member):
                 raise _damage(f"{path}, member {member.name}, offset {start}", "another header, label or padding")
         start = file.tell()
-        end = 2 * tarfile.BLOCKSIZE  # and then up to a whole record
+        end = 2 * tarfile.BLOCKSIZE  # then padding up to a whole record
         end += -(start + end) % tarfile.RECORDSIZE
         if file.read(end + 1) != bytes(end):
             raise _damage(f"{path}, offset {start}", "another end")
@@ -60,7 +60,7 @@ def _expected_members(rows: Index, codec: CodecName) -> Iterator[_Member]:
 
 
 def _has_member(file: IO[bytes], member: _Member) -> bool:
-    """Say whether a member stands where the file is, and go to its end."""
+    """Return whether a member is at the file's position, and move to its end."""
     info = tarfile.TarInfo(member.name)
     info.size, info.mode = member.size, 0o644
     if file.read(tarfile.BLOCKSIZE) != info.tobuf(tarfile.USTAR_FORMAT):
