@@ -77,7 +77,7 @@ def test_dry_run_writes_nothing(home, tmp_path):
 
 
 def test_info_shows_counts_sets_urls_and_keys(home):
-    assert "all               60        18             90      12" in run("info", cwd=home).stdout
+    assert "all               60        18               90      12" in run("info", cwd=home).stdout
     sets = run("info", "shards/48h", "--variant", "oTV", "--fold", "0", cwd=home).stdout
     assert "fold 0 train      100        72" in sets
     assert "fold 0 val         25        18" in sets

@@ -672,7 +672,7 @@ class TestPublishing:
         command = ("build", "--horizon", "48h", "--workers", "1", "--out", f"{bucket}/x")
         assert f"{bucket}/x/48h: the same, 12 shards copied" in run(*command, cwd=tmp_path).stdout
         assert f"{bucket}/x/48h: the same, 0 shards copied" in run(*command, cwd=tmp_path).stdout
-        assert run("verify", f"{bucket}/x").stdout == f"{bucket}/x/48h: whole\n"
+        assert run("verify", f"{bucket}/x").stdout == f"{bucket}/x/48h: intact\n"
         there, here = (
             json.loads(run("info", place, "--json", cwd=tmp_path).stdout)[0] for place in (f"{bucket}/x", "shards")
         )

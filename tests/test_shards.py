@@ -386,4 +386,4 @@ assert not any(name.split(".")[0] == "torch" for name in sys.modules)
     path.write_text(f"if __name__ == '__main__':\n{''.join(f'    {line}' + chr(10) for line in script.splitlines())}")
     done = subprocess.run([sys.executable, path, data], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "48h: whole" in done.stdout
+    assert "48h: intact" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from sffshards.cli.shared_options import (
     place_of,
 )
 from sffshards.domain.frame_sequences import OnShort
-from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant
+from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
 
 if TYPE_CHECKING:
     from sffshards.shards.format import Manifest
@@ -146,17 +147,13 @@ def _format_build(described: dict[str, Any]) -> str:
     from sffshards.cli.terminal_output import format_bytes, format_table
     from sffshards.shards.format import SYNTHETIC_IMAGES
 
-    rows = []
-    for part in Part:
-        base, over = (described["groups"][f"{part}/{kind}"] for kind in Kind)
-        numbers = [base["num_samples"], base["num_positive"], over["num_samples"]]
-        sizes = [base["num_shards"] + over["num_shards"], format_bytes(base["size_bytes"] + over["size_bytes"])]
-        rows.append([str(part), *(f"{n:,}" for n in numbers), str(sizes[0]), str(sizes[1])])
-    groups = described["groups"].values()
-    total = [sum(g["num_samples"] for name, g in described["groups"].items() if name.endswith(kind)) for kind in Kind]
-    num_positive = sum(g["num_positive"] for name, g in described["groups"].items() if name.endswith(Kind.BASE))
-    num_shards, size = sum(g["num_shards"] for g in groups), format_bytes(described["size_bytes"])
-    rows.append(["all", f"{total[0]:,}", f"{num_positive:,}", f"{total[1]:,}", str(num_shards), size])
+    def count(name: str, parts: Collection[Part]) -> list[str]:
+        base, over = ([described["groups"][format_group(part, kind)] for part in parts] for kind in Kind)
+        numbers = (_sum(base, "num_samples"), _sum(base, "num_positive"), _sum(over, "num_samples"))
+        num_shards, size = (_sum(base + over, column) for column in ("num_shards", "size_bytes"))
+        return [name, *(f"{number:,}" for number in (*numbers, num_shards)), format_bytes(size)]
+
+    rows = [*(count(str(part), [part]) for part in Part), count("all", Part)]
     table = format_table(["part", "sequences", "positive", "augmented views", "shards", "size"], rows)
     maker = f"sffshards {described['program_version']} ({described['encoder']})"
     lines = [
@@ -175,6 +172,10 @@ def _format_build(described: dict[str, Any]) -> str:
             f"{format_count(len(described['skipped_frames']), 'image')} that cannot be used"
         )
     return "\n".join([*lines, *("  " + line for line in table.splitlines())])
+
+
+def _sum(groups: Iterable[dict[str, int]], column: str) -> int:
+    return sum(group[column] for group in groups)
 
 
 def _list_sets(variant: Variant, stage: Stage | None, fold: int | None, protocol: Protocol) -> list[SampleSet]:
