@@ -626,7 +626,7 @@ def test_a_file_that_no_report_wrote_is_not_written_over(tmp_path, name):
     theirs.parent.mkdir(parents=True)
     theirs.write_text('{"mine": 1}')
     contents = {"index.html": b"page", "tables/48h-folds.csv": b"run,fold"}
-    with pytest.raises(ConflictError, match=f"{name}: expected nothing, or what a report wrote, found a"):
+    with pytest.raises(ConflictError, match=f"{name}: expected no file, or one that a report wrote, found a"):
         write_folder(tmp_path / "out", contents, describe_files)
     assert theirs.read_text() == '{"mine": 1}'
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [theirs]

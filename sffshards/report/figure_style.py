@@ -1,4 +1,4 @@
-"""How figures look and are saved: SVG that takes its colours from the page, light or dark, and PNG to take along."""
+"""How figures look and are saved: inline SVG in the colours of the page, light or dark, and SVG, PDF and PNG files."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from sffshards.report.markup import Markup, element
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
-__all__ = ["ALARM", "FAINT", "GRID", "INK", "Drawing", "Style", "draw", "series_style"]
+__all__ = ["ALARM", "FAINT", "INK", "Figure", "Style", "draw", "series_style"]
 
 INK, FAINT, GRID, ALARM = "#1f2430", "#5d6573", "#d9dde4", "#c8402f"
 _SERIES = ("#0b62a8", "#b35900", "#19764f", "#8a3f9e", "#6f6410")
 _VARIABLES = {INK: "ink", FAINT: "faint", GRID: "line", ALARM: "alarm"} | {
     colour: f"series-{number}" for number, colour in enumerate(_SERIES)
 }
-"""The colours of the PNG files, no two alike, and the variables of the page that stand in their place in SVG."""
+"""The colours of the files, all different, and the variables of the page that replace them in its inline SVG."""
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)))
 _MARKERS = ("o", "s", "^", "D", "v")
 
@@ -29,6 +28,7 @@ _PNG_DPI = 150
 _SETTINGS = {
     "svg.hashsalt": "sffshards",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -52,7 +52,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Style:
-    """What tells a series from the others: by colour, and without."""
+    """The style of a series, which can be recognised without its colour too."""
 
     color: str
     linestyle: str | tuple[float, tuple[float, ...]]
@@ -60,79 +60,99 @@ class Style:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawing:
-    """A figure, drawn."""
+class Figure:
+    """A figure of the report; its caption is in ``templates/figures.html.j2``."""
 
     name: str
-    """Of its file, without ``.png``, and of its element in the page."""
-    svg: Markup
-    png: bytes
+    """Name of its files without the suffix, and of its element in the page."""
+    kind: str
+    """Kind of figure, which chooses the caption."""
+    heading: str
+    svg: str
+    """SVG element for the page."""
+    files: dict[str, bytes]
+    """The figure as a file, by suffix."""
+    facts: tuple[str, ...] = ()
+    """Facts that the caption states, in the order in which it does."""
 
 
 def series_style(number: int) -> Style:
-    """Give the style of the series of a number, from 0; after five they come again."""
+    """Return the style of a series by its number, from 0; the five styles repeat."""
     position = number % len(_SERIES)
     return Style(color=_SERIES[position], linestyle=_DASHES[position], marker=_MARKERS[position])
 
 
 def draw(
-    name: str, fill: Callable[[list[Axes]], None], *, title: str, size: tuple[float, float], ratios: tuple[int, ...]
-) -> Drawing:
+    name: str,
+    fill: Callable[[list[Axes]], None],
+    *,
+    kind: str,
+    heading: str,
+    size: tuple[float, float],
+    ratios: tuple[int, ...] = (1,),
+    facts: tuple[str, ...] = (),
+) -> Figure:
     """Draw a figure; the same content gives the same bytes.
 
     Parameters
     ----------
     name
-        Of the figure, in letters, digits and hyphens.
+        Name of the figure, in letters, digits, dots, underscores and hyphens.
     fill
-        Draws into its axes, which lie one above the other; the legend is of the first, and stands above it.
-    title
-        What a screen reader says of it.
+        Function that draws into the axes, which are stacked; the legend is that of the first, above it.
+    kind, heading, facts
+        As in `Figure`; a screen reader reads the heading.
     size
         Width and height in inches of 72 points.
     ratios
         Heights of the axes, relative to each other.
     """
     import matplotlib as mpl
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
     with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]  # names of settings are literals there
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(len(ratios), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})
+        canvas = Canvas(figsize=size, layout="constrained")
+        axes = canvas.subplots(len(ratios), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})
         fill(list(axes[:, 0]))
         if axes[0, 0].get_legend_handles_labels()[0]:
-            figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
-        return Drawing(name=name, svg=_to_svg(figure, name=name, title=title), png=_to_png(figure))
+            canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        svg = _save(canvas, "svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        canvas.set_layout_engine("none")  # the other files have the layout of the SVG
+        return Figure(
+            name=name,
+            kind=kind,
+            heading=heading,
+            svg=_inline(svg.decode(), name=name, title=heading),
+            files={"svg": svg, **_print(canvas)},
+            facts=facts,
+        )
 
 
-def _to_png(figure: Figure) -> bytes:
+def _print(canvas: Canvas) -> dict[str, bytes]:
+    """Return a figure for papers and slides, on white."""
+    return {
+        "pdf": _save(canvas, "pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}),
+        "png": _save(canvas, "png", dpi=_PNG_DPI, facecolor="#ffffff", metadata={"Software": None}),
+    }
+
+
+def _save(canvas: Canvas, file_format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    figure.set_layout_engine("none")  # it lies as the SVG has it
-    figure.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="#ffffff", metadata={"Software": None})
+    canvas.savefig(buffer, format=file_format, **options)
     return buffer.getvalue()
 
 
-def _shorten_numbers(tag: re.Match[str]) -> str:
-    """Leave two decimals of a tag's numbers: a hundredth of a pixel."""
-    return re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0])
-
-
-def _to_svg(figure: Figure, *, name: str, title: str) -> Markup:
-    """Give the figure as an element of the page: without prolog, its names its own, its colours the page's."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    body = text[text.index(">", text.index("<svg")) + 1 :]
+def _inline(svg: str, *, name: str, title: str) -> str:
+    """Return an SVG file as an element of the page: no prolog, ids that are unique in the page, the page's colours."""
+    opening, body = svg[svg.index("<svg") :].split(">", 1)
+    view_box = re.findall(r'viewBox="[^"]*"', opening)[0]
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", body)
-    body = re.sub(r"<[^>]*>", _shorten_numbers, body)
+    # A hundredth of a pixel is enough.
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
-    width, height = (72 * inches for inches in figure.get_size_inches())
-    label = element("title", title, id=f"{name}-title")
-    opening = (
-        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'aria-labelledby="{name}-title">'
+    return (
+        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {view_box} role="img" aria-labelledby="{name}-title">'
+        f'<title id="{name}-title">{escape(title)}</title>{body}'
     )
-    return Markup(opening + label + body)

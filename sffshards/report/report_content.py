@@ -32,11 +32,11 @@ from sffshards.report.result_scores import (
 )
 from sffshards.verification import Resampling
 
-__all__ = ["HorizonContent", "compute_content"]
+__all__ = ["TaskContent", "compute_content"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HorizonContent:
+class TaskContent:
     """All numbers of a task's part of the report."""
 
     task: Task
@@ -82,7 +82,7 @@ def compute_content(
     per_outcome: int,
     further: Sequence[NamedScores],
     catalogue: HarpFlares | None,
-) -> HorizonContent:
+) -> TaskContent:
     """Compute the numbers of a task's part of the report.
 
     Parameters
@@ -115,7 +115,7 @@ def compute_content(
     shared = {
         (pair.fold, pair.first, pair.second): pair for run in reversed(evaluated) for pair in find_shared_harps(run)
     }
-    return HorizonContent(
+    return TaskContent(
         task=task,
         runs=evaluated,
         folds=folds,

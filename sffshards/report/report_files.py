@@ -10,7 +10,7 @@ from sffshards import __version__
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
 from sffshards.forecasting.runs import Run
-from sffshards.report.report_content import HorizonContent
+from sffshards.report.report_content import TaskContent
 from sffshards.report.result_scores import NamedScores
 from sffshards.report.score_figures import NUM_BINS
 from sffshards.verification import (
@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 _SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
 
 
-def format_tables(content: HorizonContent) -> dict[str, str]:
+def format_tables(content: TaskContent) -> dict[str, str]:
     """Give a horizon's tables as CSV, by file name."""
     return {
         f"{content.task}-forecasts.csv": _forecasts(content),
@@ -41,7 +41,7 @@ def format_tables(content: HorizonContent) -> dict[str, str]:
     }
 
 
-def format_report(runs: Sequence[Run], contents: Sequence[HorizonContent], *, files: Collection[str]) -> bytes:
+def format_report(runs: Sequence[Run], contents: Sequence[TaskContent], *, files: Collection[str]) -> bytes:
     """Return the numbers of the report and the names of its files as JSON; what is undefined is null."""
     report = {
         "format_version": FORMAT_VERSION,
@@ -65,7 +65,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
     }
 
 
-def _describe_content(content: HorizonContent) -> dict[str, Any]:
+def _describe_content(content: TaskContent) -> dict[str, Any]:
     return {
         "forecasts": [_describe_named(named) for named in content.forecasts],
         "references": [_describe_named(named) for named in content.references],
@@ -113,17 +113,17 @@ def _describe_named(named: NamedScores) -> dict[str, Any]:
     }
 
 
-def _forecasts(content: HorizonContent) -> str:
+def _forecasts(content: TaskContent) -> str:
     rows = [row for named in (*content.forecasts, *content.references) for row in _score_rows(named)]
     return format_csv(_SCORE_COLUMNS, rows)
 
 
-def _subsets(content: HorizonContent) -> str:
+def _subsets(content: TaskContent) -> str:
     scored = [one.scored for one in content.subsets if one.scored is not None]
     return format_csv(_SCORE_COLUMNS, [row for named in scored for row in _score_rows(named)])
 
 
-def _differences(content: HorizonContent) -> str:
+def _differences(content: TaskContent) -> str:
     rows = [
         [one.first, one.second, said, of.estimate, of.low, of.high]
         for one in content.differences
@@ -142,7 +142,7 @@ def _score_rows(named: NamedScores) -> list[list[object]]:
     return [[named.name, name, threshold, one.estimate, one.low, one.high] for name, threshold, one in scores]
 
 
-def _folds(content: HorizonContent) -> str:
+def _folds(content: TaskContent) -> str:
     rows = [
         [folds.name, s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn]
         + [s.scores[name] for name in PUBLISHED_SCORES]
@@ -152,7 +152,7 @@ def _folds(content: HorizonContent) -> str:
     return format_csv(["run", "fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES], rows)
 
 
-def _reliability(content: HorizonContent) -> str:
+def _reliability(content: TaskContent) -> str:
     rows = []
     for one in content.ensembles:
         curve = trace_reliability(one.samples.label, one.samples.probability, num_bins=NUM_BINS)
@@ -163,7 +163,7 @@ def _reliability(content: HorizonContent) -> str:
     return format_csv(header, rows)
 
 
-def _thresholds(content: HorizonContent) -> str:
+def _thresholds(content: TaskContent) -> str:
     names = (ScoreName.POD, ScoreName.POFD, ScoreName.PRE, ScoreName.TSS, ScoreName.HSS)
     rows = []
     for one in content.ensembles:
@@ -176,7 +176,7 @@ def _thresholds(content: HorizonContent) -> str:
     return format_csv(["run", "threshold", "tp", "fp", "fn", "tn", *names], rows)
 
 
-def _sets(content: HorizonContent) -> str:
+def _sets(content: TaskContent) -> str:
     rows = [
         [run.name, *(" ".join(value) if isinstance(value, tuple) else value for value in asdict(counts).values())]
         for run, sets in zip(content.runs, content.sets, strict=True)
@@ -186,7 +186,7 @@ def _sets(content: HorizonContent) -> str:
     return format_csv(["run", *names], rows)
 
 
-def _shared(content: HorizonContent) -> str:
+def _shared(content: TaskContent) -> str:
     rows = [
         [*(pair.fold, pair.first, pair.second), *(len(pair.harps), pair.num_sequences, pair.num_flares), harps]
         for pair in content.shared

@@ -1,36 +1,39 @@
-"""The folder of a report: what an earlier report wrote there is replaced or removed, and nothing else."""
+"""The folder of a report: files of an earlier report are replaced or removed, and no others are touched."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from sffshards.base.atomic_files import storage_errors, write_atomic
 from sffshards.base.errors import ConflictError
+from sffshards.base.json_records import read_own_json
 
-__all__ = ["JSON_NAME", "PAGE_NAME", "check_folder", "write_folder"]
+__all__ = ["PAGE_NAME", "check_folder", "write_folder"]
 
 PAGE_NAME = "index.html"
-JSON_NAME = "report.json"
+_JSON_NAME = "report.json"
 _FOLDERS = ("figures", "tables")
-_OWN = re.compile(rf"{re.escape(PAGE_NAME)}|({'|'.join(_FOLDERS)})/[0-9A-Za-z._]+-[a-z0-9-]+\.(png|csv)")
+_OWN = re.compile(
+    rf"{re.escape(PAGE_NAME)}|figures/[0-9A-Za-z._]+-[a-z0-9-]+\.(png|svg|pdf)|"
+    r"tables/[0-9A-Za-z._]+-[a-z0-9-]+\.(csv|md|tex)"
+)
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a folder whose page is not a report's, before any work for one.
+    """Check that a report may be written into a folder, before any work for it.
 
     Raises
     ------
     ConflictError
-        If something else stands where a report's files go.
+        If other files have the names of a report's files.
     StorageError
         If the system refuses.
     """
     own = _find_own(out)
     with storage_errors(out):
-        for name in (JSON_NAME, PAGE_NAME):
+        for name in (_JSON_NAME, PAGE_NAME):
             if (out / name).exists() and name not in own:
                 raise _conflict(out / name, "another file")
         for folder in (out, *(out / name for name in _FOLDERS)):
@@ -39,24 +42,24 @@ def check_folder(out: Path) -> None:
 
 
 def write_folder(out: Path, contents: Mapping[str, bytes], describe: Callable[[Collection[str]], bytes]) -> None:
-    """Write a report's files, the page last, and remove those of an earlier report that this one has not.
+    """Write a report's files, the page last, and remove files of an earlier report that this one does not have.
 
-    After an interruption at any point, the same call goes on: a file is listed in ``report.json`` before it is written,
-    and until it is removed.
+    The same call completes the folder after an interruption at any point: ``report.json`` lists a file before it is
+    written, and until it is removed.
 
     Parameters
     ----------
     out
-        The folder; made if it is not there.
+        The folder; created if it is not there.
     contents
-        Files by their names in it, ``index.html`` among them.
+        Files by their names in the folder, ``index.html`` among them.
     describe
-        Gives ``report.json`` from the names that it lists.
+        Function that returns ``report.json`` for the names that it lists.
 
     Raises
     ------
     ConflictError
-        As `check_folder`, and if a file is there under a name of ``contents`` that no report wrote; nothing is changed.
+        As `check_folder`, and if a file that no report wrote has a name of ``contents``; then nothing is changed.
     StorageError
         If the system refuses.
     """
@@ -65,29 +68,27 @@ def write_folder(out: Path, contents: Mapping[str, bytes], describe: Callable[[C
     for name in contents:
         if name not in own and (out / name).exists():
             raise _conflict(out / name, "another file")
-    gone = own - {JSON_NAME} - set(contents)
-    write_atomic(out / JSON_NAME, describe(sorted({*contents, *gone})))
+    gone = own - {_JSON_NAME} - set(contents)
+    write_atomic(out / _JSON_NAME, describe(sorted({*contents, *gone})))
     for name in sorted(contents, key=lambda name: name == PAGE_NAME):
         write_atomic(out / name, contents[name])
     if gone:
         with storage_errors(out):
             for name in gone:
                 (out / name).unlink(missing_ok=True)
-        write_atomic(out / JSON_NAME, describe(sorted(contents)))
+        write_atomic(out / _JSON_NAME, describe(sorted(contents)))
 
 
 def _find_own(out: Path) -> set[str]:
-    """Give the names of what a report wrote there, as its ``report.json`` lists them."""
-    with storage_errors(out):
-        try:
-            content = json.loads((out / JSON_NAME).read_bytes())
-            names = {name for name in content["files"] if _OWN.fullmatch(name)}
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
-            return set()
-    return {JSON_NAME, *names}
+    """Return the names of the files that a report wrote into a folder, as its ``report.json`` lists them."""
+    content = read_own_json(out / _JSON_NAME)
+    names = content.get("files") if isinstance(content, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return set()
+    return {_JSON_NAME, *(name for name in names if _OWN.fullmatch(name))}
 
 
 def _conflict(path: Path, found: str) -> ConflictError:
     return ConflictError(
-        path, expected="nothing, or what a report wrote", found=found, fix="name another folder for the report"
+        path, expected="no file, or one that a report wrote", found=found, fix="name another folder for the report"
     )

@@ -1,8 +1,8 @@
-"""Write a report: read the runs, compute, draw, and put the page and the files beside it into a folder."""
+"""Write a report: read the runs, compute, draw, and write the page and the files beside it into a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +10,20 @@ from pathlib import Path
 from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
 from sffshards.domain.task import Task
-from sffshards.forecasting.runs import gather_runs
+from sffshards.forecasting.runs import Run, gather_runs
 from sffshards.report.chosen_examples import check_harps
 from sffshards.report.film_strips import draw_strip
-from sffshards.report.gallery import make_gallery
+from sffshards.report.provenance_tables import set_table, shared_table
 from sffshards.report.report_baselines import ReportSources, score_baselines
-from sffshards.report.report_content import HorizonContent, compute_content
+from sffshards.report.report_content import TaskContent, compute_content
 from sffshards.report.report_files import format_report, format_tables
 from sffshards.report.report_folder import PAGE_NAME, check_folder, write_folder
-from sffshards.report.report_page import HorizonPage, format_page
+from sffshards.report.report_page import TaskPage, format_page
 from sffshards.report.result_scores import NamedScores
+from sffshards.report.result_tables import result_tables
+from sffshards.report.score_figures import draw_skill
+from sffshards.report.table_formats import format_latex, format_markdown
+from sffshards.report.time_figures import draw_timelines, draw_training
 from sffshards.shards.format import Manifest
 from sffshards.shards.read import Place, load_builds, open_build
 from sffshards.verification import Resampling
@@ -29,17 +33,18 @@ __all__ = ["ReportOptions", "write_report"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportOptions:
-    """What a report shows and how its intervals are made."""
+    """What a report shows, and how its intervals are computed."""
 
     harps: tuple[int, ...] | None = None
-    """Regions to show in time, wherever a horizon tests them; None for those with most flares."""
+    """Regions to show over time, for each task that tests them; None for those with most flares."""
     per_outcome: int = 3
-    """Film strips of each outcome, at most."""
+    """Maximum number of film strips of hits, of misses and of false alarms."""
     resampling: Resampling = field(default_factory=Resampling)
+    """How intervals are computed."""
     further: Mapping[Task, Sequence[NamedScores]] = field(default_factory=dict)
     """Scores of more forecasts of the same test sequences, for the tables."""
     sources: ReportSources = field(default_factory=ReportSources)
-    """Lists, flares and keywords, for baselines that stand in the tables before those further ones."""
+    """Lists, flares and keywords for baselines, whose scores precede those of ``further``."""
 
 
 def write_report(
@@ -50,28 +55,28 @@ def write_report(
     Parameters
     ----------
     place
-        A run, or a folder of runs, evaluated.
+        An evaluated run, or a folder of runs.
     out
         Folder for ``index.html``, which needs no other file; ``report.json``, ``tables/`` and ``figures/``.
     shards
-        Builds, or folders of builds, from which film strips and provenance come; none to do without.
+        Builds, or folders of builds, that provide film strips and provenance; may be empty.
     options
         What to show.
     progress
-        Told how far the work is.
+        Receives the progress of the work.
 
     Returns
     -------
     Path
-        The page.
+        Path of the page.
 
     Raises
     ------
     InputError
-        If there are no evaluated runs, or a table is malformed, or a region is in no test set at all, or baselines
-        cannot be made of what is given.
+        If there are no evaluated runs, a table is malformed, no test set holds a named region, or baselines cannot be
+        computed from the sources.
     ConflictError
-        If runs cannot stand side by side, or lists are of other samples, or files of another's stand in the folder.
+        If runs are not comparable, lists are of other samples, or files that no report wrote are in the folder.
     DamageError
         If a sample to be shown, or a table of predictions, is not as it was written.
     """
@@ -80,33 +85,36 @@ def write_report(
     check_harps(options.harps or (), runs)
     tasks = sorted({run.task for run in runs if run.evaluated})
     builds, absent = _find_builds(shards)
-    contents, pages = [], []
+    pages = []
     with progress.task("Report", len(tasks)) as advance:
         for task in tasks:
-            baselines = score_baselines(options.sources, runs, task, resampling=options.resampling, progress=progress)
-            content = compute_content(
-                runs,
-                task,
-                resampling=options.resampling,
-                harps=options.harps,
-                per_outcome=options.per_outcome,
-                further=(*baselines, *options.further.get(task, ())),
-                catalogue=options.sources.catalogue,
-            )
-            contents.append(content)
+            content = _compute_task(runs, task, options, progress)
             pages.append(_make_page(content, builds, absent))
             advance(1)
-    # A path that is not text is shown by its bytes.
+    # Bytes of a path that are not text are shown as escapes.
     written = {PAGE_NAME: format_page(runs, pages, place=str(place)).encode("utf-8", "backslashreplace")}
-    for content, page in zip(contents, pages, strict=True):
-        written |= {f"tables/{name}": text.encode("utf-8") for name, text in format_tables(content).items()}
-        written |= {f"figures/{drawing.name}.png": drawing.png for drawing in page.gallery.drawings}
+    for page in pages:
+        written |= dict(_format_files(page))
+    contents = [page.content for page in pages]
     write_folder(out, written, lambda names: format_report(runs, contents, files=names))
     return out / PAGE_NAME
 
 
+def _compute_task(runs: Sequence[Run], task: Task, options: ReportOptions, progress: Progress) -> TaskContent:
+    baselines = score_baselines(options.sources, runs, task, resampling=options.resampling, progress=progress)
+    return compute_content(
+        runs,
+        task,
+        resampling=options.resampling,
+        harps=options.harps,
+        per_outcome=options.per_outcome,
+        further=(*baselines, *options.further.get(task, ())),
+        catalogue=options.sources.catalogue,
+    )
+
+
 def _find_builds(shards: Sequence[Place]) -> tuple[dict[str, tuple[Place, Manifest]], str]:
-    """Give the builds there are by the checksum of their manifest, and say why one may not be among them."""
+    """Return the builds by the checksum of their manifest, and the reason why another may not be among them."""
     if not shards:
         return {}, "no shards were named"
     found: dict[Place, Manifest] = {}
@@ -116,20 +124,39 @@ def _find_builds(shards: Sequence[Place]) -> tuple[dict[str, tuple[Place, Manife
     builds = {manifest.sha256: (folder, manifest) for folder, manifest in found.items()}
     places = ", ".join(map(str, shards))
     if not builds:
-        return {}, f"no build lies in {places}"
-    return builds, f"{places} holds other builds than the one that the runs were trained on"
+        return {}, f"there is no build in {places}"
+    return builds, f"the builds in {places} are not the one that the runs were trained on"
 
 
-def _make_page(content: HorizonContent, builds: dict[str, tuple[Place, Manifest]], absent: str) -> HorizonPage:
+def _make_page(content: TaskContent, builds: dict[str, tuple[Place, Manifest]], absent: str) -> TaskPage:
     found = builds.get(content.runs[0].first.manifest_sha256)
     strips = {}
     if found is not None:
         with open_build(found[0]) as build:
             strips = {one.sequence: draw_strip(build, one.sequence) for one in content.examples}
-    return HorizonPage(
+    manifest = None if found is None else found[1]
+    # Scores on synthetic data do not compare with published ones.
+    results = result_tables(content, with_published=manifest is None or not manifest.inputs.is_synthetic)
+    return TaskPage(
         content=content,
-        gallery=make_gallery(content),
+        tables={table.name: table for table in (*results, set_table(content), shared_table(content))},
+        skill=tuple(draw_skill(content)),
+        training=tuple(draw_training(content)),
+        timelines=tuple(draw_timelines(content)),
         strips=strips,
-        manifest=None if found is None else found[1],
+        manifest=manifest,
         no_build=absent if found is None else "",
     )
+
+
+def _format_files(page: TaskPage) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a task by their names in the folder: numbers as CSV, tables as shown, figures."""
+    for name, text in format_tables(page.content).items():
+        yield f"tables/{name}", text.encode("utf-8", "backslashreplace")
+    for table in page.tables.values():
+        for suffix, formatted in (("md", format_markdown(table)), ("tex", format_latex(table))):
+            name = f"tables/{page.content.task}-{table.name}.{suffix}"
+            yield name, formatted.encode("utf-8", "backslashreplace")
+    for figure in (*page.skill, *page.training, *page.timelines):
+        for suffix, data in figure.files.items():
+            yield f"figures/{figure.name}.{suffix}", data

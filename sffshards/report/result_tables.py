@@ -1,207 +1,256 @@
-"""The tables of results as they stand in the page, each with a list of what is undefined, and why."""
+"""The tables of results: forecasts with intervals, differences, first flares, and the published scores over folds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.domain.task import Task
-from sffshards.forecasting.runs import PUBLISHED_RESULTS, FoldScores, IssuedForecast, Summary, format_summary
-from sffshards.report.markup import Cell, Markup, element, join, table
-from sffshards.report.report_content import HorizonContent
-from sffshards.report.result_scores import ChosenScore, NamedScores
+from sffshards.forecasting.runs import PUBLISHED_RESULTS, FoldScores, Subset, Summary, format_summary
+from sffshards.report.report_content import TaskContent
+from sffshards.report.result_scores import DIFFERENCES, ChosenScore, NamedScores, SubsetScores
+from sffshards.report.table_formats import NONE, Cell, Table
 from sffshards.verification import (
     PUBLISHED_SCORES,
-    ContingencyTable,
+    AnyScore,
     Interval,
     ProbabilityScore,
     ScoreName,
     ThresholdRule,
     compute_score,
+    explain_inestimable,
+    explain_score,
     explain_undefined,
     format_score,
 )
 
-__all__ = ["chosen_cell", "fold_table", "forecast_table", "format_range", "list_notes", "stage_table"]
+__all__ = ["fold_table", "forecast_table", "interval_cell", "result_tables"]
 
-_FURTHER = (ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
-_OF_PROBABILITIES = (ProbabilityScore.BRIER_SKILL, *_FURTHER)
-
-
-def fold_table(content: HorizonContent) -> Markup:
-    """Give the eight published scores over the folds of the variants' own test sets, and the published folds."""
-    rows = [_summary_row(folds, Stage.TEST) for folds in content.folds]
-    rows += _published_rows(content.task)
-    caption = join(
-        element("b", "The eight published scores"),
-        " on each variant's own test set at a probability of 0.5: mean over folds ± sample standard deviation. Below "
-        "them, in regular type, the single folds that the authors of the method published. oTV_Test scores six "
-        "views of each flare, so its scores do not compare with the others'.",
-    )
-    whole = table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=f"{content.task}, published scores")
-    notes = [note for folds in content.folds for note in _undefined_folds(folds, Stage.TEST)]
-    return join(whole, list_notes(notes))
+_RULES = (ThresholdRule.MAX_TSS, ThresholdRule.MAX_HSS)
+_AREAS = (ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
+_SHOWN = (ScoreName.TSS, ScoreName.HSS, ProbabilityScore.BRIER_SKILL)
+_CALLS = ("TSS at 0.5", "HSS at 0.5", "TSS, chosen threshold", "HSS, chosen threshold")
 
 
-def stage_table(content: HorizonContent, stage: Stage) -> Markup:
-    """Give the eight published scores of the training or validation sets."""
-    caption = f"The same of the {stage.name.lower()} sets, with the views that the variant shows there."
-    rows = [_summary_row(folds, stage) for folds in content.folds]
-    label = f"{content.task}, published scores, {stage}"
-    notes = [note for folds in content.folds for note in _undefined_folds(folds, stage)]
-    return join(table(caption, ["forecast", "folds", *PUBLISHED_SCORES], rows, label=label), list_notes(notes))
+def result_tables(content: TaskContent, *, with_published: bool) -> Iterator[Table]:
+    """Yield the tables of a task's results that have rows."""
+    yield forecast_table(content)
+    if content.differences:
+        yield _difference_table(content)
+    yield _subset_table(content)
+    for stage in (Stage.TEST, Stage.TRAIN, Stage.VAL):
+        yield fold_table(content, stage, with_published=with_published and stage is Stage.TEST)
 
 
-def forecast_table(content: HorizonContent) -> Markup:
-    """Give the scores, with intervals, of the mean of folds and of the references."""
+def forecast_table(content: TaskContent) -> Table:
+    """Return the scores, with intervals, of the runs and of the reference forecasts."""
     named = [*content.forecasts, *content.references]
-    header = [
-        "forecast",
-        "TSS at 0.5",
-        "HSS at 0.5",
-        "TSS, chosen threshold",
-        "HSS, chosen threshold",
-        ProbabilityScore.BRIER_SKILL,
-        "BSS, calibrated",
-        *_FURTHER,
-    ]
-    rows = [_forecast_row(one, other=one in content.references) for one in named]
-    first = content.forecasts[0].scores
-    caption = join(
-        element("b", "Forecasts side by side"),
-        f" on the same {first.table.num_samples:,} test sequences, each once and as it is, of {first.num_harps} active "
-        f"regions, {first.num_flaring_harps} of them with flares. In brackets: 95 % interval, by drawing whole "
-        "regions again. The chosen threshold is the mean of those that made the score highest on each fold's "
-        "validation set; calibration is Platt's, fitted on the same. In regular type: forecasts that need no network; "
-        "one whose interval overlaps is not clearly worse.",
+    notes = _undecided_notes(content)
+    notes += [note for one in named for note in _undefined_notes(one.name, one, (*_SHOWN, *_AREAS))]
+    notes += _inestimable_notes((interval, one) for one in named for interval in _all_intervals(one))
+    if any(not one.chosen for one in named):
+        notes.append(f"{NONE}: nothing was fitted; the forecast needs no network, or validation has only one outcome.")
+    return Table(
+        name="forecasts",
+        title="Forecasts side by side",
+        header=("forecast", *_CALLS, ProbabilityScore.BRIER_SKILL, "BSS, calibrated", *_AREAS),
+        rows=tuple(_forecast_row(one, other=one in content.references) for one in named),
+        notes=tuple(notes),
     )
-    whole = table(caption, header, rows, label=f"{content.task}, forecasts with intervals")
-    return join(whole, list_notes([*_undecided_folds(content.ensembles), *_undefined_forecasts(named)]))
 
 
-def format_range(interval: Interval) -> Markup:
-    """Give a score and its interval, or say that one of them is not defined."""
+def fold_table(content: TaskContent, stage: Stage, *, with_published: bool) -> Table:
+    """Return the eight published scores over the folds, on each variant's own sets, with the published folds below."""
+    rows = [
+        (
+            Cell(text=folds.name),
+            Cell(text=str(sum(s.stage is stage for s in folds.stages))),
+            *(_summary_cell(s) for s in folds.summary if s.stage is stage),
+        )
+        for folds in content.folds
+    ]
+    published = [fold for fold in PUBLISHED_RESULTS if fold.task == content.task and with_published]
+    rows += [
+        (
+            Cell(text=f"published, {fold.variant}", kind="other"),
+            Cell(text="1"),
+            *(Cell(text=format_score(compute_score(name, fold.table))) for name in PUBLISHED_SCORES),
+        )
+        for fold in published
+    ]
+    return Table(
+        name=f"{stage}-scores",
+        title=f"The eight published scores, {stage.name.lower()} set",
+        header=("forecast", "folds", *PUBLISHED_SCORES),
+        rows=tuple(rows),
+        notes=tuple(note for folds in content.folds for note in _undefined_folds(folds, stage)),
+    )
+
+
+def interval_cell(interval: Interval | None, *, num_flaring_harps: int, more: str = "") -> Cell:
+    """Return the cell of a score and its interval, which may be undefined or not estimable."""
+    if interval is None:
+        return Cell(text=NONE)
     if math.isnan(interval.estimate):
-        return element("span", "undefined", class_="undefined")
-    estimate, low, high = (format_score(_unsigned(value)) for value in (interval.estimate, interval.low, interval.high))
-    said = "no interval" if math.isnan(interval.low) else f"[{low}, {high}]"
-    return join(estimate, element("span", said, class_="range"))
+        return Cell(text="undefined", more=more, kind="undefined")
+    inestimable = explain_inestimable(interval, num_flaring_harps=num_flaring_harps)
+    detail = "not estimable" if inestimable else f"[{_format(interval.low)}, {_format(interval.high)}]"
+    return Cell(text=_format(interval.estimate), detail=detail, more=more)
 
 
-def _unsigned(value: float) -> float:
-    """Give zero for what would be shown as minus zero."""
-    return value if abs(value) >= 0.0005 else 0.0
+def _difference_table(content: TaskContent) -> Table:
+    scored = dict(zip((run.name for run in content.runs), content.forecasts, strict=True))
+    pairs = [(one, scored[one.first]) for one in content.differences]
+    intervals = [(interval, of) for one, of in pairs for interval in one.intervals.values()]
+    notes = _inestimable_notes(intervals)
+    if any(interval is None for interval, _ in intervals):
+        notes.append(f"{NONE}: validation yields no such threshold or calibration for one of the two runs.")
+    if any(interval is not None and math.isnan(interval.estimate) for interval, _ in intervals):
+        notes.append("Undefined: the score of one of the two runs is undefined, for the reasons above.")
+    return Table(
+        name="differences",
+        title="Differences between runs",
+        header=("runs", *DIFFERENCES),
+        rows=tuple(
+            (
+                Cell(text=f"{one.second} minus {one.first}", kind="wide-name"),
+                *(interval_cell(i, num_flaring_harps=of.scores.num_flaring_harps) for i in one.intervals.values()),
+            )
+            for one, of in pairs
+        ),
+        notes=tuple(notes),
+    )
 
 
-def _summary_row(folds: FoldScores, stage: Stage) -> list[Cell]:
-    summary = [s for s in folds.summary if s.stage is stage]
-    of_stage = [str(s.fold) for s in folds.stages if s.stage is stage]
-    return [Cell(text=folds.name), Cell(text=", ".join(of_stage)), *(_summary_cell(s) for s in summary)]
+def _subset_table(content: TaskContent) -> Table:
+    header = ("forecast", "sequences", "with a flare", *_CALLS, "BSS", "AUC")
+    ordered = [one for subset in (Subset.FIRST, Subset.CONTINUING) for one in content.subsets if one.subset is subset]
+    return Table(
+        name="subsets",
+        title="First flares and continuing activity",
+        header=header,
+        rows=tuple(_subset_row(one, width=len(header)) for one in ordered),
+        notes=tuple(note for one in ordered for note in _subset_notes(one)),
+    )
+
+
+def _forecast_row(named: NamedScores, *, other: bool) -> tuple[Cell, ...]:
+    return (
+        Cell(text=named.name, kind="other wide-name" if other else "wide-name"),
+        *_call_cells(named),
+        _score_cell(named, ProbabilityScore.BRIER_SKILL),
+        interval_cell(named.calibrated_skill, num_flaring_harps=named.scores.num_flaring_harps),
+        *(_score_cell(named, name) for name in _AREAS),
+    )
+
+
+def _subset_row(of: SubsetScores, *, width: int) -> tuple[Cell, ...]:
+    head = Cell(text=f"{of.name}, {of.subset}", kind="wide-name")
+    if of.scored is None:
+        return head, Cell(text="0"), *[Cell(text=NONE)] * (width - 2)
+    scores = of.scored.scores
+    regions = f"{scores.num_flaring_harps} region{'' if scores.num_flaring_harps == 1 else 's'}"
+    return (
+        head,
+        Cell(text=f"{scores.table.num_samples:,}"),
+        Cell(text=f"{scores.table.num_positive:,}", detail=regions),
+        *_call_cells(of.scored),
+        *(_score_cell(of.scored, name) for name in (ProbabilityScore.BRIER_SKILL, ProbabilityScore.ROC_AUC)),
+    )
+
+
+def _call_cells(named: NamedScores) -> Iterator[Cell]:
+    """Yield TSS and HSS at 0.5, then at the thresholds chosen for them."""
+    for name in (ScoreName.TSS, ScoreName.HSS):
+        yield _score_cell(named, name)
+    for rule in _RULES:
+        chosen: ChosenScore | None = named.chosen.get(rule)
+        if chosen is None:
+            yield Cell(text=NONE)
+        else:
+            num = named.scores.num_flaring_harps
+            yield interval_cell(chosen.interval, num_flaring_harps=num, more=f"at {chosen.threshold:.3f}")
+
+
+def _score_cell(named: NamedScores, name: AnyScore) -> Cell:
+    return interval_cell(named.scores.interval(name), num_flaring_harps=named.scores.num_flaring_harps)
 
 
 def _summary_cell(summary: Summary) -> Cell:
-    undefined = math.isnan(summary.mean)
-    return Cell(text=format_summary(summary), kind="undefined" if undefined else "")
+    return Cell(text=format_summary(summary), kind="undefined" if math.isnan(summary.mean) else "")
 
 
-def _published_rows(task: Task) -> list[list[Cell]]:
+def _format(value: float) -> str:
+    """Return a score to three decimals, without a sign where it rounds to zero."""
+    return format_score(value if abs(value) >= 0.0005 else 0.0)
+
+
+def _all_intervals(named: NamedScores) -> Iterator[Interval | None]:
+    yield from (named.scores.interval(name) for name in (*_SHOWN, *_AREAS))
+    yield named.calibrated_skill
+    yield from (chosen.interval for chosen in named.chosen.values())
+
+
+def _inestimable_notes(intervals: Iterable[tuple[Interval | None, NamedScores]]) -> list[str]:
+    """Return one note per reason for which intervals are not estimable."""
+    reasons = [
+        explain_inestimable(interval, num_flaring_harps=of.scores.num_flaring_harps)
+        for interval, of in intervals
+        if interval is not None and not math.isnan(interval.estimate)
+    ]
+    return [f"Interval not estimable: {reason}." for reason in dict.fromkeys(reasons) if reason is not None]
+
+
+def _undefined_notes(name: str, of: NamedScores, scores: Iterable[AnyScore]) -> list[str]:
+    """Return one note per reason for which scores of a forecast are undefined."""
+    reasons = {score: explain_score(of.scores, score) for score in scores}
+    return [f"{name}: {', '.join(names)} undefined, as {reason}." for reason, names in _group(reasons).items()]
+
+
+def _subset_notes(of: SubsetScores) -> list[str]:
+    name = f"{of.name}, {of.subset}"
+    if of.scored is None:
+        return [f"{name}: no test sequence is of this kind."]
+    shown = (*_SHOWN, ProbabilityScore.ROC_AUC)
+    inestimable = _inestimable_notes((of.scored.scores.interval(score), of.scored) for score in shown)
     return [
-        [
-            Cell(text=f"published, {fold.variant}", kind="other"),
-            Cell(text=str(fold.fold)),
-            *(Cell(text=format_score(compute_score(name, fold.table))) for name in PUBLISHED_SCORES),
-        ]
-        for fold in PUBLISHED_RESULTS
-        if fold.task == task
+        *_undefined_notes(name, of.scored, shown),
+        *(f"{name}: {note[0].lower()}{note[1:]}" for note in inestimable),
     ]
 
 
-def _forecast_row(named: NamedScores, *, other: bool) -> list[Cell]:
-    chosen = [chosen_cell(named.chosen.get(rule)) for rule in (ThresholdRule.MAX_TSS, ThresholdRule.MAX_HSS)]
-    return [
-        Cell(text=named.name, kind="other wide-name" if other else "wide-name"),
-        *(Cell(text=format_range(named.scores.interval(name))) for name in (ScoreName.TSS, ScoreName.HSS)),
-        *chosen,
-        Cell(text=format_range(named.scores.interval(ProbabilityScore.BRIER_SKILL))),
-        Cell(text="\u2013" if named.calibrated_skill is None else format_range(named.calibrated_skill)),
-        *(Cell(text=format_range(named.scores.interval(name))) for name in _FURTHER),
-    ]
-
-
-def chosen_cell(chosen: ChosenScore | None) -> Cell:
-    """Give a score at a chosen threshold, and the threshold; a dash where none was chosen."""
-    if chosen is None:
-        return Cell(text="\u2013")
-    return Cell(text=join(format_range(chosen.interval), element("span", f"at {chosen.threshold:.3f}", class_="small")))
-
-
-def _undefined_folds(folds: FoldScores, stage: Stage) -> list[str]:
-    """Say of each fold which scores are undefined; alike folds in one line."""
-    found: dict[tuple[str, str], list[str]] = {}
+def _undefined_folds(folds: FoldScores, stage: Stage) -> Iterator[str]:
+    """Yield which scores are undefined in how many folds, and why."""
+    found: dict[str, int] = {}
     for of_fold in (s for s in folds.stages if s.stage is stage):
-        for reason, names in _reasons(of_fold.table, PUBLISHED_SCORES).items():
-            found.setdefault((reason, ", ".join(names)), []).append(str(of_fold.fold))
-    return [
-        f"{folds.name}, fold{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}: {names} undefined, as {reason}"
-        for (reason, names), numbers in found.items()
-    ]
+        reasons = {name: explain_undefined(name, of_fold.table) for name in PUBLISHED_SCORES}
+        for reason, names in _group(reasons).items():
+            said = f"{', '.join(names)} undefined, as {reason}"
+            found[said] = found.get(said, 0) + 1
+    yield from (f"{folds.name}, {_count_folds(number)}: {said}." for said, number in found.items())
 
 
-def _reasons(counts: ContingencyTable, names: Iterable[ScoreName]) -> dict[str, list[str]]:
-    reasons: dict[str, list[str]] = {}
-    for name in names:
-        reason = explain_undefined(name, counts)
-        if reason is not None:
-            reasons.setdefault(reason, []).append(str(name))
-    return reasons
-
-
-def _undecided_folds(ensembles: Sequence[IssuedForecast]) -> list[str]:
-    """Say of which folds validation could choose nothing, and why; alike folds in one line."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for of in ensembles:
-        for fold, reason in of.undecided_folds.items():
-            found.setdefault((of.name, reason), []).append(str(fold))
-    return [
-        f"{name}, fold{'s' if len(folds) > 1 else ''} {', '.join(folds)}: a threshold of 0.5 and no calibration, as "
-        f"{reason}"
-        for (name, reason), folds in found.items()
-    ]
-
-
-def _undefined_forecasts(named: Sequence[NamedScores]) -> list[str]:
-    counts = named[0].scores.table
+def _undecided_notes(content: TaskContent) -> list[str]:
+    """Return for how many folds of each run validation yields no threshold, and why."""
     notes = []
-    for one in named:
-        reasons = _reasons(one.scores.table, (ScoreName.TSS, ScoreName.HSS))
-        notes += [f"{one.name}: {', '.join(names)} undefined, as {why}" for why, names in reasons.items()]
-        undefined = [name for name in _OF_PROBABILITIES if math.isnan(one.scores.interval(name).estimate)]
-        if undefined:
-            came = _say_outcomes(counts)
-            notes.append(f"{one.name}: {', '.join(undefined)} undefined, as {came}")
-    if any(_lacks_interval(one) for one in named):
-        notes.append("No interval: it takes the flares of about three regions at the least to draw them again.")
-    if any(not one.chosen for one in named):
-        notes.append("\u2013: nothing was fitted, as the forecast needs no network, or validation lacks an outcome.")
+    for of in content.ensembles:
+        reasons: Sequence[str] = list(of.undecided_folds.values())
+        for reason in dict.fromkeys(reasons):
+            folds = _count_folds(reasons.count(reason))
+            notes.append(f"{of.name}, {folds}: threshold 0.5 and no calibration, as {reason}.")
     return notes
 
 
-def _say_outcomes(counts: ContingencyTable) -> str:
-    if not counts.num_positive:
-        return "no flare came"
-    if counts.num_positive == counts.num_samples:
-        return "a flare came every time"
-    return "the reference, the climatology of training, is itself perfect"
+def _group(
+    reasons: Mapping[AnyScore, str | None] | Mapping[ScoreName, str | None],
+) -> dict[str, list[str]]:
+    """Return the scores of each reason; those without a reason are left out."""
+    grouped: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        if reason is not None:
+            grouped.setdefault(reason, []).append(str(name))
+    return grouped
 
 
-def _lacks_interval(named: NamedScores) -> bool:
-    intervals = [named.scores.interval(name) for name in (ScoreName.TSS, ScoreName.HSS, *_OF_PROBABILITIES)]
-    return any(math.isnan(one.low) and not math.isnan(one.estimate) for one in intervals)
-
-
-def list_notes(notes: Sequence[str]) -> Markup:
-    """Give what is to be said below a table; nothing where there is nothing."""
-    if not notes:
-        return Markup()
-    return element("ul", *(element("li", note) for note in notes), class_="notes")
+def _count_folds(number: int) -> str:
+    return f"{number} fold{'' if number == 1 else 's'}"

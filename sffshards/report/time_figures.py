@@ -1,73 +1,87 @@
-"""The figures of what goes on in time: losses by epoch, and a region's probability beside its flares."""
+"""The figures over time: losses by epoch, and the probability of a region with its flares."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.domain.task import GoesClass, Task
+from sffshards.domain.task import GoesClass
 from sffshards.forecasting.runs import IssuedForecast, Run
 from sffshards.report.chosen_examples import RegionFlare
-from sffshards.report.figure_style import ALARM, FAINT, INK, Drawing, Style, draw, series_style
+from sffshards.report.figure_style import ALARM, FAINT, INK, Figure, draw, series_style
+from sffshards.report.report_content import TaskContent
 from sffshards.verification import THRESHOLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_timeline", "draw_training"]
+__all__ = ["draw_timelines", "draw_training"]
 
 _SIZE = (4.4, 3.0)
 _MAX_TICKS = 8
-"""Of times: with fewer, no spacing of hours that there is reaches over just below three days."""
+"""Maximum number of ticks; with fewer, no spacing in hours covers just under three days."""
 _CLASS_X = GoesClass.parse("X1.0")
 _ROOM = 0.11
-"""What the class of a flare takes of the width."""
+"""Fraction of the width that the class of a flare takes."""
 _GAP = np.timedelta64(6, "h")
-"""A line is broken where no forecast was made for so long."""
+"""A line is broken where there is no forecast for longer."""
+_MAX_NAMED = 12
+"""Maximum number of flares that a caption lists."""
 
 
-def draw_training(name: str, run: Run) -> Drawing:
-    """Draw each fold's training and validation loss by epoch; a ring is round the epoch whose network is scored."""
+def draw_training(content: TaskContent) -> Iterator[Figure]:
+    """Yield a figure for each run that has a table of epochs."""
+    for number, run in enumerate(content.runs):
+        if any(fold.epochs for fold in run.folds):
+            yield _draw_losses(f"{content.task}-training-{number}", run)
+
+
+def draw_timelines(content: TaskContent) -> Iterator[Figure]:
+    """Yield a figure for each chosen region that the shown run forecasts."""
+    rows = content.ensembles[content.shown].samples
+    for harp in content.harps:
+        if (rows.harp == harp).any():
+            yield _draw_timeline(content, harp)
+
+
+def _draw_losses(name: str, run: Run) -> Figure:
+    """Draw each fold's training and validation loss by epoch; a ring marks the epoch whose network is scored."""
 
     def fill(axes: list[Axes]) -> None:
         from matplotlib.ticker import MaxNLocator
 
         (ax,) = axes
         for fold in (fold for fold in run.folds if fold.epochs):
-            style = series_style(fold.record.fold)
-            epochs = [row.epoch for row in fold.epochs]
-            valid = [row.valid_loss for row in fold.epochs]
+            color = series_style(fold.record.fold).color
+            epochs, valid = [row.epoch for row in fold.epochs], [row.valid_loss for row in fold.epochs]
             marker = "." if len(epochs) == 1 else ""
-            ax.plot(epochs, valid, color=style.color, marker=marker, label=f"fold {fold.record.fold}")
+            ax.plot(epochs, valid, color=color, marker=marker, label=f"fold {fold.record.fold}")
             train = [row.train_loss for row in fold.epochs]
-            ax.plot(epochs, train, color=style.color, marker=marker, linestyle=":", linewidth=1.2)
+            ax.plot(epochs, train, color=color, marker=marker, linestyle=":", linewidth=1.2)
             best = fold.record.best
             if best is not None and best.epoch in epochs:
                 at = [best.epoch], [valid[epochs.index(best.epoch)]]
-                ax.plot(*at, color=style.color, marker="o", markersize=8, markerfacecolor="none")
+                ax.plot(*at, color=color, marker="o", markersize=8, markerfacecolor="none")
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return draw(name, fill, title=f"Training of {run.name}", size=_SIZE, ratios=(1,))
+    return draw(name, fill, kind="training", heading=f"Training of {run.name}", size=_SIZE)
 
 
-def draw_timeline(
-    name: str, ensemble: IssuedForecast, harp: int, *, task: Task, style: Style, flares: Sequence[RegionFlare]
-) -> Drawing:
-    """Draw a region's probability in time, with the folds' range, over the times that a flare followed.
-
-    Above it stand the flares of a list, if there are any, the strongest with their class.
-    """
+def _draw_timeline(content: TaskContent, harp: int) -> Figure:
+    """Draw a region's probability of a flare; shaded where one followed, with triangles at flares of a list."""
+    task, ensemble, style = content.task, content.ensembles[content.shown], series_style(content.shown)
+    flares = () if content.flares is None else content.flares[harp]
+    rows = np.flatnonzero(ensemble.samples.harp == harp)
+    rows = rows[np.argsort(ensemble.samples.t_end_tai[rows], kind="stable")]
 
     def fill(axes: list[Axes]) -> None:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
         (ax,) = axes
-        rows = np.flatnonzero(ensemble.samples.harp == harp)
-        rows = rows[np.argsort(ensemble.samples.t_end_tai[rows], kind="stable")]
         times, low, high, mean = _break_gaps(ensemble, rows)
         followed = ensemble.samples.t_end_tai[rows[ensemble.samples.label[rows] == 1]]
         for start, end in _find_spans(ensemble.samples.t_end_tai[rows], ensemble.samples.label[rows]):
@@ -83,12 +97,22 @@ def draw_timeline(
         ax.set(ylim=(-0.02, 1.26 if flares else 1.08), ylabel="probability", yticks=np.linspace(0, 1, 6))
         _mark_flares(ax, flares)
 
-    title = f"HARP {harp}: probability of a flare within {task}"
-    return draw(name, fill, title=title, size=_SIZE, ratios=(1,))
+    facts = (ensemble.name, str(ensemble.num_folds), *_list_flares(content, harp))
+    return draw(f"{task}-harp-{harp}", fill, kind="timeline", heading=f"HARP {harp}", size=_SIZE, facts=facts)
+
+
+def _list_flares(content: TaskContent, harp: int) -> tuple[str, ...]:
+    """Return the flares of a list as text; empty text if the region has none, nothing without a list."""
+    if content.flares is None:
+        return ()
+    flares = content.flares[harp]
+    named = [f"{flare.goes_class} {str(flare.start)[5:16].replace('T', ' ')}" for flare in flares[:_MAX_NAMED]]
+    more = f", and {len(flares) - _MAX_NAMED} more" if len(flares) > _MAX_NAMED else ""
+    return (", ".join(named) + more,)
 
 
 def _mark_flares(ax: Axes, flares: Sequence[RegionFlare]) -> None:
-    """Put a triangle at the start of each flare, and the class of those that have room, the strongest first."""
+    """Mark the start of each flare with a triangle, and label flares where there is room, the strongest first."""
     for flare in flares:
         fill = INK if flare.goes_class >= _CLASS_X else "none"
         at = [flare.start], [1.11]
@@ -104,7 +128,7 @@ def _mark_flares(ax: Axes, flares: Sequence[RegionFlare]) -> None:
 
 
 def _break_gaps(ensemble: IssuedForecast, rows: NDArray[np.int64]) -> tuple[NDArray[np.generic], ...]:
-    """Give times, the folds' lowest and highest, and their mean; with a nan where a line is to be broken."""
+    """Return times, the minimum and maximum over folds, and their mean, with NaN where the line is broken."""
     times = ensemble.samples.t_end_tai[rows]
     gaps = np.flatnonzero(np.diff(times) > _GAP) + 1
     of_folds_FN = ensemble.member_probabilities[:, rows]
@@ -114,7 +138,7 @@ def _break_gaps(ensemble: IssuedForecast, rows: NDArray[np.int64]) -> tuple[NDAr
 
 
 def _find_spans(times: NDArray[np.datetime64], labels: NDArray[np.int64]) -> list[tuple[np.datetime64, np.datetime64]]:
-    """Give first and last times of runs of labels that are 1, no gap in them."""
+    """Return the first and last times of uninterrupted series of positive labels."""
     spans: list[tuple[np.datetime64, np.datetime64]] = []
     for position in np.flatnonzero(labels == 1).tolist():
         time = times[position]

@@ -1,6 +1,6 @@
 from .by_harp import HarpStatistic, brier_skill_by_harp, score_by_harp
 from .calibration import IsotonicCalibration, PlattCalibration, fit_isotonic, fit_platt
-from .cluster_bootstrap import Interval, Resampling, bootstrap_interval
+from .cluster_bootstrap import MIN_FLARING_HARPS, Interval, Resampling, bootstrap_interval, explain_inestimable
 from .contingency import THRESHOLD, ContingencyTable, count_outcomes, part_outcomes
 from .forecast_scores import (
     AnyScore,
@@ -28,6 +28,7 @@ from .threshold_curves import (
 )
 
 __all__ = [
+    "MIN_FLARING_HARPS",
     "PUBLISHED_SCORES",
     "THRESHOLD",
     "AnyScore",
@@ -51,6 +52,7 @@ __all__ = [
     "compute_score",
     "count_outcomes",
     "describe_forecast_scores",
+    "explain_inestimable",
     "explain_interval",
     "explain_score",
     "explain_undefined",

@@ -17,13 +17,21 @@ from sffshards.base.errors import InputError
 from sffshards.verification.by_harp import HarpStatistic
 
 __all__ = [
+    "MIN_FLARING_HARPS",
     "Interval",
     "IntervalMethod",
     "Resampling",
     "bootstrap_difference",
     "bootstrap_interval",
     "bootstrap_intervals",
+    "explain_inestimable",
 ]
+
+MIN_FLARING_HARPS = 5
+"""Number of flaring HARPs below which an interval counts as not estimable.
+
+Resamples of fewer clusters repeat a handful of regions, so that the ends of an interval depend on one or two of them.
+"""
 
 _BLOCK_NUMBERS = 1 << 22
 """Number of draws in memory at once: 32 MB per copy."""
@@ -113,6 +121,34 @@ def bootstrap_interval(statistic: HarpStatistic, resampling: Resampling) -> Inte
     (2017), 698, on the clusters that a variance is really estimated from.
     """
     return bootstrap_intervals([statistic], resampling)[0]
+
+
+def explain_inestimable(interval: Interval, *, num_flaring_harps: int) -> str | None:
+    """Return why an interval is not estimable, or None where it is.
+
+    Parameters
+    ----------
+    interval
+        Interval of a score that is defined.
+    num_flaring_harps
+        Number of HARPs with a flare among the samples.
+
+    Examples
+    --------
+    >>> flat = Interval(estimate=0.0, low=0.0, high=0.0, level=0.95, num_resamples=1000, num_undefined=0)
+    >>> explain_inestimable(flat, num_flaring_harps=2)
+    'only 2 regions have flares, and at least 5 are needed'
+    >>> explain_inestimable(flat, num_flaring_harps=40)
+    'the score is the same in every resample'
+    """
+    if num_flaring_harps < MIN_FLARING_HARPS:
+        have = {0: "no region has", 1: "only 1 region has"}.get(
+            num_flaring_harps, f"only {num_flaring_harps} regions have"
+        )
+        return f"{have} flares, and at least {MIN_FLARING_HARPS} are needed"
+    if math.isnan(interval.low):
+        return "a few regions have most of the flares, or nearly all of the times without one"
+    return "the score is the same in every resample" if interval.low == interval.high else None
 
 
 def bootstrap_intervals(statistics: Sequence[HarpStatistic], resampling: Resampling) -> list[Interval]:
