@@ -42,11 +42,11 @@ from sffshards.forecasting.runs.predictions_table import (
 from sffshards.forecasting.runs.published_results import PUBLISHED_DOI, PUBLISHED_RESULTS
 from sffshards.forecasting.runs.run_folders import gather_runs
 from sffshards.labels.data_layout import find_label_lists
-from sffshards.report.markup import Cell, Markup, element, table
 from sffshards.report.report_baselines import ReportSources
 from sffshards.report.report_folder import write_folder
 from sffshards.report.report_writing import ReportOptions, write_report
 from sffshards.report.result_scores import NamedScores, score_subsets
+from sffshards.report.table_formats import Cell, Table, format_latex, format_markdown
 from sffshards.training.fold_record import read_record, write_record
 from sffshards.verification.cluster_bootstrap import Resampling
 from sffshards.verification.forecast_scores import Forecast, score_forecast
@@ -118,8 +118,8 @@ def report(made, tmp_path_factory):
 
 @pytest.fixture
 def runs(made, tmp_path, monkeypatch):
-    """A copy of one horizon's runs, which a test may spoil; PNG files, which take time, are empty."""
-    monkeypatch.setattr("sffshards.report.figure_style._to_png", lambda figure: b"")
+    """A copy of one horizon's runs, which a test may spoil; PDF and PNG files, which take time, are left out."""
+    monkeypatch.setattr("sffshards.report.figure_style._print", lambda canvas: {})
     return Path(shutil.copytree(made[1] / "48h", tmp_path / "48h"))
 
 
@@ -172,8 +172,8 @@ def test_the_page_has_all_its_parts(report):
     page = Page(report)
     for heading in (
         "At a glance",
-        "Flares within 24h",
-        "Flares within 48h",
+        "Flares of class M or above within 24 h",
+        "Flares of class M or above within 48 h",
         "Reliability",
         "ROC",
         "Precision and detection",
@@ -190,7 +190,7 @@ def test_the_page_has_all_its_parts(report):
         "How to read the scores",
     ):
         assert heading in page.text, heading
-    assert "24h base: folds 1, 2, 4; 24h oTV: folds 1, 2, 4" in page.text
+    assert "Not evaluated, and therefore in no result: 3 of 5 folds of 24h base; 3 of 5 folds of 24h oTV" in page.text
     figures = page.of("figure")
     assert len(figures) == len(page.of("figcaption"))
     assert all(attributes.get("alt") for attributes in page.of("img"))
@@ -290,7 +290,7 @@ def test_the_folds_table_counts_every_view_of_the_variants_own_set(made, report)
     tests = [read_predictions(made[1] / "24h" / "oTV" / f"fold{f}" / "predictions-test.csv") for f in (0, 3)]
     accuracies = [metrics.accuracy_score(t.label, t.probability >= 0.5) for t in tests]
     shown = Page(report).row("oTV")
-    assert shown[1] == "0, 3"
+    assert shown[1] == "2"
     assert shown[3] == f"{np.mean(accuracies):.3f} ± {np.std(accuracies, ddof=1):.3f}"
 
 
@@ -299,12 +299,12 @@ def test_the_published_rows_stand_beside_with_their_printed_digits(report):
     assert len(PUBLISHED_RESULTS) == 6
     assert all(f.table.num_samples == 9384 for f in PUBLISHED_RESULTS)
     rows = [[c.strip() for c in row] for row in Page(report).cells if row[0].strip() == "published, oTV"]
-    # Fold; F1, ACC, POD, PRE, FAR, CSI, HSS, TSS as printed to two digits: 24h, then 48h.
+    # One fold; F1, ACC, POD, PRE, FAR, CSI, HSS, TSS as printed to two digits: 24h, then 48h.
     assert [rows[0][1], *(f"{float(rows[0][i]):.2f}" for i in (2, 3, 4, 6, 8, 9))] == [
-        *("3", "0.29", "0.92", "0.84", "0.82", "0.27", "0.75")
+        *("1", "0.29", "0.92", "0.84", "0.82", "0.27", "0.75")
     ]
     assert [rows[1][1], *(f"{float(rows[1][i]):.2f}" for i in (2, 3, 4, 6, 8, 9))] == [
-        *("2", "0.52", "0.93", "0.90", "0.64", "0.48", "0.83")
+        *("1", "0.52", "0.93", "0.90", "0.64", "0.48", "0.83")
     ]
 
 
@@ -379,11 +379,13 @@ def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sou
     catalogue = replace(sources.catalogue, flares=read_flare_list(path))
     options = replace(QUICK, harps=(601, 603), sources=ReportSources(catalogue=catalogue))
     page = Page(write(runs, tmp_path, options=options))
-    said = "Triangles: starts of flares by the list, in UTC, filled for class X: M1.0 02-14 05:00, X1.1 02-16 07:59."
+    said = (
+        "Triangles: starts of flares in the flare list, in UTC, filled for class X: M1.0 02-14 05:00, X1.1 02-16 07:59."
+    )
     assert said in page.text
     assert "The flare list has no flare of class M or above of this region in these days." in page.text
     svgs = re.findall(r"<svg.*?</svg>", (tmp_path / "out" / "index.html").read_text("utf-8"), re.DOTALL)
-    (of_601,) = [svg for svg in svgs if "HARP 601:" in svg]
+    (of_601,) = [svg for svg in svgs if "HARP 601<" in svg]
     assert re.findall(r">([MX]\d\.\d)<", of_601) == ["X1.1", "M1.0"]
     content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]["flares"]
     assert content["601"][1] == {"start_utc": "2011-02-16T07:59:00", "class": "X1.1"}
@@ -395,7 +397,7 @@ def test_regression_on_keywords_is_scored_as_the_mean_of_the_folds_that_the_runs
     data = made[0].parent / "data"
     table = read_keyword_table(write_keywords(data, tmp_path / "keywords.csv"))
     page = Page(write(runs, tmp_path, options=replace(QUICK, sources=replace(sources, keywords=table))))
-    row = page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of folds 0, 3")
+    row = page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of 2 folds")
     halves = [
         baseline
         for baseline in compute_baselines(
@@ -453,7 +455,7 @@ def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path
 
 def test_one_run_alone_has_no_differences(runs, tmp_path):
     page = Page(write(runs / "base", tmp_path))
-    assert "Differences between runs: there is one run of this horizon alone." in page.text
+    assert "Differences between runs: there is only one run for this task." in page.text
     assert "oTV minus base" not in page.text
 
 
@@ -518,7 +520,7 @@ def test_a_test_set_without_continuing_activity_is_said_to_have_none(runs, tmp_p
 
 @pytest.mark.slow
 def test_a_region_that_one_horizon_tests_may_be_named(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("sffshards.report.figure_style._to_png", lambda figure: b"")
+    monkeypatch.setattr("sffshards.report.figure_style._print", lambda canvas: {})
     runs = Path(shutil.copytree(made[1], tmp_path / "runs"))
     for path in runs.glob("24h/*/fold*/predictions-test.csv"):
         read = read_predictions(path)
@@ -535,29 +537,30 @@ def test_film_strips_show_the_frames_that_lie_in_the_shards(made, report):
     assert sources
     picture = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
     assert picture.mode == "L"
-    assert picture.width == 4 * picture.height + 6  # two rows of eight, with gaps of two
+    assert picture.size == (454, 454)  # four rows of four frames of 112 pixels, with gaps of two
     assert np.ptp(np.asarray(picture)) > 60
 
 
 def test_without_shards_the_page_says_so_and_names_the_sequences(runs, tmp_path):
     page = Page(write(runs, tmp_path, shards=[tmp_path / "none"]))
     assert not page.of("img")
-    assert f"No film strips: no build lies in {tmp_path / 'none'}." in page.text
+    assert f"No film strips: there is no build in {tmp_path / 'none'}." in page.text
     assert "hmi.sharp_720s.60" in page.text
 
 
 def test_another_build_is_not_taken_for_the_runs_own(made, runs, tmp_path):
     page = Page(write(runs, tmp_path, shards=[made[0] / "24h"]))
     assert not page.of("img")
-    assert "holds other builds than the one that the runs were trained on" in page.text
+    assert f"the builds in {made[0] / '24h'} are not the one that the runs were trained on" in page.text
 
 
 def test_a_fold_without_predictions_is_left_out_and_named(runs, tmp_path):
     predictions_path(runs / "base" / "fold3", Stage.TEST).unlink()
     (runs / "oTV" / "fold0" / "metrics.csv").unlink()
     page = Page(write(runs, tmp_path))
-    assert "48h base: folds 1, 2, 3, 4; 48h oTV: folds 1, 2, 4." in page.text
-    assert page.row("base")[1] == "0"
+    assert "4 of 5 folds of 48h base; 3 of 5 folds of 48h oTV." in page.text
+    assert page.row("base")[1] == "1"
+    assert page.row("base, 1 fold")
     assert "±" not in "".join(page.row("base"))
 
 
@@ -569,7 +572,7 @@ def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason
     relabel(runs, Stage.TEST, label)
     path = write(runs, tmp_path)
     page = Page(path)
-    assert re.search(rf"base, folds 0, 3: {reason}", page.text)
+    assert re.search(rf"base, 2 folds: {reason}", page.text)
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", path.read_text("utf-8"), flags=re.DOTALL).lower().split()
     assert page.row("base, mean of folds")[1] == "undefined"
     assert page.row("base, mean of folds")[7] == "undefined"
@@ -580,7 +583,7 @@ def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason
 def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
     relabel(runs, Stage.VAL, 0)
     page = Page(write(runs, tmp_path))
-    said = "folds 0, 3: a threshold of 0.5 and no calibration, as the validation set has no samples with a flare"
+    said = "2 folds: threshold 0.5 and no calibration, as the validation set has no samples with a flare"
     assert f"base, {said}" in page.text
     assert f"oTV, {said}" in page.text
     assert page.row("oTV, mean of folds")[3] == "\u2013"
@@ -601,10 +604,22 @@ def test_text_from_data_cannot_become_markup(runs, tmp_path):
     assert "<b>torch" in page.text
 
 
-def test_markup_escapes_all_that_is_not_markup():
-    assert element("p", "a<b", Markup("<i>x</i>"), title='"&') == '<p title="&quot;&amp;">a&lt;b<i>x</i></p>'
-    made = table("<c>", ["<h>"], [[Cell(text="<t>")]], label="<l>")
-    assert not {"<c>", "<h>", "<t>", "<l>"} & set(re.findall(r"<\w>", made))
+def test_text_from_data_is_escaped_in_markdown_and_latex():
+    hostile = Table(
+        name="t", title="a_b & <i>", header=("x|y", "[50%]"), rows=((Cell(text="<b>`"), Cell(text="{1}\\$2#")),)
+    )
+    markdown = format_markdown(hostile)
+    assert markdown.splitlines() == [
+        r"**a\_b \& \<i\>**",
+        "",
+        r"| x\|y | \[50%\] |",
+        "| --- | --- |",
+        r"| \<b\>\` | \{1\}\\$2\# |",
+    ]
+    latex = format_latex(hostile)
+    assert r"\caption{a\_b \& \textless{}i\textgreater{}}" in latex
+    assert r"x\textbar{}y & {[}50\%{]} \\" in latex
+    assert r"\textless{}b\textgreater{}` & \{1\}\textbackslash{}\$2\# \\" in latex
 
 
 @pytest.mark.slow
@@ -768,7 +783,7 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
     assert page.of("img")
     assert "HARP 603" in page.text
     assert page.row("persistence, from the flare list, M1.0 and above")
-    assert page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of folds 0, 3")
+    assert page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of 2 folds")
     assert (tmp_path / "report" / "figures" / "24h-roc.png").read_bytes()[:4] == b"\x89PNG"
 
 

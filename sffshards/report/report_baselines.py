@@ -104,7 +104,8 @@ def _score_regression(made: Sequence[Baseline], resampling: Resampling) -> Itera
     fits = {baseline.rule: baseline for baseline in made if baseline.name is BaselineName.REGRESSION}
     if fits:
         half = fits[ThresholdRule.HALF]
-        name = f"{half.name}, from {half.source}, mean of folds {', '.join(map(str, half.folds))}"
+        folds = f"mean of {len(half.folds)} folds" if len(half.folds) > 1 else "1 fold"
+        name = f"{half.name}, from {half.source}, {folds}"
         means = {rule: _average(fit.forecasts) for rule, fit in fits.items()}
         thresholds = {rule: mean.threshold for rule, mean in means.items()}
         yield score_named(name, means[ThresholdRule.HALF], resampling, thresholds=thresholds)

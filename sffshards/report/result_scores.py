@@ -139,12 +139,12 @@ def score_named(
 
 
 def score_ensemble(ensemble: IssuedForecast, resampling: Resampling) -> NamedScores:
-    """Score the mean of a run's folds, and the skill of its calibrated probabilities."""
+    """Score the mean of a run's folds, or its only fold, and the skill of its calibrated probabilities."""
     skill = None
     if Probability.PLATT in ensemble.probabilities:
         statistic = prepare_statistic(ensemble.forecast(Probability.PLATT), ProbabilityScore.BRIER_SKILL)
         skill = bootstrap_interval(statistic, resampling)
-    name = f"{ensemble.name}, mean of folds"
+    name = f"{ensemble.name}, {'mean of folds' if ensemble.num_folds > 1 else '1 fold'}"
     scored = score_named(name, ensemble.forecast(), resampling, thresholds=ensemble.thresholds)
     return replace(scored, calibrated_skill=skill)
 
