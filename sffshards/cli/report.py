@@ -1,4 +1,4 @@
-"""`sffshards report`: the results of runs as one page."""
+"""The command `sffshards report`: the results of runs as one page."""
 
 from __future__ import annotations
 
@@ -18,40 +18,38 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "report"]
 
 EXAMPLES = (
-    ("sffshards report", "every run in runs/, as report/index.html"),
-    ("sffshards report runs/48h --out report-48h --harps 1449,377", "one horizon, with two regions in time"),
+    ("sffshards report", "report on every run in runs/, written to report/index.html"),
+    ("sffshards report runs/48h --out report-48h --harps 1449,377", "one task, with two regions over time"),
     (
         "sffshards report --data data --flares flares.csv --harp-map harps.txt --keywords sharp_keywords.csv.gz",
-        "beside persistence by the flares themselves, and logistic regression",
+        "also persistence from a flare list, and logistic regression",
     ),
 )
 
 
 def report(
-    runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs, evaluated.", show_default=True)] = Path(
-        "runs"
-    ),
-    out: Annotated[Path, typer.Option(help="Folder for the page and the files beside it.")] = Path("report"),
+    runs: Annotated[Path, typer.Argument(help="Evaluated run, or folder of runs.", show_default=True)] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder for the page, its tables and figures.")] = Path("report"),
     shards: Annotated[
         str | None,
         typer.Option(
-            help="A build, or a folder of builds, for film strips and provenance: a path, or a URL.  [default: shards, "
-            "if it is there]",
+            help="Build, or folder of builds, for film strips and provenance: path or URL.  [default: shards, if it "
+            "exists]",
             show_default=False,
         ),
     ] = None,
     harps: Annotated[
         str | None,
         typer.Option(
-            help="HARP numbers to show in time, such as 1449,377.  [default: the six with most flares]",
+            help="HARP numbers of the regions to show over time, such as 1449,377.  [default: the six with most "
+            "flares]",
             show_default=False,
         ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the label lists, for forecasts without a network that follow from all parts.",
-            show_default=False,
+            help="Folder of the label lists, for baselines that use the labels of all parts.", show_default=False
         ),
     ] = None,
     flares: FlaresOption = None,
@@ -59,17 +57,19 @@ def report(
     keywords: Annotated[
         Path | None,
         typer.Option(
-            help="Table of SHARP keywords, .csv or .csv.gz, for logistic regression; with --data.", show_default=False
+            help="Table of SHARP keywords, .csv or .csv.gz, for logistic regression. Needs --data.", show_default=False
         ),
     ] = None,
-    resamples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Times that regions are drawn again.")] = 1000,
+    resamples: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Number of bootstrap resamples for intervals.")
+    ] = 1000,
     seed: SeedOption = 123,
 ) -> None:
-    """Write one page on how good the forecasts of evaluated runs are, and tables and figures beside it.
+    """Write a page on the skill of evaluated runs, with its tables and figures as files.
 
-    The page needs no other file and asks nothing of any server: scores with 95 % intervals beside forecasts that need
-    no network and the published results, reliability, ROC, scores by threshold, training, regions in time, film strips
-    of hits, misses and false alarms, sets, regions that sets share, provenance.
+    The page needs no other file and no server. It shows scores with 95 % intervals beside forecasts that need no
+    network and published results, reliability, ROC, scores by threshold, training, regions over time, film strips of
+    hits, misses and false alarms, the sets and the regions that they share, and provenance.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.shards.read import load_builds
@@ -77,7 +77,7 @@ def report(
     progress = make_progress()
     chosen, place = _parse_harps(harps), place_of(shards or "shards")
     if shards is not None:
-        load_builds(place)  # one that is named must be there
+        load_builds(place)  # a build that is named must exist
     sources = _read_sources(data, flares, harp_map, keywords, progress)
 
     from sffshards.report import ReportOptions, write_report
@@ -99,10 +99,10 @@ def _read_sources(
             "--keywords",
             expected="--data beside it",
             found="no --data",
-            fix="name the folder of the label lists, to which the regression is fitted",
+            fix="name the folder of the label lists that the regression is fitted to",
         )
     lists = {} if data is None else find_label_lists(data)
-    # As the labels are made, whose forecast this is: see docs/labels.md.
+    # The rules by which the labels were made: see docs/labels.md.
     read = load_catalogue(flares, harp_map, flare_time="start", clock="as-written")
     for line in [] if read is None else read.format_lines(thresholds_of(lists), {}):
         progress.note(line)
@@ -125,5 +125,8 @@ def _parse_harps(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
         raise InputError(
-            "--harps", expected="HARP numbers with commas between them", found=repr(text)[:80], fix="such as 1449,377"
+            "--harps",
+            expected="HARP numbers with commas between them",
+            found=repr(text)[:80],
+            fix="write them as 1449,377",
         ) from None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sffshards import __version__
+from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import NUM_FOLDS, Stage
 from sffshards.forecasting.runs import PUBLISHED_DOI, Run
 from sffshards.report.chosen_examples import Outcome
@@ -71,7 +72,7 @@ def format_page(runs: Sequence[Run], pages: Sequence[TaskPage], *, place: str) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"base64": lambda data: base64.b64encode(data).decode("ascii"), "count": _count}
+    environment.filters |= {"base64": lambda data: base64.b64encode(data).decode("ascii"), "count": format_count}
     return environment.get_template("report.html.j2").render(
         place=place,
         version=__version__,
@@ -132,7 +133,3 @@ def _explain_choice(content: TaskContent) -> str:
     if math.isnan(skill):
         return f"the first of {len(content.runs)} runs, as TSS on validation is undefined"
     return f"of {len(content.runs)} runs, the one with the highest TSS on validation"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs import PUBLISHED_RESULTS, FoldScores, Subset, Summary, format_summary
 from sffshards.report.report_content import TaskContent
@@ -149,7 +150,7 @@ def _subset_row(of: SubsetScores, *, width: int) -> tuple[Cell, ...]:
     if of.scored is None:
         return head, Cell(text="0"), *[Cell(text=NONE)] * (width - 2)
     scores = of.scored.scores
-    regions = f"{scores.num_flaring_harps} region{'' if scores.num_flaring_harps == 1 else 's'}"
+    regions = format_count(scores.num_flaring_harps, "region")
     return (
         head,
         Cell(text=f"{scores.table.num_samples:,}"),
@@ -227,7 +228,7 @@ def _undefined_folds(folds: FoldScores, stage: Stage) -> Iterator[str]:
         for reason, names in _group(reasons).items():
             said = f"{', '.join(names)} undefined, as {reason}"
             found[said] = found.get(said, 0) + 1
-    yield from (f"{folds.name}, {_count_folds(number)}: {said}." for said, number in found.items())
+    yield from (f"{folds.name}, {format_count(number, 'fold')}: {said}." for said, number in found.items())
 
 
 def _undecided_notes(content: TaskContent) -> list[str]:
@@ -236,7 +237,7 @@ def _undecided_notes(content: TaskContent) -> list[str]:
     for of in content.ensembles:
         reasons: Sequence[str] = list(of.undecided_folds.values())
         for reason in dict.fromkeys(reasons):
-            folds = _count_folds(reasons.count(reason))
+            folds = format_count(reasons.count(reason), "fold")
             notes.append(f"{of.name}, {folds}: threshold 0.5 and no calibration, as {reason}.")
     return notes
 
@@ -250,7 +251,3 @@ def _group(
         if reason is not None:
             grouped.setdefault(reason, []).append(str(name))
     return grouped
-
-
-def _count_folds(number: int) -> str:
-    return f"{number} fold{'' if number == 1 else 's'}"
