@@ -79,10 +79,11 @@ def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder; sync it to disk and move it to ``path`` when the block succeeds.
 
-    After an error or a kill, ``path`` is as it was before. Devices and pipes are refused.
+    After an error or a kill, ``path`` is as it was before. Devices and pipes are refused. Without ``sync``, which
+    is slow for many small files, a power failure may leave the last files empty.
     """
     temporary = temporary_path(path)
     with storage_errors(path):
@@ -90,9 +91,11 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            _sync(temporary)
+            if sync:
+                _sync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
+            if sync:
+                _sync(path.parent)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)

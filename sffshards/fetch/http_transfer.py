@@ -131,8 +131,7 @@ def _fetch_rest(part: Path, source: Source, arrived: Callable[[int, int], None])
         headers["If-Range"] = version
     try:
         with _opened(source.url, headers) as response:
-            content = _read_headers(response)
-            _check_content(response, content, have, source)
+            content = _read_headers(response, have, source)
             write_record(_note_path(part), {"url": source.url, "version": content.version})
             end = _append(part, response, content, source, arrived)
     except urllib.error.HTTPError as error:
@@ -180,25 +179,22 @@ def _opened(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
         yield response
 
 
-def _read_headers(response: Any) -> _Content:
-    """Return which bytes a response brings, by its headers."""
-    length = response.headers.get("Content-Length", "")
-    # Only a strong ETag serves If-Range: an answer to a weak one could be of another file.
-    tag = response.headers.get("ETag", "")
-    version = tag if tag.startswith('"') else response.headers.get("Last-Modified")
-    place = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if response.status != 206 or place is None:
-        return _Content(0, int(length) if length.isdigit() else None, version)
-    return _Content(int(place[1]), None if place[2] == "*" else int(place[2]), version)
+def _read_headers(response: Any, have: int, source: Source) -> _Content:
+    """Return which bytes a response brings; refuse other bytes than those asked for, and web pages.
 
-
-def _check_content(response: Any, content: _Content, have: int, source: Source) -> None:
-    """Refuse web pages, as portals and maintenance send in place of a file, and other bytes than those asked for."""
-    if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+    Portals, and servers under maintenance, send a web page in place of a file.
+    """
+    headers = response.headers
+    if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise _other(source, source.what, "a web page (HTML)")
-    if content.start not in (0, have) or (content.total or 0) > source.max_bytes:
-        found = f"{content.total} bytes from {content.start} on"
-        raise _other(source, f"at most {source.max_bytes:,} bytes", found)
+    place = _RANGE.fullmatch(headers.get("Content-Range", "")) if response.status == 206 else None
+    start, size = (int(place[1]), place[2]) if place else (0, headers.get("Content-Length", ""))
+    total = int(size) if size.isdigit() else None
+    if start not in (0, have) or (total or 0) > source.max_bytes:
+        raise _other(source, f"at most {source.max_bytes:,} bytes", f"{total} bytes from {start} on")
+    # Only a strong ETag serves If-Range: an answer to a weak one could be of another file.
+    tag = headers.get("ETag", "")
+    return _Content(start, total, tag if tag.startswith('"') else headers.get("Last-Modified"))
 
 
 def _note_path(part: Path) -> Path:

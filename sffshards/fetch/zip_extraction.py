@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import lzma
-import os
 import re
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from sffshards.base.atomic_files import storage_errors, temporary_path
+from sffshards.base.atomic_files import replacing, storage_errors
 from sffshards.base.errors import ConflictError, DamageError, SffshardsError
 from sffshards.base.progress import Progress
 from sffshards.labels import IMAGE_FOLDER
@@ -85,9 +84,6 @@ def extract_dataset(path: Path, data: Path, *, force: bool, progress: Progress) 
     with _opened(path) as archive:
         members = _choose(archive.infolist(), data, where=path)
         num_others = sum(not info.is_dir() for info in archive.infolist()) - len(members)
-        for folder in {target.parent for target in members}:
-            with storage_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
         with progress.task("files of the archive", len(members)) as advance:
             for target, info in members.items():
                 if force or not _is_there(target, info):
@@ -182,15 +178,8 @@ def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> N
         content = file.read(info.file_size + 1)  # a size makes zipfile unpack no more than so much at a time
     if len(content) != info.file_size:
         raise zipfile.BadZipFile(f"{info.filename}: {len(content)} of {info.file_size} bytes")
-    temporary = temporary_path(target)
-    with storage_errors(target):
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    with replacing(target, sync=False) as temporary:
+        temporary.write_bytes(content)
 
 
 def _bad(where: object, expected: str, found: str) -> DamageError:

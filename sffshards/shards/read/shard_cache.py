@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import Field, InputError, StorageError
@@ -46,14 +46,6 @@ class CloseIdle(Protocol):
     def __call__(self, *, in_need: bool) -> bool:
         """Close idle files; ``in_need``: also those that are expected to be needed again."""
         ...  # pragma: no cover
-
-
-class _Kept(NamedTuple):
-    """A file of the cache; the least recently used comes first."""
-
-    used_ns: int
-    size_bytes: int
-    path: Path
 
 
 class ShardCache:
@@ -202,21 +194,13 @@ class ShardCache:
 
     def _make_room(self, size_bytes: int) -> bool:
         """Remove the least recently used files that nobody holds, until there is room; return whether there is."""
-        kept = list(self._list())
-        used = sum(file.size_bytes for file in kept)
-        for file in sorted(kept):
-            if used + size_bytes <= self._limit_bytes:
-                return True
-            if _remove_idle(file.path):
-                used -= file.size_bytes
-        return used + size_bytes <= self._limit_bytes
-
-    def _list(self) -> Iterator[_Kept]:
-        with os.scandir(self._folder) as entries:
-            for entry in entries:
-                if _NAME.fullmatch(entry.name):
-                    stat = entry.stat(follow_symlinks=False)
-                    yield _Kept(stat.st_atime_ns, stat.st_size, Path(entry.path))
+        paths = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+        files = [(stat.st_atime_ns, stat.st_size, path) for path in paths for stat in [path.lstat()]]
+        excess = size_bytes + sum(size for _, size, _ in files) - self._limit_bytes
+        for _, size, path in sorted(files):
+            if excess > 0 and _remove_idle(path):
+                excess -= size
+        return excess <= 0
 
 
 def cache_too_small(needed_bytes: float, limit_bytes: float) -> InputError:
