@@ -139,7 +139,7 @@ def load_manifest(place: Place) -> Manifest:
             place,
             expected=f"a build, with a {MANIFEST_NAME}",
             found="no such file; an unfinished build has none",
-            fix="write one there with `sffshards build --out`, or name the folder of a build",
+            fix="write one there with `sffshards build` and {out}, or name the folder of a build",
         )
     return manifest
 
@@ -163,7 +163,7 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
             place,
             expected=f"a build, or a folder with builds in {' or '.join(task.folder for task in PUBLISHED_TASKS)}",
             found=f"no {MANIFEST_NAME} in any of them",
-            fix="check the address, or write a build there with `sffshards build --out`",
+            fix="check the address, or write a build there with `sffshards build` and {out}",
         )
     return found
 
