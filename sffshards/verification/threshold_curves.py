@@ -63,13 +63,13 @@ class ThresholdCurve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestThreshold:
-    """Where a score is highest."""
+    """Threshold at which a score is highest."""
 
     threshold: float
     """A flare is forecast at this probability or more; one of the probabilities."""
     score: ScoreName
     value: float
-    """Of the score there."""
+    """Value of the score at that threshold."""
 
 
 def trace_thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> ThresholdCurve:
