@@ -9,9 +9,9 @@ from pathlib import Path
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.domain.task import Task
-from sffshards.forecasting.runs import DECISION_NAME, Decision, read_decision
+from sffshards.forecasting.runs import DECISION_NAME, Decision, read_decision, read_run
 from sffshards.models import Attention, ModelName
-from sffshards.training import find_folds, read_record
+from sffshards.training import FoldRecord
 
 __all__ = ["Member", "find_members", "take_checkpoint"]
 
@@ -56,16 +56,7 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
     ConflictError
         If the folds are of several horizons.
     """
-    found = find_folds(run)
-    chosen = list(found) if folds is None else sorted(set(folds))
-    if missing := [fold for fold in chosen if fold not in found]:
-        raise InputError(
-            run,
-            expected=f"fold {missing[0]}",
-            found=f"folds {', '.join(map(str, found))} only",
-            fix=f"train it with `sffshards train --fold {missing[0]}`, or leave it out of {{folds}}",
-        )
-    members = [_take_fold(found[fold], fold) for fold in chosen]
+    members = [_take_fold(fold.folder, fold.record) for fold in read_run(run, folds=folds).folds]
     for member in members:
         if member.task != members[0].task:
             raise ConflictError(
@@ -96,15 +87,14 @@ def take_checkpoint(path: Path, *, model: ModelName, task: Task) -> Member:
     )
 
 
-def _take_fold(folder: Path, fold: int) -> Member:
-    record = read_record(folder)
+def _take_fold(folder: Path, record: FoldRecord) -> Member:
     if record.best is None:
         raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
     path = folder / record.best.name
     sha256 = hash_file(path, expected="the fold's best checkpoint")
     decision, reason = _find_decision(folder, sha256)
     return Member(
-        name=f"fold {fold}",
+        name=f"fold {record.fold}",
         checkpoint=path,
         checkpoint_sha256=sha256,
         model=record.options.model,
