@@ -104,7 +104,7 @@ def parse_key(key: str) -> tuple[SequenceId, View]:
             "sample key",
             expected="harp<number>-<yyyymmddThhmmss>-<yyyymmddThhmmss>-<view>",
             found=repr(key[:120]),
-            fix="build the shards again with `sffshards build --force`",
+            fix="build the shards again and pass {force}",
         )
     return sequence, View(match[4])
 

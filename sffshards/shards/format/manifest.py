@@ -12,7 +12,7 @@ from typing import Any
 
 from sffshards.base.atomic_files import read_bytes
 from sffshards.base.errors import DamageError, InputError
-from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
+from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, read_own_json, to_plain
 from sffshards.domain.frame_sequences import WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
 from sffshards.domain.task import Task
@@ -250,11 +250,10 @@ def find_builds(place: Path) -> list[Path]:
 
 def _may_be_ours(path: Path) -> bool:
     """Return whether a manifest may be that of a build, even a damaged one, rather than of a web page."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return True
-    return isinstance(content, dict) and bool({"format_version", "groups", "shards"} & set(content))
+    content = read_own_json(path)
+    return content is None or (
+        isinstance(content, dict) and bool({"format_version", "groups", "shards"} & set(content))
+    )
 
 
 def build_sets(task: Task) -> dict[str, Any]:
