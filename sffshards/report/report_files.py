@@ -1,4 +1,4 @@
-"""The files beside the page: the same numbers for programs and spreadsheets, and the figures as PNG."""
+"""The numbers of a report as CSV tables and JSON, for programs and spreadsheets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
 
 
 def format_tables(content: TaskContent) -> dict[str, str]:
-    """Give a horizon's tables as CSV, by file name."""
+    """Return the numbers of a task as CSV tables, by file name."""
     return {
         f"{content.task}-forecasts.csv": _forecasts(content),
         f"{content.task}-subsets.csv": _subsets(content),
