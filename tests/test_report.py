@@ -528,7 +528,7 @@ def test_a_region_that_one_horizon_tests_may_be_named(made, tmp_path, monkeypatc
         write_predictions(path, replace(read, harp=np.where(read.harp == 601, 604, read.harp)))
     write(runs, tmp_path, options=replace(QUICK, harps=(601, 603)))
     names = {path.name for path in (tmp_path / "out" / "figures").glob("*-harp-*")}
-    assert names == {"24h-harp-603.png", "48h-harp-601.png", "48h-harp-603.png"}
+    assert names == {"24h-harp-603.svg", "48h-harp-601.svg", "48h-harp-603.svg"}
     with pytest.raises(InputError, match="--harps: expected HARP numbers of a test set, found 5"):
         write(runs, tmp_path, options=replace(QUICK, harps=(601, 5)))
 
@@ -683,13 +683,13 @@ def test_text_from_data_is_escaped_in_markdown_and_latex():
 def test_a_report_takes_away_what_an_earlier_one_left_and_nothing_else(runs, tmp_path):
     write(runs, tmp_path)
     figures = tmp_path / "out" / "figures"
-    assert (figures / "48h-harp-603.png").is_file()
-    (figures / "48h-harp-9999.png").write_bytes(b"")
+    assert (figures / "48h-harp-603.svg").is_file()
+    (figures / "48h-harp-9999.svg").write_bytes(b"")
     (figures / "mine.png").write_bytes(b"")
     write(runs, tmp_path, options=replace(QUICK, harps=(601,)))
     names = {path.name for path in figures.iterdir()}
-    assert {"48h-harp-601.png", "48h-harp-9999.png", "mine.png"} <= names
-    assert "48h-harp-603.png" not in names
+    assert {"48h-harp-601.svg", "48h-harp-9999.svg", "mine.png"} <= names
+    assert "48h-harp-603.svg" not in names
 
 
 @pytest.mark.parametrize("name", ["index.html", "report.json", "tables/48h-folds.csv", "figures"])
