@@ -529,7 +529,7 @@ def test_a_region_that_one_horizon_tests_may_be_named(made, tmp_path, monkeypatc
     write(runs, tmp_path, options=replace(QUICK, harps=(601, 603)))
     names = {path.name for path in (tmp_path / "out" / "figures").glob("*-harp-*")}
     assert names == {"24h-harp-603.svg", "48h-harp-601.svg", "48h-harp-603.svg"}
-    with pytest.raises(InputError, match="--harps: expected HARP numbers of a test set, found 5"):
+    with pytest.raises(InputError, match="`harps`: expected HARP numbers of a test set, found 5"):
         write(runs, tmp_path, options=replace(QUICK, harps=(601, 5)))
 
 
@@ -835,7 +835,7 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
     where = ["--shards", made[0], "--data", data]
     done = run("report", runs, *where, "--harps", "601,603", *options, cwd=tmp_path)
     assert done.stdout == "report/index.html\n"
-    assert "flares.csv: 1 flares, 1 of M1.0 and above" in done.stderr
+    assert "flares.csv: 1 flare, 1 of M1.0 and above" in done.stderr
     page = Page(tmp_path / "report" / "index.html")
     assert page.of("img")
     assert "HARP 603" in page.text
