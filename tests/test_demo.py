@@ -1,4 +1,4 @@
-"""The whole way on made data."""
+"""The pipeline on synthetic data."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def test_the_demo_learns_flares_of_regions_it_never_saw(tmp_path, monkeypatch):
             rows = list(csv.DictReader(file))
         assert {int(row["harp"]) for row in rows} == harps[Stage.TEST]
         assert len(rows) == 120
+    assert report.page == tmp_path / "report" / "index.html"
+    assert "48h/base" in report.page.read_text()
     # Run again, everything is kept.
     again = run_demo(tmp_path, seed=0, workers=2, progress=SILENT)
     assert again.build.num_written == 0

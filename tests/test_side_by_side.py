@@ -99,7 +99,7 @@ def test_signals_stop_all_jobs_which_save_first(
 
 def test_a_job_has_one_device() -> None:
     check_jobs(fast_options(devices=2, accelerator="cpu"), num_workers=1)
-    with pytest.raises(InputError, match="^--jobs: expected --devices 1 and --num-nodes 1 with it"):
+    with pytest.raises(InputError, match="^`num_jobs`: expected 1 where a fold is trained on several devices"):
         check_jobs(fast_options(devices=2, accelerator="cpu"), num_workers=2)
 
 

@@ -1,4 +1,4 @@
-"""`sffshards demo`: the whole way on made data."""
+"""`sffshards demo`: the pipeline on synthetic data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from sffshards.base.errors import format_count
 from sffshards.cli.shared_options import SeedOption, WorkersOption, count_workers
 
 __all__ = ["EXAMPLES", "demo"]
 
-EXAMPLES = (("sffshards demo", "everything in sffshards-demo/, which may be deleted afterwards"),)
+EXAMPLES = (("sffshards demo", "write everything to sffshards-demo/, which may be deleted afterwards"),)
 
 
 def demo(
@@ -19,9 +20,10 @@ def demo(
     seed: SeedOption = 0,
     workers: WorkersOption = None,
 ) -> None:
-    """Make data, build shards, train a small network, and score it: a few minutes on two processor cores.
+    """Synthesize data, build shards, train and score a small network, and write a report.
 
-    The scores are of made data. They show that the way works, not how well flares of the Sun can be forecast.
+    It takes a few minutes on two processor cores. The data are synthetic: the scores show that the pipeline works end
+    to end, not how well flares of the Sun can be forecast.
     """
     from sffshards.cli.evaluate import format_scores
     from sffshards.cli.terminal_output import make_progress
@@ -29,15 +31,17 @@ def demo(
 
     report = run_demo(out, seed=seed, workers=count_workers(workers), progress=make_progress())
     print(
-        f"{out / 'data'}: {report.data.num_frames:,} made images of {report.data.num_harps} active regions, "
-        f"{report.data.num_flares} flares of class M and above"
+        f"{out / 'data'}: {format_count(report.data.num_frames, 'synthetic image')} of "
+        f"{format_count(report.data.num_harps, 'active region')}, "
+        f"{format_count(report.data.num_flares or 0, 'flare')} of class M or above"
     )
     manifest = report.build.manifest
     num_samples = sum(group.num_samples for group in manifest.groups.values())
-    print(f"{out / 'shards' / manifest.task.folder}: {num_samples:,} samples in {len(manifest.shards)} shards")
-    print(format_scores(report.scores))
-    print("No skill is a TSS of 0. The test regions are in neither the training nor the validation set.")
     print(
-        f"Look on: sffshards info {out / 'shards'}; sffshards show --shards {out / 'shards'}; "
-        f"{report.scores.run.folder / 'fold0' / 'predictions-test.csv'}"
+        f"{out / 'shards' / manifest.task.folder}: {format_count(num_samples, 'sample')} in "
+        f"{format_count(len(manifest.shards), 'shard')}"
     )
+    print(format_scores(report.scores))
+    print("A forecast without skill has a TSS of 0. The test regions are in neither training nor validation set.")
+    print(f"More: sffshards info {out / 'shards'}; sffshards show --shards {out / 'shards'}")
+    print(f"Open the report in a browser: {report.page}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import InputError, format_count
 from sffshards.cli.shared_options import ForceOption, JsonOption, WorkersOption, count_workers
 from sffshards.images import BadQuality, Colours, Component, Scale
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "ingest"]
 
 EXAMPLES = (
-    ("sffshards ingest fits --out data", "every 96 minutes, field from -800 to 800 G as black to white"),
-    ("sffshards ingest fits --out data --cadence all --skip-bad", "all frames, but those of files that are damaged"),
+    ("sffshards ingest fits --out data", "frames every 96 minutes; field from -800 to 800 G becomes black to white"),
+    ("sffshards ingest fits --out data --cadence all --skip-bad", "all frames, without those of damaged files"),
     (
         "sffshards ingest movie.mp4 --harp 7117 --start 2017-09-03 --cadence 6h --crop 62,468,365,157 --colours bwr",
-        "a movie's magnetogram panel",
+        "the magnetogram panel of a movie",
     ),
 )
 
@@ -30,35 +30,40 @@ _DEFAULT_CADENCE = "96m"
 
 
 def ingest(
-    source: Annotated[Path, typer.Argument(help="Folder of FITS files, one such file, or a movie (mp4, mpg).")],
-    out: Annotated[Path, typer.Option(help="Data folder to make, or to add to.")] = Path("data"),
+    source: Annotated[Path, typer.Argument(help="Folder of FITS files, one FITS file, or a movie (mp4, mpg).")],
+    out: Annotated[Path, typer.Option(help="Data folder to create or to add to.")] = Path("data"),
     component: Annotated[
-        Component, typer.Option(help="Of the field: along the line of sight, or Br, Bp, Bt of the vector.")
+        Component, typer.Option(help="Component of the field: along the line of sight, or Br, Bp, Bt of the vector.")
     ] = Component.MAGNETOGRAM,
     series: Annotated[
-        str | None, typer.Option(help="Only files of this series, such as hmi.sharp_cea_720s.", show_default=False)
+        str | None,
+        typer.Option(help="JSOC series of the files to use, such as hmi.sharp_cea_720s.", show_default=False),
     ] = None,
     scale: Annotated[
-        Scale, typer.Option(help="How field becomes grey; arctan and symlog bend at 100 G.")
+        Scale, typer.Option(help="Function from field to grey; arctan and symlog compress field above 100 G.")
     ] = Scale.LINEAR,
-    clip_gauss: Annotated[float, typer.Option(help="Field in gauss that is white; its negative is black.")] = 800.0,
+    clip_gauss: Annotated[
+        float, typer.Option(help="Field in gauss that becomes white; its negative becomes black.")
+    ] = 800.0,
     cadence: Annotated[
         str | None,
         typer.Option(
-            help="Grid of times, of which each slot takes the nearest frame, or `all`; of a movie, the time from "
-            "picture to picture.  [default: 96m]",
+            help="Time between slots of the grid, each of which takes the nearest frame; `all` takes every frame. For a "
+            "movie, the time between pictures.  [default: 96m]",
             show_default=False,
         ),
     ] = None,
-    tolerance: Annotated[str, typer.Option(help="By which a frame may miss its slot.")] = "12m",
+    tolerance: Annotated[str, typer.Option(help="Longest time between a frame and its slot.")] = "12m",
     bad_quality: Annotated[
-        BadQuality, typer.Option(help="Of frames whose QUALITY has bit 0x10000 or a higher one.")
+        BadQuality, typer.Option(help="Treatment of frames whose QUALITY has bit 0x10000 or a higher one.")
     ] = BadQuality.DROP,
-    jpeg_quality: Annotated[int, typer.Option(min=1, max=95, help="Of the images.")] = 92,
+    jpeg_quality: Annotated[int, typer.Option(min=1, max=95, help="JPEG quality of the images.")] = 92,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Name and count files that cannot be used, and go on.")
+        bool, typer.Option("--skip-bad", help="Skip files that cannot be used; they are named and counted.")
     ] = False,
-    harp: Annotated[int | None, typer.Option(min=1, help="Movie: the region's HARP.", show_default=False)] = None,
+    harp: Annotated[
+        int | None, typer.Option(min=1, help="Movie: HARP number of the region.", show_default=False)
+    ] = None,
     start: Annotated[
         str | None, typer.Option(help="Movie: time of the first picture, in TAI.", show_default=False)
     ] = None,
@@ -66,18 +71,19 @@ def ingest(
         str | None,
         typer.Option(help="Movie: left,top,width,height of the magnetogram in pixels.", show_default=False),
     ] = None,
-    colours: Annotated[Colours, typer.Option(help="Movie: which colours show field.")] = Colours.GREY,
+    colours: Annotated[Colours, typer.Option(help="Movie: colour map of the field.")] = Colours.GREY,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Movie: as many pictures as it must have.", show_default=False)
+        int | None, typer.Option(min=1, help="Movie: number of pictures that it must have.", show_default=False)
     ] = None,
     workers: WorkersOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn FITS files of SHARPs, or a movie of one region, into images in the published layout.
+    """Convert FITS files of SHARPs, or a movie of one region, to images in the published layout.
 
     FITS files of hmi.sharp_720s and hmi.sharp_cea_720s, compressed or not, become 8-bit grey JPEGs with north up and
-    west right; what was not observed is shown as zero field. ingest.json beside the images says how each was made.
+    west right. Pixels without a value become zero field. The options and the source of each image are recorded in
+    ingest.json beside the images.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.domain.times import parse_duration
@@ -117,14 +123,14 @@ def _movie_options(
     jpeg_quality: int,
     frames: int | None,
 ) -> MovieOptions:
-    """Make sure that what a movie does not say itself is said."""
+    """Return the options of a movie, after checking that those are given that a movie does not state itself."""
     from sffshards.domain.times import parse_duration, parse_tai
     from sffshards.images import MovieOptions, parse_crop
 
     if harp is None or start is None or cadence is None:
         raise InputError(
             "a movie",
-            expected="--harp, --start and --cadence, which it does not say itself",
+            expected="--harp, --start and --cadence, which it does not state itself",
             found=" and ".join(
                 f"no {name}"
                 for name, value in (("--harp", harp), ("--start", start), ("--cadence", cadence))
@@ -146,24 +152,19 @@ def _movie_options(
 def _refuse_movie_options(**given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise InputError(f"--{name}", expected="a movie (mp4, mpg)", found="FITS files", fix=f"leave --{name} out")
+            raise InputError(f"--{name}", expected="a movie (mp4, mpg)", found="FITS files", fix=f"leave out --{name}")
 
 
 def _print(report: IngestReport, out: Path, *, as_json: bool) -> None:
     if as_json:
+        from sffshards.base.json_records import to_plain
         from sffshards.cli.terminal_output import print_json
 
-        print_json(
-            {
-                "num_images": report.num_images,
-                "num_written": report.num_written,
-                "num_kept": report.num_kept,
-                "left_out": dict(report.left_out),
-                "num_bad": report.num_bad,
-            }
-        )
+        print_json(to_plain(report))
         return
-    left_out = "".join(f", {count:,} files left out: {reason}" for reason, count in sorted(report.left_out.items()))
-    bad = f", {report.num_bad:,} bad files skipped" if report.num_bad else ""
+    left_out = "".join(
+        f", {format_count(count, 'file')} left out: {reason}" for reason, count in sorted(report.left_out.items())
+    )
+    bad = f", {format_count(report.num_bad, 'bad file')} skipped" if report.num_bad else ""
     kept = f", {report.num_kept:,} kept" if report.num_kept else ""
-    print(f"{out}: {report.num_images:,} images; {report.num_written:,} written{kept}{left_out}{bad}")
+    print(f"{out}: {format_count(report.num_images, 'image')}; {report.num_written:,} written{kept}{left_out}{bad}")

@@ -1,4 +1,4 @@
-"""The main job on made data, from images to scores, small enough for two processor cores."""
+"""The pipeline on synthetic data, from images to the report, small enough for two processor cores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sffshards.domain.sample_sets import Protocol, Variant
 from sffshards.domain.task import M48
 from sffshards.labels import find_data
 from sffshards.models import ModelName
+from sffshards.report import ReportOptions, check_folder, write_report
 from sffshards.shards.build import BuildOptions, BuildReport, build_shards
 from sffshards.shards.format import CodecName
 from sffshards.synth import SynthReport, synthesize
@@ -31,34 +32,37 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoReport:
-    """What the demo made."""
+    """Results of the demo."""
 
     data: SynthReport
     build: BuildReport
     scores: RunScores
+    page: Path
+    """Page of the report."""
 
 
 def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoReport:
-    """Make data, build shards, train a small network on one fold, and score it.
+    """Synthesize data, build shards, train a small network on one fold, score it, and write the report.
 
-    Run again, it goes on where it was, and keeps what is done.
+    Run again after an interruption, it resumes and keeps what is done.
 
     Parameters
     ----------
     out
-        Folder that gets ``data/``, ``shards/`` and ``runs/``.
+        Folder for ``data/``, ``shards/``, ``runs/`` and ``report/``.
     seed
-        Of the data and of the training.
+        Seed of the data and of the training.
     workers
-        Processes that make and build.
+        Number of processes that synthesize and build.
     progress
-        Told how far the work is.
+        Receives the progress of each step.
 
     Raises
     ------
     ConflictError
         If ``out`` holds something else.
     """
+    check_folder(out / "report")
     data = synthesize(
         out / "data",
         seed=seed,
@@ -71,7 +75,7 @@ def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoR
         task=HORIZON, codec=CodecName.JPG, seed=seed, shard_size_bytes=128_000_000, skip_bad_images=False
     )
     folder = out / "shards" / HORIZON.folder
-    report = build_shards(
+    build = build_shards(
         find_data(out / "data"),
         options,
         out=folder,
@@ -80,7 +84,9 @@ def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoR
         force=False,
         progress=progress,
     )
-    return DemoReport(data=data, build=report, scores=_train_and_score(out, folder, seed=seed, progress=progress))
+    scores = _train_and_score(out, folder, seed=seed, progress=progress)
+    page = write_report(out / "runs", out / "report", shards=[folder], options=ReportOptions(), progress=progress)
+    return DemoReport(data=data, build=build, scores=scores, page=page)
 
 
 def _train_and_score(out: Path, build: Path, *, seed: int, progress: Progress) -> RunScores:

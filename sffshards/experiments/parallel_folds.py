@@ -1,7 +1,7 @@
 """Folds trained and predicted side by side, each in a process of its own with a device or a share of the processors.
 
-More devices for one fold make its batch larger, and so another recipe than the published one; folds side by side do
-not. On a CPU, too, folds of a small network with a core each leave less idle than one fold with all cores.
+More devices for one fold make its batch larger, which is another recipe than the published one; folds side by side do
+not. On a CPU, too, folds of a small network with one core each leave less idle than one fold with all cores.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from sffshards.base.errors import Field, InputError, SffshardsError, TrainingError
 from sffshards.base.progress import Advance, Progress
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["FoldJob", "Job", "check_jobs", "is_done", "run_jobs"]
 
-_LOOK_SECONDS = 0.5
-"""How often a signal to stop is looked for."""
+_POLL_SECONDS = 0.5
+"""Time between checks for a signal to stop."""
 
 
 class Job(Protocol):
-    """What a process is given to do; it must be possible to send it there."""
+    """A task for a process, which it is sent to by pickle."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the job in messages."""
 
     def do(self, progress: Progress) -> None:
-        """Do it; raises `SffshardsError` where it cannot be done."""
+        """Run the job; raises `SffshardsError` where that is impossible."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +58,7 @@ class FoldJob:
 
     @property
     def name(self) -> str:
-        """What messages call it, such as ``48h/oTV, fold 0``."""
+        """Name of the job in messages, such as ``48h/oTV, fold 0``."""
         return f"{self.run.parent.name}/{self.run.name}, fold {self.fold}"
 
     def do(self, progress: Progress) -> None:
@@ -73,8 +73,20 @@ class FoldJob:
             predict_fold(folder, record, opened, inference=self.inference, force=False, progress=progress)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Running:
+    """A job in a process of its own."""
+
+    job: Job
+    slot: int
+    """Number from 0 to that of jobs at a time; it decides the device."""
+    process: SpawnProcess
+    connection: Connection
+    """Source of the job's notes, of None when it is done, or of its error."""
+
+
 def check_jobs(options: TrainingOptions, *, num_workers: int) -> None:
-    """Refuse to train folds side by side that are each to be trained on several devices.
+    """Check that folds trained side by side are each trained on one device.
 
     Raises
     ------
@@ -84,14 +96,14 @@ def check_jobs(options: TrainingOptions, *, num_workers: int) -> None:
     if num_workers > 1 and options.num_ranks > 1:
         raise InputError(
             Field("num_jobs"),
-            expected="1, where a fold is trained on several devices, since each job has one device",
+            expected="1 where a fold is trained on several devices, because each job has one device",
             found=f"{num_workers} with {options.num_nodes} x {options.devices} devices",
             fix="leave out {devices} and {num_nodes}, or {num_jobs}",
         )
 
 
 def is_done(run: Path, fold: int) -> bool:
-    """Say whether a fold seems to be trained and predicted, so that no process need be started to find out."""
+    """Return whether a fold seems to be trained and predicted, so that it needs no process."""
     from sffshards.forecasting.runs import predictions_path
     from sffshards.training import fold_folder, read_record
 
@@ -100,132 +112,114 @@ def is_done(run: Path, fold: int) -> bool:
 
 
 def run_jobs(jobs: Sequence[Job], *, num_workers: int, progress: Progress) -> None:
-    """Do jobs, several at a time.
+    """Run jobs, several at a time, each in a process of its own.
 
     Parameters
     ----------
     jobs
-        In the order in which they are begun.
+        Jobs in the order in which they are started.
     num_workers
-        How many at a time. Each has one of the GPUs that this process sees, in turn, and its share of the processors.
+        Number of jobs at a time. Each has one of the visible GPUs, in turn, and its share of the processors.
     progress
-        Told which are done, and what each says.
+        Receives the number of finished jobs, and the notes of each.
 
     Raises
     ------
     SffshardsError
-        What a job raises. The others are stopped first, and save where they are.
+        The error of a job. The others are stopped first, and save their state.
     TrainingStopped
-        If SIGTERM or SIGUSR1 came; all jobs have saved where they are.
+        If SIGTERM or SIGUSR1 came; all jobs have saved their state.
     KeyboardInterrupt
         If the user stops it; likewise.
     """
     from sffshards.training import StopRequest, TrainingStopped
 
-    waiting = deque(jobs)
+    waiting, slots = deque(jobs), deque(range(num_workers))
+    running: dict[Connection, _Running] = {}
     description = f"Train and predict folds, {num_workers} at a time"
-    with StopRequest() as stop, ExitStack() as stack, progress.task(description, len(jobs)) as advance:
-        workers = [
-            stack.enter_context(_Worker(number, num_workers)) for number in range(min(num_workers, len(waiting)))
-        ]
-        for worker in workers:
-            worker.take(waiting)
+    with StopRequest() as stop, progress.task(description, len(jobs)) as advance:
         try:
-            while busy := {worker.connection: worker for worker in workers if worker.job is not None}:
-                ready = wait(list(busy), timeout=_LOOK_SECONDS)
+            while waiting or running:
+                while waiting and slots:
+                    started = _start(waiting.popleft(), slots.popleft(), num_workers)
+                    running[started.connection] = started
+                ready = wait(list(running), timeout=_POLL_SECONDS)
                 if stop.name is not None:
-                    progress.note(f"{stop.name} came; folds in work save where they are, and the same command goes on")
+                    progress.note(f"{stop.name} received; running folds save their state, and the same command resumes")
                     raise TrainingStopped(is_first=True)
-                for connection, worker in busy.items():
-                    if connection in ready:
-                        worker.listen(waiting, progress, advance)
-        except BaseException:
-            for worker in workers:  # all of them, before one is waited for
-                worker.ask_to_stop()
-            raise
-
-
-class _Worker:
-    """A process that does one job after the other, seen from the process that hands them out."""
-
-    def __init__(self, number: int, num_workers: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.job: Job | None = None
-        self._process = context.Process(target=_work, args=(theirs, _share(number, num_workers)))
-        self._process.start()
-        theirs.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if self.job is None:
-                with suppress(OSError):
-                    self.connection.send(None)
-            with suppress(EOFError, OSError):
-                while True:  # what it says no longer matters, but it would wait for somebody to listen
-                    self.connection.recv()
-            self._process.join()
+                for connection in list(running):
+                    if connection in ready and _is_finished(running[connection], progress):
+                        slots.append(running.pop(connection).slot)
+                        advance(1)
         finally:
-            self._process.kill()
-            self.connection.close()
-
-    def ask_to_stop(self) -> None:
-        """Have a job in work save where it is, and its process end."""
-        if self.job is not None:
-            self._process.terminate()
-
-    def take(self, waiting: deque[Job]) -> None:
-        """Begin the next job, if there is one."""
-        self.job = waiting.popleft() if waiting else None
-        if self.job is not None:
-            with suppress(OSError):  # one that is gone will be noticed
-                self.connection.send(self.job)
-
-    def listen(self, waiting: deque[Job], progress: Progress, advance: Advance) -> None:
-        """Hear one thing that the process has to say of its job: a note, that it is done, or what went wrong."""
-        assert self.job is not None  # noqa: S101  others are not listened to
-        try:
-            said: str | SffshardsError | None = self.connection.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            name, self.job = self.job.name, None
-            raise TrainingError(
-                name,
-                expected="a process that ends by itself",
-                found=f"one that ended with code {self._process.exitcode}, as happens when memory runs out",
-                fix="run the command again, which resumes from here, if necessary with fewer {num_jobs}",
-            ) from None
-        if isinstance(said, str):
-            progress.note(f"{self.job.name}: {said}")
-            return
-        self.job = None
-        if said is not None:
-            raise said
-        advance(1)
-        self.take(waiting)
+            _stop(running.values())
 
 
-def _share(number: int, num_workers: int) -> dict[str, str]:
-    """Give the environment that leaves a process its device and its share of the processors."""
+def _start(job: Job, slot: int, num_workers: int) -> _Running:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run_job, args=(theirs, _environment(slot, num_workers)))
+    process.start()
+    theirs.close()
+    with suppress(OSError):  # a process that has ended is noticed when it is listened to
+        ours.send(job)  # not an argument: it would be unpickled, and torch imported, before the environment is set
+    return _Running(job=job, slot=slot, process=process, connection=ours)
+
+
+def _environment(slot: int, num_workers: int) -> dict[str, str]:
+    """Return the variables that give a process its device and its share of the processors."""
     import torch
 
-    share = {}
+    variables = {}
     if "OMP_NUM_THREADS" not in os.environ:
-        share["OMP_NUM_THREADS"] = str(max(1, default_workers() // num_workers))
+        variables["OMP_NUM_THREADS"] = str(max(1, default_workers() // num_workers))
     if torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         devices = visible.split(",")
-        share["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-    return share
+        variables["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
+    return variables
+
+
+def _is_finished(running: _Running, progress: Progress) -> bool:
+    """Receive one message of a job: pass a note on, raise an error, or return whether the job is done."""
+    try:
+        message: str | SffshardsError | None = running.connection.recv()
+    except (EOFError, OSError):
+        running.process.join()
+        raise TrainingError(
+            running.job.name,
+            expected="a process that ends by itself",
+            found=f"one that ended with code {running.process.exitcode}, as happens when memory runs out",
+            fix="run the command again, which resumes, with fewer {num_jobs} if necessary",
+        ) from None
+    if isinstance(message, SffshardsError):
+        raise message
+    if message is not None:
+        progress.note(f"{running.job.name}: {message}")
+        return False
+    running.process.join()
+    running.connection.close()
+    return True
+
+
+def _stop(running: Collection[_Running]) -> None:
+    """Have jobs save their state and their processes end; wait for all of them."""
+    for one in running:  # all of them, before one is waited for
+        one.process.terminate()
+    try:
+        for one in running:
+            with suppress(EOFError, OSError):
+                while True:  # its messages no longer matter, but it would wait for them to be received
+                    one.connection.recv()
+            one.process.join()
+    finally:
+        for one in running:
+            one.process.kill()
+            one.connection.close()
 
 
 class _Relay:
-    """Passes on what a job notes; how far each epoch is would be too much of several at a time."""
+    """Progress of a job that passes notes on; the bars of several epochs at a time would be too much."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -240,21 +234,20 @@ class _Relay:
         self._connection.send(text)
 
 
-def _work(connection: Connection, environment: dict[str, str]) -> None:
-    """Do the jobs that come; say None when one is done, and end where one failed or a signal came.
+def _run_job(connection: Connection, environment: dict[str, str]) -> None:
+    """Run the job that comes, and send None when it is done, or its error.
 
-    The environment is changed before torch, which looks at it, is imported.
-
-    Ctrl-C in a terminal comes to all processes: the one that hands out jobs answers it, for all.
+    The environment is set before torch, which reads it, is imported. Ctrl-C in a terminal reaches all processes: the
+    parent answers it for all.
     """
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
-    with suppress(EOFError):
-        while (job := connection.recv()) is not None:
-            try:
-                job.do(_Relay(connection))
-            except SffshardsError as error:
-                connection.send(error)
-                return
-            connection.send(None)
+    result: SffshardsError | None = None
+    try:
+        connection.recv().do(_Relay(connection))
+    except EOFError:
+        return
+    except SffshardsError as error:
+        result = error
+    connection.send(result)
