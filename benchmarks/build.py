@@ -46,8 +46,8 @@ from sffshards.domain.sample_sets import Kind
 from sffshards.domain.task import M48
 from sffshards.domain.views import View, apply_view
 from sffshards.images.frame_store import FrameStore
-from sffshards.images.image_files import decode_image, read_frame, resize_frame
-from sffshards.images.store_filling import ImageFile, fill_store, find_images
+from sffshards.images.image_files import ImageFile, decode_image, find_images, read_frame, resize_frame
+from sffshards.images.store_filling import fill_store
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build.build_inputs import read_sequences
 from sffshards.shards.format.codec_names import CodecName

@@ -1,4 +1,4 @@
-"""FITS files of made SHARPs, as JSOC writes them."""
+"""FITS files of synthetic SHARPs, in the form of JSOC's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from astropy.io import fits
 __all__ = ["QUADRANTS", "file_name", "make_fits"]
 
 QUADRANTS = {"north west": 800.0, "north east": 400.0, "south west": -400.0, "south east": -800.0}
-"""Field of the four quarters of a made region, in gauss."""
+"""Field of the four quarters of a synthetic region, in gauss."""
 
 
 def file_name(harp: int, time: str, *, series: str = "hmi.sharp_cea_720s", segment: str = "magnetogram") -> str:

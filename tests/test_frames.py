@@ -13,8 +13,8 @@ from sffshards.base.errors import ConflictError, DamageError, FormatError, Image
 from sffshards.base.progress import SILENT
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.images.frame_store import FrameStore
-from sffshards.images.image_files import decode_image, read_frame, resize_frame
-from sffshards.images.store_filling import fill_store, find_images
+from sffshards.images.image_files import decode_image, find_images, read_frame, resize_frame
+from sffshards.images.store_filling import fill_store
 from tests.tiny import draw_image, frame_name, make_data
 
 

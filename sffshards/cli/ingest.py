@@ -37,19 +37,17 @@ def ingest(
     ] = Component.MAGNETOGRAM,
     series: Annotated[
         str | None,
-        typer.Option(help="JSOC series of the files to use, such as hmi.sharp_cea_720s.", show_default=False),
+        typer.Option(help="JSOC series of the files, such as hmi.sharp_cea_720s.", show_default=False),
     ] = None,
     scale: Annotated[
         Scale, typer.Option(help="Function from field to grey; arctan and symlog compress field above 100 G.")
     ] = Scale.LINEAR,
-    clip_gauss: Annotated[
-        float, typer.Option(help="Field in gauss that becomes white; its negative becomes black.")
-    ] = 800.0,
+    clip_gauss: Annotated[float, typer.Option(help="Field in gauss of white; its negative is black.")] = 800.0,
     cadence: Annotated[
         str | None,
         typer.Option(
-            help="Time between slots of the grid, each of which takes the nearest frame; `all` takes every frame. For a "
-            "movie, the time between pictures.  [default: 96m]",
+            help="Time between slots of the grid, each of which takes the nearest frame; `all` takes every frame. "
+            "For a movie, the time between pictures.  [default: 96m]",
             show_default=False,
         ),
     ] = None,
@@ -61,9 +59,7 @@ def ingest(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Skip files that cannot be used; they are named and counted.")
     ] = False,
-    harp: Annotated[
-        int | None, typer.Option(min=1, help="Movie: HARP number of the region.", show_default=False)
-    ] = None,
+    harp: Annotated[int | None, typer.Option(min=1, help="Movie: HARP of the region.", show_default=False)] = None,
     start: Annotated[
         str | None, typer.Option(help="Movie: time of the first picture, in TAI.", show_default=False)
     ] = None,

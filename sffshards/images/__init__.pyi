@@ -1,10 +1,10 @@
 from .fits_ingest import ingest_fits
 from .frame_store import FRAME_BYTES, FrameStore, StoreSnapshot, open_snapshot
-from .image_files import read_frame, write_picture
+from .image_files import ImageFile, find_images, read_frame, write_picture
 from .ingest_options import BadQuality, Colours, Component, FitsOptions, Scale
 from .ingest_record import IngestRecord, IngestReport, read_ingested
 from .movie_ingest import MOVIE_SUFFIXES, MovieOptions, ingest_movie, parse_crop
-from .store_filling import ImageFile, fill_store, find_images, is_stored
+from .store_filling import fill_store, is_stored
 
 __all__ = [
     "FRAME_BYTES",

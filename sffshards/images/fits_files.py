@@ -1,4 +1,4 @@
-"""One FITS file: its header, and its field with north up and west right."""
+"""Read one FITS file: its header, and its field with north up and west right."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sffshards.images.image_files import MAX_PIXELS, MIN_SIDE
 __all__ = ["KEYWORDS_NAME", "opened_fits", "read_field", "read_fits_bytes", "read_keywords", "turn_upright"]
 
 KEYWORDS_NAME = "keywords.json"
-"""Beside FITS files whose own headers lack keywords: what JSOC said of each, by file name."""
+"""File name of the keywords that JSOC states for FITS files whose own headers lack them, by file name."""
 
 _KEYWORDS_VERSION = 1
 _MAX_BYTES = 1 << 30
-"""Of a file, unpacked; a SHARP's segment takes a few megabytes."""
+"""Largest size of a file, unpacked; a segment of a SHARP takes a few megabytes."""
 _BLOCK_BYTES = 2880
-"""FITS files are made of blocks of so many."""
+"""Size of the blocks that FITS files consist of."""
 _GZIP = b"\x1f\x8b"
-_FIX = "fetch it again, or give --skip-bad"
+_FIX = "fetch it again, or pass {skip_bad}"
 
 
 def read_keywords(folder: Path) -> Mapping[str, Mapping[str, object]]:
@@ -65,7 +65,7 @@ def read_fits_bytes(path: Path) -> bytes:
     Raises
     ------
     ImageError
-        If it is empty, or too large for what it should be.
+        If it is empty, or too large for a SHARP.
     StorageError
         If the system refuses.
     """
@@ -85,24 +85,24 @@ def opened_fits(data: bytes, *, where: Path, keywords: Mapping[str, object]) -> 
     data
         The file, compressed by gzip or not; its image may be tile-compressed.
     where
-        What an error names.
+        The place that an error names.
     keywords
-        What is known of it beside; taken where its own header has no such keyword.
+        Keywords from beside the file, used where its own header lacks them.
 
     Yields
     ------
-    A function that gives keywords, and astropy's image, whose pixels are not read yet.
+    A function that returns the value of a keyword, and astropy's image, whose pixels are not read yet.
 
     Raises
     ------
     ImageError
-        If there is no such image or the file is not whole; also for what astropy raises while the block runs.
+        If there is no such image or the file is incomplete; also where astropy raises an error in the block.
     """
     from astropy.io import fits
 
     plain = _unpack(data, where)
     try:
-        # JSOC writes cards such as `GWILL = nan`, which astropy warns of; a short file is an error below.
+        # JSOC writes cards such as `GWILL = nan`, of which astropy warns; a short file is an error below.
         with (
             warnings.catch_warnings(record=True, action="always") as said,
             fits.open(io.BytesIO(plain), memmap=False, checksum=True) as units,
@@ -121,7 +121,7 @@ def opened_fits(data: bytes, *, where: Path, keywords: Mapping[str, object]) -> 
 
 
 def read_field(image: Any, header: FrameHeader, *, where: Path) -> NDArray[np.float32]:
-    """Read an image's pixels, and turn them north up and west right.
+    """Read the pixels of an image, with north up and west right.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def read_field(image: Any, header: FrameHeader, *, where: Path) -> NDArray[np.fl
     Raises
     ------
     ImageError
-        If it shows nothing: no pixel is known, or all are the same.
+        If no pixel has a value, or all have the same.
     """
     pixels = np.asarray(image.data, np.float32)
     finite = pixels[np.isfinite(pixels)]
@@ -142,7 +142,7 @@ def read_field(image: Any, header: FrameHeader, *, where: Path) -> NDArray[np.fl
 
 
 def turn_upright(pixels: NDArray[np.float32], header: FrameHeader) -> NDArray[np.float32]:
-    """Turn pixels as FITS stores them, the first row at the bottom, so that north is up and west right."""
+    """Flip pixels in the order of FITS, with the first row at the bottom, so that north is up and west right."""
     downwards, eastwards = header.mirrored
     flip_rows = not (downwards ^ header.half_turn)
     flip_columns = eastwards ^ header.half_turn
@@ -164,7 +164,7 @@ def _unpack(data: bytes, where: Path) -> bytes:
 
 
 def _find_image(units: Any, num_bytes: int, where: Path) -> Any:
-    """Find the first unit with an image of two axes, and make sure that all its bytes are there."""
+    """Return the first unit with an image of two axes, after checking that it is complete."""
     for unit in units:
         if unit.header.get("NAXIS") != 2 or not unit.is_image:
             continue
@@ -186,7 +186,7 @@ def _keyword_getter(header: Any, keywords: Mapping[str, object]) -> GetKeyword:
     def get(name: str) -> object:
         try:
             value: object = header.get(name)
-        except VerifyError:  # a card that is no FITS, such as an unquoted nan
+        except VerifyError:  # a card that is not valid FITS, such as an unquoted nan
             value = None
         return keywords.get(name) if value is None or isinstance(value, Undefined) else value
 
@@ -198,4 +198,4 @@ def _first_line(error: BaseException) -> str:
 
 
 def _bad(where: object, found: str) -> ImageError:
-    return ImageError(where, expected="a whole FITS file with an image of field", found=found, fix=_FIX)
+    return ImageError(where, expected="a complete FITS file with an image of field", found=found, fix=_FIX)

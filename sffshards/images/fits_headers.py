@@ -1,4 +1,4 @@
-"""What the header of a SHARP magnetogram tells of it: region, time, quality, and which way is up."""
+"""Parse the header of a SHARP magnetogram: region, time, quality, orientation."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ from sffshards.images.ingest_options import Component
 __all__ = ["POOR_QUALITY", "FrameHeader", "GetKeyword", "component_of", "is_fits", "parse_header", "series_of"]
 
 GetKeyword = Callable[[str], object]
-"""Gives the value of a header's keyword, None where it has none."""
+"""Function that returns the value of a keyword, or None where the header lacks it."""
 
 POOR_QUALITY = 0x10000
-"""From here on, the bits of QUALITY say that a frame is poor: eclipse, transit, recovery, missing filtergrams."""
+"""Lowest bit of QUALITY that marks a frame as poor: eclipse, transit, recovery, missing filtergrams."""
 
 _MAX_TILT_DEGREES = 5.0
-"""By which CROTA2 may differ from 0 or 180; a region is not turned by less."""
+"""Largest difference of CROTA2 from 0 or 180; smaller angles are not corrected."""
 _FITS_NAME = re.compile(r".+\.(fits|fit|fts)(\.(gz|fz))?|.+\.fz", re.IGNORECASE)
 _SHARP_NAME = re.compile(
     r"(?P<series>\w+\.sharp\w*)\.(?P<harp>\d+)\.(?P<time>\d{8}_\d{6})_TAI\.(?P<segment>\w+)\.fits(\.(gz|fz))?"
 )
 _TIME = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)_(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?_TAI")
-_FIX = "fetch it again, or give --skip-bad"
+_FIX = "fetch it again, or pass {skip_bad}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameHeader:
-    """What is needed of a header."""
+    """The values that are used of a header."""
 
     frame: FrameId
     quality: int
-    """QUALITY, as bits; 0 where the header does not say."""
+    """QUALITY, as bits; 0 where the header has none."""
     half_turn: bool
-    """Whether south is up in it, as in the camera: CROTA2 is about 180."""
+    """Whether south is up, as in the camera: CROTA2 is about 180."""
     mirrored: tuple[bool, bool]
-    """Whether its rows run downwards, and its columns eastwards: CDELT2 and CDELT1 are negative."""
+    """Whether rows run downwards, and columns eastwards: CDELT2 and CDELT1 are negative."""
     is_cea: bool
-    """Whether it is projected to a cylinder, as hmi.sharp_cea_720s is."""
+    """Whether the image is projected to a cylinder, as in hmi.sharp_cea_720s."""
 
 
 def is_fits(name: str) -> bool:
-    """Say whether a file's name is that of a FITS file, compressed or not."""
+    """Return whether a file name is that of a FITS file, compressed or not."""
     return _FITS_NAME.fullmatch(name) is not None
 
 
 def series_of(name: str) -> str | None:
-    """Give the series that a file's name begins with; None if it is not named as JSOC does."""
+    """Return the series that a file name begins with, or None if it is not a name that JSOC gives."""
     match = _SHARP_NAME.fullmatch(name)
     return match["series"] if match else None
 
 
 def component_of(name: str, get: GetKeyword, *, where: object) -> str:
-    """Give the segment that a file holds, by its name, else by its header's SEGMENT or EXTNAME.
+    """Return the segment that a file holds, by its name, or else by SEGMENT or EXTNAME in its header.
 
     Raises
     ------
     ImageError
-        If neither tells.
+        If neither states it.
     """
     match = _SHARP_NAME.fullmatch(name)
     if match:
@@ -75,21 +75,21 @@ def component_of(name: str, get: GetKeyword, *, where: object) -> str:
         where,
         expected="a name such as hmi.sharp_720s.<HARP>.<time>_TAI.magnetogram.fits, or the keyword SEGMENT",
         found="neither",
-        fix="name the file so, or give --skip-bad",
+        fix="rename the file, or pass {skip_bad}",
     )
 
 
 def parse_header(get: GetKeyword, *, where: PurePath, needs_quality: bool) -> FrameHeader:
-    """Take what is needed from a header.
+    """Parse a header.
 
     Parameters
     ----------
     get
-        Its keywords.
+        Function that returns the values of keywords.
     where
-        The file, whose name must not say something else.
+        The file, whose name must agree with the header.
     needs_quality
-        Whether QUALITY must be there.
+        Whether QUALITY is required.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def parse_header(get: GetKeyword, *, where: PurePath, needs_quality: bool) -> Fr
 def _parse_harp(get: GetKeyword, where: object) -> int:
     harp = _number(get, "HARPNUM", 0.0, where)
     if harp != int(harp) or not 1 <= harp <= 999_999_999:
-        raise _bad(where, "HARPNUM, a number from 1 on", str(get("HARPNUM")))
+        raise _bad(where, "HARPNUM, a number of at least 1", str(get("HARPNUM")))
     return int(harp)
 
 
@@ -163,7 +163,7 @@ def _check_name(frame: FrameId, where: PurePath) -> None:
     match = _SHARP_NAME.fullmatch(where.name)
     said = f"HARP {frame.harp} at {frame.t_rec_tai:%Y%m%d_%H%M%S}_TAI"
     if match and (int(match["harp"]), match["time"]) != (frame.harp, f"{frame.t_rec_tai:%Y%m%d_%H%M%S}"):
-        raise _bad(where, "a header of what the file's name says", f"one of {said}")
+        raise _bad(where, "a header that agrees with the file name", f"one of {said}")
 
 
 def _bad(where: object, expected: str, found: str) -> ImageError:

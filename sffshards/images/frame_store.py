@@ -1,9 +1,11 @@
-"""The frame store: one memory-mappable uint8 array of all frames, and a journal of what each row holds.
+"""The frame store: one memory-mappable uint8 array of all frames, and a journal of its rows.
 
-``frames.npy`` has shape (rows, 224, 224); ``frames.csv`` has a line a frame, appended after its pixels were written. A
-row that the journal does not name is a hole. Rows are never rewritten: a frame whose image changed gets a new row, so
-that a build that reads the store is not disturbed by one that fills it. Pixels are checked against their checksum
-whenever they are read, so a journal that outlived its pixels in a crash is found out.
+``frames.npy`` has shape (rows, 224, 224); ``frames.csv`` is the journal. A row that it does not name is unused.
+
+- Rows are never rewritten: a frame whose image changed gets a new row, so that a process that fills the store does not
+  disturb a build that reads it.
+- Pixels are checked against their checksum whenever they are read, so that a journal that outlived its pixels in a
+  crash is detected.
 """
 
 from __future__ import annotations
@@ -23,57 +25,22 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError
+from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.domain.frames import FRAME_SIDE
+from sffshards.images.frame_journal import FrameRecord, append_journal, read_journal, trim_journal
 
-__all__ = ["FRAME_BYTES", "FrameRecord", "FrameStore", "StoreSnapshot"]
+__all__ = ["FRAME_BYTES", "FrameStore", "StoreSnapshot", "open_snapshot", "write_frames"]
 
 FRAME_BYTES = FRAME_SIDE * FRAME_SIDE
-"""Bytes of a frame's pixels."""
+"""Size of the pixels of a frame."""
 
-_HEADER_LINE = f"sffshards-frames,1,{FRAME_SIDE}"
 _OWN_HEADER = re.compile(rb"\x93NUMPY\x01\x00.*'shape': \(\d+, %d, %d\)" % (FRAME_SIDE, FRAME_SIDE), re.DOTALL)
 _DATA_OFFSET = 128
 """Bytes before the pixels in ``frames.npy``: numpy pads its header to this, with room for the row count to grow."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameRecord:
-    """A line of the journal: which image a row was made from, and its checksums."""
-
-    row: int
-    name: str
-    """The frame's published name."""
-    source_size_bytes: int
-    source_mtime_ns: int
-    source_xxh3: int
-    """XXH3-64 of the image file."""
-    pixels_xxh3: int
-    """XXH3-64 of the frame's pixels."""
-
-    def format_line(self) -> str:
-        """Give the journal's line, without its newline."""
-        checksums = f"{self.source_xxh3:016x},{self.pixels_xxh3:016x}"
-        return f"{self.row},{self.name},{self.source_size_bytes},{self.source_mtime_ns},{checksums}"
-
-    @classmethod
-    def parse_line(cls, line: str) -> FrameRecord:
-        """Read a journal's line back; raises `ValueError` for one that was cut off."""
-        row, name, size, mtime, source, pixels = line.split(",")
-        if len(pixels) != 16:
-            raise ValueError("cut off")
-        return cls(
-            row=int(row),
-            name=name,
-            source_size_bytes=int(size),
-            source_mtime_ns=int(mtime),
-            source_xxh3=int(source, 16),
-            pixels_xxh3=int(pixels, 16),
-        )
-
-
 class FrameStore:
-    """A folder with frames; invariant: every record's row lies within the array."""
+    """A folder with frames; invariant: the row of every record lies within the array."""
 
     def __init__(self, folder: Path, *, journal_bytes: int | None = None) -> None:
         """Open a store; a folder without one is an empty store.
@@ -81,9 +48,9 @@ class FrameStore:
         Parameters
         ----------
         folder
-            Where it lies.
+            Folder of the store.
         journal_bytes
-            How much of the journal to read: what was appended later is not seen; None for all of it.
+            Size of the part of the journal to read, without what was appended later; None for all of it.
 
         Raises
         ------
@@ -96,33 +63,33 @@ class FrameStore:
 
     @property
     def array_path(self) -> Path:
-        """The array, for ``numpy.load(path, mmap_mode="r")``."""
+        """Path of the array, for ``numpy.load(path, mmap_mode="r")``."""
         return self.folder / "frames.npy"
 
     @property
     def journal_path(self) -> Path:
-        """The journal."""
+        """Path of the journal."""
         return self.folder / "frames.csv"
 
     def snapshot(self) -> StoreSnapshot:
-        """Fix what the store holds now, for other processes to read while more is added."""
+        """Return a reference to the present content, which other processes can read while more is added."""
         with storage_errors(self.journal_path):
             journal_bytes = self.journal_path.stat().st_size if self.journal_path.exists() else 0
         return StoreSnapshot(folder=self.folder, journal_bytes=journal_bytes, token=secrets.token_hex(8))
 
     def get(self, name: str) -> FrameRecord | None:
-        """Give the newest record of a frame, or None."""
+        """Return the newest record of a frame, or None."""
         return self._records.get(name)
 
     def record(self, name: str) -> FrameRecord:
-        """Give the newest record of a frame; raises `InputError` where there is none."""
+        """Return the newest record of a frame; raises `InputError` where there is none."""
         record = self._records.get(name)
         if record is None:
             raise InputError(self.folder, expected=f"frame {name}", found="none", fix="build again")
         return record
 
     def read(self, names: Sequence[str]) -> NDArray[np.uint8]:
-        """Read frames by name and check each.
+        """Read frames by name, and check each.
 
         Returns
         -------
@@ -160,9 +127,9 @@ class FrameStore:
             )
 
     def grow(self, num_new: int) -> int:
-        """Make room for rows after the last recorded one, on the disk too; give the first one's number.
+        """Allocate rows after the last recorded one, on the disk too, and return the number of the first.
 
-        Only for the process that holds the folder's lock: rows that a killed process had grown are given out again.
+        Only for the process that holds the folder's lock: rows that a killed process had allocated are used again.
         """
         first = self.num_rows
         with storage_errors(self.array_path):
@@ -177,13 +144,9 @@ class FrameStore:
         return first
 
     def append(self, records: Iterable[FrameRecord]) -> None:
-        """Add records whose pixels are written already."""
+        """Add records whose pixels have been written."""
         added = list(records)
-        lines = "".join(f"{record.format_line()}\n" for record in added)
-        with storage_errors(self.journal_path), self.journal_path.open("a", encoding="ascii") as journal:
-            if journal.tell() == 0:
-                journal.write(f"{_HEADER_LINE}\n")
-            journal.write(lines)
+        append_journal(self.journal_path, added)
         self._records.update((record.name, record) for record in added)
 
     def drop(self, names: Iterable[str]) -> None:
@@ -192,55 +155,26 @@ class FrameStore:
             self._records.pop(name, None)
 
     def close(self) -> None:
-        """Let go of the array's file."""
+        """Close the file of the array."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def _read_journal(self, journal_bytes: int | None) -> tuple[dict[str, FrameRecord], int]:
-        """Read all whole lines; a last one that a kill left half-written counts for nothing."""
+        """Return the newest record of each frame whose pixels were written, and the number of rows."""
         if not self.journal_path.exists():
             self._require_own_array()
             return {}, 0
-        with storage_errors(self.journal_path):
-            text = self.journal_path.read_bytes()[:journal_bytes].decode("ascii", errors="replace")
-        self._require_own_journal(text)
+        records = read_journal(self.journal_path, num_bytes=journal_bytes)
         if not self.array_path.exists():
             return {}, 0
         with storage_errors(self.array_path):
             num_stored = max(0, (self.array_path.stat().st_size - _DATA_OFFSET) // FRAME_BYTES)
-        body = text.partition("\n")[2]
-        whole = body[: body.rfind("\n") + 1]
-        records: dict[str, FrameRecord] = {}
-        num_rows = 0
-        for number, line in enumerate(whole.splitlines(), start=2):
-            try:
-                record = FrameRecord.parse_line(line)
-            except ValueError:
-                raise DamageError(
-                    f"{self.journal_path}:{number}",
-                    expected="a line of the frame journal",
-                    found=repr(line[:60]),
-                    fix=f"delete the folder {self.folder} and build again",
-                ) from None
-            if record.row < num_stored:
-                records[record.name] = record
-                num_rows = max(num_rows, record.row + 1)
-        return records, num_rows
-
-    def _require_own_journal(self, text: str) -> None:
-        """Refuse a journal of another version, or a table of someone else's."""
-        header = text.partition("\n")[0]
-        if header != _HEADER_LINE and not _HEADER_LINE.startswith(header):
-            raise FormatError(
-                self.journal_path,
-                expected=f"the journal of a frame store, with first line {_HEADER_LINE!r}",
-                found=repr(header[:60]),
-                fix="name another folder with --out, or move this file away if you do not need it",
-            )
+        written = [record for record in records if record.row < num_stored]
+        return {record.name: record for record in written}, max((record.row + 1 for record in written), default=0)
 
     def _require_own_array(self) -> None:
-        """Refuse an array that no journal tells of, unless a fill that was killed at once may have left it."""
+        """Refuse an array without a journal, unless a process that was killed while filling may have left it."""
         if not self.array_path.exists():
             return
         with storage_errors(self.array_path), self.array_path.open("rb") as file:
@@ -250,48 +184,44 @@ class FrameStore:
                 self.array_path,
                 expected="no file, or the array of a frame store",
                 found="another file",
-                fix="name another folder with --out, or move this file away",
+                fix="name another folder with {out}, or move this file away",
             )
 
     def trim_journal(self) -> None:
-        """Cut a half-written last line off, or all of a journal whose array is gone.
+        """Cut off a half-written last line, or remove a journal whose array is gone.
 
         Only for the process that holds the folder's lock.
         """
-        if not self.journal_path.exists():
-            return
-        if not self.array_path.exists():
+        if self.journal_path.exists() and self.array_path.exists():
+            trim_journal(self.journal_path)
+        else:
             with storage_errors(self.journal_path):
-                self.journal_path.unlink()
-            return
-        with storage_errors(self.journal_path), self.journal_path.open("r+b") as journal:
-            data = journal.read()
-            journal.truncate(data.rfind(b"\n") + 1)
+                self.journal_path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreSnapshot:
-    """A store as it was at a moment."""
+    """The content of a store at one time."""
 
     folder: Path
     journal_bytes: int
-    """What was in the journal."""
+    """Size of the journal at that time."""
     token: str
-    """Of this moment only, so that no one takes a store that was opened for another one."""
+    """A random text, so that a store that was opened for another snapshot is not reused."""
 
     def open(self) -> FrameStore:
-        """Open the store, with the frames of that moment."""
+        """Open the store with the frames of that time."""
         return FrameStore(self.folder, journal_bytes=self.journal_bytes)
 
 
 @lru_cache(maxsize=1)
 def open_snapshot(snapshot: StoreSnapshot) -> FrameStore:
-    """Open a store once a process, for all its tasks; a journal of 60,000 frames takes a fifth of a second to read."""
+    """Open a store once per process, for all its tasks; a journal of 60,000 frames is read in 0.2 s."""
     return snapshot.open()
 
 
 def write_frames(array_path: Path, first_row: int, frames: NDArray[np.uint8]) -> None:
-    """Write frames of shape (n, 224, 224) into rows that `FrameStore.grow` made."""
+    """Write frames of shape (n, 224, 224) into rows that `FrameStore.grow` allocated."""
     with storage_errors(array_path):
         descriptor = os.open(array_path, os.O_WRONLY)
         try:
@@ -305,7 +235,7 @@ def write_frames(array_path: Path, first_row: int, frames: NDArray[np.uint8]) ->
 
 
 def _reserve(descriptor: int, size_bytes: int) -> None:
-    """Set a file's size, and take its space on the disk now where the system can, rather than fail half-way."""
+    """Set the size of a file and reserve its space on the disk, where the system can, to fail now if at all."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size_bytes)
     os.truncate(descriptor, size_bytes)

@@ -1,4 +1,4 @@
-"""One image file: decode, check, resize to a frame, write."""
+"""Image files: find in a folder, decode, check, resize to a frame, write."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import errno
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 import simplejpeg
@@ -17,13 +19,15 @@ from PIL import Image, UnidentifiedImageError
 
 from sffshards.base.atomic_files import storage_errors, temporary_path
 from sffshards.base.errors import ImageError, StorageError
-from sffshards.domain.frames import FRAME_SIDE
+from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
 
 __all__ = [
     "MAX_PIXELS",
     "MIN_SIDE",
+    "ImageFile",
     "check_image",
     "decode_image",
+    "find_images",
     "read_bytes",
     "read_frame",
     "resize_frame",
@@ -48,6 +52,50 @@ _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES
 """Errors of the system that concern one file rather than the disk."""
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFile:
+    """An image file in a folder."""
+
+    name: str
+    """Published name of the frame."""
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+
+
+def find_images(folder: Path, names: Iterable[str]) -> tuple[list[ImageFile], dict[str, str]]:
+    """Find the images of frames in a folder, which is listed once.
+
+    Returns
+    -------
+    images, missing
+        The images found, in the order of ``names``; and the frames that have none, with what was found instead.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be listed.
+    """
+    with storage_errors(folder, expected="a folder of images"), os.scandir(folder) as entries:
+        listed = {entry.name: entry for entry in entries if entry.name.endswith(IMAGE_SUFFIX)}
+    images, missing = [], {}
+    for name in names:
+        entry = listed.get(f"{name}{IMAGE_SUFFIX}")
+        if entry is None:
+            missing[name] = "no such file"
+            continue
+        try:
+            stat = entry.stat()
+        except OSError as error:
+            missing[name] = os.strerror(error.errno or 0).lower()
+            continue
+        if not S_ISREG(stat.st_mode):
+            missing[name] = "not a regular file"
+            continue
+        images.append(ImageFile(name=name, path=Path(entry.path), size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns))
+    return images, missing
 
 
 def read_frame(path: Path) -> NDArray[np.uint8]:

@@ -1,63 +1,50 @@
-"""Fill the frame store: find the images, check them, decode and resize in parallel those that it lacks."""
+"""Fill the frame store: check the images, and decode in parallel those that it lacks."""
 
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from stat import S_ISREG
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError, ImageError
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import WorkerPool, chunked
-from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
-from sffshards.images.frame_store import FrameRecord, FrameStore, write_frames
-from sffshards.images.image_files import check_image, decode_image, read_bytes, resize_frame
+from sffshards.domain.frames import FRAME_SIDE
+from sffshards.images.frame_journal import FrameRecord
+from sffshards.images.frame_store import FrameStore, write_frames
+from sffshards.images.image_files import ImageFile, check_image, decode_image, read_bytes, resize_frame
 
-__all__ = ["FillReport", "ImageFile", "fill_store", "find_images", "is_stored"]
+__all__ = ["FillReport", "fill_store", "is_stored"]
 
 _CHUNK = 64
-"""Images a decoding task: a few milliseconds of messages to a tenth of a second of work, in 3 MB."""
+"""Images per decoding task: milliseconds of messages for a tenth of a second of work, in 3 MB."""
 
 _CHECK_CHUNK = 4096
-"""Stored frames a checking task, each of which reads the journal anew."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageFile:
-    """An image as the folder lists it."""
-
-    name: str
-    """The frame's published name."""
-    path: Path
-    size_bytes: int
-    mtime_ns: int
+"""Stored frames per checking task; each task reads the journal again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FillReport:
-    """What filling the store did."""
+    """Counts of filling a store."""
 
     num_decoded: int
-    """Images decoded now."""
+    """Number of images decoded."""
     num_kept: int
-    """Frames that the store had from unchanged images, checked against their checksums."""
+    """Number of frames that the store had from unchanged images, checked against their checksums."""
     bad: dict[str, str] = field(default_factory=dict)
-    """Frames that could not be had, by name, and what was found instead."""
+    """Frames without a usable image, by name, with what was found instead."""
 
 
 class _Chunk(NamedTuple):
-    """A task for a worker: the files of images, and the first of the rows that they go to.
+    """A task for a worker: the files of images, and the first of the rows for them.
 
-    Tuples of text cross a process border in a fraction of the time that records take.
+    Tuples of text are sent to a process in a fraction of the time that records take.
     """
 
     paths: tuple[str, ...]
@@ -66,44 +53,11 @@ class _Chunk(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    """What a worker found in a file: checksums of its bytes and of its frame's pixels, or what is wrong."""
+    """Result for one file: checksums of its bytes and of the pixels of its frame, or an error."""
 
     source_xxh3: int
     pixels_xxh3: int
     error: ImageError | None
-
-
-def find_images(folder: Path, names: Iterable[str]) -> tuple[list[ImageFile], dict[str, str]]:
-    """Look for the images of frames in a folder, which is listed once.
-
-    Returns
-    -------
-    images, missing
-        The images that are there, in the order of ``names``; the frames that have none, as `FillReport.bad`.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be listed.
-    """
-    with storage_errors(folder, expected="a folder of images"), os.scandir(folder) as entries:
-        listed = {entry.name: entry for entry in entries if entry.name.endswith(IMAGE_SUFFIX)}
-    images, missing = [], {}
-    for name in names:
-        entry = listed.get(f"{name}{IMAGE_SUFFIX}")
-        if entry is None:
-            missing[name] = "no such file"
-            continue
-        try:
-            stat = entry.stat()
-        except OSError as error:
-            missing[name] = os.strerror(error.errno or 0).lower()
-            continue
-        if not S_ISREG(stat.st_mode):
-            missing[name] = "no plain file"
-            continue
-        images.append(ImageFile(name=name, path=Path(entry.path), size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns))
-    return images, missing
 
 
 def fill_store(
@@ -115,29 +69,29 @@ def fill_store(
     progress: Progress,
     trust_dates: bool = True,
 ) -> FillReport:
-    """Bring frames of all images into the store; those that it has from the same files are only checked.
+    """Add the frames of all images to the store; those that it has from the same files are only checked.
 
     The caller holds the lock of the store's folder.
 
     Parameters
     ----------
     store
-        Where to.
+        The store to fill.
     images
         The images wanted.
     pool
-        Runs the work.
+        Processes that do the work.
     strict
         Whether a bad image is an error; otherwise it is reported.
     progress
-        Told how far the work is.
+        Receives the number of images.
     trust_dates
-        Whether a file of the size and date of the one that was decoded is taken for the same unread.
+        Whether a file of the same size and date as the one that was decoded is taken to be the same, unread.
 
     Raises
     ------
     ImageError
-        If ``strict`` and an image cannot be used; it is found before any is decoded where its first or last bytes tell.
+        If ``strict`` and an image cannot be used; before any is decoded if its first or last bytes show it.
     StorageError
         If the disk has no room for the frames.
     """
@@ -156,7 +110,7 @@ def fill_store(
 
 
 def is_stored(store: FrameStore, image: ImageFile) -> bool:
-    """Say whether a store seems to have an image's frame: from a file of the same size, however old."""
+    """Return whether a store seems to have the frame of an image: from a file of the same size, of any date."""
     record = store.get(image.name)
     return record is not None and record.source_size_bytes == image.size_bytes
 
@@ -167,7 +121,7 @@ def _is_current(store: FrameStore, image: ImageFile) -> bool:
 
 
 def _compare_files(store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress) -> None:
-    """Keep the frames of files that hold the same bytes as those that were decoded, as copies do; forget the others."""
+    """Keep the frames of files that hold the same bytes as those that were decoded, such as copies; drop the others."""
     if not images:
         return
     tasks = [tuple(image.path for image in chunk) for chunk in chunked(images, 4 * _CHUNK)]
@@ -189,14 +143,14 @@ def _digest_files(paths: tuple[Path, ...]) -> list[int | None]:
         try:
             digests.append(xxh3_64_intdigest(read_bytes(path)))
         except ImageError:
-            digests.append(None)  # decoding will say why
+            digests.append(None)  # decoding reports why
     return digests
 
 
 def _find_damaged(
     store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress
 ) -> Iterator[str]:
-    """Re-read the pixels of frames that the store has, and give those that are not as written."""
+    """Read the pixels of stored frames again, and yield the names of those that changed."""
     names = [image.name for image in images]
     if not names:
         return
@@ -224,7 +178,7 @@ def _check_stored(task: tuple[Path, tuple[str, ...]]) -> list[str]:
 
 
 def _check_images(images: Sequence[ImageFile], *, pool: WorkerPool, strict: bool, progress: Progress) -> dict[str, str]:
-    """Look at every image's header, so that a bad one is known before hours of decoding the good ones."""
+    """Check the header of every image, so that a bad one is known before hours of decoding the good ones."""
     bad: dict[str, str] = {}
     if not images:
         return bad
@@ -266,7 +220,7 @@ def _decode_images(
 
 
 def _decode_chunk(chunk: _Chunk) -> list[_Decoded]:
-    """Decode and resize a chunk's images into their rows; a bad image leaves its row a hole."""
+    """Decode and resize the images of a chunk into their rows; the row of a bad image stays unused."""
     frames = _reused_frames()[: len(chunk.paths)]
     decoded = []
     for frame, path in zip(frames, chunk.paths, strict=True):
@@ -284,7 +238,7 @@ def _decode_chunk(chunk: _Chunk) -> list[_Decoded]:
 
 @functools.cache
 def _reused_frames() -> NDArray[np.uint8]:
-    """Give memory for a chunk's frames, the same to every task of a process: to touch new memory takes time."""
+    """Return memory for the frames of a chunk, the same for every task of a process: touching new memory is slow."""
     return np.empty((_CHUNK, FRAME_SIDE, FRAME_SIDE), np.uint8)
 
 
