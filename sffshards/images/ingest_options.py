@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from sffshards.base.errors import Field, InputError
+from sffshards.base.json_records import to_plain
 from sffshards.domain.times import format_duration
 
 __all__ = ["KNEE_GAUSS", "BadQuality", "Colours", "Component", "FitsOptions", "Scale"]
@@ -87,13 +88,8 @@ class FitsOptions:
         """Return the options as ``ingest.json`` holds them."""
         return {
             "kind": "fits",
-            "component": self.component.value,
-            "scale": self.scale.value,
-            "clip_gauss": self.clip_gauss,
+            **to_plain(self),
             "knee_gauss": None if self.scale is Scale.LINEAR else KNEE_GAUSS,
-            "jpeg_quality": self.jpeg_quality,
-            "bad_quality": self.bad_quality.value,
             "cadence": None if self.cadence is None else format_duration(self.cadence),
             "tolerance": None if self.cadence is None else format_duration(self.tolerance),
-            "series": self.series,
         }

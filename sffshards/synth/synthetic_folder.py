@@ -15,14 +15,16 @@ from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import encode_record
 from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import chunked, run_tasks
-from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
+from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.images import write_picture
 from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT
-from sffshards.synth.active_region import Region
 from sffshards.synth.observation_plan import ObservedRegion
 from sffshards.synth.region_drawing import draw_frame
 
 __all__ = ["NOTE_NAME", "Origin", "claimed_folder", "write_images"]
+
+_Task = tuple[Path, ObservedRegion]
+"""Folder of images, and frames of one region for one process to write."""
 
 NOTE_NAME = "synth.json"
 """File name of the record of what a folder of synthetic data was made from; it is written before anything else."""
@@ -49,15 +51,6 @@ class Origin:
     """Frames of each region; None where lists were given."""
     lists_sha256: str | None = None
     """SHA-256 of the given lists; None where none were."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Task:
-    """Frames of one region for one process to write."""
-
-    region: Region
-    frames: tuple[FrameId, ...]
-    folder: Path
 
 
 @contextmanager
@@ -124,7 +117,7 @@ def write_images(out: Path, regions: Iterable[ObservedRegion], *, force: bool, w
         present = set() if force else set(os.listdir(folder))
     tasks = list(_plan_tasks(folder, regions, present))
     num_written = 0
-    with progress.task("magnetograms", sum(len(task.frames) for task in tasks)) as advance:
+    with progress.task("magnetograms", sum(len(observed.frames) for _, observed in tasks)) as advance:
         for num in run_tasks(_write_frames, tasks, workers=workers if len(tasks) > 1 else 0):
             num_written += num
             advance(num)
@@ -133,19 +126,16 @@ def write_images(out: Path, regions: Iterable[ObservedRegion], *, force: bool, w
 
 def _plan_tasks(folder: Path, regions: Iterable[ObservedRegion], present: set[str]) -> Iterator[_Task]:
     for observed in regions:
-        missing = [frame for frame in observed.frames if _image_path(folder, frame).name not in present]
+        missing = [frame for frame in observed.frames if frame.image_name not in present]
         for chunk in chunked(missing, _FRAMES_PER_TASK):
-            yield _Task(region=observed.region, frames=tuple(chunk), folder=folder)
+            yield folder, ObservedRegion(region=observed.region, frames=tuple(chunk))
 
 
 def _write_frames(task: _Task) -> int:
-    for frame in task.frames:
-        write_picture(draw_frame(task.region, frame), _image_path(task.folder, frame), jpeg_quality=_JPEG_QUALITY)
-    return len(task.frames)
-
-
-def _image_path(folder: Path, frame: FrameId) -> Path:
-    return folder / frame.image_name
+    folder, observed = task
+    for frame in observed.frames:
+        write_picture(draw_frame(observed.region, frame), folder / frame.image_name, jpeg_quality=_JPEG_QUALITY)
+    return len(observed.frames)
 
 
 def _check_owner(out: Path, expected: str, precious: tuple[Path, ...]) -> None:
