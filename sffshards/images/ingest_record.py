@@ -173,7 +173,7 @@ def claimed_images(
     Raises
     ------
     ConflictError
-        If the folder holds images made with other options, or from elsewhere, or another process is writing there.
+        If the folder holds images made with other options or from other sources, or another process is writing there.
     """
     _read_or_refuse(out, options, force=force)
     with folder_lock(out, progress=progress, wait=False):
