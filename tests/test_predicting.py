@@ -385,8 +385,10 @@ def test_csv_and_json_hold_regions_and_full_disk() -> None:
     assert (rows[0]["flare at 0.5"], rows[0]["flare at max TSS"]) == ("0", "")
     assert float(rows[2]["probability"]) == pytest.approx(1 - 0.6 * 0.7)
     assert (rows[2]["num_regions"], rows[2]["harp"]) == ("2", "")
+    assert {row["task"] for row in rows} == {"M24"}
     content = json.loads(format_json(found, disks, tolerance_minutes=96))
     assert (content["format_version"], content["task"], content["full_disk_tolerance_minutes"]) == (1, "M24", 96)
+    assert content["event"] == "a flare of class M or above within 24 h of t_end_tai"
     assert content["regions"][1]["of_members"] == [0.2, 0.4]
     assert content["full_disk"][0]["harps"] == [1, 2]
 
@@ -479,9 +481,9 @@ def test_times_of_images_are_tai_and_the_scoreboards_utc(t_tai: str, utc: str) -
     assert convert_to_utc(datetime.fromisoformat(t_tai)).isoformat() == utc
 
 
-def test_a_time_before_sdo_is_refused() -> None:
-    with pytest.raises(InputError, match="expected one from 2009 on"):
-        convert_to_utc(datetime(2008, 1, 1))
+def test_a_time_before_whole_leap_seconds_is_refused() -> None:
+    with pytest.raises(InputError, match="expected 1972 or later"):
+        convert_to_utc(datetime(1971, 12, 31))
 
 
 def test_a_horizon_past_the_calendar_is_refused() -> None:
@@ -531,7 +533,7 @@ def test_a_published_checkpoint_forecasts_images_by_command(published: Path, tmp
     assert done.exit_code == 0, done.exception
     (path,) = tmp_path.iterdir()
     assert path.name == "Flare_Forecast_Test_20110218_0623.txt"
-    assert done.stdout == f"{path}: 2 sequences, 1 times of the full disk\n"
+    assert done.stdout == f"{path}: 2 sequences, 1 time of the full disk\n"
     assert "raw probabilities, not calibrated: there is no decision.json beside it" in done.stderr
     member = take_checkpoint(checkpoint, model=ModelName.MVIT_TINY, task=M24)
     images = published / "data" / "magnetogram_jpg"
@@ -549,7 +551,7 @@ def test_shards_and_folds_by_command(trained: tuple[Path, Path], a_run: Path, tm
     assert [member["probability"] for member in content["members"]] == ["Platt", "Platt"]
     assert len(content["regions"]) == 20
     one = predict(*start, "--folds", "2", "--out", tmp_path / "f.csv")
-    assert one.stdout == f"{tmp_path / 'f.csv'}: 2 sequences, 1 times of the full disk\n"
+    assert one.stdout == f"{tmp_path / 'f.csv'}: 2 sequences, 1 time of the full disk\n"
     row = next(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
     assert row["low"] == row["high"]
     of = {region["sequence"]: region for region in content["regions"]}
@@ -620,3 +622,78 @@ def test_a_network_that_gives_no_numbers_is_refused(trained: tuple[Path, Path], 
     found = predict("--run", a_run, source, place, "--device", "cpu")
     assert found.stdout == ""
     assert re.search(r"fold2/.*: expected a network that gives probabilities, found no number", str(found.exception))
+
+
+# Another task ---------------------------------------------------------------------------------------------------------
+
+
+def sffshards(*arguments: object) -> Result:
+    """Run any command in this process."""
+    app = typer.Typer()
+    command_list.register(app)
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.exception
+    return done
+
+
+@pytest.fixture(scope="module")
+def c_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with lists of class C within 72 h, a build of them, and a run of one fold."""
+    folder = tmp_path_factory.mktemp("task")
+    data = make_labelled_images(folder / "data")
+    lines = ["start_time,peak_time,goes_class,noaa_ar", "2011-01-01 00:00,,A1.0,", "2012-01-01 00:00,,A1.0,"]
+    for part in range(6):
+        # Ten hours after a part's last frame: C2.0 of the second region, and B9.0 of the first, which does not count.
+        time = datetime(2011, 2, 13) + timedelta(days=part, hours=16, minutes=24)
+        lines += [f"{time},,B9.0,{11000 + part}", f"{time},,C2.0,{11100 + part}"]
+    (folder / "flares.csv").write_text("\n".join(lines))
+    regions = (f"{100 * (part + 1) + label} {11000 + 100 * label + part}" for part in range(6) for label in (0, 1))
+    (folder / "harps.txt").write_text("\n".join(regions))
+    catalogue = ["--flares", folder / "flares.csv", "--harp-map", folder / "harps.txt"]
+    task = ["--threshold", "C1.0", "--horizon", "72h"]
+    sffshards("labels", "rebuild", data, *task, *catalogue, "--out", folder / "labels")
+    sffshards("build", data, "--labels", folder / "labels", *task, "--out", folder / "shards", "--workers", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("training.fold_training", "forecasting.runs.network_prediction"):
+            patch.setattr(f"sffshards.{place}.build_model", lambda *_, **__: FastNetwork())
+        build = folder / "shards" / "C72"
+        train_folds(build, folder / "run", fast_options(), folds=[0], force=False, progress=SILENT)
+        evaluate_run(folder / "run", build, folds=None, inference=ON_CPU, force=False, progress=SILENT)
+    return folder
+
+
+def test_lists_of_another_task_are_named_and_labelled_by_it(c_run: Path) -> None:
+    lists = c_run / "labels" / "C72"
+    assert sorted(path.name for path in lists.iterdir()) == sorted(f"flare_Cclass_72h_{part}.txt" for part in Part)
+    assert [int(line[-1]) for line in (lists / "flare_Cclass_72h_Test.txt").read_text().splitlines()] == [0] * 5 + [
+        1
+    ] * 5
+    assert json.loads((c_run / "labels" / "labels.json").read_text())["threshold"] == "C1.0"
+
+
+def test_a_build_and_its_card_name_another_task(c_run: Path) -> None:
+    build = c_run / "shards" / "C72"
+    with open_build(build) as opened:
+        assert opened.manifest.task.name == "C72"
+    card = (build / "README.md").read_text()
+    assert "a flare of class C or above within 72 h" in card
+    assert "class M" not in card
+    assert "C72" in sffshards("info", build).stdout
+
+
+def test_forecasts_of_another_task_name_its_class_and_window(c_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sffshards.forecasting.operational.region_forecasts.build_model", lambda *_, **__: FastNetwork()
+    )
+    start = ["predict", "--run", c_run / "run", "--shards", c_run / "shards", "--device", "cpu", "--format"]
+    text = sffshards(*start, "scoreboard-text").stdout
+    assert "Probability Bins: C+\n" in text
+    assert "#HARP C_prob C_uncert\n" in text
+    assert "Prediction Window Start Time: 2011-02-18T06:23:26Z\n" in text
+    assert "Prediction Window End Time: 2011-02-21T06:23:26Z\n" in text
+    submission = json.loads(sffshards(*start, "scoreboard-json").stdout)["forecast_submission"]
+    for forecast in (*submission["full_disk_forecasts"], *submission["region_forecasts"]):
+        assert forecast["flare_probabilities"][0]["class"] == "C+"
+    content = json.loads(sffshards(*start, "json").stdout)
+    assert (content["task"], content["event"]) == ("C72", "a flare of class C or above within 72 h of t_end_tai")
+    assert "M+" not in text

@@ -1,4 +1,4 @@
-"""`sffshards predict`: forecasts of sequences whose outcome is not known."""
+"""`sffshards predict`: forecast flares of sequences whose outcome is unknown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sffshards.base.errors import Field, InputError
+from sffshards.base.errors import Field, InputError, format_count
 from sffshards.cli.shared_options import ReplaceOption, TaskChoice, parse_task_choice, place_of
 from sffshards.domain.sample_sets import NUM_FOLDS, Part
 from sffshards.domain.task import M1, Task
@@ -33,17 +33,20 @@ __all__ = ["EXAMPLES", "predict"]
 
 EXAMPLES = (
     ("sffshards predict --run runs/48h/oTV --images DIR", "the latest sequence of every HARP in a folder of images"),
-    ("sffshards predict --run runs/48h/oTV --images DIR --sequences seqs/Seq16_my_list.txt", "those of a list"),
+    ("sffshards predict --run runs/48h/oTV --images DIR --sequences seqs/Seq16_my_list.txt", "the sequences of a list"),
     ("sffshards predict --run runs/48h/oTV --shards shards/48h --every", "every sequence of the test part of a build"),
-    ("sffshards predict --run model.ckpt --model mvit_v2_s --horizon 24h --images DIR", "a checkpoint by itself"),
-    ("sffshards predict --run runs/24h/oTV --images DIR --format scoreboard-json --out f.json", "for the Scoreboard"),
+    ("sffshards predict --run model.ckpt --model mvit_v2_s --horizon 24h --images DIR", "a checkpoint without its run"),
+    (
+        "sffshards predict --run runs/24h/oTV --images DIR --format scoreboard-json --out f.json",
+        "a file for the Flare Scoreboard",
+    ),
 )
 
 _TOLERANCE_MINUTES = 96
 
 
 class OutputFormat(StrEnum):
-    """How forecasts are written."""
+    """Formats of forecast files."""
 
     CSV = "csv"
     JSON = "json"
@@ -54,88 +57,97 @@ class OutputFormat(StrEnum):
 def predict(
     run: Annotated[
         Path,
-        typer.Option(help="A run; or a checkpoint file, also a published one, with --model and --horizon."),
+        typer.Option(help="Folder of a run; or a checkpoint file, also a published one, with --model and --horizon."),
     ],
     images: Annotated[
-        Path | None, typer.Option(help="Folder of images, named as the published ones.", show_default=False)
+        Path | None, typer.Option(help="Folder of images with the published names.", show_default=False)
     ] = None,
     sequences: Annotated[
         Path | None,
         typer.Option(
-            help="List of sequences, labelled or not, with Seqs16/ beside it; their images are in --images.",
+            help="List of sequences, with or without labels, beside their folder Seqs16/; needs --images.",
             show_default=False,
         ),
     ] = None,
     shards: Annotated[
         str | None,
-        typer.Option(help="A build, or a folder of builds, instead of images; labels are ignored.", show_default=False),
+        typer.Option(
+            help="Build, or folder of builds, to forecast instead of images; its labels are ignored.",
+            show_default=False,
+        ),
     ] = None,
     part: Annotated[
-        list[Part] | None, typer.Option(help="Parts of the build.  [default: Test]", show_default=False)
+        list[Part] | None,
+        typer.Option(help="Part of the build to forecast; may be repeated.  [default: Test]", show_default=False),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--every", help="Every sequence of images or build, not only the latest of each HARP.")
+        bool, typer.Option("--every", help="Forecast every sequence, not only the latest of each HARP.")
     ] = False,
     folds: Annotated[
-        str, typer.Option(help="Folds of the run: all, or some, such as 0,2.", metavar="<all|0..4,...>")
+        str, typer.Option(help="Folds of the run to average: all, or numbers such as 0,2.", metavar="<all|0..4,...>")
     ] = "all",
     tolerance: Annotated[
-        int, typer.Option(min=0, help="Minutes by which a region's last image may be older than the full disk's time.")
+        int, typer.Option(min=0, help="Maximum age in minutes of a region's last image in a full-disk forecast.")
     ] = _TOLERANCE_MINUTES,
-    output: Annotated[OutputFormat, typer.Option("--format", help="How to write.")] = OutputFormat.CSV,
+    output: Annotated[OutputFormat, typer.Option("--format", help="Format of the forecasts.")] = OutputFormat.CSV,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write; a folder gets one of the name that the format wants.  [default: standard output]",
+            help="File to write, or folder for a file with the format's usual name.  [default: standard output]",
             show_default=False,
         ),
     ] = None,
     force: ReplaceOption = False,
     model: Annotated[
-        ModelName, typer.Option(help="Network of a checkpoint file; a run's is known.")
+        ModelName, typer.Option(help="Network of a checkpoint file; a run records its own.")
     ] = ModelName.MVIT_V2_S,
     horizon: Annotated[
         str | None,
         typer.Option(
-            metavar="<hours>", help="Horizon of a checkpoint file, such as 48h; a run's is known.", show_default=False
+            metavar="<hours>",
+            help="Horizon of a checkpoint file, such as 48h; a run records its own.",
+            show_default=False,
         ),
     ] = None,
     threshold: Annotated[
         str | None,
         typer.Option(
             metavar="<class>",
-            help="Lowest GOES class that a checkpoint file forecasts; a run's is known.  [default: M1.0]",
+            help="Lowest GOES class that a checkpoint file forecasts; a run records its own.  [default: M1.0]",
             show_default=False,
         ),
     ] = None,
-    short_name: Annotated[str, typer.Option(help="Scoreboard: the model's registered name.")] = "SFF_MViT",
-    spase_id: Annotated[str, typer.Option(help="Scoreboard: its registered SPASE id.", show_default=False)] = "",
+    short_name: Annotated[str, typer.Option(help="Scoreboard: registered name of the model.")] = "SFF_MViT",
+    spase_id: Annotated[
+        str, typer.Option(help="Scoreboard: registered SPASE id of the model.", show_default=False)
+    ] = "",
     mode: Annotated[
-        ForecastMode, typer.Option(help="Scoreboard: how the forecast came about.")
+        ForecastMode, typer.Option(help="Scoreboard: how the forecast was made.")
     ] = ForecastMode.HISTORICAL,
     issue_time: Annotated[
         str | None,
         typer.Option(
-            help="Scoreboard: UTC, such as 2012-03-06T01:30.  [default: the last image's]", show_default=False
+            help="Scoreboard: time of issue in UTC, such as 2012-03-06T01:30.  [default: time of the last image]",
+            show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 10,
-    threads: Annotated[int, typer.Option(min=0, help="Threads that read and decode shards ahead.")] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of sequences per batch.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Number of threads that read and decode shards.")] = 2,
+    device: Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
 ) -> None:
-    """Forecast flares of sequences whose outcome is not known, by region and for the full disk.
+    """Forecast flares of sequences whose outcome is unknown, by region and for the full disk.
 
-    Gives the probability that a flare of class M or above starts within the horizon after a sequence's last image: the
-    mean over the folds, calibrated as `evaluate` fitted it on validation, with the least, the greatest and the
-    deviation of the folds; whether a flare is forecast at each threshold; and the full disk, 1 - prod(1 - p) over the
-    regions at a time. What is not calibrated is said.
+    The forecast is the probability of the run's event, such as a flare of class M or above within 48 h, after the last
+    image of a sequence. It is the mean over the folds, calibrated as `evaluate` fitted it on validation, with the
+    minimum, maximum and deviation of the folds, and the decision at each threshold. The full-disk probability is
+    1 - prod(1 - p) over the regions at a time. A note names folds that are not calibrated.
     """
     from sffshards.base.atomic_files import check_replaceable, write_files
     from sffshards.cli.terminal_output import make_progress
     from sffshards.forecasting.operational import combine_regions, forecast_regions
     from sffshards.forecasting.runs import Inference, choose_device
 
-    if out is not None and not out.is_dir():  # before the work, not after it
+    if out is not None and not out.is_dir():  # before the forecast is computed
         check_replaceable({out: b""}, force=force)
     progress = make_progress()
     members = _find_members(run, folds, model=model, choice=parse_task_choice(horizon, threshold))
@@ -149,14 +161,15 @@ def predict(
         forecasts = forecast_regions(members, source, inference=inference, progress=progress)
     disks = combine_regions(forecasts, tolerance_minutes=tolerance)
     if output is OutputFormat.SCOREBOARD_JSON and not spase_id:
-        progress.note("no --spase-id: the Scoreboard takes forecasts of models that are registered with it")
+        progress.note("no --spase-id: the Scoreboard accepts forecasts of registered models only")
     text, name = _format(output, forecasts, disks, tolerance=tolerance, submission=submission)
     if out is None:
         print(text, end="")
         return
     path = out / name if out.is_dir() else out
     write_files({path: text.encode("utf-8")}, force=force)
-    print(f"{path}: {len(forecasts.shown):,} sequences, {len(disks):,} times of the full disk")
+    num_sequences = format_count(len(forecasts.shown), "sequence")
+    print(f"{path}: {num_sequences}, {format_count(len(disks), 'time')} of the full disk")
 
 
 def _find_members(run: Path, folds: str, *, model: ModelName, choice: TaskChoice) -> list[Member]:
@@ -168,14 +181,14 @@ def _find_members(run: Path, folds: str, *, model: ModelName, choice: TaskChoice
                 Field("horizon"),
                 expected="a horizon, with a checkpoint file",
                 found="none",
-                fix="give the one it forecasts",
+                fix="give the horizon that it forecasts",
             )
         task = Task(threshold=choice.threshold or M1, horizon_hours=choice.horizon_hours)
         return [take_checkpoint(run, model=model, task=task)]
     members = find_members(run, folds=_parse_folds(folds))
     if not choice.matches(members[0].task):
         found = f"a run of {members[0].task}"
-        raise InputError(run, expected=f"a run of {choice}", found=found, fix="name another, or leave out --horizon")
+        raise InputError(run, expected=f"a run of {choice}", found=found, fix="name another run, or omit --horizon")
     return members
 
 
@@ -186,7 +199,7 @@ def _parse_folds(text: str) -> list[int] | None:
         return None
     if not all(field in numbers for field in fields):
         raise InputError(
-            Field("folds"), expected="all, or numbers from 0 to 4 such as 0,2", found=text, fix="choose some"
+            Field("folds"), expected="all, or numbers from 0 to 4 such as 0,2", found=text, fix="correct it"
         )
     return [numbers[field] for field in fields]
 
@@ -217,7 +230,7 @@ def _open_source(
     task: Task,
     progress: Progress,
 ) -> Iterator[ImageSource | BuildSource]:
-    """Find what is to be forecast."""
+    """Open the sequences to forecast."""
     from sffshards.forecasting.operational import (
         BuildSource,
         ImageSource,
@@ -236,7 +249,7 @@ def _open_source(
             "predict",
             expected="--images, alone or with --sequences, or --shards",
             found=" and ".join(given) or "none of them",
-            fix="say where the sequences are",
+            fix="name the images or the build to forecast",
         )
     if images is not None:
         folder = find_image_folder(images)
@@ -261,7 +274,7 @@ def _format(
     tolerance: int,
     submission: Submission,
 ) -> tuple[str, str]:
-    """Give the text of a file, and its name in a folder."""
+    """Return the content of a file, and its name in a folder."""
     from sffshards.forecasting.operational import format_csv, format_json
 
     if output is OutputFormat.CSV:

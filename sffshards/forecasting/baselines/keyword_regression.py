@@ -1,18 +1,21 @@
 """Logistic regression on SHARP keywords: how far a few numbers of each magnetogram go.
 
-Shapes: n samples, K keywords, F features.
+Shapes: n samples, K keywords.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 __all__ = ["REGULARISATION", "forecast_regression"]
 
@@ -22,89 +25,69 @@ REGULARISATION = 0.01
 _EXTENSIVE_COLUMNS = [KEYWORDS.index(name) for name in EXTENSIVE]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Scaling:
-    """What follows from the training set alone."""
-
-    least: NDArray[np.float64]
-    """The least value above 0 of the extensive keywords."""
-    median: NDArray[np.float64]
-    """Of each feature, shape (F,)."""
-    mean: NDArray[np.float64]
-    """Of each feature with medians for what is missing, shape (F,)."""
-    deviation: NDArray[np.float64]
-    """Of each feature likewise, 1 where it is 0, shape (F,)."""
-
-    def apply(self, keywords_nK: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give standardised features, shape (n, F)."""
-        features_nF = _add_logarithms(keywords_nK, self.least)
-        filled_nF = np.where(np.isnan(features_nF), self.median, features_nF)
-        scaled_nF: NDArray[np.float64] = (filled_nF - self.mean) / self.deviation
-        return scaled_nF
-
-
 def forecast_regression(
     training_nK: NDArray[np.float64], labels: NDArray[np.integer], sets: Sequence[NDArray[np.float64]]
 ) -> list[NDArray[np.float64]]:
-    """Fit to a training set and forecast others.
+    """Fit a logistic regression to a training set, and forecast other sets.
 
-    Features are the keywords and the logarithms (base 10) of those that grow with a region's size, 0 taken for the
-    least value above it; what is missing is given the median; all are standardised. All of this follows from the
-    training set alone. Both classes weigh the same.
+    Features are the keywords and the logarithms (base 10) of those that grow with a region's size, where values that
+    are not positive count as the smallest positive one. Missing features are replaced by medians, and all features are
+    standardised. Every statistic comes from the training set alone, and both classes have the same weight.
 
     Parameters
     ----------
     training_nK
         Keywords in the order of `sffshards.forecasting.baselines.sharp_keywords.KEYWORDS`, nan where missing.
     labels
-        0 or 1, shape (n,).
+        Labels, 0 or 1, shape (n,).
     sets
-        Keywords of each set to forecast, each of shape (its samples, K).
+        Keywords of each set to forecast, of shape (its samples, K).
 
     Returns
     -------
     list of float64
-        The probability of a flare, as if flares were as frequent as their absence, of each set.
+        The probability of a flare for each sample of each set, as if both classes were equally frequent.
 
     Raises
     ------
     InputError
         If the labels are all of one class, or a keyword is missing throughout.
     """
-    from sklearn.linear_model import LogisticRegression
-
     if len(np.unique(labels)) < 2:
-        found = f"{len(labels)} samples, all of one class"
         raise InputError(
             "regression",
-            expected="flares and times without",
-            found=found,
-            fix="leave out {keywords}, or give more data",
+            expected="labels of both classes",
+            found=f"{len(labels)} samples, all of one class",
+            fix="omit {keywords}, or use more data",
         )
-    empty = [name for name, none in zip(KEYWORDS, np.isnan(training_nK).all(axis=0), strict=True) if none]
-    if empty:
-        found = f"none of {', '.join(empty)}"
+    if empty := [name for name, none in zip(KEYWORDS, np.isnan(training_nK).all(axis=0), strict=True) if none]:
         raise InputError(
-            "regression", expected="keywords of training frames", found=found, fix="check the table's frames"
+            "regression",
+            expected="keywords of training frames",
+            found=f"none of {', '.join(empty)}",
+            fix="check the frames of the table",
         )
-    scaling = _fit_scaling(training_nK)
-    model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=10_000)
-    model.fit(scaling.apply(training_nK), labels)
-    return [np.asarray(model.predict_proba(scaling.apply(of))[:, 1], np.float64) for of in sets]
+    model = _build_pipeline(training_nK).fit(training_nK, labels)
+    return [np.asarray(model.predict_proba(of_set)[:, 1], np.float64) for of_set in sets]
 
 
-def _fit_scaling(training_nK: NDArray[np.float64]) -> _Scaling:
+def _build_pipeline(training_nK: NDArray[np.float64]) -> Pipeline:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
     extensive = training_nK[:, _EXTENSIVE_COLUMNS]
-    least = np.nanmin(np.where(extensive > 0, extensive, np.inf), axis=0)
-    least = np.where(np.isfinite(least), least, 1.0)
-    features_nF = _add_logarithms(training_nK, least)
-    median = np.nanmedian(features_nF, axis=0)
-    filled_nF = np.where(np.isnan(features_nF), median, features_nF)
-    deviation = filled_nF.std(axis=0)
-    return _Scaling(
-        least=least, median=median, mean=filled_nF.mean(axis=0), deviation=np.where(deviation > 0, deviation, 1.0)
+    smallest = np.nanmin(np.where(extensive > 0, extensive, np.inf), axis=0)
+    smallest = np.where(np.isfinite(smallest), smallest, 1.0)
+    logarithms = FunctionTransformer(_take_logarithms, kw_args={"smallest": smallest})
+    features = ColumnTransformer(
+        [("keywords", "passthrough", slice(0, len(KEYWORDS))), ("logarithms", logarithms, _EXTENSIVE_COLUMNS)]
     )
+    regression = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=10_000)
+    return make_pipeline(features, SimpleImputer(strategy="median"), StandardScaler(), regression)
 
 
-def _add_logarithms(keywords_nK: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.hstack([keywords_nK, np.log10(np.maximum(keywords_nK[:, _EXTENSIVE_COLUMNS], least))])
+def _take_logarithms(values: NDArray[np.float64], smallest: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log10(np.maximum(values, smallest))
