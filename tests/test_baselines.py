@@ -19,8 +19,8 @@ from sffshards.domain.sample_sets import Part, Protocol
 from sffshards.domain.task import M24, M48
 from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines, describe_baselines
-from sffshards.forecasting.baselines.baseline_records import BaselineName, Samples
-from sffshards.forecasting.baselines.baseline_samples import read_samples
+from sffshards.forecasting.baselines.baseline_samples import Samples, read_samples
+from sffshards.forecasting.baselines.baseline_scores import BaselineName
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
 from sffshards.labels.data_layout import find_label_lists
@@ -200,7 +200,7 @@ def test_what_cannot_be_fitted_is_refused():
         **{part: Samples(harp=s.harp, t_end_tai=s.t_end_tai, label=s.label * 0) for part, s in samples.items()},
     }
     with pytest.raises(
-        InputError, match=r"regression, fold 0: expected flares and times without in training, found 480 samples of one"
+        InputError, match=r"regression, fold 0: expected both classes in training, found 480 samples of one"
     ):
         compute(calm, keywords=table)
     part = samples[Part.TRAIN_VAL_4]
@@ -336,7 +336,7 @@ def test_the_command_shows_a_table(home):
     assert lines[0] == "48h: Test, 20 samples, 6 positive, of 4 HARPs, 2 of which flare"
     assert [line.split("  ")[1] for line in lines[2:6]] == list(BaselineName)[:4]
     assert sum(line.startswith("    fold ") for line in lines) == 15
-    assert "no keywords of 1 frames (Test 1): given the medians of training" in done.stdout
+    assert "no keywords of 1 frame (Test 1), replaced by medians of training" in done.stdout
     assert "flares.csv: 1 of these flares have no region" in done.stderr
 
 

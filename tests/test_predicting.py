@@ -22,11 +22,10 @@ from sffshards.cli import command_list
 from sffshards.domain.frame_sequences import build_sequences
 from sffshards.domain.sample_sets import Part, Variant
 from sffshards.domain.task import M24, M48
-from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, require_horizon
+from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, require_task
 from sffshards.forecasting.operational.ensemble_members import Member, find_members, take_checkpoint
 from sffshards.forecasting.operational.forecast_files import describe_forecasts, format_csv, format_json
-from sffshards.forecasting.operational.full_disk import combine_regions
-from sffshards.forecasting.operational.region_forecasts import RegionForecasts, forecast_regions
+from sffshards.forecasting.operational.region_forecasts import RegionForecasts, combine_regions, forecast_regions
 from sffshards.forecasting.operational.scoreboard import (
     ForecastMode,
     Submission,
@@ -136,7 +135,7 @@ def test_a_folder_without_images_is_refused_and_other_names_are_counted(images: 
     shutil.copy(images / name, tmp_path / name)
     progress = Listener()
     assert len(find_image_sequences(tmp_path, every=False, progress=progress)) == 1
-    assert progress.notes == [f"{tmp_path}: 1 images of other names are passed over"]
+    assert progress.notes == [f"{tmp_path}: 1 image with other names ignored"]
     assert find_image_folder(images.parent) == images
     assert find_image_folder(images) == images
 
@@ -178,7 +177,7 @@ def test_lists_that_cannot_be_used_are_refused_by_line(sequence_list: Path) -> N
     with pytest.raises(InputError, match="16 frames, got 15"):
         read_sequence_list(sequence_list)
     file.write_text("\n".join([*frames[:15], frames[0].replace("20110218_000000", "20110218_000001")]))
-    with pytest.raises(InputError, match="expected the frames that its name says"):
+    with pytest.raises(InputError, match="expected the frames that its name states"):
         read_sequence_list(sequence_list)
 
 
@@ -196,7 +195,7 @@ def test_a_damaged_image_is_named(images: Path, tmp_path: Path) -> None:
     path = next(iter(images.iterdir()))
     (tmp_path / path.name).write_bytes(path.read_bytes()[:-200])
     source = ImageSource(tmp_path, find_image_sequences(tmp_path, every=False, progress=SILENT))
-    with pytest.raises(ImageError, match="replace the image, or take it away") as caught:
+    with pytest.raises(ImageError, match="replace the image, or remove it") as caught:
         list(source.clips())
     assert path.name in str(caught.value)
 
@@ -210,8 +209,8 @@ def test_parts_of_a_build_give_the_latest_of_each_harp_or_every_one(trained: tup
         two = BuildSource(build, parts=[Part.TEST, Part.TRAIN_VAL_0], every=True)
         assert [shown.harp for shown in two.shown] == [100] * 5 + [101] * 5 + [600] * 5 + [601] * 5
         with pytest.raises(ConflictError, match="expected a build of 24h, .* found one of 48h"):
-            require_horizon(build, M24)
-        require_horizon(build, M48)
+            require_task(build, M24)
+        require_task(build, M48)
 
 
 # Forecasts ----------------------------------------------------------------------------------------------------------
@@ -301,7 +300,7 @@ def test_runs_that_cannot_forecast_are_refused(a_run: Path, images: Path, tmp_pa
         forecast(a_run, source)
     record = json.loads((a_run / "fold2" / "run.json").read_text())
     (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"task": "M24"}))
-    with pytest.raises(ConflictError, match="folds of one horizon, 48h as fold 0, found fold 2 of 24h"):
+    with pytest.raises(ConflictError, match="folds of one task, 48h as fold 0, found fold 2 of 24h"):
         find_members(a_run, folds=None)
     (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"checkpoints": []}))
     with pytest.raises(InputError, match="expected a checkpoint, found none yet"):

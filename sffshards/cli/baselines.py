@@ -1,4 +1,4 @@
-"""`sffshards baselines`: what forecasts without images or a network achieve."""
+"""`sffshards baselines`: score forecasts that need neither images nor a network."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ __all__ = ["EXAMPLES", "baselines"]
 
 EXAMPLES = (
     ("sffshards baselines --horizon 48h", "from the labels alone"),
-    ("sffshards baselines --flares flares.csv --harp-map harps.txt", "persistence by the flares themselves"),
-    ("sffshards baselines --keywords sharp_keywords.csv.gz --folds", "logistic regression too, each fold shown"),
+    ("sffshards baselines --flares flares.csv --harp-map harps.txt", "persistence from a flare list"),
+    ("sffshards baselines --keywords sharp_keywords.csv.gz --folds", "logistic regression as well, with each fold"),
 )
 
 _FILE = "baselines.json"
@@ -48,21 +48,23 @@ def baselines(
     harp_map: HarpMapOption = None,
     keywords: Annotated[
         Path | None,
-        typer.Option(help="Table of SHARP keywords, .csv or .csv.gz, for logistic regression.", show_default=False),
+        typer.Option(help="Table of SHARP keywords for logistic regression, .csv or .csv.gz.", show_default=False),
     ] = None,
     protocol: ProtocolOption = Protocol.PAPER,
-    show_folds: Annotated[bool, typer.Option("--folds", help="Show each fold of the regression, too.")] = False,
-    resamples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Draws of HARPs for the intervals.")] = 1000,
+    show_folds: Annotated[bool, typer.Option("--folds", help="Show each fold of the regression as well.")] = False,
+    resamples: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Number of bootstrap resamples of HARPs for the intervals.")
+    ] = 1000,
     seed: SeedOption = 123,
     out: Annotated[Path | None, typer.Option(help=f"Folder to write {_FILE} to.", show_default=False)] = None,
     force: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score forecasts of Test that need neither images nor a network: what a network has to beat.
+    """Score forecasts of Test that need neither images nor a network, for a network to beat.
 
-    No skill, climatology, persistence (what a region did in the horizon before) and ever flared (any flare so far);
-    with a table of keywords, logistic regression, at 0.5 and at the thresholds that are best on validation. Intervals
-    are 95 %, by drawing HARPs again. The horizons that have lists are done, or the one named.
+    The baselines are no skill, climatology, persistence (whether the region flared in the previous horizon) and ever
+    flared; with a table of keywords also logistic regression, at 0.5 and at the best thresholds on validation. The
+    95 % intervals come from a cluster bootstrap over HARPs. Without --horizon, every task with lists is scored.
     """
     import json
 
@@ -74,7 +76,7 @@ def baselines(
     from sffshards.verification import Resampling
 
     progress = make_progress()
-    # As the labels are made, whose forecast this is: see docs/labels.md.
+    # The clock of the published labels, which are to be forecast: see docs/labels.md.
     found = find_label_lists(data if labels is None else labels)
     tasks = parse_task_choice(horizon, threshold).choose(found, where=labels or data)
     catalogue = load_catalogue(flares, harp_map, flare_time="start", clock="as-written")
@@ -179,12 +181,14 @@ def _format(
 def _note(made: list[Baseline], lacking: dict[Part, int]) -> list[str]:
     import math
 
+    from sffshards.base.errors import format_count
     from sffshards.verification import ScoreName
 
     notes = []
     if any(lacking.values()):
         by_part = ", ".join(f"{part} {count:,}" for part, count in lacking.items() if count)
-        notes.append(f"no keywords of {sum(lacking.values()):,} frames ({by_part}): given the medians of training")
+        frames = format_count(sum(lacking.values()), "frame")
+        notes.append(f"no keywords of {frames} ({by_part}), replaced by medians of training")
     if any(baseline.folds for baseline in made):
         notes.append("logistic regression: the mean over folds")
     if any(math.isnan(baseline.mean[ScoreName.ACC].low) for baseline in made):

@@ -237,7 +237,7 @@ def _open_source(
         find_image_folder,
         find_image_sequences,
         read_sequence_list,
-        require_horizon,
+        require_task,
     )
     from sffshards.shards.read import load_builds, open_build
 
@@ -262,7 +262,7 @@ def _open_source(
     builds = load_builds(place_of(str(shards)))
     place = next((place for place, manifest in builds.items() if manifest.task == task), next(iter(builds)))
     with open_build(place, check=CheckLevel.FULL) as build:
-        require_horizon(build, task)
+        require_task(build, task)
         yield BuildSource(build, parts=parts, every=every)
 
 

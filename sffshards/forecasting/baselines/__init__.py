@@ -1,4 +1,4 @@
-"""Baselines: forecasts that need no network, scored on the test set."""
+"""Baselines: forecasts without a network, scored on the test set."""
 
 import lazy_loader
 

@@ -1,6 +1,6 @@
 from .baseline_forecasts import compute_baselines, describe_baselines
-from .baseline_records import Baseline, BaselineName, Samples
-from .baseline_samples import read_samples
+from .baseline_samples import Samples, read_samples
+from .baseline_scores import Baseline, BaselineName
 from .sharp_keywords import KeywordTable, read_keyword_table
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""All baselines of a horizon, scored on Test.
+"""All baselines of a task, scored on Test.
 
 Shapes: n samples of Test.
 """
@@ -17,9 +17,8 @@ from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares, has_flare
-from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName, Samples
-from sffshards.forecasting.baselines.baseline_samples import join_samples
-from sffshards.forecasting.baselines.baseline_scores import score_baseline
+from sffshards.forecasting.baselines.baseline_samples import Samples, join_samples
+from sffshards.forecasting.baselines.baseline_scores import Baseline, BaselineName, score_baseline
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
 from sffshards.verification import (
@@ -49,42 +48,41 @@ def compute_baselines(
     folds: Sequence[int] = range(NUM_FOLDS),
     progress: Progress = SILENT,
 ) -> list[Baseline]:
-    """Forecast Test by every baseline that can be made from what is given, and score the forecasts.
+    """Forecast Test by every baseline that the given data allow, and score the forecasts.
 
-    No skill, climatology, persistence and ever flared depend on no fold; the rate of flares that they know is that of
-    parts TrainVal0 to TrainVal4. Persistence and ever flared follow from the flare list, or, without one, from the
-    labels of earlier frames, as far as they are known by then. Logistic regression is fitted in each fold to its
-    training parts, with the threshold 0.5 and those that are best on its validation part.
+    No skill, climatology, persistence and ever flared do not depend on the fold; their flare rate is that of
+    TrainVal0 to TrainVal4. Persistence and ever flared follow from the flare list or, without one, from the labels of
+    earlier frames that are known at the time. Logistic regression is fitted to the training parts of each fold, with
+    the threshold 0.5 and the best thresholds on its validation part.
 
     Parameters
     ----------
     samples
-        Of every part, from `read_samples`.
-    horizon
-        That of the labels.
+        Samples of every part, from `read_samples`.
+    task
+        The event of the labels.
     protocol
-        Which parts a fold trains on.
+        The protocol, which defines the training parts of a fold.
     resampling
-        How intervals by HARP are made; its seed is also that of the forecast without skill.
+        Number and seed of the bootstrap's resamples; the seed is also that of the no-skill forecast.
     flares
-        From `sffshards.flares.harp_flares.assign_flares`; None: the labels stand in.
+        Flares from `sffshards.flares.assign_flares`; None: labels are used instead.
     keywords
-        From `read_keyword_table`; None: no regression.
+        Keywords from `read_keyword_table`; None: no regression.
     folds
-        Those of the regression.
+        Folds of the regression.
     progress
-        Told of each baseline.
+        Receives the progress.
 
     Returns
     -------
     list of Baseline
-        In the order of `BaselineName`; of the regression three, one for each `ThresholdRule`.
+        Baselines in the order of `BaselineName`; three of the regression, one for each `ThresholdRule`.
 
     Raises
     ------
     InputError
-        If the table of keywords has none of the frames of Test, or the training or validation set of a fold has
-        flares only, or none.
+        If the table of keywords has none of the frames of Test, or a training or validation set has only one class.
     """
     planned = list(_forecast_simply(samples, task, flares, resampling.seed))
     if keywords is not None:
@@ -102,7 +100,7 @@ def compute_baselines(
 
 
 def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
-    """Give baselines as JSON holds them; what is undefined is null."""
+    """Return baselines as plain values for JSON; undefined scores are None."""
     return [
         {
             "name": str(baseline.name),
@@ -143,7 +141,7 @@ def _forecast_simply(
 
 
 def _follow_labels(samples: Mapping[Part, Samples], task: Task) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
-    # A HARP may begin in another part, so that its history is looked up in all of them.
+    # A HARP may begin in another part, so its history comes from all parts.
     others = [of for part, of in samples.items() if part is not Part.TEST]
     every, num_test = join_samples([samples[Part.TEST], *others]), len(samples[Part.TEST].label)
     persistence = forecast_persistence(
@@ -177,7 +175,7 @@ def _forecast_by_keywords(
     values = {part: keywords.find(of) for part, of in samples.items()}
     if np.isnan(values[Part.TEST]).all():
         raise InputError(
-            keywords.source, expected="frames of Test", found="none of them", fix="give the table of these frames"
+            keywords.source, expected="frames of Test", found="none of them", fix="use the table of these frames"
         )
     made: dict[ThresholdRule, list[Forecast]] = {rule: [] for rule in ThresholdRule}
     for fold in folds:
@@ -202,9 +200,9 @@ def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> N
     if len(np.unique(labels)) < 2:
         raise InputError(
             f"logistic regression, fold {fold}",
-            expected=f"flares and times without in {stage}",
+            expected=f"both classes in {stage}",
             found=f"{len(labels):,} samples of one class",
-            fix="leave out {keywords}, or give parts that have both",
+            fix="omit {keywords}, or use parts that have both",
         )
 
 

@@ -1,19 +1,35 @@
-"""Samples of baselines from label lists."""
+"""Samples that baselines forecast, from label lists.
+
+Shapes: n samples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 from sffshards.domain.frames import LabelledFrame
 from sffshards.domain.sample_sets import Part
-from sffshards.forecasting.baselines.baseline_records import Samples
 from sffshards.labels import read_parts
 
-__all__ = ["join_samples", "read_samples"]
+__all__ = ["Samples", "join_samples", "read_samples"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Samples:
+    """The samples of a part, one per row of its label list."""
+
+    harp: NDArray[np.int64]
+    """HARP numbers, shape (n,)."""
+    t_end_tai: NDArray[np.datetime64]
+    """Times of the forecasts, datetime64[s] of shape (n,)."""
+    label: NDArray[np.int64]
+    """Labels, 0 or 1, shape (n,)."""
 
 
 def read_samples(lists: Mapping[Part, Path]) -> dict[Part, Samples]:
@@ -22,27 +38,27 @@ def read_samples(lists: Mapping[Part, Path]) -> dict[Part, Samples]:
     Parameters
     ----------
     lists
-        The label lists of a horizon, as `sffshards.labels.data_layout.find_label_lists` gives them.
+        Label lists of a task, from `sffshards.labels.find_label_lists`.
 
     Raises
     ------
     InputError
-        If a list is malformed, two parts share a frame, or there is no part to learn from.
+        If a list is malformed, two parts share a frame, or there are no training parts.
     StorageError
         If a list cannot be read.
     """
     if tuple(lists) != tuple(Part):
         raise InputError(
             next(iter(lists.values())).parent,
-            expected="the lists of all six parts: of some the climatology is learnt, and regressions",
-            found=f"that of {', '.join(lists)} alone",
+            expected="the lists of all six parts, since baselines learn from the training parts",
+            found=f"the list of {', '.join(lists)} alone",
             fix="name data with training parts",
         )
     return {part: _gather(rows) for part, rows in read_parts(lists).items()}
 
 
 def join_samples(samples: Iterable[Samples]) -> Samples:
-    """Put the samples of several parts one after the other."""
+    """Return the samples of several parts in one record."""
     joined = list(samples)
     return Samples(
         harp=np.concatenate([part.harp for part in joined]),

@@ -1,4 +1,4 @@
-"""The scores of a baseline: of each forecast, and their mean over folds with its interval.
+"""Baselines and their scores: of each forecast, and the mean over folds with its interval.
 
 Shapes: R resamples, H HARPs.
 """
@@ -6,13 +6,15 @@ Shapes: R resamples, H HARPs.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.forecasting.baselines.baseline_records import Baseline, BaselineName
 from sffshards.verification import (
     Forecast,
+    ForecastScores,
     HarpStatistic,
     Interval,
     ProbabilityScore,
@@ -24,9 +26,46 @@ from sffshards.verification import (
     score_forecast,
 )
 
-__all__ = ["score_baseline"]
+__all__ = ["Baseline", "BaselineName", "score_baseline"]
 
 _Name = ScoreName | ProbabilityScore
+
+
+class BaselineName(StrEnum):
+    """The baselines, in display order."""
+
+    NO_SKILL = "no skill"
+    """Forecast flares at random, as often as in training."""
+    CLIMATOLOGY = "climatology"
+    """Forecast the flare rate of training."""
+    PERSISTENCE = "persistence"
+    """Forecast a flare if the region flared in the previous horizon."""
+    EVER_FLARED = "ever flared"
+    """Forecast a flare if the region has ever flared."""
+    REGRESSION = "logistic regression"
+    """Forecast from SHARP keywords, fitted in each fold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """A baseline's forecasts of Test, one in all or one per fold, with their scores."""
+
+    name: BaselineName
+    """Name of the baseline."""
+    source: str
+    """Data that the forecasts follow from, in words."""
+    rule: ThresholdRule
+    """Rule that chose the thresholds."""
+    folds: tuple[int, ...]
+    """Folds of the forecasts; empty if they do not depend on the fold."""
+    forecasts: tuple[Forecast, ...]
+    """Forecasts of all samples of Test in the order of its list."""
+    scores: tuple[ForecastScores, ...]
+    """Scores of each forecast."""
+    mean: dict[ScoreName | ProbabilityScore, Interval]
+    """Mean of each score over the forecasts, with the mean's interval by HARP; nan if a score is undefined."""
+    deviation: dict[ScoreName | ProbabilityScore, float]
+    """Standard deviation of each score over folds (n - 1); nan for fewer than two."""
 
 
 def score_baseline(
@@ -38,11 +77,10 @@ def score_baseline(
     forecasts: tuple[Forecast, ...],
     resampling: Resampling,
 ) -> Baseline:
-    """Score the forecasts of a baseline.
+    """Return a baseline with the scores of its forecasts.
 
-    The mean over folds is a score of the same HARPs like any other, so that its interval comes from drawing HARPs
-    again, the same in every fold: it holds what the choice of regions does, and not what that of training parts does,
-    which the deviation shows.
+    The interval of the mean over folds comes from a cluster bootstrap over HARPs, with the same resamples in every
+    fold. It shows the effect of the choice of regions; the deviation shows that of the training parts.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables of SHARP keywords: numbers that JSOC computes of every magnetogram.
+"""Tables of SHARP keywords: parameters that JSOC computes from every magnetogram.
 
 Shapes: n samples, K keywords.
 """
@@ -22,7 +22,7 @@ from sffshards.base.atomic_files import read_text, storage_errors
 from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
-from sffshards.forecasting.baselines.baseline_records import Samples
+from sffshards.forecasting.baselines.baseline_samples import Samples
 
 __all__ = ["EXTENSIVE", "KEYWORDS", "KeywordTable", "read_keyword_table"]
 
@@ -48,11 +48,11 @@ KEYWORDS = (
     "R_VALUE",
     "AREA_ACR",
 )
-"""The keywords that are used: Bobra et al., Solar Physics 289 (2014), 3549, table 3, without MEANALP."""
+"""Keywords of the regression: Bobra et al., Solar Physics 289 (2014), 3549, table 3, without MEANALP."""
 
 MAX_MAGNITUDE = 1e36
-"""The largest keyword that can be. TOTPOT in erg/cm and USFLUX in Mx, the largest of them, come to some 1e24; the room
-above is for other units. The regression squares and sums them, which far larger ones would make infinite."""
+"""Largest value that a keyword may have. TOTPOT in erg/cm and USFLUX in Mx reach some 1e24; the margin is for other
+units. The regression squares and sums keywords, and larger values would overflow."""
 
 _MISSING = frozenset({"", "nan", "missing", "--", "invalid keylink"})
 _T_REC = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)_(\d\d):(\d\d):(\d\d)_TAI", re.ASCII)
@@ -60,17 +60,17 @@ _T_REC = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)_(\d\d):(\d\d):(\d\d)_TAI", re.ASCI
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeywordTable:
-    """The keywords of frames."""
+    """SHARP keywords of frames."""
 
     source: str
-    """Its path."""
+    """Path of the table."""
     rows: Mapping[tuple[int, int], int]
-    """The row of each frame, by HARP and seconds since 1970 of its time."""
+    """Row of each frame, by HARP and time in seconds since 1970."""
     values: NDArray[np.float64]
-    """In the order of `KEYWORDS`, nan where missing, shape (rows, K)."""
+    """Keywords in the order of `KEYWORDS`, nan where missing, shape (rows, K)."""
 
     def find(self, samples: Samples) -> NDArray[np.float64]:
-        """Give the keywords of samples, shape (n, K); nan where the table has no such frame."""
+        """Return the keywords of samples, shape (n, K); nan for frames that the table does not have."""
         keys = zip(samples.harp.tolist(), samples.t_end_tai.astype(np.int64).tolist(), strict=True)
         row = np.array([self.rows.get(key, -1) for key in keys], np.int64)
         found = self.values[row]
@@ -78,7 +78,7 @@ class KeywordTable:
         return found
 
     def count_lacking(self, samples: Mapping[Part, Samples]) -> dict[Part, int]:
-        """Count by part the samples that the table has no row of."""
+        """Return the number of samples of each part that the table does not have."""
         return {part: int(np.isnan(self.find(of)).all(axis=1).sum()) for part, of in samples.items()}
 
 
@@ -88,17 +88,16 @@ def read_keyword_table(path: Path) -> KeywordTable:
     Parameters
     ----------
     path
-        Comma-separated values with a line of column names, plain or compressed (``.gz``). The frame is either in a
-        column ``frame``, as a published name, or in ``HARPNUM`` and ``T_REC``, as JSOC has them; the keywords are in
-        columns of their names, others are passed over. Where a field is blank, nan or MISSING, the keyword is missing.
+        Table of comma-separated values with a line of column names, plain or compressed (``.gz``). A column ``frame``
+        has published names, or ``HARPNUM`` and ``T_REC`` identify the frame as in JSOC. Each keyword has a column of
+        its name; other columns are ignored. Blank, nan and MISSING mean that a keyword is missing.
 
     Raises
     ------
     InputError
-        If a column lacks, a field is no number or larger than a keyword can be, or a frame comes twice; the line is
-        named.
+        If a column is missing, a field is not a number or too large, or a frame is repeated; the error names the line.
     StorageError
-        If it cannot be read.
+        If the table cannot be read.
     """
     lines = _split(_read(path), path)
     columns = [name.strip() for name in next(lines, (0, []))[1]]
@@ -127,11 +126,11 @@ def _read(path: Path) -> str:
     try:
         return gzip.decompress(data).decode("utf-8").removeprefix("\ufeff")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(path, expected="text, gzipped", found=str(error), fix="fetch the file again") from None
+        raise InputError(path, expected="text, gzipped", found=str(error), fix="download the file again") from None
 
 
 def _split(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Give the line and the fields of each row that is not blank."""
+    """Yield the line number and the fields of each row that is not blank."""
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         for row in reader:
@@ -180,4 +179,4 @@ def _parse_number(text: str, column: str, where: str) -> float:
 
 
 def _refuse(where: object, expected: str, found: str) -> NoReturn:
-    raise InputError(where, expected=expected, found=found, fix="correct the table, or leave out {keywords}")
+    raise InputError(where, expected=expected, found=found, fix="correct the table, or omit {keywords}")

@@ -1,4 +1,4 @@
-"""Forecasts of sequences whose outcome is not known, for regions and the full disk, and their files."""
+"""Forecasts of sequences whose outcome is unknown, for regions and the full disk, and their files."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Clips to forecast from: of images, or of a build."""
+"""Sources of clips to forecast: images, or a build."""
 
 from __future__ import annotations
 
@@ -21,40 +21,42 @@ from sffshards.images import read_frame
 if TYPE_CHECKING:
     from sffshards.shards.read import Build
 
-__all__ = ["BuildSource", "ImageSource", "Shown", "require_horizon"]
+__all__ = ["BuildSource", "ImageSource", "Shown", "require_task"]
 
 _NUM_NAMED = 3
-"""Missing images that an error names."""
+"""Number of missing images that an error names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """What a forecast was made from."""
+    """A sequence that is forecast."""
 
     sequence: str
-    """Published name."""
+    """Published name of the sequence."""
     harp: int
+    """HARP number."""
     t_end_tai: datetime
-    """Time of the last frame; the forecast is for the horizon after it."""
+    """Time of the last frame, at which the forecast window begins."""
     num_distinct: int
-    """Distinct frames, of 16."""
+    """Number of distinct frames, 1 to 16."""
     longest_gap_minutes: int
+    """Longest time between two successive frames."""
 
 
 class ImageSource:
-    """Sequences of images in a folder; each image is decoded once a pass, if its sequences follow one another.
+    """Sequences of images in a folder; adjacent sequences decode the images that they share once.
 
     Parameters
     ----------
     folder
-        Of images, named ``<frame name>.fits.jpg``.
+        Folder of images named ``<frame name>.fits.jpg``.
     sequences
-        What to show, by HARP and time.
+        Sequences to forecast, sorted by HARP and time.
 
     Raises
     ------
     ImageError
-        If images are missing; the first are named.
+        If images are missing; the error names the first ones.
     """
 
     def __init__(self, folder: Path, sequences: Sequence[FrameSequence]) -> None:
@@ -64,11 +66,11 @@ class ImageSource:
 
     @property
     def shown(self) -> list[Shown]:
-        """Say what each clip shows."""
+        """Description of each clip."""
         return [_describe(sequence) for sequence in self._sequences]
 
     def clips(self) -> Iterator[NDArray[np.uint8]]:
-        """Give the clips, uint8 of shape (16, 224, 224)."""
+        """Yield the clips, uint8 of shape (16, 224, 224)."""
         frames: dict[FrameId, NDArray[np.uint8]] = {}
         for sequence in self._sequences:
             frames = {frame: pixels for frame, pixels in frames.items() if frame in sequence.frames}
@@ -81,7 +83,7 @@ class ImageSource:
         try:
             return read_frame(self._path(frame))
         except ImageError as error:
-            fix = "replace the image, or take it away with the sequences that show it"
+            fix = "replace the image, or remove it and the sequences that show it"
             raise ImageError(error.where, expected=error.expected, found=error.found, fix=fix) from None
 
     def _path(self, frame: FrameId) -> Path:
@@ -96,26 +98,26 @@ class ImageSource:
                 self.folder,
                 expected=f"the {len(frames)} images that the sequences show",
                 found=f"all but {len(missing)}: {', '.join(missing[:_NUM_NAMED])}{more}",
-                fix="add what is missing, or take its sequences out of the list",
+                fix="add the missing images, or remove their sequences from the list",
             )
 
 
 class BuildSource:
-    """The plain samples of some parts of a build.
+    """The samples of some parts of a build, without augmented views.
 
     Parameters
     ----------
     build
-        That they lie in.
+        An open build.
     parts
-        Which parts.
+        Parts to forecast.
     every
-        Every sequence, or only the latest of each HARP.
+        Whether to forecast every sequence, or only the latest of each HARP.
 
     Raises
     ------
     InputError
-        If there are no samples in them.
+        If the parts have no samples.
     """
 
     def __init__(self, build: Build, *, parts: Sequence[Part], every: bool) -> None:
@@ -133,7 +135,7 @@ class BuildSource:
 
     @property
     def shown(self) -> list[Shown]:
-        """Say what each sample shows."""
+        """Description of each sample."""
         return [self._describe(int(row)) for row in self.rows]
 
     def _describe(self, row: int) -> Shown:
@@ -147,18 +149,18 @@ class BuildSource:
         )
 
 
-def require_horizon(build: Build, task: Task) -> None:
-    """Refuse a build of another horizon than the run's.
+def require_task(build: Build, task: Task) -> None:
+    """Check that a build is of the task that the run forecasts.
 
     Raises
     ------
     ConflictError
-        If it is.
+        If it is of another task.
     """
     if build.manifest.task != task:
         raise ConflictError(
             build.folder,
-            expected=f"a build of {task}, the horizon that the run forecasts",
+            expected=f"a build of {task}, the task that the run forecasts",
             found=f"one of {build.manifest.task}",
             fix=f"name a build of {task} with {{shards}}, or a run of {build.manifest.task} with {{run}}",
         )

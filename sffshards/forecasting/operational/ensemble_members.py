@@ -54,16 +54,16 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
     InputError
         If there is no run, a fold is not there, or has no checkpoint yet.
     ConflictError
-        If the folds are of several horizons.
+        If the folds are of several tasks.
     """
     members = [_take_fold(fold.folder, fold.record) for fold in read_run(run, folds=folds).folds]
     for member in members:
         if member.task != members[0].task:
             raise ConflictError(
                 run,
-                expected=f"folds of one horizon, {members[0].task} as {members[0].name}",
+                expected=f"folds of one task, {members[0].task} as {members[0].name}",
                 found=f"{member.name} of {member.task}",
-                fix="keep the runs of each horizon in a folder of its own",
+                fix="keep the runs of each task in a separate folder",
             )
     return members
 

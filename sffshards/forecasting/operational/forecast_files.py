@@ -7,8 +7,7 @@ from typing import Any
 
 from sffshards.base import csv_tables, json_records
 from sffshards.base.json_records import to_plain
-from sffshards.forecasting.operational.full_disk import FullDiskForecast
-from sffshards.forecasting.operational.region_forecasts import RegionForecasts
+from sffshards.forecasting.operational.region_forecasts import FullDiskForecast, RegionForecasts
 from sffshards.verification import ThresholdRule
 
 __all__ = ["describe_forecasts", "format_csv", "format_json"]

@@ -1,4 +1,4 @@
-"""Forecasts of regions: what each member gives a sequence, and what they give together.
+"""Forecasts of regions by each member and by all together, and of the full disk.
 
 Shapes: M members, N sequences.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.base.errors import Field, InputError
 from sffshards.base.progress import Progress
 from sffshards.domain.task import Task
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown
@@ -28,62 +30,76 @@ from sffshards.forecasting.runs import (
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
 from sffshards.verification import THRESHOLD, ThresholdRule
 
-__all__ = ["RegionForecasts", "Spread", "forecast_regions", "spread_of"]
+__all__ = ["FullDiskForecast", "RegionForecasts", "Spread", "combine_regions", "forecast_regions"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """A probability of several members, and how far they lie apart."""
+    """The mean probability of several members, and its range."""
 
     probability: float
-    """Their mean."""
+    """Mean over the members."""
     low: float
-    """The least of them."""
+    """Minimum over the members."""
     high: float
-    """The greatest."""
+    """Maximum over the members."""
     deviation: float | None
-    """Sample standard deviation (n - 1); None of one member."""
+    """Sample standard deviation (n - 1); None for a single member."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionForecasts:
-    """What the members give each sequence: the probability of a flare of class M or above in the horizon after it."""
+    """The probability that each member gives the event of the task after each sequence."""
 
     members: tuple[Member, ...]
+    """The members, all of one task."""
     shown: tuple[Shown, ...]
+    """Description of each sequence."""
     raw_MN: NDArray[np.float64]
-    """The networks' own probabilities."""
+    """Raw probabilities of the networks."""
     calibrated_MN: NDArray[np.float64]
-    """Calibrated by Platt's line; of a member without one, raw."""
+    """Probabilities after Platt calibration; raw for members without a calibration."""
 
     @property
     def task(self) -> Task:
-        """Of all members."""
+        """Task of all members."""
         return self.members[0].task
 
     @property
     def thresholds(self) -> dict[ThresholdRule, float]:
-        """Thresholds of the mean raw probability: each rule's mean over the members that have one."""
+        """Thresholds of the mean raw probability: for each rule, the mean over the members that have one."""
         of_members = [member.decision.thresholds for member in self.members if member.decision is not None]
         return {ThresholdRule.HALF: THRESHOLD} | mean_thresholds(of_members)
 
     @property
     def mean_raw(self) -> NDArray[np.float64]:
-        """The members' mean raw probability, which thresholds are of: float64 of shape (N,)."""
+        """Mean raw probability of the members, to which thresholds apply: float64 of shape (N,)."""
         return np.asarray(self.raw_MN.mean(axis=0), np.float64)
 
     def spread(self, number: int) -> Spread:
-        """Give the calibrated probability of a sequence."""
-        return spread_of(self.calibrated_MN[:, number])
+        """Return the calibrated probability of a sequence, with its range."""
+        return _spread_of(self.calibrated_MN[:, number])
 
     def calls(self, number: int) -> dict[ThresholdRule, bool]:
-        """Say by each rule whether a flare is forecast of a sequence."""
+        """Return for each rule whether a flare is forecast for a sequence."""
         raw = float(self.mean_raw[number])
         return {rule: raw >= threshold for rule, threshold in self.thresholds.items()}
 
 
-def spread_of(probabilities_M: NDArray[np.float64]) -> Spread:
-    """Give mean, ends and deviation of the members' probabilities."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FullDiskForecast:
+    """The forecast of all regions at one time."""
+
+    t_end_tai: datetime
+    """Time of the forecast, TAI."""
+    regions: tuple[int, ...]
+    """Positions of its sequences in `RegionForecasts.shown`, one per HARP."""
+    spread: Spread
+    """Probability of at least one flare, and its range."""
+
+
+def _spread_of(probabilities_M: NDArray[np.float64]) -> Spread:
+    """Return the mean and the range of the members' probabilities."""
     return Spread(
         probability=float(np.mean(probabilities_M)),
         low=float(np.min(probabilities_M)),
@@ -100,20 +116,20 @@ def forecast_regions(
     Parameters
     ----------
     members
-        At least one, of one horizon.
+        One or more members of one task.
     source
-        Of the sequences.
+        The sequences.
     inference
-        How to compute.
+        Batch size, threads and device.
     progress
-        Told how far the work is, and which members are not calibrated.
+        Receives the progress, and a note for each member that is not calibrated.
 
     Raises
     ------
     InputError
         If a checkpoint is damaged or of another network, or an image cannot be read.
     DamageError
-        If a network gives no numbers.
+        If a network returns values that are not finite.
     """
     raw_MN = np.stack([_forecast(member, source, inference=inference, progress=progress) for member in members])
     calibrated: list[NDArray[np.float64] | None] = []
@@ -130,6 +146,40 @@ def forecast_regions(
     )
 
 
+def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int) -> list[FullDiskForecast]:
+    """Compute the full-disk forecast at every time at which a sequence ends, in order of time.
+
+    The probability is ``1 - prod(1 - p)`` over the regions, which assumes that they are independent. Each HARP
+    contributes its latest sequence that ends at that time, or at most ``tolerance_minutes`` earlier. ``p`` is the mean
+    over the members; the range comes from the full-disk probability of each member.
+
+    Parameters
+    ----------
+    forecasts
+        Forecasts of regions.
+    tolerance_minutes
+        Maximum age of a sequence, 0 or more.
+
+    Raises
+    ------
+    InputError
+        If the tolerance is negative.
+    """
+    if tolerance_minutes < 0:
+        raise InputError(Field("tolerance"), expected="0 or more", found=str(tolerance_minutes), fix="choose another")
+    order = sorted(range(len(forecasts.shown)), key=lambda number: forecasts.shown[number].t_end_tai)
+    disks, first = [], 0
+    for position, number in enumerate(order):
+        time = forecasts.shown[number].t_end_tai
+        if position + 1 < len(order) and forecasts.shown[order[position + 1]].t_end_tai == time:
+            continue
+        while (time - forecasts.shown[order[first]].t_end_tai).total_seconds() > 60 * tolerance_minutes:
+            first += 1
+        latest = {forecasts.shown[near].harp: near for near in order[first : position + 1]}
+        disks.append(_combine(forecasts, time, tuple(sorted(latest.values()))))
+    return disks
+
+
 def _forecast(
     member: Member, source: ImageSource | BuildSource, *, inference: Inference, progress: Progress
 ) -> NDArray[np.float64]:
@@ -144,3 +194,17 @@ def _forecast(
             raw_N = predict_clips(model, source.clips(), inference=inference, advance=advance)
     require_finite(raw_N, checkpoint=member.checkpoint)
     return raw_N
+
+
+def _combine(forecasts: RegionForecasts, time: datetime, regions: tuple[int, ...]) -> FullDiskForecast:
+    of_regions = forecasts.calibrated_MN[:, regions]
+    of_members = _spread_of(1 - np.prod(1 - of_regions, axis=1))
+    together = float(1 - np.prod(1 - of_regions.mean(axis=0)))
+    # Members that disagree on which region flares may all be on one side of the combined means.
+    spread = Spread(
+        probability=together,
+        low=min(of_members.low, together),
+        high=max(of_members.high, together),
+        deviation=of_members.deviation,
+    )
+    return FullDiskForecast(t_end_tai=time, regions=regions, spread=spread)

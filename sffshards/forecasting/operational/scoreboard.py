@@ -22,8 +22,7 @@ from sffshards.domain.task import Task
 from sffshards.flares import tai_to_utc
 
 if TYPE_CHECKING:
-    from sffshards.forecasting.operational.full_disk import FullDiskForecast
-    from sffshards.forecasting.operational.region_forecasts import RegionForecasts, Spread
+    from sffshards.forecasting.operational.region_forecasts import FullDiskForecast, RegionForecasts, Spread
 
 __all__ = [
     "ForecastMode",

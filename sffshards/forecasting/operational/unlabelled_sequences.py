@@ -1,6 +1,6 @@
-"""Sequences to forecast: of images by their published names, or of a list of sequences.
+"""Sequences to forecast, from images with published names or from a list of sequences.
 
-Labels have no part in it; where a record wants one, 0 stands for one that is not known.
+Labels are ignored; a record that needs one has 0.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from sffshards.base.atomic_files import read_text, storage_errors
-from sffshards.base.errors import InputError
+from sffshards.base.errors import InputError, format_count
 from sffshards.base.progress import Progress
 from sffshards.domain.frame_sequences import NUM_FRAMES, Sequence, SequenceId, build_sequences
 from sffshards.domain.frames import IMAGE_SUFFIX, FrameId, LabelledFrame
@@ -20,26 +20,26 @@ __all__ = ["find_image_folder", "find_image_sequences", "read_sequence_list"]
 
 
 def find_image_folder(folder: Path) -> Path:
-    """Give the folder of images that a user means: the one named, or ``magnetogram_jpg`` in it."""
+    """Return the folder of images: ``magnetogram_jpg`` in the named folder if there is one, else the folder itself."""
     within = folder / IMAGE_FOLDER
     return within if within.is_dir() else folder
 
 
 def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> list[Sequence]:
-    """Make sequences of the images in a folder: the last up to 16 frames of each HARP, in order of time.
+    """Return the sequences of the images in a folder: up to 16 frames of one HARP, in order of time.
 
     Parameters
     ----------
     folder
-        Of images, named ``<frame name>.fits.jpg``; others are passed over, and counted.
+        Folder of images named ``<frame name>.fits.jpg``; other images are ignored and counted.
     every
-        One that ends at every image, or only the latest of each HARP.
+        Whether to return a sequence that ends at every image, or only the latest of each HARP.
     progress
-        Told of what is passed over.
+        Receives a note about ignored images.
 
     Returns
     -------
-    sequences by HARP and time; short runs are stretched to 16 frames as in training
+    sequences by HARP and time; short ones repeat frames up to 16, as in training
 
     Raises
     ------
@@ -55,13 +55,13 @@ def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> li
         except InputError:
             num_other += 1
     if num_other:
-        progress.note(f"{folder}: {num_other} images of other names are passed over")
+        progress.note(f"{folder}: {format_count(num_other, 'image')} with other names ignored")
     if not frames:
         raise InputError(
             folder,
             expected=f"images named hmi.sharp_720s.<HARP>.<yyyymmdd_hhmmss>_TAI.magnetogram{IMAGE_SUFFIX}",
             found=f"{num_other} of other names" if num_other else "none",
-            fix="name the folder that they lie in with {images}",
+            fix="name their folder with {images}",
         )
     rows = [LabelledFrame(frame=frame, label=0, row=row) for row, frame in enumerate(sorted(frames))]
     sequences = build_sequences(rows, part=Part.TEST)
@@ -69,7 +69,7 @@ def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> li
 
 
 def read_sequence_list(path: Path) -> list[Sequence]:
-    """Read a published sequence list, or one without labels, and the frames of each from ``Seqs16/`` beside it.
+    """Read a sequence list, with or without labels, and the frames of each sequence from ``Seqs16/`` beside it.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def read_sequence_list(path: Path) -> list[Sequence]:
     Raises
     ------
     InputError
-        If it is empty, a line is no sequence's name, or the file of a sequence is not there or of another sequence.
+        If the list is empty, a line is not the name of a sequence, or its file is missing or of another sequence.
     """
     sequences: dict[str, Sequence] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -118,5 +118,5 @@ def _read_sequence(path: Path, *, row: int) -> Sequence:
         raise InputError(path, expected=f"{NUM_FRAMES} frames of a HARP", found=str(error), fix="restore it") from None
     if sequence.name != path.name:
         found = f"those of {sequence.name}"
-        raise InputError(path, expected="the frames that its name says", found=found, fix="restore the file")
+        raise InputError(path, expected="the frames that its name states", found=found, fix="restore the file")
     return sequence
