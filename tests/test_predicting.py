@@ -620,7 +620,7 @@ def test_a_network_that_gives_no_numbers_is_refused(trained: tuple[Path, Path], 
     place = trained[0] / ("shards" if source == "--shards" else "data")
     found = predict("--run", a_run, source, place, "--device", "cpu")
     assert found.stdout == ""
-    assert re.search(r"fold2/.*: expected a network that gives probabilities, found no number", str(found.exception))
+    assert re.search(r"fold2/.*: expected a network that returns probabilities, found no number", str(found.exception))
 
 
 # Another task ---------------------------------------------------------------------------------------------------------
