@@ -205,7 +205,7 @@ def test_what_cannot_be_fitted_is_refused():
         compute(calm, keywords=table)
     part = samples[Part.TRAIN_VAL_4]
     calm = {**samples, Part.TRAIN_VAL_4: Samples(harp=part.harp, t_end_tai=part.t_end_tai, label=part.label * 0)}
-    with pytest.raises(InputError, match=r"fold 0: expected flares and times without in validation \(TrainVal4\)"):
+    with pytest.raises(InputError, match=r"fold 0: expected both classes in validation \(TrainVal4\)"):
         compute(calm, keywords=table)
     other = KeywordTable(source="other.csv", rows={(1, 2): 0}, values=np.ones((1, len(KEYWORDS))))
     with pytest.raises(InputError, match=r"other\.csv: expected frames of Test, found none of them"):
