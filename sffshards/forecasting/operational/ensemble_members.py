@@ -106,7 +106,7 @@ def _take_fold(folder: Path, record: FoldRecord) -> Member:
 
 
 def _find_decision(folder: Path, checkpoint_sha256: str) -> tuple[Decision | None, str | None]:
-    """Give the decision of a checkpoint, and why it does not calibrate, if so."""
+    """Return the decision of a checkpoint, and the reason if it has no calibration."""
     decision = read_decision(folder)
     if decision is None:
         return None, f"there is no {DECISION_NAME} beside it; {_EVALUATE}"
