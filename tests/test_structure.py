@@ -27,7 +27,7 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
     return [
         (node.lineno, node.module)
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sffshards.")
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("sffshards.")
     ]
 
 
