@@ -165,7 +165,7 @@ def test_sequences_overwrite_neither_each_other_nor_what_is_there(home, tmp_path
     (tmp_path / "a" / "list.txt").write_text(lists[0].read_text())
     (tmp_path / "b" / "list.txt").write_text(lists[0].read_text().split("\n", 1)[1])
     clash = error_of("sequences", tmp_path / "a" / "list.txt", tmp_path / "b" / "list.txt", "--out", tmp_path / "c")
-    assert "expected one list that makes it" in clash
+    assert "expected one list that writes it" in clash
     assert not (tmp_path / "c").exists()
     published = tmp_path / "both" / f"Seq16_{lists[0].name}"
     published.write_text("mine")

@@ -135,7 +135,7 @@ def test_damage_in_the_middle_of_a_jpeg_is_not_passed_over(data, damage):
 def test_a_folder_with_such_a_file_of_another_kind_is_not_written(data, tmp_path, name):
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / name).write_text("mine, not a store's")
-    with pytest.raises((ConflictError, FormatError), match="name another folder with --out"):
+    with pytest.raises((ConflictError, FormatError), match="name another folder with `out`"):
         fill(data, tmp_path / "frames")
     assert (tmp_path / "frames" / name).read_text() == "mine, not a store's"
 

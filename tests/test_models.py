@@ -206,7 +206,7 @@ def test_kinetics_weights_are_fetched_once(
 def test_without_a_network_the_user_learns_where_to_put_the_file(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch = partial(published.fetch_weights, url="http://127.0.0.1:9/none")
     monkeypatch.setattr(weights_module, "fetch_weights", fetch)
-    with pytest.raises(StorageError, match=r"put it at .*; `train --weights none` does without") as caught:
+    with pytest.raises(StorageError, match=r"put it at .*; or train with `weights` none$") as caught:
         read_kinetics400(nn.Module(), progress=SILENT)
     assert str(hub) in str(caught.value)
 

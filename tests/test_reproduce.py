@@ -19,7 +19,7 @@ from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Variant
 from sffshards.domain.task import M48
-from sffshards.experiments.reproduction import reproduce, tabulate
+from sffshards.experiments.reproduction import Experiment, reproduce, tabulate
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.published_results import PUBLISHED_RESULTS
 from sffshards.verification.score_names import ScoreName, compute_score
@@ -27,7 +27,7 @@ from tests.commands import run
 from tests.tiny import make_data
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
-VARIANTS, FOLDS = [Variant.BASE, Variant.OTV], [0, 3]
+VARIANTS, FOLDS = (Variant.BASE, Variant.OTV), (0, 3)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +65,8 @@ def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
 def reproduce_tiny(build: Path, out: Path, *, progress=SILENT, **changes: object):
     inference = Inference(batch_size=8, num_threads=0, device=torch.device("cpu"))
     options = fast_options(**({"max_epochs": 1, "num_threads": 0, "save_every_steps": 2} | changes))
-    return reproduce(
-        {M48: build},
-        out,
-        options,
-        variants=VARIANTS,
-        folds=FOLDS,
-        inference=inference,
-        report=out / "report",
-        progress=progress,
-    )
+    experiment = Experiment(builds={M48: build}, variants=VARIANTS, folds=FOLDS, options=options, inference=inference)
+    return reproduce(experiment, out, report=out / "report", progress=progress)
 
 
 def read_results(out: Path) -> tuple[bytes, bytes]:

@@ -71,8 +71,8 @@ def reproduce(
 
     from sffshards.base.progress import SILENT
     from sffshards.cli.terminal_output import make_progress
+    from sffshards.experiments import Experiment, tabulate
     from sffshards.experiments import reproduce as reproduce_all
-    from sffshards.experiments import tabulate
     from sffshards.forecasting.runs import Inference, choose_device
     from sffshards.training import is_first_process
 
@@ -80,17 +80,15 @@ def reproduce(
     inference = Inference(
         batch_size=options.batch_size, num_threads=options.num_threads, device=device, check=options.check
     )
-    scores = reproduce_all(
-        builds,
-        out,
-        options,
-        variants=chosen_variants,
-        folds=chosen_folds,
+    experiment = Experiment(
+        builds=builds,
+        variants=tuple(chosen_variants),
+        folds=tuple(chosen_folds),
+        options=options,
         inference=inference,
-        report=report,
-        num_jobs=jobs,
-        progress=make_progress() if is_first_process() else SILENT,
     )
+    progress = make_progress() if is_first_process() else SILENT
+    scores = reproduce_all(experiment, out, report=report, num_jobs=jobs, progress=progress)
     if scores:
         print(format_results(tabulate(scores)))
         print(f"{out}: results.csv and results.json hold this table, scores.csv of each run the scores of its folds")

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from sffshards.forecasting.runs import Inference, RunScores
     from sffshards.training import TrainingOptions
 
-__all__ = ["JSON_NAME", "TABLE_NAME", "ResultRow", "find_published", "reproduce", "tabulate", "write_results"]
+__all__ = [
+    "JSON_NAME",
+    "TABLE_NAME",
+    "Experiment",
+    "ResultRow",
+    "find_published",
+    "reproduce",
+    "tabulate",
+    "write_results",
+]
 
 JSON_NAME = "results.json"
 TABLE_NAME = "results.csv"
@@ -52,33 +61,32 @@ class ResultRow:
     """Published result of one fold, where known."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment:
+    """The runs to train and score: every variant of every task, each with the same folds and options."""
+
+    builds: Mapping[Task, Place]
+    """Build of each task."""
+    variants: tuple[Variant, ...]
+    folds: tuple[int, ...]
+    options: TrainingOptions
+    """Options of the training runs; the variant is replaced."""
+    inference: Inference
+    """How predictions are computed."""
+
+
 def reproduce(
-    builds: Mapping[Task, Place],
-    out: Path,
-    options: TrainingOptions,
-    *,
-    variants: Sequence[Variant],
-    folds: Sequence[int],
-    inference: Inference,
-    report: Path,
-    num_jobs: int = 1,
-    progress: Progress,
+    experiment: Experiment, out: Path, *, report: Path, num_jobs: int = 1, progress: Progress
 ) -> list[RunScores]:
-    """Train and score every variant at every horizon; write the table, the comparisons and the report.
+    """Train and score every variant of every task; write the table, the comparisons and the report.
 
     Parameters
     ----------
-    builds
-        The build of each horizon.
+    experiment
+        The runs.
     out
-        Output folder: ``HORIZON/VARIANT/fold0..4/``, ``results.csv`` and ``results.json``, and in each horizon's
-        folder the differences between its variants.
-    options
-        Options of the training runs; the variant is replaced.
-    variants, folds
-        Variants and folds to train.
-    inference
-        How predictions are computed.
+        Output folder: ``TASK/VARIANT/fold0..4/``, ``results.csv`` and ``results.json``, and in each task's folder the
+        differences between its variants.
     report
         Output folder of the report.
     num_jobs
@@ -88,7 +96,7 @@ def reproduce(
 
     Returns
     -------
-    the scores of each run, horizon by horizon; an empty list on ranks other than the first, which only train
+    the scores of each run, task by task; an empty list on ranks other than the first, which only train
 
     Raises
     ------
@@ -100,7 +108,12 @@ def reproduce(
     from sffshards.report import ReportOptions, check_folder, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
 
-    runs = [(build, out / task.folder / variant, variant) for task, build in builds.items() for variant in variants]
+    options, folds, inference = experiment.options, experiment.folds, experiment.inference
+    runs = [
+        (build, out / task.folder / variant, variant)
+        for task, build in experiment.builds.items()
+        for variant in experiment.variants
+    ]
     check_jobs(options, num_workers=num_jobs)
     check_folder(report)
     for build, run, variant in runs:
@@ -125,7 +138,9 @@ def reproduce(
     ]
     write_results(out, tabulate(scores))
     write_comparisons(compare_runs(scores))
-    page = write_report(out, report, shards=list(builds.values()), options=ReportOptions(), progress=progress)
+    page = write_report(
+        out, report, shards=list(experiment.builds.values()), options=ReportOptions(), progress=progress
+    )
     progress.note(f"{page}: the report")
     return scores
 

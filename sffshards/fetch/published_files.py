@@ -61,7 +61,7 @@ def weights_path() -> Path:
 def fetch_weights(path: Path, *, url: str = WEIGHTS_URL, progress: Progress) -> Path:
     """Fetch torchvision's Kinetics-400 weights of MViTv2-S; raises as `download`."""
     what = "the Kinetics-400 weights of MViTv2-S"
-    by_hand = f"download {WEIGHTS_URL} on another machine and put it at {path}; `sffshards train` can do without it"
+    by_hand = f"download {WEIGHTS_URL} on another machine and put it at {path}; or train with {{weights}} none"
     source = Source(url, what, by_hand, _MAX_WEIGHTS_BYTES, Checksum("sha256", WEIGHTS_SHA256))
     download(source, path, progress=progress)
     return path
