@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sffshards.verification.by_harp import score_by_harp
 from sffshards.verification.cluster_bootstrap import IntervalMethod, Resampling, bootstrap_interval
-from sffshards.verification.contingency import Counts
+from sffshards.verification.contingency_tables import Counts
 from sffshards.verification.score_names import ScoreName, compute_scores
 
 LEVEL = 0.95

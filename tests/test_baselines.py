@@ -25,7 +25,7 @@ from sffshards.forecasting.baselines.keyword_regression import forecast_regressi
 from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.verification.cluster_bootstrap import Resampling
-from sffshards.verification.contingency import count_outcomes
+from sffshards.verification.contingency_tables import count_outcomes
 from sffshards.verification.forecast_scores import ProbabilityScore
 from sffshards.verification.score_names import ScoreName, compute_score
 from sffshards.verification.threshold_curves import ThresholdRule, choose_threshold
@@ -337,7 +337,7 @@ def test_the_command_shows_a_table(home):
     assert [line.split("  ")[1] for line in lines[2:6]] == list(BaselineName)[:4]
     assert sum(line.startswith("    fold ") for line in lines) == 15
     assert "no keywords of 1 frame (Test 1), replaced by medians of training" in done.stdout
-    assert "flares.csv: 1 of these flares have no region" in done.stderr
+    assert "flares.csv: 1 of M1.0 and above without a region, not attributed" in done.stderr
 
 
 @pytest.mark.slow
@@ -346,7 +346,7 @@ def test_the_command_prints_and_writes_json(home, tmp_path):
     printed = json.loads(run("baselines", *options, "--json", cwd=home).stdout)
     written = json.loads((tmp_path / "new" / "baselines.json").read_text())
     assert written == printed
-    (of_horizon,) = printed["horizons"]
+    (of_horizon,) = printed["tasks"]
     assert of_horizon["num_without_keywords"]["Test"] == 1
     assert [made["threshold_rule"] for made in of_horizon["baselines"]] == ["0.5"] * 5 + ["max TSS", "max HSS"]
 

@@ -135,7 +135,7 @@ def test_bad_lists_and_options_end_in_one_line_and_code_2(home, tmp_path):
         assert f"{path}:" in line
         assert not (tmp_path / "out").exists()
     assert "expected images in magnetogram_jpg/" in error_of("build", tmp_path)
-    assert "expected one build, found" in error_of("show", cwd=home)
+    assert "expected one build of any task, found shards/24h (24h), shards/48h (48h)" in error_of("show", cwd=home)
     assert "expected a variant, found none" in error_of("info", "--urls", cwd=home)
     assert run("build", "--codec", "gif", cwd=home, code=2).stderr.count("\n") <= 4
 

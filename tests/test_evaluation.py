@@ -34,7 +34,7 @@ from sffshards.forecasting.runs.run_scores import RunScores, score_stage, summar
 from sffshards.shards.read.build_reader import open_build
 from sffshards.training.fold_record import read_record, write_record
 from sffshards.training.fold_training import train_folds
-from sffshards.verification.contingency import ContingencyTable, count_outcomes
+from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
 from sffshards.verification.score_names import (
     PUBLISHED_SCORES,
     ScoreName,

@@ -193,7 +193,7 @@ from pathlib import Path
 import numpy as np
 from sffshards.loading import ClipLoader, PlanSource
 from sffshards.loading.loading_options import Shuffle
-from sffshards.shards import open_build
+from sffshards.shards.read import open_build
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -22,7 +22,7 @@ _TRAIN = """
 import json, os, signal, sys
 from pathlib import Path
 from sffshards.base.progress import SILENT
-from sffshards.training import fit
+from sffshards.training import fold_training as fit
 from sffshards.training.flare_classifier import FlareClassifier
 from tests.training_data import FastNetwork, fast_options
 

@@ -703,7 +703,7 @@ _TWO_RANKS = """
 import json, sys
 from pathlib import Path
 from sffshards.base.progress import SILENT
-from sffshards.training import fit
+from sffshards.training import fold_training as fit
 from sffshards.training.flare_classifier import FlareClassifier, weighted_losses
 from tests.training_data import FastNetwork, fast_options
 
@@ -781,7 +781,7 @@ import sys
 from pathlib import Path
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Variant, SampleSet
-from sffshards.training import fit
+from sffshards.training import fold_training as fit
 from tests.training_data import SpreadNetwork, fast_options
 
 if __name__ == "__main__":
@@ -819,7 +819,7 @@ _KILLED_RANKS = """
 import json, os, signal, sys
 from pathlib import Path
 from sffshards.base.progress import SILENT
-from sffshards.training import fit
+from sffshards.training import fold_training as fit
 from sffshards.training.flare_classifier import FlareClassifier, weighted_losses
 from tests.training_data import FastNetwork, fast_options
 

@@ -39,7 +39,7 @@ from sffshards.verification.cluster_bootstrap import (
     bootstrap_interval,
     bootstrap_intervals,
 )
-from sffshards.verification.contingency import ContingencyTable, count_outcomes
+from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
 from sffshards.verification.probability_scores import (
     BrierParts,
     brier_score,

@@ -1,7 +1,7 @@
 from .by_harp import HarpStatistic, brier_skill_by_harp, score_by_harp
 from .calibration import IsotonicCalibration, PlattCalibration, fit_isotonic, fit_platt
 from .cluster_bootstrap import MIN_FLARING_HARPS, Interval, Resampling, bootstrap_interval, explain_inestimable
-from .contingency import THRESHOLD, ContingencyTable, count_outcomes, part_outcomes
+from .contingency_tables import THRESHOLD, ContingencyTable, count_outcomes, part_outcomes
 from .forecast_scores import (
     AnyScore,
     Forecast,

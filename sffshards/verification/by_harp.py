@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.verification.contingency import Counts, check_forecasts, part_outcomes
+from sffshards.verification.contingency_tables import Counts, check_forecasts, part_outcomes
 from sffshards.verification.score_names import ScoreName, compute_scores
 
 __all__ = [

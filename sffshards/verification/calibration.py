@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.verification.contingency import check_forecasts
+from sffshards.verification.contingency_tables import check_forecasts
 
 __all__ = ["IsotonicCalibration", "PlattCalibration", "fit_isotonic", "fit_platt"]
 

@@ -24,7 +24,7 @@ from sffshards.verification.by_harp import (
     score_by_harp,
 )
 from sffshards.verification.cluster_bootstrap import Interval, Resampling, bootstrap_difference, bootstrap_intervals
-from sffshards.verification.contingency import ContingencyTable, count_outcomes
+from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
 from sffshards.verification.score_names import ScoreName, explain_undefined
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.verification.contingency import check_forecasts
+from sffshards.verification.contingency_tables import check_forecasts
 
 __all__ = [
     "BrierParts",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.verification.contingency import Counts
+from sffshards.verification.contingency_tables import Counts
 
 __all__ = [
     "accuracy",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.verification import score_formulas as formulas
-from sffshards.verification.contingency import ContingencyTable, Counts
+from sffshards.verification.contingency_tables import ContingencyTable, Counts
 
 __all__ = ["PUBLISHED_SCORES", "ScoreName", "compute_score", "compute_scores", "explain_undefined", "format_score"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.verification.contingency import THRESHOLD, Counts, check_forecasts
+from sffshards.verification.contingency_tables import THRESHOLD, Counts, check_forecasts
 from sffshards.verification.score_names import ScoreName, compute_scores
 
 __all__ = [

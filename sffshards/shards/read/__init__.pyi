@@ -2,8 +2,8 @@ from .build_reader import Build, RowShards, open_build
 from .build_verification import verify_build, verify_build_deep
 from .check_level import CheckLevel
 from .contact_sheet import find_samples, write_sheet
-from .places import READ_ONLY, CacheOptions, Place, RemoteFolder, default_cache_folder, parse_place
-from .remote_files import RemoteFile, RemoteStore
+from .places import CacheOptions, Place, RemoteFolder, default_cache_folder, parse_place
+from .remote_files import READ_ONLY, RemoteFile, RemoteStore
 from .shard_checks import CHECKED_NAME, check_shard
 from .shard_sources import find_manifest, load_builds
 

@@ -9,23 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sffshards.base.errors import InputError
+from sffshards.shards.read.remote_files import SCHEMES
 
-__all__ = ["READ_ONLY", "SCHEMES", "CacheOptions", "Place", "RemoteFolder", "default_cache_folder", "parse_place"]
-
-SCHEMES = {
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "hf": "huggingface_hub",
-    "sftp": "paramiko",
-}
-"""Kinds of URL that are read, and the package that fsspec needs for each. Others, which may run code, are refused."""
-
-READ_ONLY = frozenset({"http", "https"})
-"""Kinds of URL that cannot be written to."""
+__all__ = ["CacheOptions", "Place", "RemoteFolder", "default_cache_folder", "parse_place"]
 
 _LOOKS_LIKE_URL = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://|.*::")
 

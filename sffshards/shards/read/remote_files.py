@@ -9,15 +9,32 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sffshards.base import retries
 from sffshards.base.atomic_files import write_all
 from sffshards.base.errors import DamageError, InputError, StorageError
 from sffshards.base.retries import Retries, StoppedError
-from sffshards.shards.read.places import READ_ONLY, SCHEMES, RemoteFolder
 
-__all__ = ["RemoteFile", "RemoteStore"]
+if TYPE_CHECKING:
+    from sffshards.shards.read.places import RemoteFolder
+
+__all__ = ["READ_ONLY", "SCHEMES", "RemoteFile", "RemoteStore"]
+
+SCHEMES = {
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "hf": "huggingface_hub",
+    "sftp": "paramiko",
+}
+"""Kinds of URL that are read, and the package that fsspec needs for each. Others, which may run code, are refused."""
+
+READ_ONLY = frozenset({"http", "https"})
+"""Kinds of URL that cannot be written to."""
 
 T = TypeVar("T")
 Request = Callable[[Any, str, dict[str, float]], T]
