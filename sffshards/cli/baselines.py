@@ -10,13 +10,13 @@ import typer
 from sffshards.cli.flare_options import FlaresOption, HarpMapOption
 from sffshards.cli.shared_options import (
     DataArgument,
-    HorizonOption,
+    HorizonsOption,
     JsonOption,
     LabelsOption,
     ProtocolOption,
     ReplaceOption,
     SeedOption,
-    ThresholdOption,
+    ThresholdsOption,
     parse_task_choice,
 )
 from sffshards.domain.sample_sets import Part, Protocol
@@ -41,8 +41,8 @@ _FILE = "baselines.json"
 
 def baselines(
     data: DataArgument = Path("data"),
-    horizon: HorizonOption = None,
-    threshold: ThresholdOption = None,
+    horizon: HorizonsOption = None,
+    threshold: ThresholdsOption = None,
     labels: LabelsOption = None,
     flares: FlaresOption = None,
     harp_map: HarpMapOption = None,
@@ -53,18 +53,19 @@ def baselines(
     protocol: ProtocolOption = Protocol.PAPER,
     show_folds: Annotated[bool, typer.Option("--folds", help="Show each fold of the regression as well.")] = False,
     resamples: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Number of bootstrap resamples of HARPs for the intervals.")
+        int, typer.Option(min=1, max=1_000_000, help="Number of bootstrap resamples for the intervals.")
     ] = 1000,
     seed: SeedOption = 123,
     out: Annotated[Path | None, typer.Option(help=f"Folder to write {_FILE} to.", show_default=False)] = None,
     force: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score forecasts of Test that need neither images nor a network, for a network to beat.
+    """Score baseline forecasts of the test part.
 
-    The baselines are no skill, climatology, persistence (whether the region flared in the previous horizon) and ever
-    flared; with a table of keywords also logistic regression, at 0.5 and at the best thresholds on validation. The
-    95 % intervals come from a cluster bootstrap over HARPs. Without --horizon, every task with lists is scored.
+    The baselines need neither images nor a network. They are no skill; climatology, the flare rate of the training
+    parts; persistence, whether the region flared in the last 48 h if the horizon is 48 h; and "ever flared", whether it
+    has flared at any time before. With --keywords there is also logistic regression, at a probability of 0.5 and at the
+    best thresholds on validation. The 95 % intervals come from resampling HARPs.
     """
     import json
 

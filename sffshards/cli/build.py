@@ -12,11 +12,11 @@ from sffshards.base.errors import format_count
 from sffshards.cli.shared_options import (
     DataArgument,
     ForceOption,
-    HorizonOption,
+    HorizonsOption,
     ImagesOption,
     JsonOption,
     LabelsOption,
-    ThresholdOption,
+    ThresholdsOption,
     WorkersOption,
     count_workers,
     parse_task_choice,
@@ -52,17 +52,19 @@ class OnBadImage(StrEnum):
 
 def build(
     data: DataArgument = Path("data"),
-    horizon: HorizonOption = None,
-    threshold: ThresholdOption = None,
+    horizon: HorizonsOption = None,
+    threshold: ThresholdsOption = None,
     out: Annotated[
         str,
-        typer.Option(help="Folder for one build per task and the frames that they share; or a URL to copy builds to."),
+        typer.Option(
+            help="Folder for builds, one per task, and the frames that they share; or a URL to copy the builds to."
+        ),
     ] = "shards",
-    stage: Annotated[Path, typer.Option(help="Local folder of the builds if --out is a URL.")] = Path("shards"),
+    stage: Annotated[Path, typer.Option(help="Folder to build in before copying, if --out is a URL.")] = Path("shards"),
     codec: Annotated[
         CodecName,
         typer.Option(
-            help="jpg: film strips, about a sixth of raw. npy: lossless, read at the speed of memory. "
+            help="jpg: film strips, about a sixth of the raw size. npy: lossless, uncompressed, fastest to read. "
             "mp4: H.264, smallest, for slow links."
         ),
     ] = CodecName.JPG,
@@ -77,16 +79,17 @@ def build(
             show_default=False,
         ),
     ] = None,
-    min_frames: Annotated[
-        int, typer.Option(min=1, max=16, help="Number of frames below which a sequence is short.")
-    ] = 16,
+    min_frames: Annotated[int, typer.Option(min=1, max=16, help="Sequences of fewer frames are short.")] = 16,
     on_short: Annotated[
-        OnShort, typer.Option(help="keep: stretch short sequences to 16 frames, as published. drop: leave them out.")
+        OnShort,
+        typer.Option(
+            help="keep: repeat frames of short sequences up to 16, as published. drop: leave out short sequences."
+        ),
     ] = OnShort.KEEP,
     shard_size: Annotated[int, typer.Option(min=1, help="Target size of a shard in MB.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order of samples in a shard.")] = 123,
     on_bad_image: Annotated[
-        OnBadImage, typer.Option(help="error: stop. skip: leave out and record the sequences with such an image.")
+        OnBadImage, typer.Option(help="error: stop. skip: leave out and record the sequences with a bad image.")
     ] = OnBadImage.ERROR,
     max_skipped: Annotated[
         float, typer.Option(min=0, max=100, help="Maximum percentage of images that may be skipped.")
@@ -101,7 +104,8 @@ def build(
     """Build WebDataset shards from label lists and images.
 
     Each image is decoded and resized once, into OUT/frames, which the builds of all tasks share. An interrupted build
-    resumes when the same command runs again. OUT/48h/manifest.json, written last, lists the shards of every set.
+    resumes when the same command runs again. The manifest, such as OUT/48h/manifest.json, is written last; it lists
+    the shards of every part.
     """
     from sffshards.labels import find_data
     from sffshards.shards.build import BuildOptions, check_build

@@ -20,10 +20,11 @@ def demo(
     seed: SeedOption = 0,
     workers: WorkersOption = None,
 ) -> None:
-    """Synthesize data, build shards, train and score a small network, and write a report.
+    """Run the whole pipeline on synthetic data.
 
-    It takes a few minutes on two processor cores. The data are synthetic: the scores show that the pipeline works end
-    to end, not how well flares of the Sun can be forecast.
+    The demo synthesizes data, builds shards, trains and scores a small network, and writes a report. It takes a few
+    minutes on two processor cores. The scores show that the pipeline works end to end, not how well flares of the Sun
+    can be forecast.
     """
     from sffshards.cli.evaluate import format_scores
     from sffshards.cli.terminal_output import make_progress

@@ -37,30 +37,31 @@ def evaluate(
     runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.", show_default=True)] = Path("runs"),
     shards: ShardsOption = "shards",
     fold: Annotated[
-        int | None, typer.Option(min=0, max=4, help="Only this fold.  [default: all]", show_default=False)
+        int | None, typer.Option(min=0, max=4, help="Evaluate only this fold.  [default: all]", show_default=False)
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Number of clips per batch.")] = 10,
-    threads: Annotated[int, typer.Option(min=0, help="Number of threads that read and decode ahead.")] = 2,
+    threads: Annotated[int, typer.Option(min=0, help="Number of threads that read and decode samples ahead.")] = 2,
     cache_dir: CacheFolderOption = None,
     cache_size: CacheSizeOption = CACHE_SIZE,
     check: CheckOption = CheckLevel.FULL,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+    device: Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Predict again even if predictions exist.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict training, validation and test sets with each fold's best checkpoint, and score them.
+    """Predict and score the sets of trained folds.
 
-    Writes into each fold's folder predictions-train.csv, -val.csv and -test.csv, and decision.json: thresholds and
-    calibration, fitted on validation.
+    The best checkpoint of each fold predicts its training, validation and test sets. The predictions are written to
+    the fold's folder: predictions-train.csv, predictions-val.csv and predictions-test.csv. Thresholds and a
+    calibration are fitted on validation, and written to decision.json.
 
-    Writes into the run's folder scores.json and scores.csv: the eight published scores at a probability of 0.5, with
-    mean and standard deviation over folds; and verification.json and verification.csv: all scores, each sequence
-    counted once, with intervals by HARP.
+    The scores are written to the run's folder. scores.json and scores.csv hold the eight published scores at a
+    probability of 0.5, with mean and standard deviation over the folds. verification.json and verification.csv hold
+    all scores, with each sequence counted once and with intervals from resampling HARPs.
 
-    Several runs on the same test samples are compared: comparisons.json and comparisons.csv, in the folder that
-    contains the runs, have the scores of the second run minus those of the first.
+    Runs of the same task and test samples are compared in pairs. comparisons.json and comparisons.csv hold the scores
+    of the second run minus those of the first; they are written to the folder that contains the runs.
 
-    An undefined score, such as POD where there are no flares, is reported as undefined.
+    A score without a value, such as POD where there are no flares, is `undefined` in tables, not 0.
     """
     from sffshards.cli.score_output import format_comparisons, format_verification
     from sffshards.cli.terminal_output import make_progress, print_json

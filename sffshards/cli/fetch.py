@@ -12,9 +12,9 @@ from sffshards.cli.shared_options import ForceOption
 
 __all__ = ["COMMANDS", "HELP", "dataset", "jsoc", "labels", "weights"]
 
-HELP = "Fetch the published data, label lists or weights, or magnetograms from JSOC; an interrupted download resumes."
+HELP = "Download images, label lists or weights.\n\nAn interrupted download resumes when the same command runs again."
 
-_DataArgument = Annotated[Path, typer.Argument(help="Data folder to make, or to add to.", show_default=True)]
+_DataArgument = Annotated[Path, typer.Argument(help="Data folder to create or to add to.", show_default=True)]
 
 
 def _option(text: str, **settings: Any) -> Any:
@@ -34,15 +34,17 @@ def dataset(
     archive: Annotated[Path | None, _option("A zip that you downloaded; the network is not used.")] = None,
     record_url: Annotated[
         str | None,
-        _url_option("RECORD", "Zenodo's record in JSON.  [default: https://zenodo.org/api/records/10246577]"),
+        _url_option(
+            "RECORD", "URL of Zenodo's record of the data, in JSON.  [default: https://zenodo.org/api/records/10246577]"
+        ),
     ] = None,
     keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep the zip in the data folder.")] = False,
     force: ForceOption = False,
 ) -> None:
-    """Fetch the published zip (doi 10.5281/zenodo.10246577) and extract its images and label lists.
+    """Fetch the published images and label lists.
 
-    Its MD5 is checked if Zenodo's record states one. What arrived, and the checksum it was compared with, is recorded
-    in fetch.json.
+    They are extracted from a zip, doi 10.5281/zenodo.10246577. The MD5 of the zip is checked if Zenodo's record states
+    one. The SHA-256 of the zip, and which checksum was checked, are recorded in fetch.json.
     """
     from sffshards.cli.terminal_output import format_bytes, make_progress
     from sffshards.fetch import RECORD_URL, fetch_dataset
@@ -71,7 +73,10 @@ def labels(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Fetch the twelve published label lists to M24/ and M48/, and check the SHA-256 of each."""
+    """Fetch the twelve published label lists.
+
+    They are written to M24/ and M48/ in the data folder. The SHA-256 of each is checked.
+    """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.fetch import LABELS_URL, fetch_labels
 
@@ -87,7 +92,10 @@ def weights(
         Path | None, _option("File to write.  [default: the one in torch's cache that `train` reads]")
     ] = None,
 ) -> None:
-    """Fetch the Kinetics-400 weights of MViTv2-S to where `sffshards train` finds them, and check their SHA-256."""
+    """Fetch the Kinetics-400 weights of MViTv2-S.
+
+    They are written to where `sffshards train` finds them. Their SHA-256 is checked.
+    """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.fetch import WEIGHTS_URL, fetch_weights, weights_path
 
@@ -98,20 +106,22 @@ def jsoc(
     harp: Annotated[int, _option("HARP number of the region.", min=1)],
     start: Annotated[str, _option("Time of the first frame, in TAI.")],
     end: Annotated[str, _option("Time of the last frame, in TAI.")],
-    cadence: Annotated[str, typer.Option(help="Time from one frame to the next.")] = "96m",
+    cadence: Annotated[str, typer.Option(help="Time between frames.")] = "96m",
     series: Annotated[
-        str, typer.Option(help="hmi.sharp_720s or hmi.sharp_cea_720s; with _nrt in near real time.")
+        str,
+        typer.Option(help="JSOC series: hmi.sharp_720s or hmi.sharp_cea_720s; append _nrt for near-real-time data."),
     ] = "hmi.sharp_720s",
-    segment: Annotated[str, typer.Option(help="magnetogram, Br, Bp or Bt.")] = "magnetogram",
+    segment: Annotated[str, typer.Option(help="Segment to fetch: magnetogram, Br, Bp or Bt.")] = "magnetogram",
     email: Annotated[
-        str | None, _option("Address registered at JSOC: requests an export, which also brings files on tape.")
+        str | None, _option("E-mail address registered at JSOC. Requests an export, which includes files on tape.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of FITS files to make, or to add to.")] = Path("fits"),
-    server: Annotated[str | None, _url_option("JSOC", "Address of JSOC.  [default: http://jsoc.stanford.edu]")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the FITS files, new or existing.")] = Path("fits"),
+    server: Annotated[str | None, _url_option("JSOC", "URL of JSOC.  [default: http://jsoc.stanford.edu]")] = None,
 ) -> None:
-    """Fetch a region's magnetograms from JSOC, as FITS files that `sffshards ingest` reads.
+    """Fetch a region's magnetograms from JSOC.
 
-    What arrived is kept when the service fails; the same command resumes.
+    They are FITS files, which `sffshards ingest` reads. If the service fails, the files fetched so far are kept; run
+    the same command again to fetch the others.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.domain.times import parse_duration, parse_tai

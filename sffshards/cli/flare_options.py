@@ -27,20 +27,21 @@ __all__ = [
 
 FlaresOption = Annotated[
     Path | None,
-    typer.Option(help="Flare list of SWPC, HEK or sunpy: a table or JSON. Needs --harp-map.", show_default=False),
+    typer.Option(help="Flare list from SWPC, HEK or sunpy, as a table or JSON. Needs --harp-map.", show_default=False),
 ]
 HarpMapOption = Annotated[
     Path | None,
     typer.Option(
-        help="Map with lines `<HARP> <NOAA>,<NOAA>`, such as JSOC's all_harps_with_noaa_ars.txt.", show_default=False
+        help="NOAA regions of each HARP, in lines `<HARP> <NOAA>,<NOAA>`: JSOC's all_harps_with_noaa_ars.txt.",
+        show_default=False,
     ),
 ]
 ClockOption = Annotated[
     str,
     typer.Option(
         "--clock",
-        help="as-written: compare frame times (TAI) and flare times (UTC) digit by digit, as the published lists do. "
-        "tai: convert flare times to TAI first, 34 to 37 s later.",
+        help="as-written: compare frame times (TAI) and flare times (UTC) as if on one clock, as the published lists "
+        "do. tai: first convert flare times to TAI, which adds 34 to 37 s.",
     ),
 ]
 

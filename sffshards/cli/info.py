@@ -10,11 +10,11 @@ import typer
 
 from sffshards.base.errors import format_count
 from sffshards.cli.shared_options import (
-    HorizonOption,
+    HorizonsOption,
     JsonOption,
     ProtocolOption,
     ShardsArgument,
-    ThresholdOption,
+    ThresholdsOption,
     choose_build,
     parse_task_choice,
     place_of,
@@ -38,17 +38,21 @@ EXAMPLES = (
 
 def info(
     shards: ShardsArgument = "shards",
-    horizon: HorizonOption = None,
-    threshold: ThresholdOption = None,
+    horizon: HorizonsOption = None,
+    threshold: ThresholdsOption = None,
     variant: Annotated[Variant | None, typer.Option(help="Show the sets of this variant.", show_default=False)] = None,
     fold: Annotated[int | None, typer.Option(min=0, max=4, help="Show only this fold.", show_default=False)] = None,
-    stage: Annotated[Stage | None, typer.Option(help="Show only this stage.", show_default=False)] = None,
+    stage: Annotated[Stage | None, typer.Option(help="Show only the set of this stage.", show_default=False)] = None,
     protocol: ProtocolOption = Protocol.PAPER,
-    urls: Annotated[bool, typer.Option("--urls", help="Print the paths of a set's tars, one per line.")] = False,
+    urls: Annotated[bool, typer.Option("--urls", help="Print the paths of the tars, one per line.")] = False,
     keys: Annotated[bool, typer.Option("--keys", help="Print the keys of the samples, one per line.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the samples, classes, sizes and sources of builds, or the sets of a variant."""
+    """Show what builds contain.
+
+    Shows the samples, classes, sizes and sources of each build or, with --variant, the sets of that variant. With
+    --urls or --keys, a single build must be selected.
+    """
     from sffshards.base.errors import InputError
     from sffshards.cli.terminal_output import print_json
     from sffshards.shards.read import load_builds

@@ -33,31 +33,36 @@ def ingest(
     source: Annotated[Path, typer.Argument(help="Folder of FITS files, one FITS file, or a movie (mp4, mpg).")],
     out: Annotated[Path, typer.Option(help="Data folder to create or to add to.")] = Path("data"),
     component: Annotated[
-        Component, typer.Option(help="Component of the field: along the line of sight, or Br, Bp, Bt of the vector.")
+        Component,
+        typer.Option(
+            help="Component of the field: magnetogram, along the line of sight; or Br, Bp or Bt of the vector."
+        ),
     ] = Component.MAGNETOGRAM,
     series: Annotated[
         str | None,
         typer.Option(help="JSOC series of the files, such as hmi.sharp_cea_720s.", show_default=False),
     ] = None,
     scale: Annotated[
-        Scale, typer.Option(help="Function from field to grey; arctan and symlog compress field above 100 G.")
+        Scale, typer.Option(help="Function from field to grey level; arctan and symlog compress fields above 100 G.")
     ] = Scale.LINEAR,
-    clip_gauss: Annotated[float, typer.Option(help="Field in gauss of white; its negative is black.")] = 800.0,
+    clip_gauss: Annotated[
+        float, typer.Option(help="Field strength in gauss that is shown as white if positive, black if negative.")
+    ] = 800.0,
     cadence: Annotated[
         str | None,
         typer.Option(
-            help="Time between slots of the grid, each of which takes the nearest frame; `all` takes every frame. "
-            "For a movie, the time between pictures.  [default: 96m]",
+            help="Time step of a regular grid; of each region, the frame nearest to each grid time is kept. all: keep "
+            "every frame. Movie: time between pictures.  [default: 96m]",
             show_default=False,
         ),
     ] = None,
-    tolerance: Annotated[str, typer.Option(help="Longest time between a frame and its slot.")] = "12m",
+    tolerance: Annotated[str, typer.Option(help="Maximum time between a frame and its grid time.")] = "12m",
     bad_quality: Annotated[
         BadQuality, typer.Option(help="Treatment of frames whose QUALITY has bit 0x10000 or a higher one.")
     ] = BadQuality.DROP,
     jpeg_quality: Annotated[int, typer.Option(min=1, max=95, help="JPEG quality of the images.")] = 92,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip files that cannot be used; they are named and counted.")
+        bool, typer.Option("--skip-bad", help="Skip files that cannot be used, and report their names and number.")
     ] = False,
     harp: Annotated[int | None, typer.Option(min=1, help="Movie: HARP of the region.", show_default=False)] = None,
     start: Annotated[
@@ -69,17 +74,18 @@ def ingest(
     ] = None,
     colours: Annotated[Colours, typer.Option(help="Movie: colour map of the field.")] = Colours.GREY,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Movie: number of pictures that it must have.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Movie: expected number of pictures; another number is an error.", show_default=False),
     ] = None,
     workers: WorkersOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert FITS files of SHARPs, or a movie of one region, to images in the published layout.
+    """Convert FITS files or a movie to images.
 
-    FITS files of hmi.sharp_720s and hmi.sharp_cea_720s, compressed or not, become 8-bit grey JPEGs with north up and
-    west right. Pixels without a value become zero field. The options and the source of each image are recorded in
-    ingest.json beside the images.
+    FITS files of the series hmi.sharp_720s and hmi.sharp_cea_720s, compressed or not, or a movie of one region become
+    8-bit grey JPEGs in the published layout, with north up and west right. Pixels without a value are set to zero
+    field. The options and the source of each image are recorded in ingest.json, in the folder of the images.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.domain.times import parse_duration

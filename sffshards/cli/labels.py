@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "HELP"]
 
-HELP = "Check label lists, rebuild them from a flare list, compare them, and split them into parts."
+HELP = "Check, rebuild, compare or split label lists."
 
 _CHECK_EXAMPLES = (
     ("sffshards labels check", "the lists in data/, by themselves"),
@@ -57,12 +57,15 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if there are faults.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check label lists for faults: each by itself, across parts and horizons, and against a flare catalogue.
+    """Check label lists for faults.
 
-    Faults are malformed, duplicate and misordered rows; HARPs and frames in several parts; rows positive at 24h but not
-    at 48h; frames without an image, if there is a folder of images; and, with --flares and --harp-map, labels that
-    disagree with the flares. Gaps, rows off the 96-minute grid, short sequences and dates that Test shares with
-    training are counted as well.
+    Each list is checked by itself, and against those of other parts and horizons. Faults are malformed, duplicate and
+    misordered rows; HARPs or frames in several parts; and rows positive at 24h but not at 48h. Where there is a folder
+    of images, frames without an image are faults too. With --flares and --harp-map, so are labels that disagree with
+    the flares.
+
+    Gaps, rows off the 96-minute grid, short sequences and dates that Test shares with training are counted, but are
+    not faults.
     """
     from sffshards.base.errors import InputError
     from sffshards.cli.flare_options import load_catalogue, thresholds_of
@@ -110,13 +113,15 @@ def rebuild(
     threshold: Annotated[
         str, typer.Option(metavar="<class>", help="Lowest GOES class that counts as an event.")
     ] = "M1.0",
-    time: Annotated[str, typer.Option("--time", help="Time of a flare that counts: start or peak.")] = "start",
+    time: Annotated[
+        str, typer.Option("--time", help="Which time of a flare must be within the horizon: start or peak.")
+    ] = "start",
     clock: ClockOption = "as-written",
     part: Annotated[
         Part | None,
         typer.Option(
-            help="Part to assign to frames without lists. With Test they can be built, forecast and scored; for "
-            "training, use `labels split`.  [default: none, one list of all parts]",
+            help="Part to which all frames belong, if DATA is not a folder of lists. Test: to build, forecast and "
+            "score them. To train on them, use `labels split` instead.  [default: none]",
             show_default=False,
         ),
     ] = None,
@@ -125,12 +130,13 @@ def rebuild(
     ] = Path("labels"),
     force: ForceOption = False,
 ) -> None:
-    """Label frames from a flare list: 1 where a flare of the frame's HARP comes within the horizon, else 0.
+    """Label frames from a flare list.
 
-    DATA is a folder of label lists, whose frames, order and parts are kept; a folder of images; or a file of frame
-    names. The latter two give one list of all parts, which `sffshards labels split` splits. A flare counts if it is in
-    any NOAA region of the HARP, after the frame, and not after the end of the horizon. The flare list, the rule and
-    the statistics are recorded in labels.json.
+    The label is 1 if a flare of the threshold or above follows the frame within the horizon, in any NOAA region of its
+    HARP; otherwise 0. The flare list, the rule and the statistics are recorded in labels.json.
+
+    DATA is a folder of label lists, a folder of images, or a file of frame names. Lists keep their frames, order and
+    parts. Images or names become a single list without parts, which `sffshards labels split` splits.
     """
     from sffshards.base.errors import InputError, format_count
     from sffshards.cli.flare_options import load_catalogue
@@ -172,7 +178,10 @@ def diff(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if they differ.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare label lists frame by frame: frames with other labels, in other parts, or in one of the two only."""
+    """Compare label lists frame by frame.
+
+    Reports frames whose labels differ, whose parts differ, or that are in only one of the two.
+    """
     from sffshards.cli.labels_text import describe_diff, format_diff
     from sffshards.cli.terminal_output import print_json
     from sffshards.labels import diff_labels, read_labels
@@ -202,10 +211,10 @@ def split(
     ] = Path("parts"),
     force: ForceOption = False,
 ) -> None:
-    """Split label lists into six parts of whole HARPs, in the order of time.
+    """Split label lists into six parts by HARP.
 
-    No HARP is in two parts, so none is trained and tested on. HARPs are sorted by their first frame, and split where
-    the number of rows is nearest to the sizes. The parts are the same for all tasks.
+    Each HARP is in one part only, so no model is tested on a HARP that it was trained on. HARPs are sorted by their
+    first frame, and split where the numbers of rows are nearest to the sizes. The parts are the same for all tasks.
     """
     from sffshards.base.atomic_files import write_files
     from sffshards.cli.terminal_output import format_table

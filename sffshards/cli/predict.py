@@ -57,28 +57,35 @@ class OutputFormat(StrEnum):
 def predict(
     run: Annotated[
         Path,
-        typer.Option(help="Folder of a run; or a checkpoint file, also a published one, with --model and --horizon."),
+        typer.Option(
+            help="Folder of a run, such as runs/48h/oTV; or a checkpoint file, which needs --model and --horizon."
+        ),
     ],
     images: Annotated[
-        Path | None, typer.Option(help="Folder of images with the published names.", show_default=False)
+        Path | None,
+        typer.Option(help="Folder of images to forecast, with the published file names.", show_default=False),
     ] = None,
     sequences: Annotated[
         Path | None,
         typer.Option(
-            help="List of sequences, with or without labels, beside their folder Seqs16/; needs --images.",
+            help="Sequence list, with or without labels; Seqs16/ must be in the same folder. Needs --images.",
             show_default=False,
         ),
     ] = None,
     shards: Annotated[
         str | None,
         typer.Option(
-            help="Build, or folder of builds, to forecast instead of images; its labels are ignored.",
+            help="A build, or a folder of builds, to forecast instead of images. Labels are ignored.",
             show_default=False,
         ),
     ] = None,
     part: Annotated[
         list[Part] | None,
-        typer.Option(help="Part of the build to forecast; may be repeated.  [default: Test]", show_default=False),
+        typer.Option(
+            help="Part of the build to forecast: TrainVal0 to TrainVal4, or Test; may be repeated.  [default: Test]",
+            metavar="<part>",
+            show_default=False,
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--every", help="Forecast every sequence, not only the latest of each HARP.")
@@ -87,13 +94,14 @@ def predict(
         str, typer.Option(help="Folds of the run to average: all, or numbers such as 0,2.", metavar="<all|0..4,...>")
     ] = "all",
     tolerance: Annotated[
-        int, typer.Option(min=0, help="Maximum age in minutes of a region's last image in a full-disk forecast.")
+        int,
+        typer.Option(min=0, help="Maximum age in minutes of the last image of a region in a full-disk forecast."),
     ] = _TOLERANCE_MINUTES,
-    output: Annotated[OutputFormat, typer.Option("--format", help="Format of the forecasts.")] = OutputFormat.CSV,
+    output: Annotated[OutputFormat, typer.Option("--format", help="Output format.")] = OutputFormat.CSV,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write, or folder for a file with the format's usual name.  [default: standard output]",
+            help="Output file, or a folder, where the format defines the file's name.  [default: standard output]",
             show_default=False,
         ),
     ] = None,
@@ -135,12 +143,16 @@ def predict(
     threads: Annotated[int, typer.Option(min=0, help="Number of threads that read and decode shards.")] = 2,
     device: Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
 ) -> None:
-    """Forecast flares of sequences whose outcome is unknown, by region and for the full disk.
+    """Forecast flares, by region and full disk.
 
-    The forecast is the probability of the run's event, such as a flare of class M or above within 48 h, after the last
-    image of a sequence. It is the mean over the folds, calibrated as `evaluate` fitted it on validation, with the
-    minimum, maximum and deviation of the folds, and the decision at each threshold. The full-disk probability is
-    1 - prod(1 - p) over the regions at a time. A note names folds that are not calibrated.
+    A forecast is the probability that the event of the run, such as a flare of class M or above within 48 h, follows
+    the last image of a sequence. No labels are needed.
+
+    Each fold's probability is calibrated as `evaluate` fitted it on validation; a note names folds without a
+    calibration. The forecast is the mean over the folds. It comes with their minimum, maximum and standard deviation,
+    and with a yes or no at each threshold.
+
+    The full-disk probability is 1 - prod(1 - p), over the regions present at the same time.
     """
     from sffshards.base.atomic_files import check_replaceable, write_files
     from sffshards.cli.terminal_output import make_progress

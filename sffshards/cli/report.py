@@ -28,13 +28,15 @@ EXAMPLES = (
 
 
 def report(
-    runs: Annotated[Path, typer.Argument(help="Evaluated run, or folder of runs.", show_default=True)] = Path("runs"),
+    runs: Annotated[Path, typer.Argument(help="An evaluated run, or a folder of runs.", show_default=True)] = Path(
+        "runs"
+    ),
     out: Annotated[Path, typer.Option(help="Folder for the page, its tables and figures.")] = Path("report"),
     shards: Annotated[
         str | None,
         typer.Option(
-            help="Build, or folder of builds, for film strips and provenance: path or URL.  [default: shards, if it "
-            "exists]",
+            help="Path or URL of a build or a folder of builds, for film strips and provenance.  [default: shards, if "
+            "it exists]",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +51,7 @@ def report(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the label lists, for baselines that use the labels of all parts.", show_default=False
+            help="Data folder with the label lists, for baselines from the labels of all parts.", show_default=False
         ),
     ] = None,
     flares: FlaresOption = None,
@@ -61,15 +63,17 @@ def report(
         ),
     ] = None,
     resamples: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Number of bootstrap resamples for intervals.")
+        int, typer.Option(min=1, max=1_000_000, help="Number of bootstrap resamples for the intervals.")
     ] = 1000,
     seed: SeedOption = 123,
 ) -> None:
-    """Write a page on the skill of evaluated runs, with its tables and figures as files.
+    """Write a report on evaluated runs.
 
-    The page needs no other file and no server. It shows scores with 95 % intervals beside forecasts that need no
-    network and published results, reliability, ROC, scores by threshold, training, regions over time, film strips of
-    hits, misses and false alarms, the sets and the regions that they share, and provenance.
+    The report is one self-contained HTML page. Its tables and figures are also saved as files.
+
+    The page has the scores with 95 % intervals, beside those of baselines and published results; reliability and ROC
+    diagrams; scores by threshold; and training curves. It shows forecasts of regions over time, and film strips of
+    hits, misses and false alarms. It lists the sets, the regions that they share, and the provenance of the runs.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.shards.read import load_builds

@@ -34,30 +34,37 @@ _T = TypeVar("_T")
 def reproduce(
     shards: ShardsOption = "shards",
     variants: Annotated[
-        str, typer.Option(help="all, or a comma-separated list of base, oT, oTV and oTV_Test.", metavar="<list>")
+        str,
+        typer.Option(help="Variants: all, or a comma-separated list such as oT,oTV.", metavar="<list>"),
     ] = "all",
     horizons: Annotated[
-        str, typer.Option(help="all that have shards, or a comma-separated list such as 24h,C48.", metavar="<list>")
+        str,
+        typer.Option(help="Tasks: all that have shards, or a comma-separated list such as 24h,C48.", metavar="<list>"),
     ] = "all",
-    folds: Annotated[str, typer.Option(help="all, or a comma-separated list of 0 to 4.", metavar="<list>")] = "all",
+    folds: Annotated[
+        str, typer.Option(help="Folds: all, or a comma-separated list such as 0,1.", metavar="<list>")
+    ] = "all",
     jobs: Annotated[
         int,
-        typer.Option(min=1, help="Folds to train at a time, each on one device; the batch size stays as published."),
+        typer.Option(min=1, help="Number of folds to train at a time, each on one device with the full batch size."),
     ] = 1,
     out: Annotated[
-        Path, typer.Option(help="Output folder; folds go to HORIZON/VARIANT/fold0..4/ in it, the table beside them.")
+        Path, typer.Option(help="Folder for the table and the runs; each fold has a subfolder, such as 48h/oTV/fold0.")
     ] = Path("runs"),
-    report: Annotated[Path, typer.Option(help="Output folder of the report.")] = Path("report"),
+    report: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
     cache_dir: CacheFolderOption = None,
     cache_size: CacheSizeOption = CACHE_SIZE,
     *,
     choices: dict[str, Any],
 ) -> None:
-    """Train and score every variant, horizon and fold of the published experiment, and write its table and report.
+    """Repeat the whole published experiment.
 
-    After an interruption, the same command keeps what is finished and resumes the rest. Where a queue stops it, it ends
-    with exit code 143, as `train` does. The table holds the mean and standard deviation of the test scores over the
-    folds, beside the published scores of single folds; results.csv and results.json hold it too.
+    Every variant, horizon and fold is trained and scored, and a report is written. A table, also in results.csv and
+    results.json, shows the mean and standard deviation of the test scores over the folds, and the published scores of
+    single folds.
+
+    After an interruption, run the same command again: finished folds are kept, and the others resume. If a batch queue
+    stops it, the command saves and exits with code 143, as `train` does.
     """
     from sffshards.shards.read import RemoteFolder, load_builds
 

@@ -18,17 +18,16 @@ EXAMPLES = (
 
 
 def sequences(
-    lists: Annotated[
-        list[Path], typer.Argument(help="Label lists; sequence lists and *_orig.txt among them are skipped.")
-    ],
+    lists: Annotated[list[Path], typer.Argument(help="Label lists; sequence lists and *_orig.txt are skipped.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("seqs"),
     files: Annotated[bool, typer.Option(help="Also write one file per sequence into Seqs16/.")] = True,
     force: ForceOption = False,
 ) -> None:
-    """Write the published sequence lists (Seq16_*.txt) and Seqs16 files of label lists.
+    """Write sequence lists in the published format.
 
-    A sequence ends at every row of a list: the last up to 16 frames of the same HARP. `build` does not need these
-    files; the published programs do.
+    Each row of a label list yields one sequence: its frame and up to 15 preceding frames of the same HARP. The output
+    is a list of sequences, Seq16_*.txt, and one file of frame names per sequence in Seqs16/. `build` does not need
+    these files; the published programs do.
     """
     from sffshards.base.errors import format_count
     from sffshards.cli.terminal_output import make_progress

@@ -27,6 +27,7 @@ __all__ = [
     "DataArgument",
     "ForceOption",
     "HorizonOption",
+    "HorizonsOption",
     "ImagesOption",
     "JsonOption",
     "LabelsOption",
@@ -36,6 +37,7 @@ __all__ = [
     "ShardsOption",
     "TaskChoice",
     "ThresholdOption",
+    "ThresholdsOption",
     "WorkersOption",
     "choose_build",
     "count_workers",
@@ -51,7 +53,7 @@ CACHE_SIZE = 20.0
 DataArgument = Annotated[
     Path,
     typer.Argument(
-        help="Data folder: magnetogram_jpg/, M24/, M48/, or the published Seq_Magnetogram/ layout.",
+        help="Folder that contains magnetogram_jpg/, M24/ and M48/, directly or in the published Seq_Magnetogram/.",
         show_default=True,
     ),
 ]
@@ -72,7 +74,7 @@ CacheFolderOption = Annotated[
     Path | None,
     typer.Option(
         "--cache-dir",
-        help="Cache folder of remote shards, which several processes may share; best on a local disk.  "
+        help="Cache folder for remote shards, best on a local disk. Several processes may share it.  "
         "[default: ~/.cache/sffshards/shards]",
         show_default=False,
     ),
@@ -83,42 +85,53 @@ CacheSizeOption = Annotated[
         "--cache-size",
         min=0.001,
         max=1e6,
-        help="Size of that cache in GB; the least recently used shards are removed first.",
+        help="Size limit of the cache in GB; the least recently used shards are removed first.",
     ),
 ]
+_HORIZON = "Forecast horizon in hours, such as 48h.  [default: {}]"
+_THRESHOLD = (
+    "Lowest GOES class that counts as an event, such as C1.0.  [default: M1.0 if --horizon is given, otherwise {}]"
+)
 HorizonOption = Annotated[
     str | None,
-    typer.Option(metavar="<hours>", help="Forecast horizon in hours, such as 48h.  [default: any]", show_default=False),
-]
-ThresholdOption = Annotated[
-    str | None,
     typer.Option(
-        metavar="<class>",
-        help="Lowest GOES class that counts as an event, such as C1.0.  [default: M1.0 with --horizon, else any]",
-        show_default=False,
+        metavar="<hours>", help=_HORIZON.format("the only one; required if there are several"), show_default=False
     ),
 ]
+"""Horizon of the one build that a command works on."""
+ThresholdOption = Annotated[
+    str | None, typer.Option(metavar="<class>", help=_THRESHOLD.format("the only one"), show_default=False)
+]
+"""Threshold of the one build that a command works on."""
+HorizonsOption = Annotated[
+    str | None, typer.Option(metavar="<hours>", help=_HORIZON.format("all that are found"), show_default=False)
+]
+"""Horizon of a command that works on every task by default."""
+ThresholdsOption = Annotated[
+    str | None, typer.Option(metavar="<class>", help=_THRESHOLD.format("all"), show_default=False)
+]
+"""Threshold of a command that works on every task by default."""
 ProtocolOption = Annotated[
     Protocol,
     typer.Option(
-        help="Whose recipe to follow. paper: four training parts and exact class weights. published: the authors' "
-        "programs, whose 24h one trains on three parts and whose class weights lose each set's first row."
+        help="Recipe to follow. paper: train on four parts, with exact class weights. published: as the authors' code "
+        "does: only three parts at 24h, and class counts without the first row of each set."
     ),
 ]
 CheckOption = Annotated[
     CheckLevel,
     typer.Option(
-        help="Check of each sample when it is read. full: its checksum. fast: its length only. In both cases the "
-        "SHA-256 of a shard is checked before its first use."
+        help="Check of each sample as it is read. full: length and checksum. fast: length only. The SHA-256 of a whole "
+        "shard is always checked before its first use."
     ),
 ]
 WorkersOption = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Number of processes.  [default: one per processor]", show_default=False),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
-ReplaceOption = Annotated[bool, typer.Option("--force", help="Replace an existing file of other content.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Start again from scratch, and replace existing output.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Random seed.")]
+ReplaceOption = Annotated[bool, typer.Option("--force", help="Overwrite an existing file whose content differs.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Start from scratch and overwrite existing output.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -35,11 +35,15 @@ def show(
     horizon: HorizonOption = None,
     threshold: ThresholdOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="PNG file to write.  [default: <key>.png here]", show_default=False)
+        Path | None,
+        typer.Option(help="PNG file to write.  [default: <key>.png in the current folder]", show_default=False),
     ] = None,
     force: ReplaceOption = False,
 ) -> None:
-    """Write a contact sheet of a sequence: its 16 frames with times and gaps, its label and its views."""
+    """Draw a sequence as a contact sheet.
+
+    The sheet shows its 16 frames with times and gaps, its label and its views.
+    """
     from sffshards.domain.frame_sequences import SequenceId
     from sffshards.shards.read import open_build, write_sheet
 

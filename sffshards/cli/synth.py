@@ -23,22 +23,25 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=True)] = Path("data"),
     labels: Annotated[
         Path | None,
-        typer.Option(help="Folder of label lists: write the images that they name instead.", show_default=False),
+        typer.Option(
+            help="Folder of label lists: write an image for each frame in them, instead of new regions.",
+            show_default=False,
+        ),
     ] = None,
     harps: Annotated[int, typer.Option(min=2, help="Number of active regions in each of the six parts.")] = 12,
     frames: Annotated[int, typer.Option(min=1, help="Number of frames of each region, 96 minutes apart.")] = 40,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Draw images again that exist already, and replace changed lists.")
+        bool, typer.Option("--force", help="Write images again that exist already, and overwrite lists that differ.")
     ] = False,
 ) -> None:
-    """Write synthetic images and label lists in the published layout.
+    """Write synthetic images and label lists.
 
-    The images show evolving active regions, some of which flare. A region's chance of a flare rises with its unsigned
-    flux and with the field along its polarity inversion line, so that a model can learn the labels from the pixels.
-    The flares and the regions are listed in flares.csv and harps.txt, in the formats of SWPC and JSOC. The same seed
-    gives the same images on any machine.
+    They have the published layout. The images show evolving active regions, some of which flare. A region's chance of
+    a flare rises with its unsigned flux and with the field along its polarity inversion line, so that a model can learn
+    the labels from the pixels. The flares and the regions are listed in flares.csv and harps.txt, in the formats of
+    SWPC and JSOC. The same seed gives the same images on any machine.
     """
     from sffshards.cli.terminal_output import make_progress
     from sffshards.synth import synthesize, synthesize_for_lists

@@ -39,27 +39,29 @@ def train(
     shards: ShardsOption = "shards",
     horizon: HorizonOption = None,
     threshold: ThresholdOption = None,
-    fold: Annotated[str, typer.Option(help="Fold to train, 0 to 4, or all of them in turn.", metavar="<all|0..4>")] = (
-        "all"
-    ),
-    out: Annotated[Path, typer.Option(help="Output folder; folds go to HORIZON/VARIANT/fold0..4/ in it.")] = Path(
-        "runs"
-    ),
+    fold: Annotated[
+        str, typer.Option(help="Fold to train, 0 to 4; all: one after the other.", metavar="<all|0..4>")
+    ] = ("all"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the runs; each fold has a subfolder, such as 48h/oTV/fold0.")
+    ] = Path("runs"),
     cache_dir: CacheFolderOption = None,
     cache_size: CacheSizeOption = CACHE_SIZE,
     force: ForceOption = False,
     *,
     choices: dict[str, Any],
 ) -> None:
-    """Train a network on the sets of a variant by the published recipe, fold by fold.
+    """Train a network by the published recipe.
 
-    The recipe is Adam on cross-entropy with class weights 1 - n/N of each set. The learning rate is cut to a tenth
-    after two epochs without a lower validation loss, and training ends after ten. A finished fold is kept. A stopped
-    fold resumes where it was last saved, on any number of devices as long as --batch-size x --devices x --num-nodes
-    stays the same.
+    The recipe is Adam on weighted cross-entropy: within each set, a class with n of N samples has the weight 1 - n/N.
+    The learning rate is cut to a tenth after more than two epochs in a row without a lower validation loss. Training
+    ends after ten such epochs in a row, or after --epochs.
 
-    On SIGTERM or SIGUSR1, which queues send before a time limit, training saves after the current step and ends with
-    exit code 143; the same command resumes it.
+    Finished folds are kept. A stopped fold resumes from its last checkpoint. The number of devices may change, as long
+    as the product of --batch-size, --devices, --num-nodes and --accumulate stays the same.
+
+    On SIGTERM or SIGUSR1, which batch queues send before a time limit, training saves after the current step and exits
+    with code 143; the same command resumes it.
     """
     from sffshards.base.errors import InputError, format_count
     from sffshards.base.progress import SILENT

@@ -31,15 +31,18 @@ def verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also decode every sample and compare it with its source images.")
     ] = False,
-    data: Annotated[Path, typer.Option(help="Folder of the data, for --deep.")] = Path("data"),
+    data: Annotated[Path, typer.Option(help="Data folder with the source images and label lists, for --deep.")] = Path(
+        "data"
+    ),
     images: ImagesOption = None,
     labels: LabelsOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every byte of builds and compare it with their manifests.
+    """Compare every byte of builds with their manifests.
 
-    Exit code 0: all builds are intact. Exit code 2: something is damaged; each problem is a line on standard error.
+    The exit code is 0 if all builds are intact, and 2 if something is damaged. Each problem is a line on standard
+    error.
     """
     from sffshards.base.errors import SffshardsError, format_count
     from sffshards.cli.terminal_output import make_progress, print_json

@@ -53,58 +53,59 @@ class LoadingOptions:
     variant: Annotated[
         Variant,
         Option(
-            help="Stages whose positives are oversampled: none (base), train (oT), train and validation (oTV), or test "
-            "too (oTV_Test).",
+            help="Which sets have augmented views of their positives. base: none. oT: training. oTV: training and "
+            "validation. oTV_Test: all three.",
             preset=Variant.BASE,
         ),
     ]
-    batch_size: Annotated[int, Option(help="Clips per step on each device.", minimum=1)] = 10
+    batch_size: Annotated[int, Option(help="Number of sequences per batch, on each device.", minimum=1)] = 10
     num_threads: Annotated[
-        int, Option(help="Threads per device that read and decode ahead.", flag="--threads", minimum=0)
+        int,
+        Option(help="Number of threads per device that read and decode samples ahead.", flag="--threads", minimum=0),
     ] = 2
     views: Annotated[
         ViewSource,
         Option(
-            help="Source of the oversampled views. stored: their own shards. device: computed from the plain samples "
-            "on the network's device, which reads less; under npy the pixels are the same."
+            help="Where augmented views come from. stored: read from their own shards. device: computed on the "
+            "network's device from plain samples, so less is read; the same pixels if the codec is npy."
         ),
     ] = ViewSource.STORED
     shuffle: Annotated[
         Shuffle,
         Option(
-            help="Order of the training set. global: at random over the whole set. blocks: at random within blocks of "
-            "randomly drawn shards, so that few shards are needed at a time. none: index order.",
+            help="Order of the training set. global: random over the whole set. blocks: random within blocks of a few "
+            "random shards, so that only those are needed at a time. none: in the order of the index.",
             default_text="global, or blocks for remote shards",
         ),
     ] = Shuffle.GLOBAL
-    block_shards: Annotated[int, Option(help="Least number of shards per block, for {shuffle} blocks.", minimum=1)] = (
-        MIN_BLOCK_SHARDS
-    )
+    block_shards: Annotated[
+        int, Option(help="Minimum number of shards per block, for {shuffle} blocks.", minimum=1)
+    ] = MIN_BLOCK_SHARDS
     engine: Annotated[
         Engine,
         Option(
-            help="Reader of the training set. plan: every sample once per epoch, on any number of devices. classic: "
-            "the stock WebDataset reader, as a baseline; it reads shards in turn through a buffer of 1,000 samples and "
-            "ignores {num_threads}. On several devices, classic shows some samples twice per epoch and skips others. A "
-            "stopped run repeats its last epoch from the start."
+            help="Reader of the training set. plan: reads every sample once per epoch, on any number of devices. "
+            "classic: the stock WebDataset reader, for comparison. It shuffles in a buffer of 1,000 samples and "
+            "ignores {num_threads}. On several devices it repeats some samples and skips others. A stopped run "
+            "repeats its last epoch."
         ),
     ] = Engine.PLAN
     check: Annotated[
         CheckLevel,
         Option(
-            help="Check of each sample when it is read. full: its checksum. fast: its length only. In both cases the "
-            "SHA-256 of a shard is checked before its first use."
+            help="Check of each sample as it is read. full: length and checksum. fast: length only. The SHA-256 of a "
+            "whole shard is always checked before its first use."
         ),
     ] = CheckLevel.FULL
     protocol: Annotated[
         Protocol,
         Option(
-            help="Whose recipe to follow. paper: four training parts and exact class weights. published: the authors' "
-            "programs, whose 24h one trains on three parts and whose class weights lose each set's first row.",
+            help="Recipe to follow. paper: train on four parts, with exact class weights. published: as the authors' "
+            "code does: only three parts at 24h, and class counts without the first row of each set.",
             preset=Protocol.PAPER,
         ),
     ]
-    seed: Annotated[int, Option(help="Seed of everything that is random.", minimum=0)] = 123
+    seed: Annotated[int, Option(help="Random seed.", minimum=0)] = 123
 
     def __post_init__(self) -> None:
         check_minimums(self)

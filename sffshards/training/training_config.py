@@ -61,14 +61,15 @@ class TrainingOptions(LoadingOptions):
     model: Annotated[
         ModelName,
         Option(
-            help="Network: mvit_v2_s as published, or mvit_tiny, a small one for trials.", preset=ModelName.MVIT_V2_S
+            help="Network: mvit_v2_s, the published one, or mvit_tiny, a small one for trials.",
+            preset=ModelName.MVIT_V2_S,
         ),
     ]
     weights: Annotated[
         str,
         Option(
             help="Initial weights: kinetics400, none (random), or a file of weights.",
-            default_text="kinetics400 for mvit_v2_s, else none",
+            default_text="kinetics400 for mvit_v2_s, otherwise none",
         ),
     ]
     """Initial weights as `build_model` takes them: ``kinetics400``, ``none`` or a file."""
@@ -76,49 +77,48 @@ class TrainingOptions(LoadingOptions):
     accumulate: Annotated[
         int,
         Option(
-            help="Batches whose gradients are summed before the optimiser steps, where memory holds few clips.",
+            help="Number of batches per optimiser step. Raise it, with a smaller {batch_size}, if memory is short.",
             minimum=1,
         ),
     ] = 1
     learning_rate: Annotated[
         float,
-        Option(help="Initial learning rate of Adam.", flag="--lr", default_text="1e-7 for mvit_v2_s, 3e-4 else"),
+        Option(help="Initial learning rate of Adam.", flag="--lr", default_text="1e-7 for mvit_v2_s, otherwise 3e-4"),
     ]
     precision: Annotated[Precision, Option(help="Number format to compute in.")] = Precision.FLOAT32
     attention: Annotated[
         Attention,
         Option(
-            help="Implementation of attention. fused: faster. torchvision: torchvision's own. The weights are the "
-            "same, and so are the results apart from rounding."
+            help="Implementation of attention. fused: faster. torchvision: torchvision's own. Both have the same "
+            "weights, and the same results apart from rounding."
         ),
     ] = Attention.FUSED
     compile_network: Annotated[
         bool,
         Option(
-            help="Compile the network with torch.compile; the first steps take longer, and results change by rounding "
-            "only.",
+            help="Compile the network with torch.compile. First steps take longer; results differ by rounding only.",
             flag="--compile",
         ),
     ] = False
     accelerator: Annotated[str, Option(help="Lightning accelerator: auto, cpu, gpu, ...")] = "auto"
-    devices: Annotated[int, Option(help="Devices to train on, on each node.", minimum=1)] = 1
+    devices: Annotated[int, Option(help="Number of devices per node.", minimum=1)] = 1
     num_nodes: Annotated[
-        int, Option(help="Nodes to train on; docs/hpc.md shows how to start the processes.", minimum=1)
+        int, Option(help="Number of nodes; docs/hpc.md shows how to start the processes.", minimum=1)
     ] = 1
-    strategy: Annotated[Strategy, Option(help="How devices share the work. auto: ddp on several devices.")] = (
-        Strategy.AUTO
-    )
+    strategy: Annotated[
+        Strategy, Option(help="How several devices share the work. auto: ddp if there are several.")
+    ] = Strategy.AUTO
     logger: Annotated[
         LoggerName,
         Option(
-            help="Logger of the metrics of each step; metrics.csv holds those of each epoch in any case. wandb and "
-            "mlflow are extras, as in `pip install 'sffshards[wandb]'`."
+            help="Where to log the metrics of each step. The metrics of each epoch are always in metrics.csv. wandb "
+            "and mlflow need an extra: `pip install 'sffshards[wandb]'`."
         ),
     ] = LoggerName.TENSORBOARD
     save_every_steps: Annotated[
         int,
         Option(
-            help="Steps after which a checkpoint is saved within an epoch; 0, or {engine} classic: only at its end.",
+            help="Save a checkpoint every this many steps. 0, or {engine} classic: only at the end of each epoch.",
             flag="--save-steps",
             minimum=0,
         ),
