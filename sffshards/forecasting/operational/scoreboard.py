@@ -14,8 +14,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sffshards.base.errors import Field, InputError
 from sffshards.base.json_records import format_json
 from sffshards.domain.task import Task
@@ -76,6 +74,8 @@ def convert_to_utc(t_tai: datetime) -> datetime:
     >>> convert_to_utc(datetime(2011, 2, 15, 0, 0, 0)).isoformat()
     '2011-02-14T23:59:26'
     """
+    import numpy as np
+
     time: datetime = tai_to_utc(np.array([t_tai], "datetime64[s]"))[0].item()
     return time
 
