@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from sffshards.base.errors import Field, InputError
 from sffshards.base.json_records import format_json
 from sffshards.domain.task import Task
-from sffshards.flares import tai_to_utc
 
 if TYPE_CHECKING:
     from sffshards.forecasting.operational.region_forecasts import FullDiskForecast, RegionForecasts, Spread
@@ -75,6 +74,8 @@ def convert_to_utc(t_tai: datetime) -> datetime:
     '2011-02-14T23:59:26'
     """
     import numpy as np
+
+    from sffshards.flares import tai_to_utc
 
     time: datetime = tai_to_utc(np.array([t_tai], "datetime64[s]"))[0].item()
     return time
