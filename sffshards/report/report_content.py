@@ -49,7 +49,7 @@ class TaskContent:
     forecasts: tuple[NamedScores, ...]
     """Scores of each ensemble."""
     references: tuple[NamedScores, ...]
-    """Scores of forecasts that need no network."""
+    """Scores of the baselines."""
     subsets: tuple[SubsetScores, ...]
     """Scores of each ensemble for first flares and for continuing activity."""
     differences: tuple[Difference, ...]

@@ -1,4 +1,4 @@
-"""Reference forecasts that need no network: no skill, climatology, persistence, and which regions have ever flared.
+"""Reference forecasts without a network: no skill, climatology, persistence, and which regions have ever flared.
 
 They follow from labels alone. The label of time t states whether a flare starts in (t, t + horizon], so that it is
 known from t + horizon on; a forecast uses only labels that are known at its time.
