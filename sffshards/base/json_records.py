@@ -149,7 +149,7 @@ def read_own_json(path: Path) -> Any:
     """Return the plain value of an optional JSON file, or None if it is missing or damaged."""
     try:
         return msgspec.json.decode(path.read_bytes())
-    except (OSError, ValueError, RecursionError):  # msgspec's own errors are among the second
+    except (OSError, ValueError, RecursionError, msgspec.DecodeError):  # the last is no ValueError in old versions
         return None
 
 
