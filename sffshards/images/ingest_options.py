@@ -7,7 +7,6 @@ from datetime import timedelta
 from enum import StrEnum
 
 from sffshards.base.errors import Field, InputError
-from sffshards.base.json_records import to_plain
 from sffshards.domain.times import format_duration
 
 __all__ = ["KNEE_GAUSS", "BadQuality", "Colours", "Component", "FitsOptions", "Scale"]
@@ -86,6 +85,8 @@ class FitsOptions:
 
     def as_record(self) -> dict[str, str | float | int | None]:
         """Return the options as ``ingest.json`` holds them."""
+        from sffshards.base.json_records import to_plain
+
         return {
             "kind": "fits",
             **to_plain(self),
