@@ -15,6 +15,7 @@ __all__ = [
     "IMAGE_FOLDER",
     "PART_SELECTIONS",
     "PUBLISHED_ROOT",
+    "SYNTHETIC_NOTE",
     "WHOLE_LIST",
     "DataLayout",
     "find_data",
@@ -29,8 +30,8 @@ IMAGE_FOLDER = "magnetogram_jpg"
 PUBLISHED_ROOT = "Seq_Magnetogram"
 """Folder in which the published lists lie."""
 
-_SYNTHETIC_NOTE = "synth.json"
-"""File in which ``sffshards synth`` records what it drew the images from."""
+SYNTHETIC_NOTE = "synth.json"
+"""File name of the record of what ``sffshards synth`` drew a data set from; it is written before anything else."""
 
 WHOLE_LIST = "orig"
 """Stands for the part in the name of a list of all parts together, as in the published lists."""
@@ -51,7 +52,7 @@ class DataLayout:
     @property
     def is_synthetic(self) -> bool:
         """Whether ``sffshards synth`` drew the images: its record lies beside their folder."""
-        return (self.images.parent / _SYNTHETIC_NOTE).is_file()
+        return (self.images.parent / SYNTHETIC_NOTE).is_file()
 
 
 def find_data(data: Path, *, images: Path | None = None, labels: Path | None = None) -> DataLayout:

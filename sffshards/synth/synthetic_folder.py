@@ -17,17 +17,14 @@ from sffshards.base.progress import Progress
 from sffshards.base.worker_pool import chunked, run_tasks
 from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.images import write_picture
-from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT
+from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT, SYNTHETIC_NOTE
 from sffshards.synth.observation_plan import ObservedRegion
 from sffshards.synth.region_drawing import draw_frame
 
-__all__ = ["NOTE_NAME", "Origin", "claimed_folder", "write_images"]
+__all__ = ["Origin", "claimed_folder", "write_images"]
 
 _Task = tuple[Path, ObservedRegion]
 """Folder of images, and frames of one region for one process to write."""
-
-NOTE_NAME = "synth.json"
-"""File name of the record of what a folder of synthetic data was made from; it is written before anything else."""
 
 _RECIPE = 1
 """Raised whenever a release draws other images, regions or flares from the same seed."""
@@ -77,8 +74,8 @@ def claimed_folder(out: Path, origin: Origin, *, precious: tuple[Path, ...], pro
     _check_owner(out, note.decode(), precious)
     with folder_lock(out, progress=progress, wait=False):
         _check_owner(out, note.decode(), precious)
-        if not (out / NOTE_NAME).exists():
-            write_atomic(out / NOTE_NAME, note)
+        if not (out / SYNTHETIC_NOTE).exists():
+            write_atomic(out / SYNTHETIC_NOTE, note)
         yield
 
 
@@ -139,7 +136,7 @@ def _write_frames(task: _Task) -> int:
 
 
 def _check_owner(out: Path, expected: str, precious: tuple[Path, ...]) -> None:
-    note = out / NOTE_NAME
+    note = out / SYNTHETIC_NOTE
     if note.exists():
         text = read_text(note)
         if text != expected:
@@ -154,7 +151,7 @@ def _check_owner(out: Path, expected: str, precious: tuple[Path, ...]) -> None:
     if foreign is not None:
         raise ConflictError(
             foreign,
-            expected=f"a new folder, or one that `sffshards synth` wrote, with its {NOTE_NAME}",
+            expected=f"a new folder, or one that `sffshards synth` wrote, with its {SYNTHETIC_NOTE}",
             found="data that it did not write",
             fix="name another folder",
         )
