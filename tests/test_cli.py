@@ -48,11 +48,13 @@ def test_help_of_a_command_shows_an_example(command):
     assert f"Examples:\n    sffshards {command}" in text
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["info"], ["info", "--variant", "oTV"]])
-def test_help_and_info_load_no_heavy_library(home, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "also"), [(["--help"], ["msgspec"]), (["info"], []), (["info", "--variant", "oTV"], [])]
+)
+def test_help_and_info_load_no_heavy_library(home, arguments, also):
     script = f"import sys; sys.argv = ['sffshards', *{arguments}]\nfrom sffshards.cli import main\n"
     script += "try:\n    main()\nexcept SystemExit:\n    pass\n"
-    script += "print(sorted({'numpy', 'PIL', 'torch', 'rich', 'webdataset'} & set(sys.modules)))"
+    script += f"print(sorted({{'numpy', 'PIL', 'torch', 'rich', 'webdataset', *{also}}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=home)
     assert done.stdout.splitlines()[-1] == "[]"
 

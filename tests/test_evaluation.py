@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.progress import SILENT, Progress
+from sffshards.cli.command_options import to_typer
 from sffshards.cli.evaluate import evaluate as evaluate_command
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.domain.views import View
@@ -342,7 +343,7 @@ def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tup
     for name in ("a", "b"):
         shutil.copytree(run, runs / name)
     app = typer.Typer()
-    app.command()(evaluate_command)
+    app.command()(to_typer(evaluate_command))
     start = [str(runs), "--shards", str(trained[0]), "--device", "cpu"]
     done = CliRunner().invoke(app, start)
     assert done.exit_code == 0, done.exception

@@ -566,7 +566,7 @@ def test_bad_input_of_the_command_is_refused(published: Path, trained: tuple[Pat
         (["--run", a_run, "--sequences", "x", "--shards", "x"], "found --sequences and --shards"),
         (["--run", checkpoint, "--images", published], "`horizon`: expected a horizon, with a checkpoint file"),
         (["--run", a_run, "--horizon", "24h", "--images", published], "expected a run of 24h, found a run of 48h"),
-        (["--run", a_run, "--folds", "0,7", "--images", tmp_path], "`folds`: expected all, or numbers from 0 to 4"),
+        (["--run", a_run, "--folds", "0,7", "--images", tmp_path], "--folds: expected all, or some of 0, 1, 2, 3, 4"),
         (["--run", a_run, "--images", tmp_path], "expected images named"),
         (["--run", a_run, "--images", tmp_path / "none"], "no such file"),
         (["--run", a_run, "--images", published, "--issue-time", "noon"], "`issue_time`: expected a time in ISO"),

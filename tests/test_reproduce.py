@@ -184,13 +184,13 @@ def test_the_published_tables_give_the_printed_scores(line: str) -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [("all", [0, 1, 2, 3, 4]), ("3, 0", [0, 3]), ("2,2", [2])])
 def test_choices_are_taken_once_and_in_order(text: str, expected: list[int]) -> None:
-    from sffshards.cli.reproduce import parse_choices
+    from sffshards.cli.shared_options import parse_choices
 
     assert parse_choices("--folds", text, range(5)) == expected
 
 
 def test_a_choice_that_there_is_not_is_refused() -> None:
-    from sffshards.cli.reproduce import parse_choices
+    from sffshards.cli.shared_options import parse_choices
 
     with pytest.raises(InputError, match="^--variants: expected all, or some of base, oT, oTV, oTV_Test, found 'oT2'"):
         parse_choices("--variants", "base,oT2", Variant)

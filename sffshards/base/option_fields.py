@@ -1,9 +1,9 @@
-"""Options declared once, as annotated fields of a configuration record, from which the command line follows."""
+"""Options declared once, as annotations of a record's fields or a command's parameters; the command line follows."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -12,23 +12,31 @@ from sffshards.base.errors import Field, InputError
 __all__ = ["Option", "OptionField", "check_minimums", "list_options"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Option:
-    """What a user reads about a field, and which values the field takes.
+    """What a user reads about an option, and which values it takes.
 
-    It stands in the field's annotation, as in ``epochs: Annotated[int, Option(help="Number of epochs.")] = 100``.
+    It stands in the annotation of a field or a parameter, as in
+    ``epochs: Annotated[int, Option("Number of epochs.")] = 100``.
     """
 
     help: str
-    """The help text, one or more sentences; a name in braces, as in ``"{shuffle} blocks"``, is another option's."""
+    """The help text, one or more sentences; a name in braces, as in ``"{shuffle} blocks"``, is another field's flag."""
+    _: KW_ONLY
     flag: str | None = None
-    """The flag of the option; None for the field's name with dashes."""
-    minimum: int | None = None
+    """The flag of the option; None for its name with dashes."""
+    minimum: float | None = None
     """The least value of a number."""
+    maximum: float | None = None
+    """The greatest value of a number."""
     preset: object = None
     """The default of the command line where the record has none."""
     default_text: str | None = None
     """The default in words where it depends on other options; the command line then passes None."""
+    metavar: str | None = None
+    """The value's place in the help text, such as ``<hours>``; None for the name of its type."""
+    envvar: str | None = None
+    """The environment variable that may hold the value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,9 +51,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an error of this package ends in one line and exit code 2."""
-    from sffshards.cli import command_list as commands
+    from sffshards.cli import command_list
 
-    commands.register(app)
+    command_list.register(app)
     try:
         app()
     except SffshardsError as error:

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
+from sffshards import labels as label_lists
 from sffshards.base.errors import format_count
-from sffshards.cli.shared_options import (
-    DataArgument,
-    ForceOption,
-    HorizonsOption,
-    ImagesOption,
-    JsonOption,
-    LabelsOption,
-    ThresholdsOption,
-    WorkersOption,
-    count_workers,
-    parse_task_choice,
-    place_of,
-)
+from sffshards.base.option_fields import Option
+from sffshards.cli import shared_options as shared
+from sffshards.cli.terminal_output import format_bytes, make_progress, print_result
 from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import Kind
-from sffshards.domain.task import Task
-from sffshards.shards.format import CodecName
+from sffshards.shards import build as shard_build
+from sffshards.shards import format as shard_format
+from sffshards.shards import read
 
-if TYPE_CHECKING:
-    from sffshards.labels import DataLayout
-    from sffshards.shards.build import BuildOptions
-    from sffshards.shards.read import RemoteFolder
-
-__all__ = ["EXAMPLES", "OnBadImage", "build"]
-
-EXAMPLES = (
-    ("sffshards build", "data/ to shards/24h/ and shards/48h/"),
-    ("sffshards build --horizon 48h --dry-run", "what the build needs: samples, bytes, free space"),
-    ("sffshards build --max-gap 192 --on-short drop", "only full sequences of frames at most 192 minutes apart"),
-    ("sffshards build --out s3://bucket/shards", "built in shards/, then copied to s3://bucket/shards/48h"),
-    ("sffshards build /archive/flares --codec npy --out /scratch/shards", "lossless, for the fastest reading"),
-)
+__all__ = ["OnBadImage", "build"]
 
 
 class OnBadImage(StrEnum):
@@ -51,72 +29,74 @@ class OnBadImage(StrEnum):
 
 
 def build(
-    data: DataArgument = Path("data"),
-    horizon: HorizonsOption = None,
-    threshold: ThresholdsOption = None,
+    data: shared.DataArgument = Path("data"),
+    horizon: shared.HorizonsOption = None,
+    threshold: shared.ThresholdsOption = None,
     out: Annotated[
         str,
-        typer.Option(
-            help="Folder for builds, one per task, and the frames that they share; or a URL to copy the builds to."
-        ),
+        Option("Folder for builds, one per task, and the frames that they share; or a URL to copy the builds to."),
     ] = "shards",
-    stage: Annotated[Path, typer.Option(help="Folder to build in before copying, if --out is a URL.")] = Path("shards"),
+    stage: Annotated[Path, Option("Folder to build in before copying, if --out is a URL.")] = Path("shards"),
     codec: Annotated[
-        CodecName,
-        typer.Option(
-            help="jpg: film strips, about a sixth of the raw size. npy: lossless, uncompressed, fastest to read. "
+        shard_format.CodecName,
+        Option(
+            "jpg: film strips, about a sixth of the raw size. npy: lossless, uncompressed, fastest to read. "
             "mp4: H.264, smallest, for slow links."
         ),
-    ] = CodecName.JPG,
-    images: ImagesOption = None,
-    labels: LabelsOption = None,
+    ] = shard_format.CodecName.JPG,
+    images: shared.ImagesOption = None,
+    labels: shared.LabelsOption = None,
     max_gap: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Maximum gap in minutes between two frames of a sequence; the published cadence is 96.  "
-            "[default: no limit, as published]",
-            show_default=False,
+        Option(
+            "Maximum gap in minutes between two frames of a sequence; the published cadence is 96.",
+            minimum=1,
+            default_text="no limit, as published",
         ),
     ] = None,
-    min_frames: Annotated[int, typer.Option(min=1, max=16, help="Sequences of fewer frames are short.")] = 16,
+    min_frames: Annotated[int, Option("Sequences of fewer frames are short.", minimum=1, maximum=16)] = 16,
     on_short: Annotated[
         OnShort,
-        typer.Option(
-            help="keep: repeat frames of short sequences up to 16, as published. drop: leave out short sequences."
-        ),
+        Option("keep: repeat frames of short sequences up to 16, as published. drop: leave out short sequences."),
     ] = OnShort.KEEP,
-    shard_size: Annotated[int, typer.Option(min=1, help="Target size of a shard in MB.")] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of samples in a shard.")] = 123,
+    shard_size: Annotated[int, Option("Target size of a shard in MB.", minimum=1)] = 128,
+    seed: Annotated[int, Option("Seed of the order of samples in a shard.", minimum=0)] = 123,
     on_bad_image: Annotated[
-        OnBadImage, typer.Option(help="error: stop. skip: leave out and record the sequences with a bad image.")
+        OnBadImage, Option("error: stop. skip: leave out and record the sequences with a bad image.")
     ] = OnBadImage.ERROR,
     max_skipped: Annotated[
-        float, typer.Option(min=0, max=100, help="Maximum percentage of images that may be skipped.")
+        float, Option("Maximum percentage of images that may be skipped.", minimum=0, maximum=100)
     ] = 5.0,
-    workers: WorkersOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Report what the build would write and need, without writing.")
-    ] = False,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    workers: shared.WorkersOption = None,
+    dry_run: Annotated[bool, Option("Report what the build would write and need, without writing.")] = False,
+    force: shared.ForceOption = False,
+    as_json: shared.JsonOption = False,
 ) -> None:
     """Build WebDataset shards from label lists and images.
 
     Each image is decoded and resized once, into OUT/frames, which the builds of all tasks share. An interrupted build
     resumes when the same command runs again. The manifest, such as OUT/48h/manifest.json, is written last; it lists
     the shards of every part.
-    """
-    from sffshards.labels import find_data
-    from sffshards.shards.build import BuildOptions, check_build
-    from sffshards.shards.read import RemoteFolder
 
-    place = place_of(out)
-    folder = stage if isinstance(place, RemoteFolder) else place
-    layout = find_data(data, images=images, labels=labels)
-    tasks = parse_task_choice(horizon, threshold).choose(layout.lists, where=labels or data)
+    Examples
+    --------
+    sffshards build
+        data/ to shards/24h/ and shards/48h/
+    sffshards build --horizon 48h --dry-run
+        what the build needs: samples, bytes, free space
+    sffshards build --max-gap 192 --on-short drop
+        only full sequences of frames at most 192 minutes apart
+    sffshards build --out s3://bucket/shards
+        built in shards/, then copied to s3://bucket/shards/48h
+    sffshards build /archive/flares --codec npy --out /scratch/shards
+        lossless, for the fastest reading
+    """
+    place = shared.place_of(out)
+    target = place if isinstance(place, read.RemoteFolder) else None
+    folder = stage if isinstance(place, read.RemoteFolder) else place
+    layout = label_lists.find_data(data, images=images, labels=labels)
     builds = [
-        BuildOptions(
+        shard_build.BuildOptions(
             task=task,
             codec=codec,
             seed=seed,
@@ -125,118 +105,95 @@ def build(
             windows=WindowRule(max_gap_minutes=max_gap, min_frames=min_frames, on_short=on_short),
             max_skipped_percent=max_skipped,
         )
-        for task in tasks
+        for task in shared.parse_task_choice(horizon, threshold).choose(layout.lists, where=labels or data)
     ]
-    _note_faults(layout)
+    # The problems of the label lists in one line, before a week of work is spent on them.
+    audit = label_lists.audit_labels(label_lists.read_lists(layout.lists))
+    make_progress().note(label_lists.summarize_audit(audit))
     if dry_run:
         for options in builds:
             _estimate(layout, options, out=folder, force=force, as_json=as_json)
         return
-    copies: dict[Task, RemoteFolder] = {}
-    if isinstance(place, RemoteFolder):
-        copies = {options.task: place / options.task.folder for options in builds}
-    for options in builds if copies else builds[1:]:  # the first build checks its own folder
-        target = copies.get(options.task)
-        check_build(layout, options, out=folder / options.task.folder, target=target, force=force)
+    copies = {options.task: target / options.task.folder for options in builds} if target else {}
+    for options in builds if target else builds[1:]:  # the first build checks its own folder
+        copy = copies.get(options.task)
+        shard_build.check_build(layout, options, out=folder / options.task.folder, target=copy, force=force)
     for options in builds:
-        target = copies.get(options.task)
-        _build(layout, options, out=folder, copy=target, workers=count_workers(workers), force=force, as_json=as_json)
+        report = shard_build.build_shards(
+            layout,
+            options,
+            out=folder / options.task.folder,
+            store_folder=folder / "frames",
+            workers=shared.count_workers(workers),
+            force=force,
+            progress=make_progress(),
+        )
+        _report(report, options, folder / options.task.folder, copies.get(options.task), force=force, as_json=as_json)
 
 
-def _note_faults(layout: DataLayout) -> None:
-    """Summarise the problems of the label lists in one line, before a week of work is spent on them."""
-    from sffshards.cli.terminal_output import make_progress
-    from sffshards.labels import audit_labels, read_lists, summarize_audit
-
-    make_progress().note(summarize_audit(audit_labels(read_lists(layout.lists))))
-
-
-def _build(
-    layout: DataLayout,
-    options: BuildOptions,
+def _report(
+    report: shard_build.BuildReport,
+    options: shard_build.BuildOptions,
+    folder: Path,
+    copy: read.RemoteFolder | None,
     *,
-    out: Path,
-    copy: RemoteFolder | None,
-    workers: int,
     force: bool,
     as_json: bool,
 ) -> None:
-    from sffshards.cli.terminal_output import format_bytes, make_progress, print_json
-    from sffshards.shards.build import build_shards, publish_build
-
-    folder = out / options.task.folder
-    report = build_shards(
-        layout,
-        options,
-        out=folder,
-        store_folder=out / "frames",
-        workers=workers,
-        force=force,
-        progress=make_progress(),
-    )
+    """Copy a build, if it is to be, and print what was built and copied."""
     manifest = report.manifest
-    num_copied = 0
-    if copy is not None:
-        num_copied = publish_build(folder, copy, force=force, progress=make_progress())
     counts = {kind: sum(g.num_samples for name, g in manifest.groups.items() if name.endswith(kind)) for kind in Kind}
-    if as_json:
-        print_json(
-            {
-                "build": str(folder),
-                "manifest_sha256": manifest.sha256,
-                "num_samples": counts,
-                "size_bytes": manifest.size_bytes,
-                "num_images_decoded": report.num_decoded,
-                "num_shards_written": report.num_written,
-                "num_shards_kept": report.num_kept,
-                "num_skipped_sequences": manifest.num_skipped_sequences,
-                "num_short_sequences": manifest.num_short_sequences,
-            }
-            | ({"copy": str(copy), "num_shards_copied": num_copied} if copy is not None else {})
-        )
-        return
-    print(
-        f"{folder}: {format_count(counts[Kind.BASE], 'sequence')} and "
-        f"{format_count(counts[Kind.OVER], 'augmented view')} of the positives, "
-        f"{format_count(len(manifest.shards), 'shard')}, {format_bytes(manifest.size_bytes)} "
-        f"({format_count(report.num_decoded, 'image')} decoded, "
-        f"{format_count(report.num_written, 'shard')} written, {report.num_kept:,} kept)"
-    )
+    described = {
+        "build": str(folder),
+        "manifest_sha256": manifest.sha256,
+        "num_samples": counts,
+        "size_bytes": manifest.size_bytes,
+        "num_images_decoded": report.num_decoded,
+        "num_shards_written": report.num_written,
+        "num_shards_kept": report.num_kept,
+        "num_skipped_sequences": manifest.num_skipped_sequences,
+        "num_short_sequences": manifest.num_short_sequences,
+    }
+    sequences = format_count(counts[Kind.BASE], "sequence")
+    views = format_count(counts[Kind.OVER], "augmented view")
+    shards = f"{format_count(len(manifest.shards), 'shard')}, {format_bytes(manifest.size_bytes)}"
+    work = f"{format_count(report.num_decoded, 'image')} decoded, {format_count(report.num_written, 'shard')} written"
+    lines = [f"{folder}: {sequences} and {views} of the positives, {shards} ({work}, {report.num_kept:,} kept)"]
     if copy is not None:
-        print(f"{copy}: the same, {format_count(num_copied, 'shard')} copied")
+        num_copied = shard_build.publish_build(folder, copy, force=force, progress=make_progress())
+        described |= {"copy": str(copy), "num_shards_copied": num_copied}
+        lines.append(f"{copy}: the same, {format_count(num_copied, 'shard')} copied")
     if options.windows.on_short is OnShort.DROP:
         short = format_count(manifest.num_short_sequences, "sequence")
-        print(f"{short} of fewer than {options.windows.min_frames} frames left out")
+        lines.append(f"{short} of fewer than {options.windows.min_frames} frames left out")
     if manifest.num_skipped_sequences:
-        print(
-            f"{format_count(manifest.num_skipped_sequences, 'sequence')} left out for "
-            f"{format_count(len(manifest.inputs.skipped_frames), 'image')} that cannot be used, "
-            f"listed in {folder / 'manifest.json'}"
-        )
+        skipped = format_count(manifest.num_skipped_sequences, "sequence")
+        images = format_count(len(manifest.inputs.skipped_frames), "image")
+        lines.append(f"{skipped} left out for {images} that cannot be used, listed in {folder / 'manifest.json'}")
+    print_result("\n".join(lines), described, as_json=as_json)
 
 
-def _estimate(layout: DataLayout, options: BuildOptions, *, out: Path, force: bool, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from sffshards.cli.terminal_output import format_bytes, print_json
-    from sffshards.shards.build import estimate_build
-
+def _estimate(
+    layout: label_lists.DataLayout, options: shard_build.BuildOptions, *, out: Path, force: bool, as_json: bool
+) -> None:
     folder = out / options.task.folder
-    estimate = estimate_build(layout, options, store_folder=out / "frames", out=folder, force=force)
-    if as_json:
-        print_json({"build": str(folder), **asdict(estimate)})
-        return
+    estimate = shard_build.estimate_build(layout, options, store_folder=out / "frames", out=folder, force=force)
     num_base, num_over = estimate.num_samples[Kind.BASE], estimate.num_samples[Kind.OVER]
-    print(f"{folder} ({options.codec}) would hold")
     views = format_count(num_over, "augmented view")
-    print(f"  {format_count(num_base, 'sequence')}, {estimate.num_positive:,} positive, and {views} of the positives")
+    lines = [
+        f"{folder} ({options.codec}) would hold",
+        f"  {format_count(num_base, 'sequence')}, {estimate.num_positive:,} positive, and {views} of the positives",
+    ]
     if estimate.num_short:
         becomes = "left out" if options.windows.on_short is OnShort.DROP else "stretched to 16"
         short = format_count(estimate.num_short, "sequence")
-        print(f"  {short} of fewer than {options.windows.min_frames} frames, {becomes}")
-    print(f"  in about {format_bytes(estimate.shard_bytes)} of shards")
-    print(f"  from {format_count(estimate.num_images, 'image')}, {estimate.num_new_frames:,} of them to be decoded,")
-    print(f"  which adds {format_bytes(estimate.store_bytes)} to {out / 'frames'}")
+        lines.append(f"  {short} of fewer than {options.windows.min_frames} frames, {becomes}")
     needed = estimate.shard_bytes + estimate.store_bytes
     verdict = "enough" if needed <= estimate.free_bytes else "NOT enough"
-    print(f"  needs {format_bytes(needed)}, {format_bytes(estimate.free_bytes)} are free: {verdict}")
+    lines += [
+        f"  in about {format_bytes(estimate.shard_bytes)} of shards",
+        f"  from {format_count(estimate.num_images, 'image')}, {estimate.num_new_frames:,} of them to be decoded,",
+        f"  which adds {format_bytes(estimate.store_bytes)} to {out / 'frames'}",
+        f"  needs {format_bytes(needed)}, {format_bytes(estimate.free_bytes)} are free: {verdict}",
+    ]
+    print_result("\n".join(lines), {"build": str(folder), **asdict(estimate)}, as_json=as_json)

@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
-from types import ModuleType
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sffshards import __version__
-from sffshards.cli import (
-    baselines,
-    build,
-    demo,
-    evaluate,
-    fetch,
-    info,
-    ingest,
-    labels,
-    predict,
-    report,
-    reproduce,
-    sequences,
-    show,
-    synth,
-    train,
-    verify,
-)
+from sffshards.cli.command_options import to_typer
 
 __all__ = ["register"]
 
-_Command = tuple[Callable[..., None], tuple[tuple[str, str], ...]]
+_COMMANDS = (
+    "demo",
+    *("synth", "fetch", "ingest", "labels", "sequences"),  # data
+    *("build", "info", "verify", "show"),  # shards
+    *("baselines", "train", "evaluate", "reproduce", "report", "predict"),  # forecasts
+)
+"""Modules with a function of the same name or, of a group, with HELP and a tuple COMMANDS of functions."""
 
-_COMMANDS: dict[str, _Command | ModuleType] = {
-    "demo": (demo.demo, demo.EXAMPLES),
-    "synth": (synth.synth, synth.EXAMPLES),
-    "fetch": fetch,
-    "ingest": (ingest.ingest, ingest.EXAMPLES),
-    "labels": labels,
-    "sequences": (sequences.sequences, sequences.EXAMPLES),
-    "build": (build.build, build.EXAMPLES),
-    "info": (info.info, info.EXAMPLES),
-    "verify": (verify.verify, verify.EXAMPLES),
-    "show": (show.show, show.EXAMPLES),
-    "baselines": (baselines.baselines, baselines.EXAMPLES),
-    "train": (train.train, train.EXAMPLES),
-    "evaluate": (evaluate.evaluate, evaluate.EXAMPLES),
-    "reproduce": (reproduce.reproduce, reproduce.EXAMPLES),
-    "report": (report.report, report.EXAMPLES),
-    "predict": (predict.predict, predict.EXAMPLES),
-}
-"""A function with its examples, or a module with the HELP and the COMMANDS of a group."""
+_EXAMPLES = "\n\nExamples\n--------\n"
+"""The heading of a docstring's last section, in which a command and, indented, its purpose alternate."""
 
 
 class InOrder(TyperGroup):
@@ -62,26 +35,29 @@ class InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands in order."""
-        return sorted(self.commands, key=list(_COMMANDS).index)
+        return sorted(self.commands, key=_COMMANDS.index)
 
 
 def register(app: typer.Typer) -> None:
     """Add every command and ``--version``."""
     app.callback(cls=InOrder)(_root)
-    for name, command in _COMMANDS.items():
-        if isinstance(command, ModuleType):
+    for name in _COMMANDS:
+        module = import_module(f"sffshards.cli.{name}")
+        if hasattr(module, "COMMANDS"):
             group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-            for part in command.COMMANDS:
-                _add(group, part)
-            examples = tuple(of_part[0] for _, of_part in command.COMMANDS)
-            app.add_typer(group, name=name, help=command.HELP, epilog=_format_examples(examples))
+            firsts = [_add(group, command)[0] for command in module.COMMANDS]
+            app.add_typer(group, name=name, help=module.HELP, epilog=_format_examples(firsts))
         else:
-            _add(app, command)
+            _add(app, getattr(module, name))
 
 
-def _add(app: typer.Typer, command: _Command) -> None:
-    function, examples = command
-    app.command(epilog=_format_examples(examples))(_until_nobody_reads(function))
+def _add(app: typer.Typer, command: Callable[..., None]) -> list[tuple[str, str]]:
+    """Add a command and return its examples."""
+    text, _, section = (inspect.getdoc(command) or "").partition(_EXAMPLES)
+    lines = [line.strip() for line in section.splitlines()]
+    examples = list(zip(lines[::2], lines[1::2], strict=True))
+    app.command(help=text, epilog=_format_examples(examples))(_until_nobody_reads(to_typer(command)))
+    return examples
 
 
 def _until_nobody_reads(command: Callable[..., None]) -> Callable[..., None]:
@@ -113,7 +89,7 @@ def _root(
     """Do nothing: the options of the program itself act when they are parsed."""
 
 
-def _format_examples(examples: tuple[tuple[str, str], ...]) -> str:
+def _format_examples(examples: Iterable[tuple[str, str]]) -> str:
     width = max(len(command) for command, _ in examples)
     lines = [f"  {command:<{width}}  # {what}" for command, what in examples]
     # The character \b keeps click from joining the lines into a paragraph.

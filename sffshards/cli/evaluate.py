@@ -3,50 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sffshards.cli.shared_options import (
-    CACHE_SIZE,
-    CacheFolderOption,
-    CacheSizeOption,
-    CheckOption,
-    JsonOption,
-    ShardsOption,
-    TaskChoice,
-    choose_build,
-    place_of,
-)
-from sffshards.domain.sample_sets import Stage
-from sffshards.shards.read import CheckLevel
+from sffshards.base.option_fields import Option
+from sffshards.cli import score_output
+from sffshards.cli import shared_options as shared
+from sffshards.cli.terminal_output import make_progress, print_result
+from sffshards.forecasting import runs as forecasts
+from sffshards.shards import read
 
-if TYPE_CHECKING:
-    from sffshards.forecasting.runs import RunScores
-
-__all__ = ["EXAMPLES", "evaluate"]
-
-EXAMPLES = (
-    ("sffshards evaluate runs/48h/oTV", "all folds of a run"),
-    ("sffshards evaluate", "every run in runs/"),
-    ("sffshards evaluate runs/48h/oTV --fold 0 --device cuda", "one fold, on a GPU"),
-)
+__all__ = ["evaluate"]
 
 
 def evaluate(
-    runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.", show_default=True)] = Path("runs"),
-    shards: ShardsOption = "shards",
-    fold: Annotated[
-        int | None, typer.Option(min=0, max=4, help="Evaluate only this fold.  [default: all]", show_default=False)
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Number of clips per batch.")] = 10,
-    threads: Annotated[int, typer.Option(min=0, help="Number of threads that read and decode samples ahead.")] = 2,
-    cache_dir: CacheFolderOption = None,
-    cache_size: CacheSizeOption = CACHE_SIZE,
-    check: CheckOption = CheckLevel.FULL,
-    device: Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Predict again even if predictions exist.")] = False,
-    as_json: JsonOption = False,
+    runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.")] = Path("runs"),
+    shards: shared.ShardsOption = "shards",
+    fold: Annotated[int | None, Option("Evaluate only this fold.", minimum=0, maximum=4, default_text="all")] = None,
+    batch_size: shared.BatchSizeOption = 10,
+    threads: shared.ThreadsOption = 2,
+    cache_dir: shared.CacheFolderOption = None,
+    cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
+    check: shared.CheckOption = read.CheckLevel.FULL,
+    device: shared.DeviceOption = "auto",
+    force: Annotated[bool, Option("Predict again even if predictions exist.")] = False,
+    as_json: shared.JsonOption = False,
 ) -> None:
     """Predict and score the sets of trained folds.
 
@@ -62,64 +44,34 @@ def evaluate(
     of the second run minus those of the first; they are written to the folder that contains the runs.
 
     A score without a value, such as POD where there are no flares, is `undefined` in tables, not 0.
+
+    Examples
+    --------
+    sffshards evaluate runs/48h/oTV
+        all folds of a run
+    sffshards evaluate
+        every run in runs/
+    sffshards evaluate runs/48h/oTV --fold 0 --device cuda
+        one fold, on a GPU
     """
-    from sffshards.cli.score_output import format_comparisons, format_verification
-    from sffshards.cli.terminal_output import make_progress, print_json
-    from sffshards.forecasting.runs import (
-        Inference,
-        choose_device,
-        compare_runs,
-        describe_comparisons,
-        describe_scores,
-        describe_verification,
-        evaluate_run,
-        find_runs,
-        write_comparisons,
+    inference = forecasts.Inference(
+        batch_size=batch_size, num_threads=threads, device=forecasts.choose_device(device), check=check
     )
-
-    inference = Inference(batch_size=batch_size, num_threads=threads, device=choose_device(device), check=check)
-    place = place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
-    scored = []
+    place = shared.place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     folds = None if fold is None else [fold]
-    for run in find_runs(runs, folds=folds):
-        task = TaskChoice(horizon_hours=run.task.horizon_hours, threshold=run.task.threshold)
-        scores = evaluate_run(
-            run.folder,
-            choose_build(place, task)[0],
-            folds=folds,
-            inference=inference,
-            force=force,
-            progress=make_progress(),
+    scored = []
+    for run in forecasts.find_runs(runs, folds=folds):
+        task = shared.TaskChoice(horizon_hours=run.task.horizon_hours, threshold=run.task.threshold)
+        build, _ = shared.choose_build(place, task)
+        progress = make_progress()
+        scored.append(
+            forecasts.evaluate_run(run.folder, build, folds=folds, inference=inference, force=force, progress=progress)
         )
-        scored.append(scores)
-    comparisons = compare_runs(scored)
+    comparisons = forecasts.compare_runs(scored)
     if fold is None:
-        write_comparisons(comparisons)
-    if as_json:
-        described = [describe_scores(scores) | {"verification": describe_verification(scores)} for scores in scored]
-        print_json({"runs": described, "comparisons": describe_comparisons(comparisons)})
-        return
-    print("\n\n".join(f"{format_scores(scores)}\n{format_verification(scores)}" for scores in scored))
-    if comparisons:
-        print(f"\n{format_comparisons(comparisons)}")
-
-
-def format_scores(scores: RunScores) -> str:
-    """Return a table of a run's scores: one line per set, mean and deviation over folds, and why some are undefined."""
-    from sffshards.cli.terminal_output import format_table
-    from sffshards.forecasting.runs import format_summary
-    from sffshards.verification import PUBLISHED_SCORES, explain_undefined
-
-    of = {(s.stage, s.score): s for s in scores.summary}
-    rows = [[str(stage), *(format_summary(of[stage, name]) for name in PUBLISHED_SCORES)] for stage in Stage]
-    counted = f"{len(scores.run.folds)} fold{'s' if len(scores.run.folds) > 1 else ''}"
-    title = f"{scores.run.folder}: {counted}, a flare is forecast at a probability of 0.5 or more"
-    table = format_table(["set", *PUBLISHED_SCORES], rows)
-    reasons: dict[tuple[int, Stage, str], list[str]] = {}
-    for stage in scores.stages:
-        for name in PUBLISHED_SCORES:
-            reason = explain_undefined(name, stage.table)
-            if reason is not None:
-                reasons.setdefault((stage.fold, stage.stage, reason), []).append(str(name))
-    notes = [f"  fold {f} {s}: {', '.join(names)} undefined: {why}" for (f, s, why), names in reasons.items()]
-    return "\n".join([title, *("  " + line for line in table.splitlines()), *notes])
+        forecasts.write_comparisons(comparisons)
+    described = [forecasts.describe_scores(of) | {"verification": forecasts.describe_verification(of)} for of in scored]
+    blocks = [f"{score_output.format_scores(of)}\n{score_output.format_verification(of)}" for of in scored]
+    blocks += [score_output.format_comparisons(comparisons)] if comparisons else []
+    document = {"runs": described, "comparisons": forecasts.describe_comparisons(comparisons)}
+    print_result("\n\n".join(blocks), document, as_json=as_json)

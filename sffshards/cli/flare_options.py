@@ -1,47 +1,34 @@
-"""Options for a catalogue of flares, and the report of what was read from it."""
+"""Options for a catalogue of flares and for SHARP keywords, and the report of what was read from a catalogue."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
-
+from sffshards import flares as flare_lists
+from sffshards import labels
 from sffshards.base.errors import InputError, format_count
+from sffshards.base.option_fields import Option
+from sffshards.base.progress import Progress
 from sffshards.domain.task import GoesClass, Task
+from sffshards.forecasting import baselines
 
-if TYPE_CHECKING:
-    from sffshards.flares import HarpFlares
-    from sffshards.labels import Lists
-
-__all__ = [
-    "Catalogue",
-    "ClockOption",
-    "FlaresOption",
-    "HarpMapOption",
-    "load_catalogue",
-    "thresholds_of",
-]
+__all__ = ["Catalogue", "ClockOption", "FlaresOption", "HarpMapOption", "load_catalogue", "read_sources"]
 
 FlaresOption = Annotated[
-    Path | None,
-    typer.Option(help="Flare list from SWPC, HEK or sunpy, as a table or JSON. Needs --harp-map.", show_default=False),
+    Path | None, Option("Flare list from SWPC, HEK or sunpy, as a table or JSON. Needs --harp-map.")
 ]
 HarpMapOption = Annotated[
     Path | None,
-    typer.Option(
-        help="NOAA regions of each HARP, in lines `<HARP> <NOAA>,<NOAA>`: JSOC's all_harps_with_noaa_ars.txt.",
-        show_default=False,
-    ),
+    Option("NOAA regions of each HARP, in lines `<HARP> <NOAA>,<NOAA>`: JSOC's all_harps_with_noaa_ars.txt."),
 ]
 ClockOption = Annotated[
     str,
-    typer.Option(
-        "--clock",
-        help="as-written: compare frame times (TAI) and flare times (UTC) as if on one clock, as the published lists "
-        "do. tai: first convert flare times to TAI, which adds 34 to 37 s.",
+    Option(
+        "as-written: compare frame times (TAI) and flare times (UTC) as if on one clock, as the published lists "
+        "do. tai: first convert flare times to TAI, which adds 34 to 37 s."
     ),
 ]
 
@@ -50,38 +37,36 @@ ClockOption = Annotated[
 class Catalogue:
     """A flare catalogue on both clocks."""
 
-    harp_flares: HarpFlares
+    harp_flares: flare_lists.HarpFlares
     """Flares by HARP on the chosen clock."""
-    others: HarpFlares
+    others: flare_lists.HarpFlares
     """Flares by HARP on the other clock, to report what depends on it."""
 
-    def format_lines(self, thresholds: Iterable[GoesClass], read: Lists) -> list[str]:
+    def format_lines(self, tasks: Iterable[Task], read: labels.Lists) -> list[str]:
         """Return what was read, one line each: flares, unused rows, unknown regions, repeated HARPs, the clock."""
         of = self.harp_flares
-        flares, harp_map, strengths = of.flares, of.harp_map, list(thresholds)
-        strong = [f"{of.count_flares(threshold):,} of {threshold} and above" for threshold in strengths]
+        flares, harp_map, thresholds = of.flares, of.harp_map, sorted({task.threshold for task in tasks})
+        strong = [f"{of.count_flares(threshold):,} of {threshold} and above" for threshold in thresholds]
         lines = [", ".join([f"{flares.source}: {format_count(len(flares.flares), 'flare')}", *strong])]
         if flares.unused:
+            unused = format_count(len(flares.unused), "row")
             counts = ", ".join(f"{count:,} with {reason}" for reason, count in flares.count_unused().items())
-            places = _shorten([row.line for row in flares.unused])
-            lines.append(
-                f"{flares.source}: {format_count(len(flares.unused), 'row')} not used: {counts}; line {places}"
-            )
-        for threshold in strengths:
-            if count := of.count_without_region(threshold):
-                lines.append(f"{flares.source}: {count:,} of {threshold} and above without a region, not attributed")
-            if count := of.count_without_peak(threshold):
-                lines.append(f"{flares.source}: {count:,} of {threshold} and above without a peak time, left out")
-        num_regions = sum(len(regions) for regions in harp_map.regions.values())
-        harps = format_count(len(harp_map.regions), "HARP")
-        lines.append(f"{harp_map.source}: {harps} with {format_count(num_regions, 'region')}")
+            places = _shorten(row.line for row in flares.unused)
+            lines.append(f"{flares.source}: {unused} not used: {counts}; line {places}")
+        for threshold in thresholds:
+            for count, what in (
+                (of.count_without_region(threshold), "a region, not attributed"),
+                (of.count_without_peak(threshold), "a peak time, left out"),
+            ):
+                lines += [f"{flares.source}: {count:,} of {threshold} and above without {what}"] if count else []
+        regions = format_count(sum(len(regions) for regions in harp_map.regions.values()), "region")
+        lines.append(f"{harp_map.source}: {format_count(len(harp_map.regions), 'HARP')} with {regions}")
         if harp_map.repeated:
-            lines.append(
-                f"{harp_map.source}: repeated, with the regions of all lines: HARP {_shorten(harp_map.repeated)}"
-            )
+            harps = _shorten(harp_map.repeated)
+            lines.append(f"{harp_map.source}: repeated, with the regions of all lines: HARP {harps}")
         return [*lines, self._format_clock(read)]
 
-    def describe(self, threshold: GoesClass | None, read: Lists) -> dict[str, Any]:
+    def describe(self, threshold: GoesClass | None, read: labels.Lists) -> dict[str, Any]:
         """Return the same as plain values for JSON, with every unused row and checksums."""
         from sffshards.base.file_hashes import hash_file
         from sffshards.base.json_records import to_plain
@@ -107,7 +92,7 @@ class Catalogue:
             "disagreements_by_clock": clocks if read else {},
         }
 
-    def _format_clock(self, read: Lists) -> str:
+    def _format_clock(self, read: labels.Lists) -> str:
         words = {"as-written": "TAI of frames and UTC of flares compared as written", "tai": "flares converted to TAI"}
         other = _count_disagreements(read, self.others)
         counts = "; ".join(f"{name} {of['missed']} missed, {of['extra']} extra" for name, of in other.items())
@@ -115,22 +100,20 @@ class Catalogue:
         return f"times: {words[self.harp_flares.clock]}{more}"
 
 
-def thresholds_of(tasks: Iterable[Task]) -> list[GoesClass]:
-    """Return the thresholds of tasks, each once and in ascending order."""
-    return sorted({task.threshold for task in tasks})
-
-
-def load_catalogue(flares: Path | None, harp_map: Path | None, *, flare_time: str, clock: str) -> Catalogue | None:
+def load_catalogue(
+    flares: Path | None, harp_map: Path | None, *, flare_time: str = "start", clock: str = "as-written"
+) -> Catalogue | None:
     """Read a catalogue, or return None where neither file is named.
+
+    The default time and clock are those of the published labels: see docs/labels.md.
 
     Raises
     ------
     InputError
         If only one is named, one cannot be used, or a choice is unknown.
     """
-    from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
-
-    for option, text, choices in (("--time", flare_time, list(FlareTime)), ("--clock", clock, list(FrameClock))):
+    times, clocks = list(flare_lists.FlareTime), list(flare_lists.FrameClock)
+    for option, text, choices in (("--time", flare_time, times), ("--clock", clock, clocks)):
         if text not in choices:
             raise InputError(option, expected=" or ".join(choices), found=repr(text[:40]), fix="choose one of them")
     if flares is None and harp_map is None:
@@ -143,21 +126,32 @@ def load_catalogue(flares: Path | None, harp_map: Path | None, *, flare_time: st
             found=f"no {missing}",
             fix="flares are attributed to HARPs through NOAA regions, so give both files or neither",
         )
-    read, regions = read_flare_list(flares), read_harp_map(harp_map)
-    chosen, other = sorted(FrameClock, key=lambda of: of != clock)
-    on_clock = [assign_flares(read, regions, flare_time=FlareTime(flare_time), clock=of) for of in (chosen, other)]
-    return Catalogue(harp_flares=on_clock[0], others=on_clock[1])
+    read, regions = flare_lists.read_flare_list(flares), flare_lists.read_harp_map(harp_map)
+    chosen, others = (
+        flare_lists.assign_flares(read, regions, flare_time=flare_lists.FlareTime(flare_time), clock=of)
+        for of in sorted(clocks, key=lambda of: of != clock)
+    )
+    return Catalogue(harp_flares=chosen, others=others)
 
 
-def _count_disagreements(read: Lists, flares: HarpFlares) -> dict[str, dict[str, int]]:
-    from sffshards.labels import compare_with_flares
+def read_sources(
+    flares: Path | None, harp_map: Path | None, keywords: Path | None, *, tasks: Iterable[Task], progress: Progress
+) -> tuple[flare_lists.HarpFlares | None, baselines.KeywordTable | None]:
+    """Read what baselines follow from besides label lists: a catalogue, which is reported in notes, and keywords."""
+    catalogue = load_catalogue(flares, harp_map)
+    for line in catalogue.format_lines(tasks, {}) if catalogue else []:
+        progress.note(line)
+    table = None if keywords is None else baselines.read_keyword_table(keywords)
+    return None if catalogue is None else catalogue.harp_flares, table
 
+
+def _count_disagreements(read: labels.Lists, flares: flare_lists.HarpFlares) -> dict[str, dict[str, int]]:
     return {
         task.name: {
             "missed": sum(int(of.missed.sum()) for of in parts.values()),
             "extra": sum(int(of.extra.sum()) for of in parts.values()),
         }
-        for task, parts in compare_with_flares(read, flares).items()
+        for task, parts in labels.compare_with_flares(read, flares).items()
     }
 
 

@@ -2,112 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
-
-from sffshards.base.errors import format_count
-from sffshards.cli.shared_options import (
-    HorizonsOption,
-    JsonOption,
-    ProtocolOption,
-    ShardsArgument,
-    ThresholdsOption,
-    choose_build,
-    parse_task_choice,
-    place_of,
-)
+from sffshards.base.errors import InputError, format_count
+from sffshards.base.option_fields import Option
+from sffshards.cli import shared_options as shared
+from sffshards.cli.terminal_output import format_bytes, format_table, print_result
 from sffshards.domain.frame_sequences import OnShort
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
+from sffshards.shards import format as shard_format
+from sffshards.shards import read
 
-if TYPE_CHECKING:
-    from sffshards.shards.format import Manifest
-    from sffshards.shards.read import Place
-
-__all__ = ["EXAMPLES", "info"]
-
-EXAMPLES = (
-    ("sffshards info", "every build in shards/"),
-    ("sffshards info --horizon 48h --variant oTV", "the sets of a variant, all folds"),
-    ("sffshards info shards/48h --variant oTV --fold 0 --stage train --urls", "the tars of a set, for any reader"),
-    ("sffshards info shards/48h --keys", "the keys of all samples"),
-)
+__all__ = ["info"]
 
 
 def info(
-    shards: ShardsArgument = "shards",
-    horizon: HorizonsOption = None,
-    threshold: ThresholdsOption = None,
-    variant: Annotated[Variant | None, typer.Option(help="Show the sets of this variant.", show_default=False)] = None,
-    fold: Annotated[int | None, typer.Option(min=0, max=4, help="Show only this fold.", show_default=False)] = None,
-    stage: Annotated[Stage | None, typer.Option(help="Show only the set of this stage.", show_default=False)] = None,
-    protocol: ProtocolOption = Protocol.PAPER,
-    urls: Annotated[bool, typer.Option("--urls", help="Print the paths of the tars, one per line.")] = False,
-    keys: Annotated[bool, typer.Option("--keys", help="Print the keys of the samples, one per line.")] = False,
-    as_json: JsonOption = False,
+    shards: shared.ShardsArgument = "shards",
+    horizon: shared.HorizonsOption = None,
+    threshold: shared.ThresholdsOption = None,
+    variant: Annotated[Variant | None, Option("Show the sets of this variant.")] = None,
+    fold: Annotated[int | None, Option("Show only this fold.", minimum=0, maximum=4)] = None,
+    stage: Annotated[Stage | None, Option("Show only the set of this stage.")] = None,
+    protocol: shared.ProtocolOption = Protocol.PAPER,
+    urls: Annotated[bool, Option("Print the paths of the tars, one per line.")] = False,
+    keys: Annotated[bool, Option("Print the keys of the samples, one per line.")] = False,
+    as_json: shared.JsonOption = False,
 ) -> None:
     """Show what builds contain.
 
     Shows the samples, classes, sizes and sources of each build or, with --variant, the sets of that variant. With
     --urls or --keys, a single build must be selected.
-    """
-    from sffshards.base.errors import InputError
-    from sffshards.cli.terminal_output import print_json
-    from sffshards.shards.read import load_builds
 
+    Examples
+    --------
+    sffshards info
+        every build in shards/
+    sffshards info --horizon 48h --variant oTV
+        the sets of a variant, all folds
+    sffshards info shards/48h --variant oTV --fold 0 --stage train --urls
+        the tars of a set, for any reader
+    sffshards info shards/48h --keys
+        the keys of all samples
+    """
     if variant is None and (urls or fold is not None or stage is not None):
         raise InputError("--variant", expected="a variant", found="none", fix="add --variant, such as --variant oTV")
-    if urls or keys:
-        folder, _ = choose_build(place_of(shards), parse_task_choice(horizon, threshold))
-        samples = None
-        if variant is not None:
-            if fold is None or stage is None:
-                raise InputError(
-                    "--variant", expected="a fold and a stage with it", found="none", fix="add --fold and --stage"
-                )
-            samples = SampleSet(variant=variant, stage=stage, fold=fold, protocol=protocol)
-        names = _list_names(folder, samples, keys=keys)
-        if as_json:
-            print_json(names)
-        else:
-            print("\n".join(names))
+    one = urls or keys
+    if one and variant is not None and (fold is None or stage is None):
+        raise InputError("--variant", expected="a fold and a stage with it", found="none", fix="add --fold and --stage")
+    chosen = shared.choose_builds(shared.place_of(shards), shared.parse_task_choice(horizon, threshold), one=one)
+    sets = [
+        SampleSet(variant=variant, stage=of_stage, fold=of_fold, protocol=protocol)
+        for of_fold in (range(NUM_FOLDS) if fold is None else [fold])
+        for of_stage in (Stage if stage is None else [stage])
+        if variant is not None
+    ]
+    if one:
+        names = _list_names(next(iter(chosen)), sets, keys=keys)
+        print_result("\n".join(names), names, as_json=as_json)
         return
-    builds = load_builds(place_of(shards))
-    choice = parse_task_choice(horizon, threshold)
-    chosen = {folder: manifest for folder, manifest in builds.items() if choice.matches(manifest.task)}
-    if not chosen:
-        raise InputError(
-            shards,
-            expected=f"a build of {choice}",
-            found=", ".join(f"{folder} ({manifest.task})" for folder, manifest in builds.items()),
-            fix="build one with `sffshards build`",
-        )
-    described = []
-    for folder, manifest in chosen.items():
-        if variant is None:
-            described.append(_describe_build(folder, manifest))
-        else:
-            described.append(_describe_sets(folder, manifest, _list_sets(variant, stage, fold, protocol)))
-    if as_json:
-        print_json(described)
-        return
-    print("\n\n".join(_format_sets(d) if variant else _format_build(d) for d in described))
+    described = [
+        _describe_sets(folder, manifest, sets) if sets else _describe_build(folder, manifest)
+        for folder, manifest in chosen.items()
+    ]
+    text = "\n\n".join(_format_sets(of) if sets else _format_build(of) for of in described)
+    print_result(text, described, as_json=as_json)
 
 
-def _list_names(folder: Place, samples: SampleSet | None, *, keys: bool) -> list[str]:
-    """Return the paths of the tars, or the keys, of a set or of the whole build."""
-    from sffshards.shards.read import open_build
-
-    with open_build(folder) as build:
-        groups = tuple(build.manifest.groups) if samples is None else samples.groups(build.manifest.task)
+def _list_names(folder: read.Place, sets: list[SampleSet], *, keys: bool) -> list[str]:
+    """Return the paths of the tars, or the keys, of a set or, without one, of the whole build."""
+    with read.open_build(folder) as build:
+        groups = sets[0].groups(build.manifest.task) if sets else tuple(build.manifest.groups)
         if keys:
             return [key.decode("ascii") for key in build.index["key"][build.group_rows(groups)]]
         return [str(folder / name) for name in build.manifest.shard_names(groups)]
 
 
-def _describe_build(folder: Place, manifest: Manifest) -> dict[str, Any]:
+def _describe_build(folder: read.Place, manifest: shard_format.Manifest) -> dict[str, Any]:
     inputs = manifest.inputs
     sizes = {shard.name: shard.size_bytes for shard in manifest.shards}
     return {
@@ -137,7 +109,36 @@ def _describe_build(folder: Place, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _describe_windows(described: dict[str, Any]) -> str:
+def _format_build(described: dict[str, Any]) -> str:
+    def count(name: str, parts: Collection[Part]) -> list[str]:
+        base, over = ([described["groups"][format_group(part, kind)] for part in parts] for kind in Kind)
+        columns = ((base, "num_samples"), (base, "num_positive"), (over, "num_samples"), (base + over, "num_shards"))
+        numbers = (sum(group[column] for group in groups) for groups, column in columns)
+        size = sum(group["size_bytes"] for group in base + over)
+        return [name, *(f"{number:,}" for number in numbers), format_bytes(size)]
+
+    rows = [*(count(str(part), [part]) for part in Part), count("all", Part)]
+    maker = f"sffshards {described['program_version']} ({described['encoder']})"
+    lines = [
+        f"{described['build']}: {described['event']}, {described['codec']}",
+        f"  from {format_count(described['num_images'], 'image')}, by {maker}",
+        f"  manifest {described['manifest_sha256'][:16]}",
+        _format_windows(described),
+    ]
+    if described["image_options"].get("source") == shard_format.SYNTHETIC_IMAGES:
+        lines.append("  synthetic images, drawn by `sffshards synth`")
+    elif described["image_options"]:
+        chosen = ", ".join(f"{name} {value}" for name, value in described["image_options"].items() if value is not None)
+        lines.append(f"  images ingested with {chosen}")
+    if described["num_skipped_sequences"]:
+        skipped = format_count(described["num_skipped_sequences"], "sequence")
+        images = format_count(len(described["skipped_frames"]), "image")
+        lines.append(f"  {skipped} left out for {images} that cannot be used")
+    header = ["part", "sequences", "positive", "augmented views", "shards", "size"]
+    return "\n".join([*lines, format_table(header, rows)])
+
+
+def _format_windows(described: dict[str, Any]) -> str:
     """Return a line on how sequences were cut and what was done with short ones."""
     windows = described["windows"]
     gap = windows["max_gap_minutes"]
@@ -147,51 +148,7 @@ def _describe_windows(described: dict[str, Any]) -> str:
     return f"  sequences: {cut}; {number:,} of fewer than {least} frames, {becomes}"
 
 
-def _format_build(described: dict[str, Any]) -> str:
-    from sffshards.cli.terminal_output import format_bytes, format_table
-    from sffshards.shards.format import SYNTHETIC_IMAGES
-
-    def count(name: str, parts: Collection[Part]) -> list[str]:
-        base, over = ([described["groups"][format_group(part, kind)] for part in parts] for kind in Kind)
-        numbers = (_sum(base, "num_samples"), _sum(base, "num_positive"), _sum(over, "num_samples"))
-        num_shards, size = (_sum(base + over, column) for column in ("num_shards", "size_bytes"))
-        return [name, *(f"{number:,}" for number in (*numbers, num_shards)), format_bytes(size)]
-
-    rows = [*(count(str(part), [part]) for part in Part), count("all", Part)]
-    table = format_table(["part", "sequences", "positive", "augmented views", "shards", "size"], rows)
-    maker = f"sffshards {described['program_version']} ({described['encoder']})"
-    lines = [
-        f"{described['build']}: {described['event']}, {described['codec']}",
-        f"  from {format_count(described['num_images'], 'image')}, by {maker}",
-    ]
-    lines += [f"  manifest {described['manifest_sha256'][:16]}", _describe_windows(described)]
-    if described["image_options"].get("source") == SYNTHETIC_IMAGES:
-        lines.append("  synthetic images, drawn by `sffshards synth`")
-    elif described["image_options"]:
-        chosen = ", ".join(f"{name} {value}" for name, value in described["image_options"].items() if value is not None)
-        lines.append(f"  images ingested with {chosen}")
-    if described["num_skipped_sequences"]:
-        lines.append(
-            f"  {format_count(described['num_skipped_sequences'], 'sequence')} left out for "
-            f"{format_count(len(described['skipped_frames']), 'image')} that cannot be used"
-        )
-    return "\n".join([*lines, *("  " + line for line in table.splitlines())])
-
-
-def _sum(groups: Iterable[dict[str, int]], column: str) -> int:
-    return sum(group[column] for group in groups)
-
-
-def _list_sets(variant: Variant, stage: Stage | None, fold: int | None, protocol: Protocol) -> list[SampleSet]:
-    """Return the sets of all folds and stages, or of those that are named."""
-    return [
-        SampleSet(variant=variant, stage=of_stage, fold=of_fold, protocol=protocol)
-        for of_fold in (range(NUM_FOLDS) if fold is None else [fold])
-        for of_stage in (Stage if stage is None else [stage])
-    ]
-
-
-def _describe_sets(folder: Place, manifest: Manifest, sets: list[SampleSet]) -> dict[str, Any]:
+def _describe_sets(folder: read.Place, manifest: shard_format.Manifest, sets: list[SampleSet]) -> dict[str, Any]:
     described = []
     for samples in sets:
         groups = samples.groups(manifest.task)
@@ -210,18 +167,9 @@ def _describe_sets(folder: Place, manifest: Manifest, sets: list[SampleSet]) -> 
 
 
 def _format_sets(described: dict[str, Any]) -> str:
-    from sffshards.cli.terminal_output import format_table
-
-    rows = [
-        [
-            f"fold {s['fold']} {s['stage']}",
-            f"{s['num_samples']:,}",
-            f"{s['num_positive']:,}",
-            str(len(s["shards"])),
-            " ".join(s["groups"]),
-        ]
-        for s in described["sets"]
-    ]
-    table = format_table(["set", "samples", "positive", "shards", "groups"], rows, left=(0, 4))
+    rows = []
+    for one in described["sets"]:
+        counts = (f"{one['num_samples']:,}", f"{one['num_positive']:,}", str(len(one["shards"])))
+        rows.append([f"fold {one['fold']} {one['stage']}", *counts, " ".join(one["groups"])])
     title = f"{described['build']}: variant {described['variant']}, protocol {described['protocol']}"
-    return "\n".join([title, *("  " + line for line in table.splitlines())])
+    return f"{title}\n{format_table(['set', 'samples', 'positive', 'shards', 'groups'], rows, left=(0, 4))}"

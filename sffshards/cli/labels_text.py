@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sffshards import labels
 from sffshards.base.errors import format_count
 from sffshards.cli.terminal_output import format_table
-
-if TYPE_CHECKING:
-    from sffshards.domain.frames import FrameId
-    from sffshards.domain.sample_sets import Part
-    from sffshards.domain.task import Task
-    from sffshards.labels import Finding, LabelAudit, LabelDiff, PartAudit
+from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Task
 
 __all__ = ["describe_diff", "format_audit", "format_diff"]
 
@@ -29,12 +26,10 @@ _DIFFERENCES = {
 }
 
 
-def format_audit(audit: LabelAudit, notes: Iterable[str]) -> str:
+def format_audit(audit: labels.LabelAudit, notes: Iterable[str]) -> str:
     """Return an audit as text: a table per task, the faults, other findings, and what was read."""
-    from sffshards.labels import merge_findings
-
     blocks = [f"{task}\n{_format_parts(parts)}" for task, parts in audit.parts.items()]
-    merged = merge_findings(audit.findings)
+    merged = labels.merge_findings(audit.findings)
     for title, wrong in (("Faults", True), ("Other findings", False)):
         lines = [_format_finding(*entry) for entry in merged if entry[0].kind.is_wrong is wrong]
         if lines or wrong:
@@ -44,7 +39,7 @@ def format_audit(audit: LabelAudit, notes: Iterable[str]) -> str:
     return "\n\n".join(blocks)
 
 
-def format_diff(name: str, diff: LabelDiff) -> str:
+def format_diff(name: str, diff: labels.LabelDiff) -> str:
     """Return a comparison as text: the number of frames that differ, by HARP."""
     lines = [f"{name}: {format_count(diff.num_both, 'frame')} in both"]
     for field, text in _DIFFERENCES.items():
@@ -53,17 +48,13 @@ def format_diff(name: str, diff: LabelDiff) -> str:
     return "\n".join(lines)
 
 
-def describe_diff(diff: LabelDiff) -> dict[str, Any]:
+def describe_diff(diff: labels.LabelDiff) -> dict[str, Any]:
     """Return a comparison as plain values for JSON, with the name of every frame that differs."""
-
-    def names(frames: Iterable[FrameId]) -> list[str]:
-        return [frame.name for frame in frames]
-
-    differences = {field: names(getattr(diff, field)) for field in _DIFFERENCES}
+    differences = {field: [frame.name for frame in getattr(diff, field)] for field in _DIFFERENCES}
     return {"is_same": diff.is_same, "num_both": diff.num_both, **differences}
 
 
-def _format_parts(parts: Mapping[Part, PartAudit]) -> str:
+def _format_parts(parts: Mapping[Part, labels.PartAudit]) -> str:
     header = ["part", "rows", "positive", "rate", "HARPs", "padded", "gaps", "longest", "first", "last"]
     compared = any(part.num_missed is not None for part in parts.values())
     rows = []
@@ -74,16 +65,13 @@ def _format_parts(parts: Mapping[Part, PartAudit]) -> str:
         counts = (part.num_harps, part.num_padded, part.num_gaps)
         row = [str(name), f"{part.num_rows:,}", f"{part.num_positive:,}", rate, *(f"{n:,}" for n in counts), longest]
         rows.append([*row, *span, *([str(part.num_missed), str(part.num_extra)] if compared else [])])
-    table = format_table([*header, *(["missed", "extra"] if compared else [])], rows)
-    return "\n".join(f"  {line}" for line in table.splitlines())
+    return format_table([*header, *(["missed", "extra"] if compared else [])], rows)
 
 
-def _format_finding(finding: Finding, tasks: tuple[Task, ...]) -> str:
-    from sffshards.labels import FindingKind
-
+def _format_finding(finding: labels.Finding, tasks: tuple[Task, ...]) -> str:
     where = f"{', '.join(map(str, tasks))}: " if tasks else ""
     # Where HARPs are what is counted, the places name them.
-    harps = {} if finding.kind in (FindingKind.STRADDLING, FindingKind.UNKNOWN_HARP) else finding.harps
+    harps = {} if finding.kind in (labels.FindingKind.STRADDLING, labels.FindingKind.UNKNOWN_HARP) else finding.harps
     lines = [f"  {where}{finding.kind.format_count(finding.count)}{_format_harps(harps)}"]
     lines += [f"    {place}" for place in finding.places[:_MAX_PLACES]]
     if len(finding.places) > _MAX_PLACES:

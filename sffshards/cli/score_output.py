@@ -1,120 +1,139 @@
-"""Tables that `sffshards evaluate` prints: the verification of a run, and differences between runs."""
+"""Tables of scores: of a run's folds, of its verification, of differences between runs, and of an experiment."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
+from sffshards import experiments, verification
+from sffshards.base.errors import format_count
+from sffshards.cli.terminal_output import format_table
 from sffshards.domain.sample_sets import Stage
+from sffshards.forecasting import runs
 
-if TYPE_CHECKING:
-    from sffshards.forecasting.runs import Comparison, RunScores, VerifiedForecast
-    from sffshards.verification import Interval, ProbabilityScore, ScoreName
+__all__ = ["format_comparisons", "format_results", "format_scores", "format_verification"]
 
-__all__ = ["format_comparisons", "format_verification"]
+_Note = tuple[str, str, str, str]
+"""A place, a phrase with {} for names, a name, and the reason."""
 
 
-def format_verification(scores: RunScores) -> str:
+def format_scores(scores: runs.RunScores) -> str:
+    """Return a table of a run's scores: one line per set, mean and deviation over folds, and why some are undefined."""
+    names = verification.PUBLISHED_SCORES
+    of = {(s.stage, s.score): s for s in scores.summary}
+    rows = [[str(stage), *(runs.format_summary(of[stage, name]) for name in names)] for stage in Stage]
+    counted = format_count(len(scores.run.folds), "fold")
+    title = f"{scores.run.folder}: {counted}, a flare is forecast at a probability of 0.5 or more"
+    notes = (
+        (f"fold {stage.fold} {stage.stage}", "{} undefined", str(name), why)
+        for stage in scores.stages
+        for name in names
+        if (why := verification.explain_undefined(name, stage.table)) is not None
+    )
+    return "\n".join([title, format_table(["set", *names], rows), *_format_notes(notes)])
+
+
+def format_verification(scores: runs.RunScores) -> str:
     """Return tables of the test scores: the ensemble with intervals, mean and deviation over folds."""
-    from sffshards.cli.terminal_output import format_table
-    from sffshards.forecasting.runs import Subset
-
-    verification = scores.verification
-    tested = [one for one in verification.forecasts if one.fold is None]
-    every = [one for one in tested if one.subset is Subset.ALL]
-    parts = [one for one in tested if one.subset is not Subset.ALL and one.probability == "raw" and one.rule != "0.5"]
-    num = verification.ensemble.num_folds
-    percent = f"{100 * verification.resampling.level:g} %"
-    how = f"{percent} intervals by HARP, thresholds and calibration from validation"
-    lines = [f"test set, each sequence once; ensemble of {num} fold{'s' if num > 1 else ''}, {how}"]
-    header = ["probability", "threshold", "", *(str(name) for name in _shown())]
-    lines += _indent(format_table(header, [row for one in every for row in _rows(scores, one)], left=(0, 1)))
-    header = ["samples", "threshold", "flares", *(str(name) for name in _shown())]
-    lines += _indent(format_table(header, [_subset_row(one) for one in parts], left=(0, 1))) if parts else []
-    return "\n".join([*lines, *_format_notes(scores, [*every, *parts])])
+    tested = [one for one in scores.verification.forecasts if one.fold is None]
+    every = [one for one in tested if one.subset is runs.Subset.ALL]
+    others = [one for one in tested if one.subset is not runs.Subset.ALL]
+    parts = [one for one in others if one.probability == "raw" and one.rule != "0.5"]
+    folds = format_count(scores.verification.ensemble.num_folds, "fold")
+    how = f"{100 * scores.verification.resampling.level:g} % intervals by HARP"
+    title = f"test set, each sequence once; ensemble of {folds}, {how}, thresholds and calibration from validation"
+    names = [str(name) for name in _shown()]
+    rows = [row for one in every for row in _list_rows(scores, one)]
+    tables = [format_table(["probability", "threshold", "", *names], rows, left=(0, 1))]
+    if parts:
+        rows = [_list_subset(one) for one in parts]
+        tables.append(format_table(["samples", "threshold", "flares", *names], rows, left=(0, 1)))
+    return "\n".join([title, *tables, *_format_notes(_find_missing(scores, [*every, *parts]))])
 
 
-def format_comparisons(comparisons: Sequence[Comparison]) -> str:
+def format_comparisons(comparisons: Sequence[runs.Comparison]) -> str:
     """Return a table of differences between runs; a star marks those whose interval excludes 0."""
-    from sffshards.cli.terminal_output import format_table
-
     rows = []
     for one in comparisons:
-        low, high = one.difference.low, one.difference.high
-        star = "*" if low > 0 or high < 0 else ""
+        star = "*" if one.difference.low > 0 or one.difference.high < 0 else ""
         how = str(one.probability) if one.rule is None else f"{one.probability}, {one.rule}"
         rows.append([f"{one.second} - {one.first}", how, str(one.score), _format(one.difference, sign="+"), star])
     title = "differences of ensembles (second minus first run), test set, each sequence once; * the interval excludes 0"
     header = ["runs", "probability, threshold", "score", "difference", ""]
-    return "\n".join([title, *_indent(format_table(header, rows, left=(0, 1, 2, 4)))])
+    return f"{title}\n{format_table(header, rows, left=(0, 1, 2, 4))}"
 
 
-def _shown() -> tuple[ScoreName | ProbabilityScore, ...]:
-    from sffshards.verification import ProbabilityScore, ScoreName
+def format_results(rows: Sequence[experiments.ResultRow]) -> str:
+    """Return the results of an experiment: a line for each run, and below it the published scores of one fold."""
+    names = verification.PUBLISHED_SCORES
+    lines = []
+    for row in rows:
+        folds = f"fold{'s' if len(row.folds) > 1 else ''} {', '.join(map(str, row.folds))}"
+        cells = [_format_mean(row.mean[name], row.deviation[name]) for name in names]
+        lines.append([str(row.task), row.variant, folds, *cells])
+        if row.published:
+            table = row.published.table
+            values = [verification.format_score(verification.compute_score(name, table)) for name in names]
+            lines.append(["", "", f"published, fold {row.published.fold}", *values])
+    return format_table(["horizon", "variant", "test scores of", *names], lines, left=(0, 1, 2), indent=0)
 
-    return ScoreName.TSS, ScoreName.HSS, ProbabilityScore.BRIER_SKILL, ProbabilityScore.ROC_AUC
+
+def _shown() -> tuple[verification.AnyScore, ...]:
+    score, chance = verification.ScoreName, verification.ProbabilityScore
+    return score.TSS, score.HSS, chance.BRIER_SKILL, chance.ROC_AUC
 
 
-def _rows(scores: RunScores, one: VerifiedForecast) -> list[list[str]]:
+def _list_rows(scores: runs.RunScores, one: runs.VerifiedForecast) -> list[list[str]]:
     """Return a line for the ensemble and one for the mean over folds."""
-    from sffshards.forecasting.runs import format_summary
-
     means = {
-        summary.score: format_summary(summary)
+        summary.score: runs.format_summary(summary)
         for summary in scores.verification.summary
         if (summary.stage, summary.subset, summary.probability, summary.rule)
         == (Stage.TEST, one.subset, one.probability, one.rule)
     }
-    found = [_format(one.scores.interval(name)) for name in _shown()]
     threshold = f"{one.rule}: {one.scores.threshold:.3f}" if one.rule != "0.5" else "0.5"
     return [
-        [str(one.probability), threshold, "ensemble", *found],
+        [str(one.probability), threshold, "ensemble", *(_format(one.scores.interval(name)) for name in _shown())],
         ["", "", "folds", *(means.get(name, "") for name in _shown())],
     ]
 
 
-def _subset_row(one: VerifiedForecast) -> list[str]:
-    table = one.scores.table
-    return [
-        f"{one.subset} ({table.num_samples:,})",
-        f"{one.rule}: {one.scores.threshold:.3f}",
-        f"{table.num_positive:,}",
-        *(_format(one.scores.interval(name)) for name in _shown()),
-    ]
+def _list_subset(one: runs.VerifiedForecast) -> list[str]:
+    table, threshold = one.scores.table, f"{one.rule}: {one.scores.threshold:.3f}"
+    intervals = [_format(one.scores.interval(name)) for name in _shown()]
+    return [f"{one.subset} ({table.num_samples:,})", threshold, f"{table.num_positive:,}", *intervals]
 
 
-def _format_notes(scores: RunScores, shown: Sequence[VerifiedForecast]) -> list[str]:
-    """Return why scores or intervals of the table are missing, each reason once."""
-    from sffshards.verification import explain_interval, explain_score
-
-    reasons: dict[tuple[str, str, str], list[str]] = {}
+def _find_missing(scores: runs.RunScores, shown: Sequence[runs.VerifiedForecast]) -> Iterator[_Note]:
+    """Yield why scores or intervals of the tables, or whole forecasts, are missing."""
     for one in shown:
         for name in _shown():
-            for what, why in (
-                ("undefined", explain_score(one.scores, name)),
-                ("without an interval", explain_interval(one.scores, name)),
-            ):
-                if why is not None:
-                    names = reasons.setdefault((str(one.subset), what, why), [])
-                    names += [str(name)] if str(name) not in names else []
-    notes = [f"  {subset}: {', '.join(names)} {what}: {why}" for (subset, what, why), names in reasons.items()]
-    left_out: dict[tuple[str, str], list[str]] = {}
+            if (why := verification.explain_score(one.scores, name)) is not None:
+                yield str(one.subset), "{} undefined", str(name), why
+            if (why := verification.explain_interval(one.scores, name)) is not None:
+                yield str(one.subset), "{} without an interval", str(name), why
     for missing in scores.verification.left_out:
         if missing.stage is Stage.TEST:
             whose = "ensemble" if missing.fold is None else f"fold {missing.fold}"
-            kind = str(missing.rule) if missing.probability == "raw" else str(missing.probability)
-            kinds = left_out.setdefault((f"{whose}, {missing.subset}", missing.reason), [])
-            kinds.append(kind)
-    return notes + [f"  {where}: no {', '.join(kinds)}: {why}" for (where, why), kinds in left_out.items()]
+            kind = missing.rule if missing.probability == "raw" else missing.probability
+            yield f"{whose}, {missing.subset}", "no {}", str(kind), missing.reason
 
 
-def _format(interval: Interval, *, sign: str = "") -> str:
+def _format_notes(notes: Iterable[_Note]) -> list[str]:
+    """Return a line for each place and reason, with each of its names once."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for where, what, name, why in notes:
+        found.setdefault((where, what, why), {})[name] = None
+    return [f"  {where}: {what.format(', '.join(names))}: {why}" for (where, what, why), names in found.items()]
+
+
+def _format(interval: verification.Interval, *, sign: str = "") -> str:
     if math.isnan(interval.estimate):
         return "undefined"
     ends = "[no interval]" if math.isnan(interval.low) else f"[{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
     return f"{interval.estimate:{sign}.3f} {ends}"
 
 
-def _indent(text: str) -> list[str]:
-    return ["  " + line for line in text.splitlines()]
+def _format_mean(mean: float, deviation: float) -> str:
+    shown = verification.format_score(mean)
+    return shown if math.isnan(deviation) else f"{shown} \u00b1 {verification.format_score(deviation)}"

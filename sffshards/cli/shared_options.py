@@ -1,51 +1,28 @@
-"""Options and arguments that several commands share, each declared once."""
+"""Options and arguments that several commands share, each declared once, and what they select."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
+from sffshards import loading
 from sffshards.base.errors import InputError
+from sffshards.base.option_fields import Option, list_options
 from sffshards.domain.sample_sets import Protocol
 from sffshards.domain.task import M1, MAX_HORIZON_HOURS, GoesClass, Task
-from sffshards.shards.read import CheckLevel
+from sffshards.shards import format as shard_format
+from sffshards.shards import read
 
-if TYPE_CHECKING:
-    from sffshards.shards.format import Manifest
-    from sffshards.shards.read import Place
-
-__all__ = [
-    "CACHE_SIZE",
-    "CacheFolderOption",
-    "CacheSizeOption",
-    "CheckOption",
-    "DataArgument",
-    "ForceOption",
-    "HorizonOption",
-    "HorizonsOption",
-    "ImagesOption",
-    "JsonOption",
-    "LabelsOption",
-    "ProtocolOption",
-    "SeedOption",
-    "ShardsArgument",
-    "ShardsOption",
-    "TaskChoice",
-    "ThresholdOption",
-    "ThresholdsOption",
-    "WorkersOption",
-    "choose_build",
-    "count_workers",
-    "parse_horizon",
-    "parse_task_choice",
-    "parse_threshold",
-    "place_of",
-]
+_LOADING = {field.name: field.option for field in list_options(loading.LoadingOptions)}
+_SHARDS = "A build, or a folder of builds: a path or a URL (s3://..., https://...)."
+_HORIZON = "Forecast horizon in hours, such as 48h."
+_THRESHOLD = "Lowest GOES class that counts as an event, such as C1.0."
+_ELSE = "M1.0 if --horizon is given, otherwise {}"
 
 CACHE_SIZE = 20.0
 """Default size of the cache of remote shards, in GB; a build of the published size takes 12."""
@@ -53,101 +30,69 @@ CACHE_SIZE = 20.0
 DataArgument = Annotated[
     Path,
     typer.Argument(
-        help="Folder that contains magnetogram_jpg/, M24/ and M48/, directly or in the published Seq_Magnetogram/.",
-        show_default=True,
+        help="Folder that contains magnetogram_jpg/, M24/ and M48/, directly or in the published Seq_Magnetogram/."
     ),
 ]
-ImagesOption = Annotated[
-    Path | None, typer.Option(help="Folder of the images, if it is not in the data folder.", show_default=False)
-]
-LabelsOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the label lists, if it is not in the data folder.", show_default=False),
-]
-ShardsArgument = Annotated[
-    str, typer.Argument(help="A build, or a folder of builds: a path or a URL (s3://..., https://...).")
-]
-ShardsOption = Annotated[
-    str, typer.Option(help="A build, or a folder of builds: a path or a URL (s3://..., https://...).")
-]
+ImagesOption = Annotated[Path | None, Option("Folder of the images, if it is not in the data folder.")]
+LabelsOption = Annotated[Path | None, Option("Folder of the label lists, if it is not in the data folder.")]
+ShardsArgument = Annotated[str, typer.Argument(help=_SHARDS)]
+ShardsOption = Annotated[str, Option(_SHARDS)]
 CacheFolderOption = Annotated[
     Path | None,
-    typer.Option(
-        "--cache-dir",
-        help="Cache folder for remote shards, best on a local disk. Several processes may share it.  "
-        "[default: ~/.cache/sffshards/shards]",
-        show_default=False,
+    Option(
+        "Cache folder for remote shards, best on a local disk. Several processes may share it.",
+        default_text="~/.cache/sffshards/shards",
     ),
 ]
 CacheSizeOption = Annotated[
     float,
-    typer.Option(
-        "--cache-size",
-        min=0.001,
-        max=1e6,
-        help="Size limit of the cache in GB; the least recently used shards are removed first.",
+    Option(
+        "Size limit of the cache in GB; the least recently used shards are removed first.", minimum=0.001, maximum=1e6
     ),
 ]
-_HORIZON = "Forecast horizon in hours, such as 48h.  [default: {}]"
-_THRESHOLD = (
-    "Lowest GOES class that counts as an event, such as C1.0.  [default: M1.0 if --horizon is given, otherwise {}]"
-)
 HorizonOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="<hours>", help=_HORIZON.format("the only one; required if there are several"), show_default=False
-    ),
+    Option(_HORIZON, metavar="<hours>", default_text="the only one; required if there are several"),
 ]
 """Horizon of the one build that a command works on."""
 ThresholdOption = Annotated[
-    str | None, typer.Option(metavar="<class>", help=_THRESHOLD.format("the only one"), show_default=False)
+    str | None, Option(_THRESHOLD, metavar="<class>", default_text=_ELSE.format("the only one"))
 ]
 """Threshold of the one build that a command works on."""
-HorizonsOption = Annotated[
-    str | None, typer.Option(metavar="<hours>", help=_HORIZON.format("all that are found"), show_default=False)
-]
+HorizonsOption = Annotated[str | None, Option(_HORIZON, metavar="<hours>", default_text="all that are found")]
 """Horizon of a command that works on every task by default."""
-ThresholdsOption = Annotated[
-    str | None, typer.Option(metavar="<class>", help=_THRESHOLD.format("all"), show_default=False)
-]
+ThresholdsOption = Annotated[str | None, Option(_THRESHOLD, metavar="<class>", default_text=_ELSE.format("all"))]
 """Threshold of a command that works on every task by default."""
-ProtocolOption = Annotated[
-    Protocol,
-    typer.Option(
-        help="Recipe to follow. paper: train on four parts, with exact class weights. published: as the authors' code "
-        "does: only three parts at 24h, and class counts without the first row of each set."
-    ),
-]
-CheckOption = Annotated[
-    CheckLevel,
-    typer.Option(
-        help="Check of each sample as it is read. full: length and checksum. fast: length only. The SHA-256 of a whole "
-        "shard is always checked before its first use."
-    ),
-]
+ProtocolOption = Annotated[Protocol, _LOADING["protocol"]]
+CheckOption = Annotated[read.CheckLevel, _LOADING["check"]]
+BatchSizeOption = Annotated[int, Option("Number of sequences per batch.", minimum=1)]
+ThreadsOption = Annotated[int, Option("Number of threads that read and decode samples ahead.", minimum=0)]
+DeviceOption = Annotated[str, Option("Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")]
 WorkersOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=1024, help="Number of processes.  [default: one per processor]", show_default=False),
+    int | None, Option("Number of processes.", minimum=1, maximum=1024, default_text="one per processor")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Random seed.")]
-ReplaceOption = Annotated[bool, typer.Option("--force", help="Overwrite an existing file whose content differs.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Start from scratch and overwrite existing output.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ResamplesOption = Annotated[
+    int, Option("Number of bootstrap resamples for the intervals.", minimum=1, maximum=1_000_000)
+]
+SeedOption = Annotated[int, Option("Random seed.", minimum=0)]
+ReplaceOption = Annotated[bool, Option("Overwrite an existing file whose content differs.")]
+ForceOption = Annotated[bool, Option("Start from scratch and overwrite existing output.")]
+JsonOption = Annotated[bool, Option("Print JSON.", flag="--json")]
+
+_T = TypeVar("_T")
 
 
 def count_workers(workers: int | None) -> int:
     """Return the number of processes to use: the given one, or one per processor."""
     from sffshards.base.worker_pool import default_workers
 
-    return default_workers() if workers is None else workers
+    return workers or default_workers()
 
 
-def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = CACHE_SIZE) -> Place:
+def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = CACHE_SIZE) -> read.Place:
     """Parse the place of a build: a path, or a URL with a cache."""
-    from sffshards.shards.read import CacheOptions, default_cache_folder, parse_place
-
-    folder = default_cache_folder() if cache_dir is None else cache_dir
-    return parse_place(shards, cache=CacheOptions(folder=folder, limit_bytes=round(cache_size * 1e9)))
+    folder = cache_dir or read.default_cache_folder()
+    return read.parse_place(shards, cache=read.CacheOptions(folder=folder, limit_bytes=round(cache_size * 1e9)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,17 +157,33 @@ def parse_threshold(text: str) -> GoesClass:
     return threshold
 
 
-def choose_build(place: Place, choice: TaskChoice) -> tuple[Place, Manifest]:
-    """Return the one build that is selected, with its manifest; raises `InputError` if there are several or none."""
-    from sffshards.shards.read import load_builds
-
-    builds = load_builds(place)
-    chosen = [(folder, manifest) for folder, manifest in builds.items() if choice.matches(manifest.task)]
-    if len(chosen) == 1:
-        return chosen[0]
+def choose_builds(
+    place: read.Place, choice: TaskChoice, *, one: bool = False
+) -> dict[read.Place, shard_format.Manifest]:
+    """Return the selected builds and manifests; raises `InputError` if there are none, or several but only ``one``."""
+    builds = read.load_builds(place)
+    chosen = {folder: manifest for folder, manifest in builds.items() if choice.matches(manifest.task)}
+    if len(chosen) == 1 or (chosen and not one):
+        return chosen
     raise InputError(
         place,
-        expected=f"one build of {choice}",
+        expected=f"{'one' if one else 'a'} build of {choice}",
         found=", ".join(f"{folder} ({manifest.task})" for folder, manifest in builds.items()),
-        fix="select it by --horizon and --threshold, or pass the build's own folder",
+        fix="select one by --horizon and --threshold, pass a build's own folder, or build it with `sffshards build`",
     )
+
+
+def choose_build(place: read.Place, choice: TaskChoice) -> tuple[read.Place, shard_format.Manifest]:
+    """Return the one build that is selected, with its manifest; raises `InputError` if there are several or none."""
+    return next(iter(choose_builds(place, choice, one=True).items()))
+
+
+def parse_choices(option: str, text: str, choices: Iterable[_T]) -> list[_T]:
+    """Parse ``all`` or a comma-separated list of choices; return each once, in the order of ``choices``."""
+    known = {str(choice): choice for choice in choices}
+    asked = list(known) if text.strip() == "all" else [name.strip() for name in text.split(",")]
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        expected = f"all, or some of {', '.join(known)}"
+        raise InputError(option, expected=expected, found=repr(unknown[0]), fix="separate them by commas")
+    return [choice for name, choice in known.items() if name in asked]

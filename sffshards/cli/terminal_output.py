@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from sffshards.base.progress import Advance, Progress
 
-__all__ = ["format_bytes", "format_table", "make_progress", "print_json"]
+__all__ = ["format_bytes", "format_table", "make_progress", "print_result"]
 
 _LINE_SECONDS = 30.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -22,16 +21,14 @@ def make_progress() -> Progress:
     return _Bars() if sys.stderr.isatty() else _Lines()
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> str:
+def format_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,), indent: int = 2
+) -> str:
     """Return a table as text; columns whose positions are in ``left`` are left-aligned, the others right-aligned."""
-    table = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    lines = []
-    for row in table:
-        pairs = enumerate(zip(row, widths, strict=True))
-        cells = [cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in pairs]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    table = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    aligned = ([f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)] for row in table)
+    return "\n".join(" " * indent + "  ".join(cells).rstrip() for cells in aligned)
 
 
 def format_bytes(count: int) -> str:
@@ -44,9 +41,11 @@ def format_bytes(count: int) -> str:
     return f"{size:.2f} TB"
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON; undefined numbers must be None already."""
-    print(json.dumps(value, indent=1, allow_nan=False))
+def print_result(text: str, described: Any, *, as_json: bool) -> None:
+    """Print a result as text, or its description as JSON, whose undefined numbers must be None already."""
+    from sffshards.base.json_records import format_json
+
+    print(format_json(described).decode() if as_json else f"{text}\n", end="")
 
 
 class _Bars:
@@ -55,19 +54,11 @@ class _Bars:
     @contextmanager
     def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
         """Show a bar while the block runs."""
+        from rich import progress
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
+        columns = (progress.BarColumn(), progress.MofNCompleteColumn(), "{task.fields[rate]}")
+        times = (progress.TimeElapsedColumn(), "left", progress.TimeRemainingColumn())
         start, counted = time.monotonic(), 0
 
         def advance(count: int) -> None:
@@ -75,7 +66,7 @@ class _Bars:
             counted += count
             bars.update(bar, advance=count, rate=_format_rate(counted, time.monotonic() - start, unit))
 
-        with RichProgress(*columns, console=Console(stderr=True)) as bars:
+        with progress.Progress("{task.description}", *columns, *times, console=Console(stderr=True)) as bars:
             bar = bars.add_task(description, total=total, completed=done, rate="")
             yield advance
 

@@ -8,65 +8,53 @@ from typing import Annotated
 
 import typer
 
-from sffshards.cli.shared_options import (
-    ImagesOption,
-    JsonOption,
-    LabelsOption,
-    ShardsArgument,
-    WorkersOption,
-    count_workers,
-    place_of,
-)
+from sffshards import labels as label_lists
+from sffshards.base.errors import SffshardsError, format_count
+from sffshards.base.option_fields import Option
+from sffshards.cli import shared_options as shared
+from sffshards.cli.terminal_output import make_progress, print_result
+from sffshards.shards import format as shard_format
+from sffshards.shards import read
 
-__all__ = ["EXAMPLES", "verify"]
-
-EXAMPLES = (
-    ("sffshards verify", "every byte of every build in shards/, against their manifests"),
-    ("sffshards verify shards/48h --deep", "and every sample's pixels against the images in data/"),
-)
+__all__ = ["verify"]
 
 
 def verify(
-    shards: ShardsArgument = "shards",
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Also decode every sample and compare it with its source images.")
-    ] = False,
-    data: Annotated[Path, typer.Option(help="Data folder with the source images and label lists, for --deep.")] = Path(
-        "data"
-    ),
-    images: ImagesOption = None,
-    labels: LabelsOption = None,
-    workers: WorkersOption = None,
-    as_json: JsonOption = False,
+    shards: shared.ShardsArgument = "shards",
+    deep: Annotated[bool, Option("Also decode every sample and compare it with its source images.")] = False,
+    data: Annotated[Path, Option("Data folder with the source images and label lists, for --deep.")] = Path("data"),
+    images: shared.ImagesOption = None,
+    labels: shared.LabelsOption = None,
+    workers: shared.WorkersOption = None,
+    as_json: shared.JsonOption = False,
 ) -> None:
     """Compare every byte of builds with their manifests.
 
     The exit code is 0 if all builds are intact, and 2 if something is damaged. Each problem is a line on standard
     error.
-    """
-    from sffshards.base.errors import SffshardsError, format_count
-    from sffshards.cli.terminal_output import make_progress, print_json
-    from sffshards.labels import find_data
-    from sffshards.shards.format import find_builds
-    from sffshards.shards.read import RemoteFolder, load_builds, verify_build, verify_build_deep
 
-    layout = find_data(data, images=images, labels=labels) if deep else None
-    problems = {}
-    place = place_of(shards)
-    for folder in load_builds(place) if isinstance(place, RemoteFolder) else find_builds(place):
+    Examples
+    --------
+    sffshards verify
+        every byte of every build in shards/, against their manifests
+    sffshards verify shards/48h --deep
+        and every sample's pixels against the images in data/
+    """
+    layout = label_lists.find_data(data, images=images, labels=labels) if deep else None
+    num_workers, progress = shared.count_workers(workers), make_progress()
+    problems: dict[str, list[str]] = {}
+    place = shared.place_of(shards)
+    for folder in read.load_builds(place) if isinstance(place, read.RemoteFolder) else shard_format.find_builds(place):
         try:
-            found = verify_build(folder, workers=count_workers(workers), progress=make_progress())
+            found = read.verify_build(folder, workers=num_workers, progress=progress)
             if layout is not None and not found:
-                found = verify_build_deep(folder, layout, workers=count_workers(workers), progress=make_progress())
+                found = read.verify_build_deep(folder, layout, workers=num_workers, progress=progress)
         except SffshardsError as error:  # a manifest, index or label list; the other builds are still checked
             found = [error]
         problems[str(folder)] = [str(problem) for problem in found]
-    if as_json:
-        print_json(problems)
-    for build, of_build in problems.items():
-        for problem in of_build:
+        for problem in problems[str(folder)]:
             print(f"error: {problem}", file=sys.stderr)
-        if not as_json:
-            print(f"{build}: {format_count(len(of_build), 'problem') if of_build else 'intact'}")
+    lines = [f"{build}: {format_count(len(of), 'problem') if of else 'intact'}" for build, of in problems.items()]
+    print_result("\n".join(lines), problems, as_json=as_json)
     if any(problems.values()):
         raise typer.Exit(2)

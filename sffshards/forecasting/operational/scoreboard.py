@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sffshards.base.errors import Field, InputError
-from sffshards.base.json_records import format_json
 from sffshards.domain.task import Task
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ def format_scoreboard_json(forecasts: RegionForecasts, disk: FullDiskForecast, s
     submission
         Who submits it, and when it was issued.
     """
+    from sffshards.base.json_records import format_json  # msgspec is not loaded for `ForecastMode` alone
+
     task = forecasts.task
     content = {
         "model": {"short_name": submission.short_name, "spase_id": submission.spase_id},
