@@ -43,9 +43,11 @@ def format_bytes(count: int) -> str:
 
 def print_result(text: str, described: Any, *, as_json: bool) -> None:
     """Print a result as text, or its description as JSON, whose undefined numbers must be None already."""
-    from sffshards.base.json_records import format_json
+    if as_json:
+        from sffshards.base.json_records import format_json
 
-    print(format_json(described).decode() if as_json else f"{text}\n", end="")
+        text = format_json(described).decode().removesuffix("\n")
+    print(text)
 
 
 class _Bars:
