@@ -125,7 +125,7 @@ def minimums(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation: every code block runs, and the site builds without a warning."""
     _install(session, "docs")
-    _pytest(session, "-m", "docs", "tests/test_docs.py")
+    _pytest(session, "-m", "docs", "tests/test_docs.py", spread="worksteal")
     env = {"NO_MKDOCS_2_WARNING": "1"}
     session.run("mkdocs", "build", "--strict", "--site-dir", str(ROOT / ".nox" / "site"), env=env)
 

@@ -449,6 +449,7 @@ def test_bad_input_ends_in_one_line(home):
     assert "nowhere: expected lists such as" in error_of("labels", "check", "nowhere", cwd=home)
 
 
+@pytest.mark.slow
 def test_lists_whose_horizons_do_not_match_are_refused(home):
     (home / "mine.txt").write_text(f"{frame_name(7, 0)} 1\n")
     assert "expected a horizon such as _48h_ in the name of the list" in error_of(

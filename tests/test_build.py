@@ -391,6 +391,7 @@ def test_force_takes_no_image_for_the_same_by_its_date(data, tmp_path):
     assert verify_build_deep(folder, find_data(data), workers=0, progress=SILENT) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["manifest in other bytes", "card", "tar at the top", "index header", "index gone"])
 def test_verification_finds_what_is_not_in_a_shard(data, tmp_path, damage):
     folder = tmp_path / "out" / "48h"
@@ -522,6 +523,7 @@ def spoil(path, kind):
         Image.new("L", (1, 1)).save(path, "JPEG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(BAD_IMAGES))
 def test_a_bad_image_stops_the_build_or_is_left_out_and_recorded(data, tmp_path, kind):
     name = frame_name(101, 1)
@@ -659,6 +661,7 @@ def is_starting(process):
     return any(b"spawn_main" in command for command in commands)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at a process in /proc")
 @pytest.mark.parametrize("delay", [0, 0.05, 0.2])
 def test_ctrl_c_ends_a_build_in_a_line_even_while_workers_start(tmp_path, delay):

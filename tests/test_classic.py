@@ -122,6 +122,7 @@ def pickled_array(trace: Path) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["npy", "pyd", "pickle", "cls"])
 def test_a_pickled_member_is_not_loaded(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, trace = make_build(tmp_path), tmp_path / "ran"

@@ -65,6 +65,7 @@ def test_version_is_printed():
     assert run("--version").stdout == f"sffshards {__version__}\n"
 
 
+@pytest.mark.slow
 def test_build_makes_every_horizon_that_has_lists(home):
     assert sorted(path.name for path in (home / "shards").iterdir()) == ["24h", "48h", "frames"]
     again = run("build", "--workers", "1", cwd=home).stdout
@@ -185,6 +186,7 @@ def test_build_looks_at_every_horizon_before_it_makes_the_first(home, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_path_that_the_system_refuses_is_one_line(home, tmp_path):
     name = "x" * 300
     for arguments in (["info", name], ["build", name], ["build", home / "data", "--out", name], ["synth", name]):

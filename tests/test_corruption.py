@@ -297,6 +297,7 @@ def test_a_shard_damaged_before_first_use_is_found_whatever_is_damaged(place, co
     assert NAMES_SHARD.search(problem_of(verify_build, damaged.folder, workers=0, progress=SILENT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("damage", SHARD_DAMAGE)
 def test_a_shard_damaged_after_it_was_found_whole_gives_no_damaged_sample(whole, place, codec, damage):

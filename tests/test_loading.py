@@ -396,6 +396,7 @@ def spoil(folder: Path, row: int) -> str:
         return f"{shard}, sample {entry['key'].decode()}, offset {int(entry['offset'])}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_threads", [0, 2])
 @pytest.mark.parametrize("codec", [CodecName.NPY, CodecName.JPG])
 def test_a_damaged_sample_stops_the_epoch_with_its_shard_key_and_offset(

@@ -397,6 +397,7 @@ def test_three_channels_that_differ_are_told_apart() -> None:
         assert relative_error(ours(x[:, :1]), expected) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(ModelName))
 def test_weights_have_torchvisions_names_in_torchvisions_order(name: ModelName) -> None:
     # The order is that of an optimiser's state in a checkpoint.
@@ -407,6 +408,7 @@ def test_weights_have_torchvisions_names_in_torchvisions_order(name: ModelName) 
         assert torch.equal(ours.state_dict()[key], value)
 
 
+@pytest.mark.slow
 def test_a_file_as_torchvision_publishes_it_loads(tmp_path: Path) -> None:
     torch.save(mvit_v2_s().state_dict(), tmp_path / "kinetics.pth")  # 400 classes
     model = build_model(ModelName.MVIT_V2_S, weights=str(tmp_path / "kinetics.pth"))

@@ -84,6 +84,7 @@ def test_its_network_is_loaded_head_and_all_and_predicts_the_same(tmp_path: Path
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_the_published_network_is_loaded(tmp_path: Path) -> None:
     published, loaded = (make_model(ModelName.MVIT_V2_S, seed=seed) for seed in (1, 2))
     load_checkpoint(loaded, write_checkpoint(tmp_path / "a.ckpt", published), model_name="mvit_v2_s")

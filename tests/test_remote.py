@@ -148,6 +148,7 @@ class TestPlaces:
 
 
 class TestReading:
+    @pytest.mark.slow
     @pytest.mark.parametrize("num_threads", [0, 2])
     @pytest.mark.parametrize("shuffle", list(Shuffle))
     def test_the_batches_are_those_of_a_local_build(

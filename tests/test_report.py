@@ -372,6 +372,7 @@ def test_persistence_by_the_flare_list_stands_beside_that_by_labels(runs, source
     assert without.row("persistence, from earlier labels of all parts")[1].split()[0] == "0.000"
 
 
+@pytest.mark.slow
 def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sources, tmp_path):
     """601 is forecast from 14 February, 00:00 to 08:00, so that the list tells of it until 16 February, 08:00."""
     path = tmp_path / "flares.csv"
@@ -394,6 +395,7 @@ def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sou
     assert "from the flare list" not in page.text
 
 
+@pytest.mark.slow
 def test_regression_on_keywords_is_scored_as_the_mean_of_the_folds_that_the_runs_have(made, runs, sources, tmp_path):
     data = made[0].parent / "data"
     table = read_keyword_table(write_keywords(data, tmp_path / "keywords.csv"))
@@ -629,6 +631,7 @@ def test_an_interval_is_estimable_if_it_has_width_and_five_flaring_regions(low, 
     assert explain_inestimable(interval, num_flaring_harps=num_flaring) == reason
 
 
+@pytest.mark.slow
 def test_the_shown_run_is_not_justified_by_an_undefined_score(report, runs, tmp_path):
     assert "of 2 runs, the one with the highest TSS on validation" in Page(report).text
     relabel(runs, Stage.VAL, 0)

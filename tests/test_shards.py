@@ -364,6 +364,7 @@ def test_a_damaged_payload_is_not_read_as_data(data, tmp_path):
             opened.read_clip(1)
 
 
+@pytest.mark.slow
 def test_building_verifying_and_describing_need_no_torch(data, tmp_path):
     script = """
 import sys

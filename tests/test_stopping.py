@@ -124,6 +124,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: str, epoch: int, batch_idx: i
     return trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "epoch", "batch_idx", "again"),
     [

@@ -309,6 +309,7 @@ def test_valid_loss_is_the_mean_over_all_samples_for_any_batch_size(
     assert rows[0]["valid_accuracy"] == rows[1]["valid_accuracy"]
 
 
+@pytest.mark.slow
 def test_validation_is_the_same_to_the_last_bit_for_any_batch_size(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +383,7 @@ def test_a_run_that_was_broken_off_in_an_epoch_goes_on_with_the_next_batch(
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
+@pytest.mark.slow
 def test_a_run_with_the_stock_reader_goes_on_from_its_last_whole_epoch(
     build: Path, tmp_path: Path, network: MakeNetwork
 ) -> None:
