@@ -18,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.verification.by_harp import score_by_harp
+from sffshards.verification.by_harp import Forecast, prepare_statistic
 from sffshards.verification.cluster_bootstrap import IntervalMethod, Resampling, bootstrap_interval
 from sffshards.verification.contingency_tables import Counts
 from sffshards.verification.score_names import ScoreName, compute_scores
@@ -73,7 +73,8 @@ def measure(
     intervals: dict[str, list[tuple[float, float]]] = {"percentile": [], "expanded": [], "samples": []}
     for number in range(num_sets):
         labels, probabilities, harps = draw_set(random, num_regions, uneven=uneven)
-        statistic = score_by_harp(ScoreName.TSS, labels, probabilities, harps, threshold=0.5)
+        forecast = Forecast(label=labels, probability=probabilities, harp=harps, threshold=0.5, climatology=0.1)
+        statistic = prepare_statistic(forecast, ScoreName.TSS)
         for method in IntervalMethod:
             found = bootstrap_interval(
                 statistic, Resampling(level=LEVEL, num_resamples=num_resamples, seed=number, method=method)

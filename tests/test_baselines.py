@@ -18,16 +18,15 @@ from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Part, Protocol
 from sffshards.domain.task import M24, M48
 from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
-from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines, describe_baselines
+from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines
 from sffshards.forecasting.baselines.baseline_samples import Samples, read_samples
-from sffshards.forecasting.baselines.baseline_scores import BaselineName
+from sffshards.forecasting.baselines.baseline_scores import BaselineName, describe_baselines, score_baselines
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.verification.cluster_bootstrap import Resampling
 from sffshards.verification.contingency_tables import count_outcomes
-from sffshards.verification.forecast_scores import ProbabilityScore
-from sffshards.verification.score_names import ScoreName, compute_score
+from sffshards.verification.score_names import ProbabilityScore, ScoreName, compute_score
 from sffshards.verification.threshold_curves import ThresholdRule, choose_threshold
 from tests.commands import error_of, run
 from tests.tiny import frame_name, make_data
@@ -54,9 +53,9 @@ def make_samples(seed=0, *, num_frames=15):
     return samples, KeywordTable(source="keywords.csv", rows=keys, values=np.array(values))
 
 
-def compute(samples, **options):
-    options = {"task": M24, "protocol": Protocol.PAPER, "resampling": RESAMPLING, **options}
-    return compute_baselines(samples, **options)
+def compute(samples, *, resampling=RESAMPLING, **options):
+    options = {"task": M24, "protocol": Protocol.PAPER, "seed": resampling.seed, **options}
+    return score_baselines(forecast_baselines(samples, **options), resampling)
 
 
 # Forecasts ----------------------------------------------------------------------------------------------------------
@@ -153,10 +152,7 @@ def test_regression_is_fitted_by_fold_and_its_thresholds_are_chosen_on_validatio
         )
         thresholds = [
             0.5,
-            *(
-                choose_threshold(validation.label, of_validation, score=s).threshold
-                for s in (ScoreName.TSS, ScoreName.HSS)
-            ),
+            *(choose_threshold(validation.label, of_validation, score=s) for s in (ScoreName.TSS, ScoreName.HSS)),
         ]
         for baseline, threshold in zip(made, thresholds, strict=True):
             forecast = baseline.forecasts[fold]

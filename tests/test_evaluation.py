@@ -31,7 +31,7 @@ from sffshards.forecasting.runs.decision import read_decision
 from sffshards.forecasting.runs.network_prediction import Inference, choose_device
 from sffshards.forecasting.runs.predictions_table import Predictions, read_predictions, write_predictions
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
-from sffshards.forecasting.runs.run_scores import RunScores, score_stage, summarise_scores
+from sffshards.forecasting.runs.run_scores import RunScores, StageScores, summarise_scores
 from sffshards.shards.read.build_reader import open_build
 from sffshards.training.fold_record import read_record, write_record
 from sffshards.training.fold_training import train_folds
@@ -150,9 +150,9 @@ def test_counts_are_not_negative() -> None:
 
 def test_mean_and_deviation_are_over_the_folds_where_a_score_is_defined() -> None:
     stages = [
-        score_stage(0, Stage.TEST, table(1, 0, 1, 2)),  # POD 0.5
-        score_stage(1, Stage.TEST, table(3, 0, 1, 2)),  # POD 0.75
-        score_stage(2, Stage.TEST, table(0, 1, 0, 2)),  # POD undefined
+        StageScores(fold=0, stage=Stage.TEST, table=table(1, 0, 1, 2)),  # POD 0.5
+        StageScores(fold=1, stage=Stage.TEST, table=table(3, 0, 1, 2)),  # POD 0.75
+        StageScores(fold=2, stage=Stage.TEST, table=table(0, 1, 0, 2)),  # POD undefined
     ]
     summary = {(s.stage, s.score): s for s in summarise_scores(stages)}
     pod = summary[Stage.TEST, ScoreName.POD]

@@ -28,7 +28,7 @@ from sffshards.domain.sample_sets import Part, Protocol, Stage, Variant
 from sffshards.domain.task import M24, M48
 from sffshards.domain.views import View
 from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
-from sffshards.forecasting.baselines.baseline_forecasts import compute_baselines
+from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, read_keyword_table
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
@@ -43,14 +43,15 @@ from sffshards.forecasting.runs.published_results import PUBLISHED_DOI, PUBLISHE
 from sffshards.forecasting.runs.run_folders import gather_runs
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.report.report_baselines import ReportSources
+from sffshards.report.report_content import ReportOptions
 from sffshards.report.report_folder import write_folder
-from sffshards.report.report_writing import ReportOptions, write_report
-from sffshards.report.result_scores import NamedScores, score_subsets
+from sffshards.report.report_writing import write_report
+from sffshards.report.result_scores import score_named, score_subsets
 from sffshards.report.table_formats import Cell, Table, format_latex, format_markdown
 from sffshards.shards.format.manifest import read_manifest
 from sffshards.training.fold_record import read_record, write_record
+from sffshards.verification.by_harp import Forecast
 from sffshards.verification.cluster_bootstrap import Interval, Resampling, explain_inestimable
-from sffshards.verification.forecast_scores import Forecast, score_forecast
 from sffshards.verification.score_names import ScoreName
 from sffshards.verification.threshold_curves import ThresholdRule
 from tests.commands import error_of, run
@@ -235,10 +236,10 @@ def test_the_table_of_forecasts_holds_what_scikit_learn_computes_of_the_mean_of_
         "AP": metrics.average_precision_score(label, probability),
     }
     with (report.parent / "tables" / "48h-forecasts.csv").open() as file:
-        found = {r["score"]: r for r in csv.DictReader(file) if r["forecast"] == "oTV, mean of folds"}
+        found = {r["score"]: r for r in csv.DictReader(file) if r["forecast"] == "oTV, ensemble"}
     for name, value in expected.items():
         assert float(found[name]["estimate"]) == pytest.approx(value, abs=1e-12), name
-    rows = [[cell.strip() for cell in row] for row in Page(report).cells if row[0].strip() == "oTV, mean of folds"]
+    rows = [[cell.strip() for cell in row] for row in Page(report).cells if row[0].strip() == "oTV, ensemble"]
     shown = rows[1]  # 24h comes first
     for position, name in ((1, "TSS"), (2, "HSS"), (5, "BSS"), (7, "AUC"), (8, "AP")):
         assert shown[position].split()[0] == f"{expected[name]:.3f}"
@@ -330,7 +331,7 @@ def test_further_forecasts_stand_in_the_tables(runs, tmp_path):
     forecast = Forecast(
         label=label, probability=label.astype(float), harp=np.arange(len(label)), threshold=0.5, climatology=0.1
     )
-    perfect = NamedScores(name="a <perfect> one", scores=score_forecast(forecast, QUICK.resampling), chosen={})
+    perfect = score_named("a <perfect> one", forecast, QUICK.resampling)
     page = Page(write(runs, tmp_path, options=replace(QUICK, further={M48: [perfect]})))
     assert page.row("a <perfect> one")[1].split()[0] == "1.000"
 
@@ -400,19 +401,10 @@ def test_regression_on_keywords_is_scored_as_the_mean_of_the_folds_that_the_runs
     data = made[0].parent / "data"
     table = read_keyword_table(write_keywords(data, tmp_path / "keywords.csv"))
     page = Page(write(runs, tmp_path, options=replace(QUICK, sources=replace(sources, keywords=table))))
-    row = page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of 2 folds")
-    halves = [
-        baseline
-        for baseline in compute_baselines(
-            read_samples(sources.lists[M48]),
-            task=M48,
-            protocol=Protocol.PAPER,
-            resampling=QUICK.resampling,
-            keywords=table,
-            folds=(0, 3),
-        )
-        if baseline.name == "logistic regression"
-    ]
+    row = page.row("logistic regression, from 17 SHARP keywords, paper protocol, ensemble of 2 folds")
+    samples = read_samples(sources.lists[M48])
+    made_of_all = forecast_baselines(samples, task=M48, protocol=Protocol.PAPER, seed=123, keywords=table, folds=(0, 3))
+    halves = [baseline for baseline in made_of_all if baseline.name == "logistic regression"]
     mean = np.mean([forecast.probability for forecast in halves[0].forecasts], axis=0)
     area = metrics.roc_auc_score(halves[0].forecasts[0].label, mean)
     assert row[7].split()[0] == f"{area:.3f}"
@@ -577,8 +569,8 @@ def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason
     page = Page(path)
     assert re.search(rf"base, 2 folds: {reason}", page.text)
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", path.read_text("utf-8"), flags=re.DOTALL).lower().split()
-    assert page.row("base, mean of folds")[1] == "undefined"
-    assert page.row("base, mean of folds")[7] == "undefined"
+    assert page.row("base, ensemble")[1] == "undefined"
+    assert page.row("base, ensemble")[7] == "undefined"
     content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]["forecasts"][0]
     assert content["scores"]["TSS"]["estimate"] is None
 
@@ -589,7 +581,7 @@ def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
     said = "2 folds: threshold 0.5 and no calibration, as the validation set has no samples with a flare"
     assert f"base, {said}" in page.text
     assert f"oTV, {said}" in page.text
-    assert page.row("oTV, mean of folds")[3] == "\u2013"
+    assert page.row("oTV, ensemble")[3] == "\u2013"
     assert "nothing was fitted" in page.text
 
 
@@ -610,10 +602,10 @@ def test_synthetic_data_are_stated_and_not_compared_with_published_scores(made, 
 def test_intervals_from_few_flaring_regions_are_not_estimable(report):
     """Two regions of the test set flare."""
     page = Page(report)
-    assert page.row("oTV, mean of folds")[1].split()[1:] == ["not", "estimable"]
+    assert page.row("oTV, ensemble")[1].split()[1:] == ["not", "estimable"]
     assert "Interval not estimable: only 2 regions have flares, and at least 5 are needed." in page.text
     markdown = (report.parent / "tables" / "48h-forecasts.md").read_text()
-    assert re.search(r"\| oTV, mean of folds \| \d\.\d{3} not estimable \|", markdown)
+    assert re.search(r"\| oTV, ensemble \| \d\.\d{3} not estimable \|", markdown)
 
 
 @pytest.mark.parametrize(
@@ -820,9 +812,9 @@ def test_bad_input_is_one_line(runs, tmp_path):
 def test_two_runs_of_a_variant_are_told_apart_by_their_folders(runs, tmp_path):
     shutil.copytree(runs / "base", runs / "again")
     page = Page(write(runs, tmp_path))
-    assert f"base ({runs / 'again'}), mean of folds" in page.text
-    assert f"base ({runs / 'base'}), mean of folds" in page.text
-    assert {v for v in Variant if f"{v}, mean of folds" in page.text} == {Variant.OTV}
+    assert f"base ({runs / 'again'}), ensemble" in page.text
+    assert f"base ({runs / 'base'}), ensemble" in page.text
+    assert {v for v in Variant if f"{v}, ensemble" in page.text} == {Variant.OTV}
 
 
 # The command --------------------------------------------------------------------------------------------------------
@@ -843,7 +835,7 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
     assert page.of("img")
     assert "HARP 603" in page.text
     assert page.row("persistence, from the flare list, M1.0 and above")
-    assert page.row("logistic regression, from 17 SHARP keywords, paper protocol, mean of 2 folds")
+    assert page.row("logistic regression, from 17 SHARP keywords, paper protocol, ensemble of 2 folds")
     assert (tmp_path / "report" / "figures" / "24h-roc.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -23,12 +23,12 @@ from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_comparison import compare_runs, write_comparisons
 from sffshards.forecasting.runs.run_folders import Run, RunFold
 from sffshards.forecasting.runs.run_scores import RunScores
-from sffshards.forecasting.runs.run_verification import RunVerification, Subset, find_continuing, verify_forecasts
+from sffshards.forecasting.runs.run_verification import RunVerification, Subset, find_subsets, verify_forecasts
 from sffshards.forecasting.runs.verification_tables import describe_verification, write_verification
 from sffshards.training.fold_record import FoldRecord
 from sffshards.verification.cluster_bootstrap import Resampling
-from sffshards.verification.forecast_scores import ProbabilityScore
-from sffshards.verification.score_names import ScoreName
+from sffshards.verification.forecast_scores import ForecastScores
+from sffshards.verification.score_names import ProbabilityScore, ScoreName
 from sffshards.verification.threshold_curves import ThresholdRule
 from tests.training_data import fast_options
 
@@ -91,15 +91,31 @@ def verify(issued: list[IssuedForecast], *, task: Task = M24) -> RunVerification
     return verify_forecasts(issued, name="oT", task=task, resampling=FEW)
 
 
+def find(
+    verified: RunVerification,
+    *,
+    fold: int | None,
+    stage: Stage,
+    subset: Subset,
+    probability: Probability,
+    rule: ThresholdRule,
+) -> ForecastScores:
+    """The scores of a forecast."""
+    key = fold, stage, subset, probability, rule
+    (found,) = (
+        of.scores for of in verified.forecasts if (of.fold, of.stage, of.subset, of.probability, of.rule) == key
+    )
+    return found
+
+
 def test_scores_are_those_of_scikit_learn_at_the_thresholds_of_validation() -> None:
     issued = issue(1)
     verified = verify(issued)
     for one in issued:
         for rule in ThresholdRule:
-            found = verified.find(
-                fold=one.fold, stage=one.stage, subset=Subset.ALL, probability=Probability.RAW, rule=rule
+            found = find(
+                verified, fold=one.fold, stage=one.stage, subset=Subset.ALL, probability=Probability.RAW, rule=rule
             )
-            assert found is not None
             called = one.samples.probability >= one.thresholds[rule]
             expected = metrics.balanced_accuracy_score(one.samples.label, called, adjusted=True)
             interval = found.interval(ScoreName.TSS)
@@ -115,10 +131,9 @@ def test_calibrated_probabilities_are_scored_as_such_and_called_at_half() -> Non
     test = next(one for one in issued if one.stage is Stage.TEST)
     reference = metrics.brier_score_loss(test.samples.label, np.full(len(test.samples), test.climatology))
     for probability in (Probability.PLATT, Probability.ISOTONIC):
-        found = verified.find(
-            fold=0, stage=Stage.TEST, subset=Subset.ALL, probability=probability, rule=ThresholdRule.HALF
+        found = find(
+            verified, fold=0, stage=Stage.TEST, subset=Subset.ALL, probability=probability, rule=ThresholdRule.HALF
         )
-        assert found is not None
         assert found.threshold == 0.5
         own = metrics.brier_score_loss(test.samples.label, test.probabilities[probability])
         assert found.interval(ProbabilityScore.BRIER_SKILL).estimate == pytest.approx(1 - own / reference, abs=1e-12)
@@ -145,7 +160,7 @@ def test_continuing_activity_is_of_regions_that_were_known_to_have_flared() -> N
     labels[[3, 4]] = 1  # of the first region
     labels[PER_HARP - 1] = 1  # its last, which nothing follows
     labels[2 * PER_HARP] = 1  # of the third region
-    continuing = find_continuing(samples(1, labels), task=M24)
+    continuing = find_subsets(samples(1, labels), task=M24)[Subset.CONTINUING]
     assert np.flatnonzero(continuing).tolist() == [5, 6, 2 * PER_HARP + 2]
 
 
@@ -153,10 +168,14 @@ def test_first_flares_and_continuing_activity_make_up_the_test_set() -> None:
     verified = verify(issue(4))
     tables = {}
     for subset in Subset:
-        found = verified.find(
-            fold=None, stage=Stage.TEST, subset=subset, probability=Probability.RAW, rule=ThresholdRule.MAX_TSS
+        found = find(
+            verified,
+            fold=None,
+            stage=Stage.TEST,
+            subset=subset,
+            probability=Probability.RAW,
+            rule=ThresholdRule.MAX_TSS,
         )
-        assert found is not None
         tables[subset] = found.table
     for count in ("tp", "fp", "fn", "tn"):
         parts = getattr(tables[Subset.FIRST], count) + getattr(tables[Subset.CONTINUING], count)
@@ -260,7 +279,7 @@ def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_pat
     other = run_scores(tmp_path / "48h" / "oT", issue(3), task=M48)
     comparisons = compare_runs([good, poor, other])
     assert {(one.first.name, one.second.name) for one in comparisons} == {("oT", "base")}
-    found = {(one.probability, one.rule, one.score): one.difference for one in comparisons}
+    found = {(one.compared.probability, one.compared.rule, one.compared.score): one.difference for one in comparisons}
     assert len(found) == 8
     difference = found[Probability.RAW, ThresholdRule.MAX_TSS, ScoreName.TSS]
     tss = [

@@ -17,14 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sffshards.base.errors import FormatError, InputError
 from sffshards.base.json_records import JsonFormat, decode_record, encode_record
-from sffshards.verification.by_harp import (
-    HarpStatistic,
-    auc_by_harp,
-    average_precision_by_harp,
-    brier_by_harp,
-    brier_skill_by_harp,
-    score_by_harp,
-)
+from sffshards.verification.by_harp import Forecast, HarpStatistic, prepare_statistic
 from sffshards.verification.calibration import (
     IsotonicCalibration,
     PlattCalibration,
@@ -47,8 +40,8 @@ from sffshards.verification.probability_scores import (
     decompose_brier,
     trace_reliability,
 )
-from sffshards.verification.reference_forecasts import forecast_climatology, forecast_ever_flared, forecast_persistence
-from sffshards.verification.score_names import ScoreName, compute_score, explain_undefined
+from sffshards.verification.reference_forecasts import forecast_ever_flared, forecast_persistence
+from sffshards.verification.score_names import AnyScore, ProbabilityScore, ScoreName, compute_score, explain_undefined
 from sffshards.verification.threshold_curves import average_precision, choose_threshold, roc_auc, trace_thresholds
 
 
@@ -194,8 +187,8 @@ def test_the_best_threshold_is_that_of_a_search_by_scikit_learn(name: ScoreName,
     labels, probabilities = draw_forecasts(5, 150, decimals=2)
     searched = {float(p): reference(labels, (probabilities >= p).astype(int)) for p in np.unique(probabilities)}
     best = choose_threshold(labels, probabilities, score=name)
-    assert best.value == pytest.approx(max(searched.values()), abs=1e-12)
-    assert best.threshold == max(p for p, value in searched.items() if value > best.value - 1e-12)
+    assert searched[best] == pytest.approx(max(searched.values()), abs=1e-12)
+    assert best == max(p for p, value in searched.items() if value > max(searched.values()) - 1e-12)
     curve = trace_thresholds(labels, probabilities)
     assert curve.score(name)[1:] == pytest.approx([searched[p] for p in curve.threshold[1:].tolist()], abs=1e-12)
 
@@ -393,30 +386,38 @@ def draw_regions(seed: int, num_harps: int) -> tuple[NDArray[np.int64], NDArray[
     return labels, np.round(1 / (1 + np.exp(-logits + random.normal(0, 0.5, len(harps)))), 2), harps
 
 
+def prepare(
+    name: AnyScore,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    harps: NDArray[np.int64],
+    *,
+    threshold: float = 0.5,
+) -> HarpStatistic:
+    """A score by HARP, against a climatology of 0.3."""
+    forecast = Forecast(label=labels, probability=probabilities, harp=harps, threshold=threshold, climatology=0.3)
+    return prepare_statistic(forecast, name)
+
+
 STATISTICS = [
+    (ScoreName.TSS, 0.4, lambda y, p: metrics.balanced_accuracy_score(y, p >= 0.4, adjusted=True)),
+    (ScoreName.HSS, 0.6, lambda y, p: metrics.cohen_kappa_score(y, p >= 0.6)),
+    (ProbabilityScore.BRIER, 0.5, metrics.brier_score_loss),
     (
-        lambda y, p, h: score_by_harp(ScoreName.TSS, y, p, h, threshold=0.4),
-        lambda y, p: metrics.balanced_accuracy_score(y, p >= 0.4, adjusted=True),
-    ),
-    (
-        lambda y, p, h: score_by_harp(ScoreName.HSS, y, p, h, threshold=0.6),
-        lambda y, p: metrics.cohen_kappa_score(y, p >= 0.6),
-    ),
-    (brier_by_harp, metrics.brier_score_loss),
-    (
-        lambda y, p, h: brier_skill_by_harp(y, p, h, climatology=0.3),
+        ProbabilityScore.BRIER_SKILL,
+        0.5,
         lambda y, p: 1 - metrics.brier_score_loss(y, p) / np.mean((0.3 - y) ** 2),
     ),
-    (auc_by_harp, metrics.roc_auc_score),
-    (average_precision_by_harp, metrics.average_precision_score),
+    (ProbabilityScore.ROC_AUC, 0.5, metrics.roc_auc_score),
+    (ProbabilityScore.AVERAGE_PRECISION, 0.5, metrics.average_precision_score),
 ]
 
 
 @pytest.mark.parametrize("number", range(len(STATISTICS)))
 def test_a_score_of_a_resample_is_that_of_its_samples_repeated(number: int) -> None:
-    prepare, reference = STATISTICS[number]
+    name, threshold, reference = STATISTICS[number]
     labels, probabilities, harps = draw_regions(number, 30)
-    statistic = prepare(labels, probabilities, harps)
+    statistic = prepare(name, labels, probabilities, harps, threshold=threshold)
     weights_RH = np.random.default_rng(number).multinomial(30, np.full(30, 1 / 30), 20)
     assert statistic.harps.tolist() == sorted(set(harps.tolist()))
     for weights_H, value in zip(weights_RH, statistic.compute(weights_RH.astype(float)), strict=True):
@@ -490,7 +491,7 @@ def test_intervals_are_expanded_further_where_few_regions_sway_the_score() -> No
 
 def test_intervals_of_several_scores_are_those_of_each() -> None:
     labels, probabilities, harps = draw_regions(9, 60)
-    statistics = [prepare(labels, probabilities, harps) for prepare, _ in STATISTICS]
+    statistics = [prepare(name, labels, probabilities, harps, threshold=at) for name, at, _ in STATISTICS]
     resampling = Resampling(num_resamples=300, seed=3, method=IntervalMethod.EXPANDED)
     together = bootstrap_intervals(statistics, resampling)
     assert together == [bootstrap_interval(statistic, resampling) for statistic in statistics]
@@ -499,7 +500,7 @@ def test_intervals_of_several_scores_are_those_of_each() -> None:
 
 
 def test_the_draws_follow_from_the_seed_and_not_from_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    statistic = auc_by_harp(*draw_regions(3, 40))
+    statistic = prepare(ProbabilityScore.ROC_AUC, *draw_regions(3, 40))
     whole = interval(statistic)
     assert interval(statistic, seed=2) != whole
     monkeypatch.setattr("sffshards.verification.cluster_bootstrap._BLOCK_NUMBERS", 130)
@@ -524,17 +525,15 @@ def test_the_draws_are_those_of_the_raw_stream() -> None:
 
 def test_samples_of_one_region_do_not_narrow_the_interval() -> None:
     labels, probabilities, harps = draw_regions(5, 100)
-    once = interval(score_by_harp(ScoreName.TSS, labels, probabilities, harps, threshold=0.5))
-    tenfold = score_by_harp(
-        ScoreName.TSS, np.tile(labels, 10), np.tile(probabilities, 10), np.tile(harps, 10), threshold=0.5
-    )
+    once = interval(prepare(ScoreName.TSS, labels, probabilities, harps))
+    tenfold = prepare(ScoreName.TSS, np.tile(labels, 10), np.tile(probabilities, 10), np.tile(harps, 10))
     assert interval(tenfold) == once
 
 
 def test_what_is_hard_for_both_cancels_in_their_difference() -> None:
     labels, probabilities, harps = draw_regions(6, 100)
     worse = np.where(np.arange(len(labels)) % 7 == 0, 1 - probabilities, probabilities)
-    first, second = (auc_by_harp(labels, p, harps) for p in (probabilities, worse))
+    first, second = (prepare(ProbabilityScore.ROC_AUC, labels, p, harps) for p in (probabilities, worse))
     resampling = Resampling(num_resamples=2000, seed=3, method=IntervalMethod.PERCENTILE)
     difference = bootstrap_difference(first, second, resampling)
     assert difference.estimate == pytest.approx(roc_auc(labels, worse) - roc_auc(labels, probabilities))
@@ -547,12 +546,12 @@ def test_what_is_hard_for_both_cancels_in_their_difference() -> None:
 
 def test_a_difference_is_of_the_same_samples_only() -> None:
     labels, probabilities, harps = draw_regions(6, 30)
-    first = brier_by_harp(labels, probabilities, harps)
+    first = prepare(ProbabilityScore.BRIER, labels, probabilities, harps)
     resampling = Resampling(num_resamples=10, seed=3, method=IntervalMethod.PERCENTILE)
     for other, field in (
-        (brier_by_harp(labels, probabilities, harps + 1), "harps"),
-        (brier_by_harp(labels[1:], probabilities[1:], harps[1:]), "num_samples"),
-        (brier_by_harp(1 - labels, probabilities, harps), "num_flares"),
+        (prepare(ProbabilityScore.BRIER, labels, probabilities, harps + 1), "harps"),
+        (prepare(ProbabilityScore.BRIER, labels[1:], probabilities[1:], harps[1:]), "num_samples"),
+        (prepare(ProbabilityScore.BRIER, 1 - labels, probabilities, harps), "num_flares"),
     ):
         with pytest.raises(InputError, match=f"expected the {field} of the first"):
             bootstrap_difference(first, other, resampling)
@@ -560,12 +559,12 @@ def test_a_difference_is_of_the_same_samples_only() -> None:
 
 def test_resamples_without_flares_are_counted_and_left_out() -> None:
     labels, probabilities, harps = np.array([1, 0, 0]), np.array([0.9, 0.1, 0.6]), np.array([1, 2, 3])
-    statistic = score_by_harp(ScoreName.POD, labels, probabilities, harps, threshold=0.5)
+    statistic = prepare(ScoreName.POD, labels, probabilities, harps)
     found = interval(statistic)
     assert (found.low, found.estimate, found.high) == (1, 1, 1)
     assert found.num_undefined == pytest.approx(4000 * (2 / 3) ** 3, rel=0.1)
     assert math.isnan(interval(statistic, IntervalMethod.EXPANDED).low)  # one flaring HARP tells nothing of others
-    never = interval(score_by_harp(ScoreName.POD, 0 * labels, probabilities, harps, threshold=0.5))
+    never = interval(prepare(ScoreName.POD, 0 * labels, probabilities, harps))
     assert math.isnan(never.estimate)
     assert math.isnan(never.low)
     assert never.num_undefined == 4000
@@ -585,7 +584,7 @@ def test_an_interval_that_cannot_be_drawn_is_refused(change: dict[str, Any], mes
     with pytest.raises(InputError, match="harps: expected at least one"):
         bootstrap_interval(mean_of(np.ones(0)), Resampling(num_resamples=1))
     with pytest.raises(InputError, match="a HARP for each sample"):
-        auc_by_harp(np.array([0, 1]), np.array([0.1, 0.2]), np.array([1]))
+        prepare(ProbabilityScore.ROC_AUC, np.array([0, 1]), np.array([0.1, 0.2]), np.array([1]))
 
 
 @pytest.mark.slow
@@ -603,7 +602,7 @@ def test_95_percent_intervals_of_many_flaring_regions_hold_the_truth_about_that_
         labels = (flaring[harps] & (random.random(len(harps)) < random.beta(3, 6, num_harps)[harps])).astype(np.int64)
         shift = np.where(flaring, 0.5, -1) + random.normal(0, 0.8, num_harps)
         logits = shift[harps] + labels + random.normal(0, 0.6, len(harps))
-        statistic = score_by_harp(ScoreName.TSS, labels, 1 / (1 + np.exp(-logits)), harps, threshold=0.5)
+        statistic = prepare(ScoreName.TSS, labels, 1 / (1 + np.exp(-logits)), harps)
         found = bootstrap_interval(statistic, Resampling(seed=seed))
         held += found.low <= truth <= found.high
     assert 0.92 <= held / num_sets <= 0.97, held
@@ -630,12 +629,6 @@ def test_references_use_what_is_known_by_then_and_no_more() -> None:
     found = forecast_persistence(labels, times, harps, horizon_hours=24, unknown=0.5)
     assert found.tolist() == persistence.tolist()
     assert forecast_ever_flared(labels, times, harps, horizon_hours=24).tolist() == flared.tolist()
-
-
-def test_climatology_is_the_training_sets() -> None:
-    assert forecast_climatology(np.array([0, 0, 0, 1]), num_samples=2).tolist() == [0.25, 0.25]
-    with pytest.raises(InputError, match="at least one"):
-        forecast_climatology(np.array([], int), num_samples=2)
 
 
 def test_references_of_what_does_not_fit_are_refused() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["SILENT", "Advance", "Progress"]
+__all__ = ["SILENT", "Advance", "Progress", "Silent"]
 
 Advance = Callable[[int], None]
 """Function to call with the number of steps done since the last call."""
@@ -29,7 +29,9 @@ class Progress(Protocol):
         ...  # pragma: no cover
 
 
-class _Silent:
+class Silent:
+    """Progress that shows nothing."""
+
     @contextmanager
     def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
         """Show nothing."""
@@ -39,5 +41,5 @@ class _Silent:
         """Show no message."""
 
 
-SILENT: Progress = _Silent()
+SILENT: Progress = Silent()
 """Progress that shows nothing."""

@@ -68,15 +68,10 @@ def baselines(
     described, shown = [], []
     for task in tasks:
         samples = forecasts.read_samples(found[task])
-        made = forecasts.compute_baselines(
-            samples,
-            task=task,
-            protocol=protocol,
-            resampling=resampling,
-            flares=catalogue,
-            keywords=table,
-            progress=progress,
+        baseline_forecasts = forecasts.forecast_baselines(
+            samples, task=task, protocol=protocol, seed=seed, flares=catalogue, keywords=table
         )
+        made = forecasts.score_baselines(baseline_forecasts, resampling, progress=progress)
         lacking = {} if table is None else table.count_lacking(samples)
         shown.append(_format(task, made, lacking, show_folds=show_folds))
         described.append(

@@ -20,8 +20,7 @@ _Note = tuple[str, str, str, str]
 def format_scores(scores: runs.RunScores) -> str:
     """Return a table of a run's scores: one line per set, mean and deviation over folds, and why some are undefined."""
     names = verification.PUBLISHED_SCORES
-    of = {(s.stage, s.score): s for s in scores.summary}
-    rows = [[str(stage), *(runs.format_summary(of[stage, name]) for name in names)] for stage in Stage]
+    rows = [[str(stage), *map(runs.format_summary, scores.means(stage).values())] for stage in Stage]
     counted = format_count(len(scores.run.folds), "fold")
     title = f"{scores.run.folder}: {counted}, a flare is forecast at a probability of 0.5 or more"
     notes = (
@@ -56,8 +55,9 @@ def format_comparisons(comparisons: Sequence[runs.Comparison]) -> str:
     rows = []
     for one in comparisons:
         star = "*" if one.difference.low > 0 or one.difference.high < 0 else ""
-        how = str(one.probability) if one.rule is None else f"{one.probability}, {one.rule}"
-        rows.append([f"{one.second} - {one.first}", how, str(one.score), _format(one.difference, sign="+"), star])
+        compared = one.compared
+        how = str(compared.probability) if compared.rule is None else f"{compared.probability}, {compared.rule}"
+        rows.append([f"{one.second} - {one.first}", how, str(compared.score), _format(one.difference, sign="+"), star])
     title = "differences of ensembles (second minus first run), test set, each sequence once; * the interval excludes 0"
     header = ["runs", "probability, threshold", "score", "difference", ""]
     return f"{title}\n{format_table(header, rows, left=(0, 1, 2, 4))}"
@@ -69,11 +69,10 @@ def format_results(rows: Sequence[experiments.ResultRow]) -> str:
     lines = []
     for row in rows:
         folds = f"fold{'s' if len(row.folds) > 1 else ''} {', '.join(map(str, row.folds))}"
-        cells = [_format_mean(row.mean[name], row.deviation[name]) for name in names]
+        cells = map(runs.format_summary, row.summary.values())
         lines.append([str(row.task), row.variant, folds, *cells])
         if row.published:
-            table = row.published.table
-            values = [verification.format_score(verification.compute_score(name, table)) for name in names]
+            values = map(verification.format_score, row.published.scores.values())
             lines.append(["", "", f"published, fold {row.published.fold}", *values])
     return format_table(["horizon", "variant", "test scores of", *names], lines, left=(0, 1, 2), indent=0)
 
@@ -132,8 +131,3 @@ def _format(interval: verification.Interval, *, sign: str = "") -> str:
         return "undefined"
     ends = "[no interval]" if math.isnan(interval.low) else f"[{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
     return f"{interval.estimate:{sign}.3f} {ends}"
-
-
-def _format_mean(mean: float, deviation: float) -> str:
-    shown = verification.format_score(mean)
-    return shown if math.isnan(deviation) else f"{shown} \u00b1 {verification.format_score(deviation)}"

@@ -10,8 +10,8 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sffshards.base.errors import Field, InputError, SffshardsError, TrainingError
-from sffshards.base.progress import Advance, Progress
+from sffshards.base.progress import Progress, Silent
 from sffshards.base.worker_pool import default_workers, end_with_parent
 from sffshards.domain.sample_sets import Stage
 from sffshards.shards.read import Place
@@ -63,14 +63,15 @@ class FoldJob:
 
     def do(self, progress: Progress) -> None:
         """Train and predict; raises as `train_fold` and `predict_fold`."""
-        from sffshards.forecasting.runs import predict_fold
+        from sffshards.forecasting.runs import RunFold, predict_fold
         from sffshards.shards.read import open_build
         from sffshards.training import fold_folder, train_fold
 
         folder = fold_folder(self.run, self.fold)
         record = train_fold(self.build, folder, self.options, fold=self.fold, force=False, progress=progress)
         with open_build(self.build, check=self.inference.check) as opened:
-            predict_fold(folder, record, opened, inference=self.inference, force=False, progress=progress)
+            fold = RunFold(folder=folder, record=record)
+            predict_fold(fold, opened, inference=self.inference, force=False, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,16 +219,11 @@ def _stop(running: Collection[_Running]) -> None:
             one.connection.close()
 
 
-class _Relay:
+class _Relay(Silent):
     """Progress of a job that passes notes on; the bars of several epochs at a time would be too much."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-
-    @contextmanager
-    def task(self, description: str, total: int | None, *, unit: str = "", done: int = 0) -> Iterator[Advance]:
-        """Show nothing."""
-        yield lambda _: None
 
     def note(self, text: str) -> None:
         """Pass a line on."""

@@ -7,7 +7,6 @@ repeated after any interruption.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.csv_tables import format_csv
-from sffshards.base.json_records import format_json
+from sffshards.base.json_records import describe_record, format_json
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage, Variant
 from sffshards.domain.task import Task
-from sffshards.forecasting.runs import PUBLISHED_RESULTS, PublishedResult
+from sffshards.forecasting.runs import PUBLISHED_RESULTS, PublishedResult, Summary
 from sffshards.shards.read import Place
-from sffshards.verification import PUBLISHED_SCORES, ScoreName, compute_score
+from sffshards.verification import PUBLISHED_SCORES, ScoreName
 
 if TYPE_CHECKING:
     from sffshards.forecasting.runs import Inference, RunScores
@@ -32,7 +31,6 @@ __all__ = [
     "TABLE_NAME",
     "Experiment",
     "ResultRow",
-    "find_published",
     "reproduce",
     "tabulate",
     "write_results",
@@ -51,12 +49,8 @@ class ResultRow:
     variant: Variant
     folds: tuple[int, ...]
     """Numbers of the folds that were scored."""
-    mean: dict[ScoreName, float]
-    """Mean of each score over the folds in which it is defined; nan if there are none."""
-    deviation: dict[ScoreName, float]
-    """Sample standard deviation (n - 1) of each score; nan for fewer than two folds."""
-    num_defined: dict[ScoreName, int]
-    """Number of folds in which each score is defined."""
+    summary: dict[ScoreName, Summary]
+    """Mean and standard deviation of each score over the folds in which it is defined."""
     published: PublishedResult | None
     """Published result of one fold, where known."""
 
@@ -108,28 +102,29 @@ def reproduce(
     from sffshards.report import ReportOptions, check_folder, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
 
-    options, folds, inference = experiment.options, experiment.folds, experiment.inference
+    folds, inference = experiment.folds, experiment.inference
     runs = [
-        (build, out / task.folder / variant, variant)
+        (build, out / task.folder / variant, replace(experiment.options, variant=variant))
         for task, build in experiment.builds.items()
         for variant in experiment.variants
     ]
-    check_jobs(options, num_workers=num_jobs)
+    check_jobs(experiment.options, num_workers=num_jobs)
     check_folder(report)
-    for build, run, variant in runs:
-        check_folds(build, run, replace(options, variant=variant), folds=folds)
+    for build, run, options in runs:
+        check_folds(build, run, options, folds=folds)
     if num_jobs > 1:
         jobs = [
-            FoldJob(build=build, run=run, fold=fold, options=replace(options, variant=variant), inference=inference)
-            for build, run, variant in runs
+            FoldJob(build=build, run=run, fold=fold, options=options, inference=inference)
+            for build, run, options in runs
             for fold in folds
+            if not is_done(run, fold)
         ]
-        if open_jobs := [job for job in jobs if not is_done(job.run, job.fold)]:
-            run_jobs(open_jobs, num_workers=num_jobs, progress=progress)
+        if jobs:
+            run_jobs(jobs, num_workers=num_jobs, progress=progress)
     else:
-        for number, (build, run, variant) in enumerate(runs, 1):
+        for number, (build, run, options) in enumerate(runs, 1):
             progress.note(f"{run}: run {number} of {len(runs)}")
-            train_folds(build, run, replace(options, variant=variant), folds=folds, force=False, progress=progress)
+            train_folds(build, run, options, folds=folds, force=False, progress=progress)
     if not is_first_process():
         return []
     scores = [
@@ -147,48 +142,34 @@ def reproduce(
 
 def tabulate(scores: Sequence[RunScores]) -> list[ResultRow]:
     """Return the test scores of runs, each beside those of the published fold."""
-    return [_tabulate_run(run) for run in scores]
-
-
-def find_published(task: Task, variant: Variant) -> PublishedResult | None:
-    """Return the published result of a variant, or None if none is known."""
-    found = (result for result in PUBLISHED_RESULTS if (result.task, result.variant) == (task, variant))
-    return next(found, None)
+    published = {(result.task, result.variant): result for result in PUBLISHED_RESULTS}
+    return [
+        ResultRow(
+            task=of.run.task,
+            variant=of.run.first.options.variant,
+            folds=tuple(fold.record.fold for fold in of.run.folds),
+            summary=of.means(Stage.TEST),
+            published=published.get((of.run.task, of.run.first.options.variant)),
+        )
+        for of in scores
+    ]
 
 
 def write_results(out: Path, rows: Sequence[ResultRow]) -> None:
     """Write the table as ``results.csv`` and ``results.json``, each whole or not at all."""
     content = {"format_version": _FORMAT_VERSION, "stage": Stage.TEST, "rows": [_describe(row) for row in rows]}
-    write_atomic(out / JSON_NAME, format_json(content))
+    write_atomic(out / JSON_NAME, format_json(describe_record(content)))
     write_atomic(out / TABLE_NAME, _format_table(rows).encode("ascii"))
 
 
-def _tabulate_run(run: RunScores) -> ResultRow:
-    first = run.run.first
-    of_test = {summary.score: summary for summary in run.summary if summary.stage is Stage.TEST}
-    return ResultRow(
-        task=first.task,
-        variant=first.options.variant,
-        folds=tuple(fold.record.fold for fold in run.run.folds),
-        mean={name: of_test[name].mean for name in PUBLISHED_SCORES},
-        deviation={name: of_test[name].deviation for name in PUBLISHED_SCORES},
-        num_defined={name: of_test[name].num_defined for name in PUBLISHED_SCORES},
-        published=find_published(first.task, first.options.variant),
-    )
-
-
 def _describe(row: ResultRow) -> dict[str, Any]:
-    scores = {
-        name: {"mean": _nullable(row.mean[name]), "deviation": _nullable(row.deviation[name]), "num_defined": number}
-        for name, number in row.num_defined.items()
-    }
-    published = row.published and {"fold": row.published.fold, "scores": _published_scores(row.published)}
+    columns = ("mean", "deviation", "num_defined")
     return {
         "task": row.task.name,
         "variant": row.variant,
         "folds": list(row.folds),
-        "scores": scores,
-        "published": published,
+        "scores": {name: {column: getattr(of, column) for column in columns} for name, of in row.summary.items()},
+        "published": row.published and {"fold": row.published.fold, "scores": row.published.scores},
     }
 
 
@@ -197,17 +178,10 @@ def _format_table(rows: Sequence[ResultRow]) -> str:
     lines: list[list[object]] = []
     for row in rows:
         of_run, folds = [row.task, row.variant], " ".join(map(str, row.folds))
-        lines.append([*of_run, "mean", folds, *(row.mean[name] for name in PUBLISHED_SCORES)])
-        lines.append([*of_run, "deviation", folds, *(row.deviation[name] for name in PUBLISHED_SCORES)])
+        lines += [
+            [*of_run, what, folds, *(getattr(of, what) for of in row.summary.values())]
+            for what in ("mean", "deviation")
+        ]
         if row.published:
-            scores = _published_scores(row.published)
-            lines.append([*of_run, "published", row.published.fold, *scores.values()])
+            lines.append([*of_run, "published", row.published.fold, *row.published.scores.values()])
     return format_csv(["task", "variant", "what", "folds", *PUBLISHED_SCORES], lines)
-
-
-def _published_scores(result: PublishedResult) -> dict[ScoreName, float]:
-    return {name: compute_score(name, result.table) for name in PUBLISHED_SCORES}
-
-
-def _nullable(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -1,6 +1,7 @@
 from .report_baselines import ReportSources
+from .report_content import ReportOptions
 from .report_folder import check_folder
-from .report_writing import ReportOptions, write_report
-from .result_scores import NamedScores
+from .report_writing import write_report
+from .result_scores import NamedScores, score_named
 
-__all__ = ["NamedScores", "ReportOptions", "ReportSources", "check_folder", "write_report"]
+__all__ = ["NamedScores", "ReportOptions", "ReportSources", "check_folder", "score_named", "write_report"]

@@ -1,24 +1,48 @@
-"""What a report shows one by one: the most confident hits, misses and false alarms, and regions over time."""
+"""What a report shows one by one: the most confident hits, misses and false alarms as film strips, and regions."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from PIL import Image
 
 from sffshards.base.errors import Field, InputError
+from sffshards.domain.frame_sequences import SequenceId
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import GoesClass, Task
 from sffshards.flares import HarpFlares
 from sffshards.forecasting.runs import IssuedForecast, Run
+from sffshards.shards.read import Build, find_samples
 from sffshards.verification import THRESHOLD, part_outcomes
 
-__all__ = ["Example", "Outcome", "RegionFlare", "check_harps", "choose_examples", "choose_harps", "find_region_flares"]
+__all__ = [
+    "SIDE",
+    "Example",
+    "Outcome",
+    "RegionFlare",
+    "check_harps",
+    "choose_examples",
+    "choose_harps",
+    "draw_strip",
+    "find_region_flares",
+]
 
 MAX_HARPS = 6
 """Maximum number of regions shown over time where none are named."""
+
+_COLUMNS = 4
+_FRAME_SIDE = 112
+_GAP = 2
+_GAP_GREY = 70
+SIDE = _COLUMNS * (_FRAME_SIDE + _GAP) - _GAP
+"""Width and height of a film strip in pixels: four rows of four frames."""
+
+_LEVELS = 64
+"""Number of grey levels: more are not visible in a picture of this size, and they double its bytes."""
 
 
 class Outcome(StrEnum):
@@ -73,6 +97,28 @@ def choose_examples(ensemble: IssuedForecast, *, per_outcome: int) -> tuple[Exam
             for row in ranked[np.sort(first)][:per_outcome].tolist()
         ]
     return tuple(examples)
+
+
+def draw_strip(build: Build, sequence: str) -> bytes:
+    """Draw the sixteen frames of a sequence of a build as PNG, in four rows of four.
+
+    Raises
+    ------
+    InputError
+        If the build has no such sequence.
+    DamageError
+        If its sample is not as it was written.
+    """
+    strip = Image.new("L", (SIDE, SIDE), _GAP_GREY)
+    step = 256 // _LEVELS
+    levels = [min(255, (value // step) * step + step // 2) for value in range(256)]
+    for slot, frame in enumerate(build.read_clip(find_samples(build, SequenceId.parse(sequence))[0])):
+        small = Image.fromarray(frame).resize((_FRAME_SIDE, _FRAME_SIDE), Image.Resampling.BOX).point(levels)
+        row, column = divmod(slot, _COLUMNS)
+        strip.paste(small, (column * (_FRAME_SIDE + _GAP), row * (_FRAME_SIDE + _GAP)))
+    buffer = io.BytesIO()
+    strip.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def choose_harps(ensembles: Sequence[IssuedForecast], harps: Sequence[int] | None) -> tuple[int, ...]:
@@ -135,11 +181,11 @@ def find_region_flares(
         if len(times):
             last = times.max() + np.timedelta64(task.horizon_hours, "h")
             regions = flares.harp_map.regions.get(harp, ())
-            starts = [
-                RegionFlare(start=np.datetime64(flare.start_utc, "s"), goes_class=flare.goes_class)
+            of_region = [
+                RegionFlare(start=start, goes_class=flare.goes_class)
                 for flare in flares.flares.flares
                 if flare.noaa_region in regions and flare.goes_class >= task.threshold
+                if times.min() <= (start := np.datetime64(flare.start_utc, "s")) <= last
             ]
-            during = (one for one in starts if times.min() <= one.start <= last)
-            found[harp] = tuple(sorted(during, key=lambda one: one.start))
+            found[harp] = tuple(sorted(of_region, key=lambda one: one.start))
     return found

@@ -10,7 +10,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 __all__ = ["ALARM", "FAINT", "INK", "Figure", "Style", "draw", "series_style"]
@@ -58,6 +57,11 @@ class Style:
     linestyle: str | tuple[float, tuple[float, ...]]
     marker: str
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """Options of a line for matplotlib."""
+        return {"color": self.color, "linestyle": self.linestyle}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
@@ -84,7 +88,7 @@ def series_style(number: int) -> Style:
 
 def draw(
     name: str,
-    fill: Callable[[list[Axes]], None],
+    fill: Callable[..., None],
     *,
     kind: str,
     heading: str,
@@ -99,7 +103,7 @@ def draw(
     name
         Name of the figure, in letters, digits, dots, underscores and hyphens.
     fill
-        Function that draws into the axes, which are stacked; the legend is that of the first, above it.
+        Function of the axes, which are stacked, that draws into them; the legend is that of the first, above it.
     kind, heading, facts
         As in `Figure`; a screen reader reads the heading.
     size
@@ -113,7 +117,7 @@ def draw(
     with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]  # names of settings are literals there
         canvas = Canvas(figsize=size, layout="constrained")
         axes = canvas.subplots(len(ratios), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})
-        fill(list(axes[:, 0]))
+        fill(*axes[:, 0])
         if axes[0, 0].get_legend_handles_labels()[0]:
             canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
         svg = _save(canvas, "svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))

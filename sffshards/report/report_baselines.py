@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from sffshards.base.errors import ConflictError
-from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Part, Stage
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines import (
-    Baseline,
+    BaselineForecasts,
     BaselineName,
     KeywordTable,
     Samples,
-    compute_baselines,
+    forecast_baselines,
     read_samples,
 )
 from sffshards.forecasting.runs import Predictions, Run
@@ -44,12 +43,12 @@ class ReportSources:
 
 
 def score_baselines(
-    sources: ReportSources, runs: Sequence[Run], task: Task, *, resampling: Resampling, progress: Progress
+    sources: ReportSources, runs: Sequence[Run], task: Task, resampling: Resampling
 ) -> tuple[NamedScores, ...]:
     """Score the baselines of a task that follow from its lists; none without lists.
 
     Logistic regression is fitted in the folds that were evaluated, under the protocol of the first run. Like a run, it
-    is scored as the mean of the folds' probabilities, at the mean of the thresholds chosen on validation.
+    is scored as an ensemble: the mean of the folds' probabilities, at the mean of the thresholds chosen on validation.
 
     Raises
     ------
@@ -64,18 +63,16 @@ def score_baselines(
     samples = read_samples(sources.lists[task])
     _check_same(samples[Part.TEST], evaluated[0].evaluated[0].plain(Stage.TEST), sources.lists[task])
     folds = sorted({fold.record.fold for run in evaluated for fold in run.evaluated})
-    made = compute_baselines(
+    made = forecast_baselines(
         samples,
         task=task,
         protocol=evaluated[0].first.options.protocol,
-        # Single folds are shown without intervals, and the rest is scored again below.
-        resampling=replace(resampling, num_resamples=1),
+        seed=resampling.seed,
         flares=sources.catalogue,
         keywords=sources.keywords,
         folds=folds,
-        progress=progress,
     )
-    return (*_score_simple(made, resampling), *_score_regression(made, resampling))
+    return tuple(_score(made, resampling))
 
 
 def _check_same(listed: Samples, forecast: Predictions, lists: Mapping[Part, Path]) -> None:
@@ -93,21 +90,17 @@ def _check_same(listed: Samples, forecast: Predictions, lists: Mapping[Part, Pat
         )
 
 
-def _score_simple(made: Sequence[Baseline], resampling: Resampling) -> Iterator[NamedScores]:
-    for baseline in made:
-        if baseline.name in _SHOWN:
-            source = "earlier labels of all parts" if baseline.source == "earlier labels" else baseline.source
-            yield score_named(f"{baseline.name}, from {source}", baseline.forecasts[0], resampling)
-
-
-def _score_regression(made: Sequence[Baseline], resampling: Resampling) -> Iterator[NamedScores]:
-    fits = {baseline.rule: baseline for baseline in made if baseline.name is BaselineName.REGRESSION}
+def _score(made: Sequence[BaselineForecasts], resampling: Resampling) -> Iterator[NamedScores]:
+    for one in made:
+        if one.name in _SHOWN:
+            source = one.source.replace("earlier labels", "earlier labels of all parts")
+            yield score_named(f"{one.name}, from {source}", one.forecasts[0], resampling)
+    fits = [one for one in made if one.name is BaselineName.REGRESSION]
     if fits:
-        half = fits[ThresholdRule.HALF]
-        folds = f"mean of {len(half.folds)} folds" if len(half.folds) > 1 else "1 fold"
-        name = f"{half.name}, from {half.source}, {folds}"
-        means = {rule: _average(fit.forecasts) for rule, fit in fits.items()}
+        means = {fit.rule: _average(fit.forecasts) for fit in fits}
         thresholds = {rule: mean.threshold for rule, mean in means.items()}
+        folds = f"ensemble of {len(fits[0].folds)} folds" if len(fits[0].folds) > 1 else "1 fold"
+        name = f"{fits[0].name}, from {fits[0].source}, {folds}"
         yield score_named(name, means[ThresholdRule.HALF], resampling, thresholds=thresholds)
 
 

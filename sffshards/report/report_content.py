@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sffshards.domain.task import Task
-from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines import BaselineName
 from sffshards.forecasting.runs import (
     FoldScores,
@@ -20,6 +20,7 @@ from sffshards.forecasting.runs import (
     score_folds,
 )
 from sffshards.report.chosen_examples import Example, RegionFlare, choose_examples, choose_harps, find_region_flares
+from sffshards.report.report_baselines import ReportSources, score_baselines
 from sffshards.report.result_scores import (
     Difference,
     NamedScores,
@@ -32,7 +33,23 @@ from sffshards.report.result_scores import (
 )
 from sffshards.verification import Resampling
 
-__all__ = ["TaskContent", "compute_content"]
+__all__ = ["ReportOptions", "TaskContent", "compute_content"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportOptions:
+    """What a report shows, and how its intervals are computed."""
+
+    harps: tuple[int, ...] | None = None
+    """Regions to show over time, for each task that tests them; None for those with most flares."""
+    per_outcome: int = 3
+    """Maximum number of film strips of hits, of misses and of false alarms."""
+    resampling: Resampling = field(default_factory=Resampling)
+    """How intervals are computed."""
+    further: Mapping[Task, Sequence[NamedScores]] = field(default_factory=dict)
+    """Scores of more forecasts of the same test sequences, for the tables."""
+    sources: ReportSources = field(default_factory=ReportSources)
+    """Lists, flares and keywords for baselines, whose scores precede those of ``further``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +62,7 @@ class TaskContent:
     folds: tuple[FoldScores, ...]
     """Published scores of each run's folds."""
     ensembles: tuple[IssuedForecast, ...]
-    """Forecast of the test set by the mean of each run's folds."""
+    """Forecast of the test set by the ensemble of each run's folds."""
     forecasts: tuple[NamedScores, ...]
     """Scores of each ensemble."""
     references: tuple[NamedScores, ...]
@@ -73,16 +90,7 @@ class TaskContent:
         return [one for one in self.references if one.name.split(",")[0] == BaselineName.PERSISTENCE][-1]
 
 
-def compute_content(
-    runs: Sequence[Run],
-    task: Task,
-    *,
-    resampling: Resampling,
-    harps: Sequence[int] | None,
-    per_outcome: int,
-    further: Sequence[NamedScores],
-    catalogue: HarpFlares | None,
-) -> TaskContent:
+def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> TaskContent:
     """Compute the numbers of a task's part of the report.
 
     Parameters
@@ -91,27 +99,23 @@ def compute_content(
         Runs of any task; at least one of this task was evaluated.
     task
         The task.
-    resampling
-        How intervals are computed.
-    harps
-        HARP numbers of regions to show over time, as far as the task tests them; None for those with most flares.
-    per_outcome
-        Maximum number of examples of each outcome.
-    further
-        Scores of further forecasts of the same test sequences.
-    catalogue
-        Flares to draw over the regions; None without.
+    options
+        What to show.
 
     Raises
     ------
     ConflictError
-        If the folds of a run forecast different sequences.
+        If the folds of a run forecast different sequences, or the lists are of other samples than the runs.
+    InputError
+        If the baselines cannot be computed from their sources.
     """
+    resampling, catalogue = options.resampling, options.sources.catalogue
     evaluated = tuple(run for run in runs if run.task == task and run.evaluated)
     ensembles = tuple(average_run(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
-    shown = max(range(len(folds)), key=lambda number: validation_skill(folds[number]))
-    shown_harps = choose_harps([ensembles[shown], *ensembles], harps)
+    skill = [validation_skill(of) for of in folds]
+    shown = max(range(len(folds)), key=lambda number: -1 if math.isnan(skill[number]) else skill[number])
+    harps = choose_harps([ensembles[shown], *ensembles], options.harps)
     shared = {
         (pair.fold, pair.first, pair.second): pair for run in reversed(evaluated) for pair in find_shared_harps(run)
     }
@@ -121,13 +125,17 @@ def compute_content(
         folds=folds,
         ensembles=ensembles,
         forecasts=tuple(score_ensemble(ensemble, resampling) for ensemble in ensembles),
-        references=(*score_references(ensembles[shown], task, resampling), *further),
+        references=(
+            *score_references(ensembles[shown], task, resampling),
+            *score_baselines(options.sources, runs, task, resampling),
+            *options.further.get(task, ()),
+        ),
         subsets=tuple(one for of in ensembles for one in score_subsets(of, task, resampling)),
         differences=compare_ensembles(ensembles, resampling),
         shown=shown,
-        harps=shown_harps,
-        flares=None if catalogue is None else find_region_flares(catalogue, ensembles[shown], shown_harps, task=task),
-        examples=choose_examples(ensembles[shown], per_outcome=per_outcome),
+        harps=harps,
+        flares=None if catalogue is None else find_region_flares(catalogue, ensembles[shown], harps, task=task),
+        examples=choose_examples(ensembles[shown], per_outcome=options.per_outcome),
         sets=tuple(count_sets(run) for run in evaluated),
         shared=tuple(shared[key] for key in sorted(shared, key=lambda key: key[0])),
     )

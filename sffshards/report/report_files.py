@@ -9,17 +9,11 @@ from typing import Any
 from sffshards import __version__
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
-from sffshards.forecasting.runs import Run
+from sffshards.forecasting.runs import FOLD_COLUMNS, Run
 from sffshards.report.report_content import TaskContent
 from sffshards.report.result_scores import NamedScores
 from sffshards.report.score_figures import NUM_BINS
-from sffshards.verification import (
-    PUBLISHED_SCORES,
-    ScoreName,
-    describe_forecast_scores,
-    trace_reliability,
-    trace_thresholds,
-)
+from sffshards.verification import ScoreName, describe_forecast_scores, trace_reliability, trace_thresholds
 
 __all__ = ["format_report", "format_tables"]
 
@@ -37,20 +31,21 @@ def format_tables(content: TaskContent) -> dict[str, str]:
         f"{content.task}-reliability.csv": _reliability(content),
         f"{content.task}-thresholds.csv": _thresholds(content),
         f"{content.task}-sets.csv": _sets(content),
-        f"{content.task}-shared-harps.csv": _shared(content),
+        f"{content.task}-shared-harps.csv": _format_records([asdict(pair) for pair in content.shared]),
     }
 
 
 def format_report(runs: Sequence[Run], contents: Sequence[TaskContent], *, files: Collection[str]) -> bytes:
     """Return the numbers of the report and the names of its files as JSON; what is undefined is null."""
-    report = {
-        "format_version": FORMAT_VERSION,
-        "program_version": __version__,
-        "files": list(files),
-        "runs": [_describe_run(run) for run in runs],
-        "tasks": {content.task.name: _describe_content(content) for content in contents},
-    }
-    return format_json(report)
+    return format_json(
+        {
+            "format_version": FORMAT_VERSION,
+            "program_version": __version__,
+            "files": list(files),
+            "runs": [_describe_run(run) for run in runs],
+            "tasks": {content.task.name: _describe_content(content) for content in contents},
+        }
+    )
 
 
 def _describe_run(run: Run) -> dict[str, Any]:
@@ -70,45 +65,33 @@ def _describe_content(content: TaskContent) -> dict[str, Any]:
         "forecasts": [_describe_named(named) for named in content.forecasts],
         "references": [_describe_named(named) for named in content.references],
         "subsets": [
-            {"run": one.name, "subset": one.subset}
-            | {"scored": None if one.scored is None else _describe_named(one.scored)}
+            {"run": one.name, "subset": one.subset, "scored": one.scored and _describe_named(one.scored)}
             for one in content.subsets
         ],
         "differences": [
-            {"first": one.first, "second": one.second}
-            | {said: None if of is None else describe_record(of) for said, of in one.intervals.items()}
-            for one in content.differences
+            {"first": one.first, "second": one.second, **describe_record(one.intervals)} for one in content.differences
         ],
-        "folds": [
-            {
-                "name": folds.name,
-                "summary": [describe_record(summary) for summary in folds.summary],
-            }
-            for folds in content.folds
-        ],
+        "folds": [{"name": folds.name, "summary": describe_record(folds.summary)} for folds in content.folds],
         "shown": content.runs[content.shown].name,
-        "flares": None
-        if content.flares is None
-        else {
+        "flares": content.flares
+        and {
             str(harp): [{"start_utc": str(one.start), "class": str(one.goes_class)} for one in flares]
             for harp, flares in content.flares.items()
         },
         "examples": [asdict(one) | {"t_end_tai": str(one.t_end_tai)} for one in content.examples],
-        "sets": {
-            run.name: [asdict(counts) for counts in sets] for run, sets in zip(content.runs, content.sets, strict=True)
-        },
-        "shared_harps": [asdict(pair) for pair in content.shared],
+        "sets": {run.name: describe_record(sets) for run, sets in zip(content.runs, content.sets, strict=True)},
+        "shared_harps": describe_record(content.shared),
     }
 
 
 def _describe_named(named: NamedScores) -> dict[str, Any]:
-    chosen = {
-        str(rule): {"threshold": one.threshold, **describe_record(one.interval)} for rule, one in named.chosen.items()
-    }
     return {
         "name": named.name,
         **describe_forecast_scores(named.scores),
-        "chosen": chosen,
+        "chosen": {
+            str(rule): {"threshold": threshold, **describe_record(interval)}
+            for rule, (threshold, interval) in named.chosen.items()
+        },
         "calibrated_brier_skill": describe_record(named.calibrated_skill),
     }
 
@@ -138,18 +121,12 @@ def _score_rows(named: NamedScores) -> list[list[object]]:
     scores = [(str(name), half, one) for name, one in named.scores.scores.items()]
     if named.calibrated_skill is not None:
         scores.append(("BSS, calibrated", half, named.calibrated_skill))
-    scores += [(str(rule), chosen.threshold, chosen.interval) for rule, chosen in named.chosen.items()]
+    scores += [(str(rule), *chosen) for rule, chosen in named.chosen.items()]
     return [[named.name, name, threshold, one.estimate, one.low, one.high] for name, threshold, one in scores]
 
 
 def _folds(content: TaskContent) -> str:
-    rows = [
-        [folds.name, s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn]
-        + [s.scores[name] for name in PUBLISHED_SCORES]
-        for folds in content.folds
-        for s in folds.stages
-    ]
-    return format_csv(["run", "fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES], rows)
+    return format_csv(["run", *FOLD_COLUMNS], [[folds.name, *row] for folds in content.folds for row in folds.rows()])
 
 
 def _reliability(content: TaskContent) -> str:
@@ -157,10 +134,8 @@ def _reliability(content: TaskContent) -> str:
     for one in content.ensembles:
         curve = trace_reliability(one.samples.label, one.samples.probability, num_bins=NUM_BINS)
         columns = curve.edges[:-1], curve.edges[1:], curve.num_samples, curve.mean_probability, curve.flare_frequency
-        lines = zip(*(column.tolist() for column in columns), strict=True)
-        rows += [[one.name, low, high, num, mean, rate] for low, high, num, mean, rate in lines]
-    header = ["run", "from", "to", "forecasts", "mean_probability", "flare_frequency"]
-    return format_csv(header, rows)
+        rows += [[one.name, *line] for line in zip(*(column.tolist() for column in columns), strict=True)]
+    return format_csv(["run", "from", "to", "forecasts", "mean_probability", "flare_frequency"], rows)
 
 
 def _thresholds(content: TaskContent) -> str:
@@ -177,19 +152,18 @@ def _thresholds(content: TaskContent) -> str:
 
 
 def _sets(content: TaskContent) -> str:
-    rows = [
-        [run.name, *(" ".join(value) if isinstance(value, tuple) else value for value in asdict(counts).values())]
+    counts = [
+        {"run": run.name} | asdict(of_set)
         for run, sets in zip(content.runs, content.sets, strict=True)
-        for counts in sets
+        for of_set in sets
     ]
-    names = list(asdict(content.sets[0][0]))
-    return format_csv(["run", *names], rows)
+    return _format_records(counts)
 
 
-def _shared(content: TaskContent) -> str:
+def _format_records(records: Sequence[dict[str, Any]]) -> str:
+    """Return records, at least one, as CSV; several values in a cell have spaces between them."""
     rows = [
-        [*(pair.fold, pair.first, pair.second), *(len(pair.harps), pair.num_sequences, pair.num_flares), harps]
-        for pair in content.shared
-        for harps in [" ".join(map(str, pair.harps))]
+        [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in record.values()]
+        for record in records
     ]
-    return format_csv(["fold", "first", "second", "num_harps", "num_sequences", "num_flares", "harps"], rows)
+    return format_csv(list(records[0]), rows)

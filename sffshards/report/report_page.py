@@ -11,11 +11,11 @@ from sffshards import __version__
 from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import NUM_FOLDS, Stage
 from sffshards.forecasting.runs import PUBLISHED_DOI, Run
-from sffshards.report.chosen_examples import Outcome
+from sffshards.report.chosen_examples import SIDE, Outcome
 from sffshards.report.figure_style import Figure
-from sffshards.report.film_strips import SIDE
 from sffshards.report.provenance_tables import describe_build, describe_run, list_table, run_table
 from sffshards.report.report_content import TaskContent
+from sffshards.report.result_scores import validation_skill
 from sffshards.report.result_tables import interval_cell
 from sffshards.report.table_formats import Cell, Table
 from sffshards.shards.format import Manifest
@@ -107,14 +107,13 @@ class _Glance:
 
 def _glance(content: TaskContent) -> _Glance:
     shown = content.forecasts[content.shown].scores
-    num_harps = shown.num_flaring_harps
     names = (ScoreName.TSS, ScoreName.HSS)
     cells = [
-        [interval_cell(scores.interval(name), num_flaring_harps=num_harps) for name in names]
+        [interval_cell(scores.interval(name), shown) for name in names]
         for scores in (shown, content.persistence.scores)
     ]
     main = shown.interval(ScoreName.TSS)
-    reason = None if math.isnan(main.estimate) else explain_inestimable(main, num_flaring_harps=num_harps)
+    reason = None if math.isnan(main.estimate) else explain_inestimable(main, num_flaring_harps=shown.num_flaring_harps)
     shared = {harp for pair in content.shared if pair.second is Stage.TEST for harp in pair.harps}
     return _Glance(
         scores=tuple(zip(map(str, names), *cells, strict=True)),
@@ -128,8 +127,6 @@ def _explain_choice(content: TaskContent) -> str:
     """Return why a run is shown, where there are several; by its TSS on validation only where that is defined."""
     if len(content.runs) == 1:
         return ""
-    key = Stage.VAL, ScoreName.TSS
-    (skill,) = [s.mean for s in content.folds[content.shown].summary if (s.stage, s.score) == key]
-    if math.isnan(skill):
+    if math.isnan(validation_skill(content.folds[content.shown])):
         return f"the first of {len(content.runs)} runs, as TSS on validation is undefined"
     return f"of {len(content.runs)} runs, the one with the highest TSS on validation"

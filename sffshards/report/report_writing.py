@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
-from sffshards.domain.task import Task
-from sffshards.forecasting.runs import Run, gather_runs
-from sffshards.report.chosen_examples import check_harps
-from sffshards.report.film_strips import draw_strip
+from sffshards.forecasting.runs import gather_runs
+from sffshards.report.chosen_examples import check_harps, draw_strip
 from sffshards.report.provenance_tables import set_table, shared_table
-from sffshards.report.report_baselines import ReportSources, score_baselines
-from sffshards.report.report_content import TaskContent, compute_content
+from sffshards.report.report_content import ReportOptions, TaskContent, compute_content
 from sffshards.report.report_files import format_report, format_tables
 from sffshards.report.report_folder import PAGE_NAME, check_folder, write_folder
 from sffshards.report.report_page import TaskPage, format_page
-from sffshards.report.result_scores import NamedScores
 from sffshards.report.result_tables import result_tables
 from sffshards.report.score_figures import draw_skill
 from sffshards.report.table_formats import format_latex, format_markdown
 from sffshards.report.time_figures import draw_timelines, draw_training
 from sffshards.shards.format import Manifest
 from sffshards.shards.read import Place, load_builds, open_build
-from sffshards.verification import Resampling
 
-__all__ = ["ReportOptions", "write_report"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportOptions:
-    """What a report shows, and how its intervals are computed."""
-
-    harps: tuple[int, ...] | None = None
-    """Regions to show over time, for each task that tests them; None for those with most flares."""
-    per_outcome: int = 3
-    """Maximum number of film strips of hits, of misses and of false alarms."""
-    resampling: Resampling = field(default_factory=Resampling)
-    """How intervals are computed."""
-    further: Mapping[Task, Sequence[NamedScores]] = field(default_factory=dict)
-    """Scores of more forecasts of the same test sequences, for the tables."""
-    sources: ReportSources = field(default_factory=ReportSources)
-    """Lists, flares and keywords for baselines, whose scores precede those of ``further``."""
+__all__ = ["write_report"]
 
 
 def write_report(
@@ -88,8 +66,7 @@ def write_report(
     pages = []
     with progress.task("Report", len(tasks)) as advance:
         for task in tasks:
-            content = _compute_task(runs, task, options, progress)
-            pages.append(_make_page(content, builds, absent))
+            pages.append(_make_page(compute_content(runs, task, options), builds, absent))
             advance(1)
     # Bytes of a path that are not text are shown as escapes.
     written = {PAGE_NAME: format_page(runs, pages, place=str(place)).encode("utf-8", "backslashreplace")}
@@ -98,19 +75,6 @@ def write_report(
     contents = [page.content for page in pages]
     write_folder(out, written, lambda names: format_report(runs, contents, files=names))
     return out / PAGE_NAME
-
-
-def _compute_task(runs: Sequence[Run], task: Task, options: ReportOptions, progress: Progress) -> TaskContent:
-    baselines = score_baselines(options.sources, runs, task, resampling=options.resampling, progress=progress)
-    return compute_content(
-        runs,
-        task,
-        resampling=options.resampling,
-        harps=options.harps,
-        per_outcome=options.per_outcome,
-        further=(*baselines, *options.further.get(task, ())),
-        catalogue=options.sources.catalogue,
-    )
 
 
 def _find_builds(shards: Sequence[Place]) -> tuple[dict[str, tuple[Place, Manifest]], str]:

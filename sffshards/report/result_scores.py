@@ -1,4 +1,4 @@
-"""The rows of the report's tables of results: forecasts, references and differences, scored with intervals."""
+"""The rows of the report's tables of results: forecasts, baselines and differences, scored with intervals."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
+from sffshards.forecasting.baselines import Samples, forecast_from_labels
 from sffshards.forecasting.runs import (
+    COMPARED_SCORES,
     ComparedScore,
     FoldScores,
     IssuedForecast,
@@ -30,21 +29,16 @@ from sffshards.verification import (
     ScoreName,
     ThresholdRule,
     bootstrap_interval,
-    forecast_ever_flared,
-    forecast_no_skill,
-    forecast_persistence,
     prepare_statistic,
     score_thresholds,
 )
 
 __all__ = [
     "DIFFERENCES",
-    "ChosenScore",
     "Difference",
     "NamedScores",
     "SubsetScores",
     "compare_ensembles",
-    "reference_forecasts",
     "score_ensemble",
     "score_named",
     "score_references",
@@ -52,27 +46,10 @@ __all__ = [
     "validation_skill",
 ]
 
-DIFFERENCES: dict[str, ComparedScore] = {
-    "TSS at 0.5": ComparedScore(probability=Probability.RAW, rule=ThresholdRule.HALF, score=ScoreName.TSS),
-    "HSS at 0.5": ComparedScore(probability=Probability.RAW, rule=ThresholdRule.HALF, score=ScoreName.HSS),
-    "TSS, chosen threshold": ComparedScore(
-        probability=Probability.RAW, rule=ThresholdRule.MAX_TSS, score=ScoreName.TSS
-    ),
-    "HSS, chosen threshold": ComparedScore(
-        probability=Probability.RAW, rule=ThresholdRule.MAX_HSS, score=ScoreName.HSS
-    ),
-    "BSS": ComparedScore(probability=Probability.RAW, rule=None, score=ProbabilityScore.BRIER_SKILL),
-    "BSS, calibrated": ComparedScore(probability=Probability.PLATT, rule=None, score=ProbabilityScore.BRIER_SKILL),
-}
-"""The scores that the report compares runs in, by their headings."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChosenScore:
-    """A score at the threshold that made it highest on the validation set."""
-
-    threshold: float
-    interval: Interval
+DIFFERENCES = tuple(
+    one for one in COMPARED_SCORES if one.rule in (None, ThresholdRule.HALF) or one.rule.score is one.score
+)
+"""The scores that the report compares runs in: at 0.5, at the threshold chosen for the score, and of probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,12 +58,31 @@ class NamedScores:
 
     name: str
     """Name of the forecast in tables."""
-    scores: ForecastScores
-    """Scores at a probability of 0.5."""
-    chosen: dict[ThresholdRule, ChosenScore]
-    """TSS and HSS at chosen thresholds; empty for a forecast that has none."""
+    by_rule: dict[ThresholdRule, ForecastScores]
+    """Scores at a probability of 0.5 and, for a forecast that has them, at the thresholds chosen on validation."""
     calibrated_skill: Interval | None = None
     """Brier skill score of calibrated probabilities; None where there are none."""
+
+    @property
+    def scores(self) -> ForecastScores:
+        """Scores at a probability of 0.5."""
+        return self.by_rule[ThresholdRule.HALF]
+
+    @property
+    def chosen(self) -> dict[ThresholdRule, tuple[float, Interval]]:
+        """Thresholds that were chosen for a score, and the score there, by rule."""
+        return {
+            rule: (scores.threshold, scores.interval(rule.score))
+            for rule, scores in self.by_rule.items()
+            if rule.score is not None
+        }
+
+    def find(self, compared: ComparedScore) -> Interval | None:
+        """Return a score, or None where there is no such threshold or calibration."""
+        if compared.probability is Probability.PLATT:
+            return self.calibrated_skill
+        scores = self.by_rule.get(compared.rule or ThresholdRule.HALF)
+        return None if scores is None else scores.interval(compared.score)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +111,7 @@ class Difference:
 def score_named(
     name: str, forecast: Forecast, resampling: Resampling, *, thresholds: Mapping[ThresholdRule, float] | None = None
 ) -> NamedScores:
-    """Score a forecast at 0.5, and TSS and HSS at the thresholds that were chosen for them.
+    """Score a forecast at 0.5 and at chosen thresholds.
 
     Parameters
     ----------
@@ -128,23 +124,19 @@ def score_named(
     thresholds
         Thresholds by rule, as far as there are any.
     """
-    rules = {rule: rule.score for rule in thresholds or {} if rule.score is not None}
-    at = [THRESHOLD, *((thresholds or {})[rule] for rule in rules)]
-    half, *others = score_thresholds(forecast, at, resampling)
-    chosen = {
-        rule: ChosenScore(threshold=scores.threshold, interval=scores.interval(score))
-        for (rule, score), scores in zip(rules.items(), others, strict=True)
-    }
-    return NamedScores(name=name, scores=half, chosen=chosen)
+    at = {**(thresholds or {}), ThresholdRule.HALF: THRESHOLD}
+    return NamedScores(
+        name=name, by_rule=dict(zip(at, score_thresholds(forecast, list(at.values()), resampling), strict=True))
+    )
 
 
 def score_ensemble(ensemble: IssuedForecast, resampling: Resampling) -> NamedScores:
-    """Score the mean of a run's folds, or its only fold, and the skill of its calibrated probabilities."""
+    """Score the ensemble of a run's folds, or its only fold, and the skill of its calibrated probabilities."""
     skill = None
     if Probability.PLATT in ensemble.probabilities:
         statistic = prepare_statistic(ensemble.forecast(Probability.PLATT), ProbabilityScore.BRIER_SKILL)
         skill = bootstrap_interval(statistic, resampling)
-    name = f"{ensemble.name}, {'mean of folds' if ensemble.num_folds > 1 else '1 fold'}"
+    name = f"{ensemble.name}, {'ensemble' if ensemble.num_folds > 1 else '1 fold'}"
     scored = score_named(name, ensemble.forecast(), resampling, thresholds=ensemble.thresholds)
     return replace(scored, calibrated_skill=skill)
 
@@ -153,11 +145,8 @@ def score_subsets(ensemble: IssuedForecast, task: Task, resampling: Resampling) 
     """Score an ensemble for first flares and for continuing activity."""
     found = []
     for subset, chosen in find_subsets(ensemble.samples, task=task).items():
-        scored = None
-        if chosen.any():
-            name = f"{ensemble.name}, {subset}"
-            forecast = ensemble.forecast(chosen=chosen)
-            scored = score_named(name, forecast, resampling, thresholds=ensemble.thresholds)
+        name, forecast = f"{ensemble.name}, {subset}", ensemble.forecast(chosen=chosen)
+        scored = score_named(name, forecast, resampling, thresholds=ensemble.thresholds) if chosen.any() else None
         found.append(SubsetScores(name=ensemble.name, subset=subset, scored=scored))
     return tuple(found)
 
@@ -168,46 +157,21 @@ def compare_ensembles(ensembles: Sequence[IssuedForecast], resampling: Resamplin
     for first, second in combinations(ensembles, 2):
         if first.is_comparable(second):
             found = compare_issued(first, second, resampling=resampling)
-            intervals = {heading: found.get(compared) for heading, compared in DIFFERENCES.items()}
+            intervals = {compared.heading: found.get(compared) for compared in DIFFERENCES}
             differences.append(Difference(first=first.name, second=second.name, intervals=intervals))
     return tuple(differences)
 
 
-def reference_forecasts(ensemble: IssuedForecast, task: Task) -> dict[str, NDArray[np.float64]]:
-    """Forecast an ensemble's samples without a network, from labels alone.
-
-    Parameters
-    ----------
-    ensemble
-        Its test samples are forecast, knowing its climatology.
-    task
-        The task that is forecast.
-
-    Returns
-    -------
-    dict of float64 arrays of shape (n,)
-        Probabilities of a flare, by the name of the reference.
-    """
-    samples = ensemble.samples
-    known = samples.label, samples.t_end_tai, samples.harp
-    return {
-        "climatology of training": np.full(len(samples), ensemble.climatology),
-        "persistence": forecast_persistence(*known, horizon_hours=task.horizon_hours, unknown=0),
-        "ever flared": forecast_ever_flared(*known, horizon_hours=task.horizon_hours),
-    }
-
-
 def score_references(ensemble: IssuedForecast, task: Task, resampling: Resampling) -> list[NamedScores]:
-    """Score no skill, and the reference forecasts of an ensemble's samples, against its climatology."""
-    num_samples = len(ensemble.samples)
-    no_skill = forecast_no_skill(ensemble.climatology, num_samples=num_samples, seed=resampling.seed)
+    """Score the baselines of an ensemble's samples that follow from their labels, against its climatology."""
+    known = Samples(harp=ensemble.samples.harp, t_end_tai=ensemble.samples.t_end_tai, label=ensemble.samples.label)
+    forecasts = forecast_from_labels(known, task=task, climatology=ensemble.climatology, seed=resampling.seed)
     return [
-        score_named(name, replace(ensemble.forecast(), probability=probability), resampling)
-        for name, probability in {"no skill": no_skill, **reference_forecasts(ensemble, task)}.items()
+        score_named(str(name), replace(ensemble.forecast(), probability=probability), resampling)
+        for name, probability in forecasts.items()
     ]
 
 
 def validation_skill(scores: FoldScores) -> float:
-    """Return the mean TSS over the validation sets, by which the shown run is chosen; -1 where it is undefined."""
-    (mean,) = (s.mean for s in scores.summary if (s.stage, s.score) == (Stage.VAL, ScoreName.TSS))
-    return -1.0 if np.isnan(mean) else mean
+    """Return the mean TSS over the validation sets, by which the shown run is chosen; NaN where it is undefined."""
+    return scores.means(Stage.VAL)[ScoreName.TSS].mean

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.forecasting.baselines import BaselineName
 from sffshards.forecasting.runs import IssuedForecast, Probability
-from sffshards.report.figure_style import FAINT, INK, Figure, Style, draw, series_style
+from sffshards.report.figure_style import FAINT, INK, Figure, draw, series_style
 from sffshards.report.report_content import TaskContent
-from sffshards.report.result_scores import reference_forecasts
 from sffshards.verification import (
+    ContingencyTable,
     ScoreName,
     ThresholdRule,
     average_precision,
+    compute_score,
     format_score,
     roc_auc,
     trace_reliability,
@@ -33,56 +34,45 @@ NUM_BINS = 10
 _SQUARE = (4.4, 4.0)
 _TALL = (4.4, 5.0)
 _WIDE = (4.4, 3.3)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Series:
-    """A run's forecast of the test set, and how it is drawn."""
-
-    ensemble: IssuedForecast
-    style: Style
-    name: str
-    label: NDArray[np.int64]
-    probability: NDArray[np.float64]
+_DOTTED: dict[str, Any] = {"color": FAINT, "linewidth": 1, "linestyle": ":"}
+"""The style of a line of reference."""
 
 
 def draw_skill(content: TaskContent) -> Iterator[Figure]:
     """Yield the figures that compare the forecasts of a task's runs."""
-    task, series = content.task.folder, [_take(one, number) for number, one in enumerate(content.ensembles)]
-    references = reference_forecasts(content.ensembles[content.shown], content.task)
-    points = {name: references[name] for name in ("persistence", "ever flared")}
-    yield _draw_reliability(f"{task}-reliability", {one.name: one.probability for one in series}, series)
-    yield _draw_roc(f"{task}-roc", series, points)
-    yield _draw_precision(f"{task}-precision", series)
-    platt = {one.name: one.ensemble.probabilities.get(Probability.PLATT) for one in series}
-    if calibrated := {name: probability for name, probability in platt.items() if probability is not None}:
-        yield _draw_reliability(f"{task}-calibrated", calibrated, series)
+    task, ensembles = content.task.folder, content.ensembles
+    tables = {one.name: one.scores.table for one in content.references}
+    points = {name: tables[name] for name in (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)}
+    yield _draw_reliability(f"{task}-reliability", [one.samples.probability for one in ensembles], ensembles)
+    yield _draw_roc(f"{task}-roc", ensembles, points)
+    yield _draw_precision(f"{task}-precision", ensembles)
+    calibrated = [one.probabilities.get(Probability.PLATT) for one in ensembles]
+    if any(probability is not None for probability in calibrated):
+        yield _draw_reliability(f"{task}-calibrated", calibrated, ensembles)
     for score in (ScoreName.TSS, ScoreName.HSS):
-        yield _draw_score(f"{task}-{score.lower()}", series, score)
+        yield _draw_score(f"{task}-{score.lower()}", ensembles, score)
 
 
-def _take(one: IssuedForecast, number: int) -> _Series:
-    rows = one.samples
-    return _Series(
-        ensemble=one, style=series_style(number), name=one.name, label=rows.label, probability=rows.probability
-    )
-
-
-def _draw_reliability(name: str, probabilities: Mapping[str, NDArray[np.float64]], series: Sequence[_Series]) -> Figure:
+def _draw_reliability(
+    name: str, probabilities: Sequence[NDArray[np.float64] | None], ensembles: Sequence[IssuedForecast]
+) -> Figure:
     """Draw the fraction of flares at each forecast probability and, below, the number of forecasts."""
 
-    def fill(axes: list[Axes]) -> None:
+    def fill(curve_axes: Axes, count_axes: Axes) -> None:
         from matplotlib.ticker import LogLocator
 
-        curve_axes, count_axes = axes
-        curve_axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":", label="perfect")
-        for one in (one for one in series if one.name in probabilities):
-            curve = trace_reliability(one.label, probabilities[one.name], num_bins=NUM_BINS)
-            filled, line = curve.num_samples > 0, {"color": one.style.color, "linestyle": one.style.linestyle}
-            x, y = curve.mean_probability[filled], curve.flare_frequency[filled]
-            curve_axes.plot(x, y, marker=one.style.marker, markersize=5, label=one.name, **line)  # type: ignore[arg-type]  # of both kinds
-            counts = np.where(filled, curve.num_samples, np.nan)
-            count_axes.stairs(counts, curve.edges, linewidth=1.4, **line)  # type: ignore[arg-type]  # of both kinds
+        curve_axes.plot([0, 1], [0, 1], label="perfect", **_DOTTED)
+        for number, (one, probability) in enumerate(zip(ensembles, probabilities, strict=True)):
+            if probability is not None:
+                curve, style = (
+                    trace_reliability(one.samples.label, probability, num_bins=NUM_BINS),
+                    series_style(number),
+                )
+                filled = curve.num_samples > 0
+                x, y = curve.mean_probability[filled], curve.flare_frequency[filled]
+                curve_axes.plot(x, y, marker=style.marker, markersize=5, label=one.name, **style.line)
+                counts = np.where(filled, curve.num_samples, np.nan)
+                count_axes.stairs(counts, curve.edges, linewidth=1.4, **style.line)
         curve_axes.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="observed frequency of flares")
         count_axes.set(xlabel="forecast probability", ylabel="forecasts", yscale="log", ylim=(0.8, None))
         count_axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -94,59 +84,54 @@ def _draw_reliability(name: str, probabilities: Mapping[str, NDArray[np.float64]
     return draw(name, fill, kind=kind, heading=heading, size=_TALL, ratios=(3, 1))
 
 
-def _draw_roc(name: str, series: Sequence[_Series], references: Mapping[str, NDArray[np.float64]]) -> Figure:
+def _draw_roc(name: str, ensembles: Sequence[IssuedForecast], references: Mapping[str, ContingencyTable]) -> Figure:
     """Draw POD against POFD as the threshold falls; yes-or-no references are points."""
 
-    def fill(axes: list[Axes]) -> None:
-        (ax,) = axes
-        ax.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":", label="no skill")
-        for one in series:
-            curve = trace_thresholds(one.label, one.probability)
-            label = f"{one.name}, area {format_score(roc_auc(one.label, one.probability))}"
+    def fill(ax: Axes) -> None:
+        ax.plot([0, 1], [0, 1], label="no skill", **_DOTTED)
+        for number, one in enumerate(ensembles):
+            forecast = one.samples.label, one.samples.probability
+            curve, label = trace_thresholds(*forecast), f"{one.name}, area {format_score(roc_auc(*forecast))}"
             x, y = curve.score(ScoreName.POFD), curve.score(ScoreName.POD)
-            ax.plot(x, y, color=one.style.color, linestyle=one.style.linestyle, label=label)
-        for marker, (label, probability) in zip("xPv*", references.items(), strict=False):
-            curve = trace_thresholds(series[0].label, probability)
-            at_half = int(np.sum(curve.threshold >= 0.5)) - 1
-            point = curve.score(ScoreName.POFD)[at_half], curve.score(ScoreName.POD)[at_half]
-            ax.plot(*([value] for value in point), color=INK, marker=marker, linestyle="", markersize=7, label=label)
+            ax.plot(x, y, label=label, **series_style(number).line)
+        for marker, (label, table) in zip("xPv*", references.items(), strict=False):
+            point = [[compute_score(score, table)] for score in (ScoreName.POFD, ScoreName.POD)]
+            ax.plot(*point, color=INK, marker=marker, linestyle="", markersize=7, label=label)
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="POFD, probability of false detection")
         ax.set(ylabel="POD, probability of detection")
 
     return draw(name, fill, kind="roc", heading="ROC", size=_SQUARE)
 
 
-def _draw_precision(name: str, series: Sequence[_Series]) -> Figure:
+def _draw_precision(name: str, ensembles: Sequence[IssuedForecast]) -> Figure:
     """Draw precision against POD as the threshold falls."""
 
-    def fill(axes: list[Axes]) -> None:
-        (ax,) = axes
-        rate = float(series[0].label.mean())
-        ax.axhline(rate, color=FAINT, linewidth=1, linestyle=":", label=f"no skill, {rate:.3f}")
-        for one in series:
-            curve = trace_thresholds(one.label, one.probability)
-            label = f"{one.name}, AP {format_score(average_precision(one.label, one.probability))}"
-            x, y, style = curve.score(ScoreName.POD), curve.score(ScoreName.PRE), one.style
-            ax.plot(x, y, color=style.color, linestyle=style.linestyle, drawstyle="steps-pre", label=label)
+    def fill(ax: Axes) -> None:
+        rate = float(ensembles[0].samples.label.mean())
+        ax.axhline(rate, label=f"no skill, {rate:.3f}", **_DOTTED)
+        for number, one in enumerate(ensembles):
+            forecast = one.samples.label, one.samples.probability
+            curve, label = trace_thresholds(*forecast), f"{one.name}, AP {format_score(average_precision(*forecast))}"
+            x, y = curve.score(ScoreName.POD), curve.score(ScoreName.PRE)
+            ax.plot(x, y, drawstyle="steps-pre", label=label, **series_style(number).line)
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03), xlabel="POD, probability of detection", ylabel="PRE, precision")
 
     return draw(name, fill, kind="precision", heading="Precision and detection", size=_SQUARE)
 
 
-def _draw_score(name: str, series: Sequence[_Series], score: ScoreName) -> Figure:
+def _draw_score(name: str, ensembles: Sequence[IssuedForecast], score: ScoreName) -> Figure:
     """Draw a score against the threshold; a marker is at the threshold that the validation sets chose."""
     (rule,) = [rule for rule in ThresholdRule if rule.score is score]
 
-    def fill(axes: list[Axes]) -> None:
-        (ax,) = axes
-        ax.axvline(0.5, color=FAINT, linewidth=1, linestyle=":", label="0.5, as published")
-        for one in series:
-            curve, style = trace_thresholds(one.label, one.probability), one.style
+    def fill(ax: Axes) -> None:
+        ax.axvline(0.5, label="0.5, as published", **_DOTTED)
+        for number, one in enumerate(ensembles):
+            curve, style = trace_thresholds(one.samples.label, one.samples.probability), series_style(number)
             values = curve.score(score)
             # The lowest threshold holds down to 0; above the first finite one, no flare is forecast.
             steps = np.concatenate([[1.0], curve.threshold[1:], [0.0]]), np.concatenate([values, values[-1:]])
-            ax.plot(*steps, color=style.color, linestyle=style.linestyle, drawstyle="steps-post", label=one.name)
-            chosen = one.ensemble.thresholds.get(rule)
+            ax.plot(*steps, drawstyle="steps-post", label=one.name, **style.line)
+            chosen = one.thresholds.get(rule)
             if chosen is not None:
                 at = values[int(np.sum(curve.threshold >= chosen)) - 1]
                 ax.plot([chosen], [at], color=style.color, marker=style.marker, markersize=8, markeredgecolor=INK)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["NONE", "Cell", "Table", "format_latex", "format_markdown"]
+__all__ = ["NONE", "Cell", "Row", "Table", "build_table", "format_latex", "format_markdown"]
 
 NONE = "\u2013"
 """The text of a cell for which there is no value."""
@@ -39,6 +39,10 @@ class Cell:
     """Class of the style sheet; columns whose first cell is ``text`` are aligned to the left."""
 
 
+Row = Mapping[str, Cell | str | int]
+"""The cells of a row by the headings of their columns."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
     """A table of the report; the first cell of each row is its heading."""
@@ -51,6 +55,30 @@ class Table:
     """One cell per column."""
     notes: tuple[str, ...] = ()
     """Sentences below the table: what is undefined or not estimable, and why."""
+
+
+def build_table(
+    name: str, title: str, rows: Sequence[Row], *, kinds: Mapping[str, str] | None = None, notes: Iterable[str] = ()
+) -> Table:
+    """Return a table of rows by heading.
+
+    Parameters
+    ----------
+    name, title, notes
+        As in `Table`.
+    rows
+        At least one row; all have the same headings. Numbers are shown with commas.
+    kinds
+        Kinds of the cells of a column, by heading, where they are not cells already.
+    """
+    cells = [
+        tuple(
+            cell if isinstance(cell, Cell) else Cell(text=_format(cell), kind=(kinds or {}).get(heading, ""))
+            for heading, cell in row.items()
+        )
+        for row in rows
+    ]
+    return Table(name=name, title=title, header=tuple(rows[0]), rows=tuple(cells), notes=tuple(notes))
 
 
 def format_markdown(table: Table) -> str:
@@ -99,6 +127,10 @@ def format_latex(table: Table) -> str:
     notes = [rf"  \par\small {_escape_latex(note)}" for note in table.notes]
     inner = [f"  \\begin{{tabular}}{{{columns}}}", *(f"    {line}" for line in lines), r"  \end{tabular}"]
     return "\n".join([*start, *inner, *notes, r"\end{table}"]) + "\n"
+
+
+def _format(value: str | int) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _join(cell: Cell) -> str:

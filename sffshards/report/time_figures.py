@@ -50,10 +50,9 @@ def draw_timelines(content: TaskContent) -> Iterator[Figure]:
 def _draw_losses(name: str, run: Run) -> Figure:
     """Draw each fold's training and validation loss by epoch; a ring marks the epoch whose network is scored."""
 
-    def fill(axes: list[Axes]) -> None:
+    def fill(ax: Axes) -> None:
         from matplotlib.ticker import MaxNLocator
 
-        (ax,) = axes
         for fold in (fold for fold in run.folds if fold.epochs):
             color = series_style(fold.record.fold).color
             epochs, valid = [row.epoch for row in fold.epochs], [row.valid_loss for row in fold.epochs]
@@ -78,10 +77,9 @@ def _draw_timeline(content: TaskContent, harp: int) -> Figure:
     rows = np.flatnonzero(ensemble.samples.harp == harp)
     rows = rows[np.argsort(ensemble.samples.t_end_tai[rows], kind="stable")]
 
-    def fill(axes: list[Axes]) -> None:
+    def fill(ax: Axes) -> None:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-        (ax,) = axes
         times, low, high, mean = _break_gaps(ensemble, rows)
         followed = ensemble.samples.t_end_tai[rows[ensemble.samples.label[rows] == 1]]
         for start, end in _find_spans(ensemble.samples.t_end_tai[rows], ensemble.samples.label[rows]):

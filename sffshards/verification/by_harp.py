@@ -12,22 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.verification.contingency_tables import Counts, check_forecasts, part_outcomes
-from sffshards.verification.score_names import ScoreName, compute_scores
+from sffshards.verification.contingency_tables import Counts, check_forecasts, divide, part_outcomes
+from sffshards.verification.score_names import AnyScore, ProbabilityScore, ScoreName, compute_scores
 
-__all__ = [
-    "HarpStatistic",
-    "auc_by_harp",
-    "average_precision_by_harp",
-    "brier_by_harp",
-    "brier_skill_by_harp",
-    "score_by_harp",
-]
+__all__ = ["Forecast", "HarpStatistic", "prepare_statistic"]
 
 _BLOCK_NUMBERS = 1 << 22
 """Number of sums in memory at once: 32 MB per copy."""
 
 _Compute = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """Probabilities that were forecast for samples, and the outcomes."""
+
+    label: NDArray[np.int64]
+    """Labels, 0 or 1, shape (n,)."""
+    probability: NDArray[np.float64]
+    """Probabilities of a flare, shape (n,)."""
+    harp: NDArray[np.int64]
+    """HARP numbers, shape (n,)."""
+    threshold: float
+    """A flare is forecast at this probability or more."""
+    climatology: float
+    """Rate of flares in the training set, which a forecaster knows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,153 +53,125 @@ class HarpStatistic:
     """Function from how often each HARP is counted, whole numbers of shape (R, H), to the score, shape (R,), or NaN."""
 
 
-def score_by_harp(
-    name: ScoreName,
-    labels: NDArray[np.integer],
-    probabilities: NDArray[np.floating],
-    harps: NDArray[np.integer],
-    *,
-    threshold: float,
-) -> HarpStatistic:
-    """Prepare a score of a contingency table.
-
-    Parameters
-    ----------
-    name
-        The score.
-    labels
-        Labels, 0 or 1, shape (n,).
-    probabilities
-        Probabilities of a flare, shape (n,).
-    harps
-        HARP numbers, shape (n,).
-    threshold
-        A flare is forecast at this probability or more.
+def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
+    """Prepare a score of a forecast for resampling its HARPs.
 
     Raises
     ------
     InputError
-        If they are not forecasts, or not every sample has a HARP.
+        If it is not a forecast, or not every sample has a HARP.
     """
-    numbers, where = _index_harps(labels, probabilities, harps)
-    outcomes = part_outcomes(labels, probabilities, threshold=threshold)
-    counts_H4 = np.stack([np.bincount(where, outcome, len(numbers)) for outcome in outcomes], axis=1)
+    check_forecasts(forecast.label, forecast.probability)
+    if np.shape(forecast.harp) != np.shape(forecast.label):
+        found = f"shapes {np.shape(forecast.harp)} and {np.shape(forecast.label)}"
+        raise InputError("harps", expected="a HARP for each sample", found=found, fix="give them by sample")
+    harps, where = np.unique(np.asarray(forecast.harp, np.int64), return_inverse=True)
+    samples = _Samples(forecast=forecast, where=where, num_harps=len(harps))
+    return HarpStatistic(
+        harps=harps,
+        num_samples=np.bincount(where, minlength=len(harps)),
+        num_flares=np.bincount(where[forecast.label == 1], minlength=len(harps)),
+        compute=_score_table(samples, name) if isinstance(name, ScoreName) else _PREPARE[name](samples),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Samples:
+    """The samples of a forecast by HARP."""
+
+    forecast: Forecast
+    where: NDArray[np.int64]
+    """Position of each sample's HARP, shape (n,)."""
+    num_harps: int
+
+    def sum(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Return the sum of values, shape (n,), over the samples of each HARP, shape (H,)."""
+        return np.bincount(self.where, values, self.num_harps)
+
+
+def _score_table(samples: _Samples, name: ScoreName) -> _Compute:
+    forecast = samples.forecast
+    outcomes = part_outcomes(forecast.label, forecast.probability, threshold=forecast.threshold)
+    counts_H4 = np.stack([samples.sum(outcome) for outcome in outcomes], axis=1)
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
         tp, fp, fn, tn = (weights_RH @ counts_H4).T
         return compute_scores(name, Counts(tp=tp, fp=fp, fn=fn, tn=tn))
 
-    return _gather(numbers, where, labels, compute)
+    return compute
 
 
-def brier_by_harp(
-    labels: NDArray[np.integer], probabilities: NDArray[np.floating], harps: NDArray[np.integer]
-) -> HarpStatistic:
-    """Prepare the Brier score; parameters and errors as of `score_by_harp`."""
-    numbers, where = _index_harps(labels, probabilities, harps)
-    errors_H = np.bincount(where, np.square(probabilities - labels), len(numbers))
-    num_H = np.bincount(where, minlength=len(numbers)).astype(np.float64)
-    return _gather(numbers, where, labels, lambda weights_RH: (weights_RH @ errors_H) / (weights_RH @ num_H))
+def _brier(samples: _Samples, probability: NDArray[np.float64] | float | None = None) -> _Compute:
+    """Prepare the Brier score of the forecast, or of another probability."""
+    forecast = samples.forecast
+    errors_H = samples.sum(np.square((forecast.probability if probability is None else probability) - forecast.label))
+    num_H = samples.sum(np.ones(len(forecast.label)))
+    return lambda weights_RH: (weights_RH @ errors_H) / (weights_RH @ num_H)
 
 
-def brier_skill_by_harp(
-    labels: NDArray[np.integer],
-    probabilities: NDArray[np.floating],
-    harps: NDArray[np.integer],
-    *,
-    climatology: float,
-) -> HarpStatistic:
-    """Prepare the Brier skill score against a climatology; other parameters and errors as of `score_by_harp`."""
-    own = brier_by_harp(labels, probabilities, harps)
-    reference = brier_by_harp(labels, np.full(np.shape(labels), climatology), harps)
-
-    def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1 - _divide(own.compute(weights_RH), reference.compute(weights_RH))
-
-    return HarpStatistic(harps=own.harps, num_samples=own.num_samples, num_flares=own.num_flares, compute=compute)
+def _brier_skill(samples: _Samples) -> _Compute:
+    label = samples.forecast.label
+    check_forecasts(label, np.full(np.shape(label), samples.forecast.climatology))
+    own, reference = _brier(samples), _brier(samples, samples.forecast.climatology)
+    return lambda weights_RH: 1 - divide(own(weights_RH), reference(weights_RH))
 
 
-def auc_by_harp(
-    labels: NDArray[np.integer], probabilities: NDArray[np.floating], harps: NDArray[np.integer]
-) -> HarpStatistic:
-    """Prepare the area under the ROC; parameters and errors as of `score_by_harp`.
+def _roc_auc(samples: _Samples) -> _Compute:
+    """Prepare the area under the ROC.
 
     It is a sum over pairs of a sample with a flare and one without, so a table of pairs by their two HARPs gives the
     exact area of every resample.
     """
-    numbers, where = _index_harps(labels, probabilities, harps)
-    flares_H, others_H = (np.bincount(where[labels == label], minlength=len(numbers)) for label in (1, 0))
-    right_HH = np.zeros((len(numbers), len(numbers)))
-    others, where_others = probabilities[labels == 0], where[labels == 0]
+    label, probability, where = samples.forecast.label, samples.forecast.probability, samples.where
+    flares_H, others_H = (samples.sum(label == outcome) for outcome in (1, 0))
+    right_HH = np.zeros((samples.num_harps, samples.num_harps))
+    others, where_others = probability[label == 0], where[label == 0]
     for harp in np.flatnonzero(flares_H):
-        of_flares = np.sort(probabilities[(where == harp) & (labels == 1)])
+        of_flares = np.sort(probability[(where == harp) & (label == 1)])
         above = len(of_flares) - np.searchsorted(of_flares, others, side="right")
         ties = len(of_flares) - np.searchsorted(of_flares, others, side="left") - above
-        right_HH[harp] = np.bincount(where_others, above + ties / 2, len(numbers))
+        right_HH[harp] = np.bincount(where_others, above + ties / 2, samples.num_harps)
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
         num_right = np.sum((weights_RH @ right_HH) * weights_RH, axis=1)
-        return _divide(num_right, (weights_RH @ flares_H) * (weights_RH @ others_H))
+        return divide(num_right, (weights_RH @ flares_H) * (weights_RH @ others_H))
 
-    return _gather(numbers, where, labels, compute)
+    return compute
 
 
-def average_precision_by_harp(
-    labels: NDArray[np.integer], probabilities: NDArray[np.floating], harps: NDArray[np.integer]
-) -> HarpStatistic:
-    """Prepare the average precision; parameters and errors as of `score_by_harp`.
+def _average_precision(samples: _Samples) -> _Compute:
+    """Prepare the average precision.
 
     Hits and calls at the threshold of each distinct probability of a flare (K of them) are sums over HARPs, too.
     """
-    numbers, where = _index_harps(labels, probabilities, harps)
-    thresholds = np.unique(probabilities[labels == 1])
-    called_HK, hits_HK = np.zeros((2, len(numbers), len(thresholds)))
-    for harp in range(len(numbers)):
-        of_harp = where == harp
-        for sums, samples in ((called_HK, of_harp), (hits_HK, of_harp & (labels == 1))):
-            sums[harp] = np.sum(samples) - np.searchsorted(np.sort(probabilities[samples]), thresholds)
+    probability, is_flare = samples.forecast.probability, samples.forecast.label == 1
+    thresholds = np.unique(probability[is_flare])
+    called_HK, hits_HK = np.zeros((2, samples.num_harps, len(thresholds)))
+    for harp in range(samples.num_harps):
+        of_harp = samples.where == harp
+        for sums, chosen in ((called_HK, of_harp), (hits_HK, of_harp & is_flare)):
+            sums[harp] = np.sum(chosen) - np.searchsorted(np.sort(probability[chosen]), thresholds)
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
         num_rows = max(1, _BLOCK_NUMBERS // max(1, len(thresholds)))
         blocks = (weights_RH[start : start + num_rows] for start in range(0, len(weights_RH), num_rows))
-        return np.concatenate([_average_precision(block @ called_HK, block @ hits_HK) for block in blocks])
+        return np.concatenate([_average(block @ called_HK, block @ hits_HK) for block in blocks])
 
-    return _gather(numbers, where, labels, compute)
+    return compute
 
 
-def _average_precision(called_RK: NDArray[np.float64], hits_RK: NDArray[np.float64]) -> NDArray[np.float64]:
+def _average(called_RK: NDArray[np.float64], hits_RK: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the average precision of each resample from forecast flares and hits at rising thresholds."""
     if not hits_RK.shape[1]:
         return np.full(len(hits_RK), np.nan)
     precision_RK = np.divide(hits_RK, called_RK, out=np.zeros_like(hits_RK), where=called_RK > 0)
     new_hits_RK = hits_RK - np.pad(hits_RK[:, 1:], ((0, 0), (0, 1)))
-    return _divide(np.sum(new_hits_RK * precision_RK, axis=1), hits_RK[:, 0])
+    return divide(np.sum(new_hits_RK * precision_RK, axis=1), hits_RK[:, 0])
 
 
-def _index_harps(
-    labels: NDArray[np.integer], probabilities: NDArray[np.floating], harps: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the HARPs, and the position of each sample's HARP among them."""
-    check_forecasts(labels, probabilities)
-    if np.shape(harps) != np.shape(labels):
-        found = f"shapes {np.shape(harps)} and {np.shape(labels)}"
-        raise InputError("harps", expected="a HARP for each sample", found=found, fix="give them by sample")
-    numbers, where = np.unique(np.asarray(harps, np.int64), return_inverse=True)
-    return numbers, where
-
-
-def _gather(
-    numbers: NDArray[np.int64], where: NDArray[np.int64], labels: NDArray[np.integer], compute: _Compute
-) -> HarpStatistic:
-    return HarpStatistic(
-        harps=numbers,
-        num_samples=np.bincount(where, minlength=len(numbers)),
-        num_flares=np.bincount(where[labels == 1], minlength=len(numbers)),
-        compute=compute,
-    )
-
-
-def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    quotient = np.full(len(denominator), np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
-    return quotient
+_PREPARE: dict[ProbabilityScore, Callable[[_Samples], _Compute]] = {
+    ProbabilityScore.BRIER: _brier,
+    ProbabilityScore.BRIER_SKILL: _brier_skill,
+    ProbabilityScore.ROC_AUC: _roc_auc,
+    ProbabilityScore.AVERAGE_PRECISION: _average_precision,
+}

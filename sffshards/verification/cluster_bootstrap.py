@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -104,7 +104,7 @@ def bootstrap_interval(statistic: HarpStatistic, resampling: Resampling) -> Inte
     Parameters
     ----------
     statistic
-        From `sffshards.verification.by_harp.score_by_harp` or the like.
+        From `prepare_statistic`, or made of several of these.
     resampling
         How many draws, and what is taken from them.
 
@@ -202,12 +202,7 @@ def bootstrap_difference(first: HarpStatistic, second: HarpStatistic, resampling
     """
     for name in ("harps", "num_samples", "num_flares"):
         _require_same(first, second, name)
-    difference = HarpStatistic(
-        harps=first.harps,
-        num_samples=first.num_samples,
-        num_flares=first.num_flares,
-        compute=lambda weights_RH: second.compute(weights_RH) - first.compute(weights_RH),
-    )
+    difference = replace(first, compute=lambda weights_RH: second.compute(weights_RH) - first.compute(weights_RH))
     return bootstrap_interval(difference, resampling)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 
-__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "check_forecasts", "count_outcomes", "part_outcomes"]
+__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "check_forecasts", "count_outcomes", "divide", "part_outcomes"]
 
 THRESHOLD = 0.5
 """A flare is forecast where its probability is this or more.
@@ -119,3 +119,10 @@ def check_forecasts(labels: NDArray[np.integer], probabilities: NDArray[np.float
             row = int(np.argmin(valid))
             expected = "0 or 1" if name == "labels" else "from 0 to 1"
             raise InputError(f"{name}[{row}]", expected=expected, found=str(values[row]), fix="correct or leave it out")
+
+
+def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the quotients, NaN where the denominator is 0, because a score is undefined there."""
+    quotient = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=np.not_equal(denominator, 0))
+    return quotient

@@ -6,68 +6,27 @@ Shapes: n samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sffshards.base.json_records import describe_record
-from sffshards.verification.by_harp import (
-    HarpStatistic,
-    auc_by_harp,
-    average_precision_by_harp,
-    brier_by_harp,
-    brier_skill_by_harp,
-    score_by_harp,
-)
+from sffshards.verification.by_harp import Forecast, prepare_statistic
 from sffshards.verification.cluster_bootstrap import Interval, Resampling, bootstrap_difference, bootstrap_intervals
 from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
-from sffshards.verification.score_names import ScoreName, explain_undefined
+from sffshards.verification.score_names import ALL_SCORES, AnyScore, ProbabilityScore, ScoreName, explain_undefined
 
 __all__ = [
-    "AnyScore",
-    "Forecast",
     "ForecastScores",
-    "ProbabilityScore",
     "compare_forecasts",
     "describe_forecast_scores",
     "explain_interval",
     "explain_score",
-    "prepare_statistic",
     "score_forecast",
     "score_thresholds",
 ]
-
-
-class ProbabilityScore(StrEnum):
-    """Scores of probabilities, which do not depend on a threshold."""
-
-    BRIER = "BS"
-    BRIER_SKILL = "BSS"
-    ROC_AUC = "AUC"
-    AVERAGE_PRECISION = "AP"
-
-
-AnyScore = ScoreName | ProbabilityScore
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Forecast:
-    """Probabilities that were forecast for samples, and the outcomes."""
-
-    label: NDArray[np.int64]
-    """Labels, 0 or 1, shape (n,)."""
-    probability: NDArray[np.float64]
-    """Probabilities of a flare, shape (n,)."""
-    harp: NDArray[np.int64]
-    """HARP numbers, shape (n,)."""
-    threshold: float
-    """A flare is forecast at this probability or more."""
-    climatology: float
-    """Rate of flares in the training set, which a forecaster knows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,12 +75,10 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling
     Faster than one after the other: the scores of probabilities are computed once.
     """
     at_each = [replace(forecast, threshold=threshold) for threshold in thresholds]
-    calls = [prepare_statistic(at, name) for at in at_each for name in ScoreName]
-    found = iter(
-        bootstrap_intervals([*calls, *(prepare_statistic(forecast, name) for name in ProbabilityScore)], resampling)
-    )
-    of_calls: list[dict[AnyScore, Interval]] = [{name: next(found) for name in ScoreName} for _ in at_each]
-    of_probabilities: dict[AnyScore, Interval] = {name: next(found) for name in ProbabilityScore}
+    statistics = [prepare_statistic(at, name) for at in at_each for name in ScoreName]
+    statistics += [prepare_statistic(forecast, name) for name in ProbabilityScore]
+    found = bootstrap_intervals(statistics, resampling)
+    num, of_probabilities = len(ScoreName), found[-len(ProbabilityScore) :]
     return [
         ForecastScores(
             threshold=at.threshold,
@@ -129,9 +86,9 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling
             table=count_outcomes(at.label, at.probability, threshold=at.threshold),
             num_harps=len(np.unique(at.harp)),
             num_flaring_harps=len(np.unique(at.harp[at.label == 1])),
-            scores={**of_call, **of_probabilities},
+            scores=dict(zip(ALL_SCORES, [*found[start : start + num], *of_probabilities], strict=True)),
         )
-        for at, of_call in zip(at_each, of_calls, strict=True)
+        for start, at in zip(range(0, num * len(at_each), num), at_each, strict=True)
     ]
 
 
@@ -144,16 +101,6 @@ def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore, resa
         If the two are not of the same samples.
     """
     return bootstrap_difference(prepare_statistic(first, name), prepare_statistic(second, name), resampling)
-
-
-def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
-    """Prepare a score of a forecast for resampling its HARPs; raises as `score_forecast`."""
-    label, probability, harp = forecast.label, forecast.probability, forecast.harp
-    if isinstance(name, ScoreName):
-        return score_by_harp(name, label, probability, harp, threshold=forecast.threshold)
-    if name is ProbabilityScore.BRIER_SKILL:
-        return brier_skill_by_harp(label, probability, harp, climatology=forecast.climatology)
-    return _PREPARE[name](label, probability, harp)
 
 
 def describe_forecast_scores(scores: ForecastScores) -> dict[str, Any]:
@@ -179,7 +126,7 @@ def explain_score(scores: ForecastScores, name: AnyScore) -> str | None:
         return explain_undefined(name, scores.table)
     if name is ProbabilityScore.BRIER_SKILL:
         return f"the climatology of {scores.climatology:g} was right every time"
-    return "a flare came every time" if scores.table.num_positive else "no flare came"
+    return _explain_outcomes(scores)
 
 
 def explain_interval(scores: ForecastScores, name: AnyScore) -> str | None:
@@ -189,16 +136,10 @@ def explain_interval(scores: ForecastScores, name: AnyScore) -> str | None:
         return None
     if interval.num_undefined == interval.num_resamples:
         return "undefined in every resample"
-    num_quiet = scores.table.num_samples - scores.table.num_positive
-    if not (scores.table.num_positive and num_quiet):
-        return "a flare came every time" if scores.table.num_positive else "no flare came"
+    if scores.table.num_positive in (0, scores.table.num_samples):
+        return _explain_outcomes(scores)
     return f"too few regions have flares ({scores.num_flaring_harps} of {scores.num_harps})"
 
 
-_PREPARE: dict[
-    ProbabilityScore, Callable[[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]], HarpStatistic]
-] = {
-    ProbabilityScore.BRIER: brier_by_harp,
-    ProbabilityScore.ROC_AUC: auc_by_harp,
-    ProbabilityScore.AVERAGE_PRECISION: average_precision_by_harp,
-}
+def _explain_outcomes(scores: ForecastScores) -> str:
+    return "a flare came every time" if scores.table.num_positive else "no flare came"

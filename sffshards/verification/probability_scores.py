@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.verification.contingency_tables import check_forecasts
+from sffshards.verification.contingency_tables import check_forecasts, divide
 
 __all__ = [
     "BrierParts",
@@ -195,6 +195,5 @@ def _average(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Count the samples of each bin, and average probabilities and labels."""
     num = np.bincount(bins, minlength=num_bins)
-    divisor = np.where(num, num, np.nan)
-    mean_probability = np.bincount(bins, probabilities, num_bins) / divisor
-    return num, mean_probability, np.bincount(bins, labels, num_bins) / divisor
+    sums = np.bincount(bins, probabilities, num_bins), np.bincount(bins, labels, num_bins)
+    return num, divide(sums[0], num), divide(sums[1], num)

@@ -1,4 +1,4 @@
-"""Reference forecasts without a network: no skill, climatology, persistence, and which regions have ever flared.
+"""Reference forecasts without a network: no skill, persistence, and which regions have ever flared.
 
 They follow from labels alone. The label of time t states whether a flare starts in (t, t + horizon], so that it is
 known from t + horizon on; a forecast uses only labels that are known at its time.
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 
-__all__ = ["forecast_climatology", "forecast_ever_flared", "forecast_no_skill", "forecast_persistence"]
+__all__ = ["forecast_ever_flared", "forecast_no_skill", "forecast_persistence"]
 
 
 def forecast_no_skill(climatology: float, *, num_samples: int, seed: int) -> NDArray[np.float64]:
@@ -33,26 +33,6 @@ def forecast_no_skill(climatology: float, *, num_samples: int, seed: int) -> NDA
     float64 of shape (num_samples,), 0 or 1
     """
     return (np.random.default_rng(seed).random(num_samples) < climatology).astype(np.float64)
-
-
-def forecast_climatology(training_labels: NDArray[np.integer], *, num_samples: int) -> NDArray[np.float64]:
-    """Forecast the rate of flares in the training set for every sample.
-
-    Parameters
-    ----------
-    training_labels
-        Labels of the training set, 0 or 1, at least one.
-    num_samples
-        Number of forecasts.
-
-    Raises
-    ------
-    InputError
-        If there are no training labels.
-    """
-    if not len(training_labels):
-        raise InputError("training_labels", expected="at least one", found="none", fix="give those of the training set")
-    return np.full(num_samples, float(np.mean(training_labels)))
 
 
 def forecast_persistence(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.verification.contingency_tables import Counts
+from sffshards.verification.contingency_tables import Counts, divide
 
 __all__ = [
     "accuracy",
@@ -36,7 +36,7 @@ def accuracy(counts: Counts) -> NDArray[np.float64]:
     ----------
     Wilks, Statistical Methods in the Atmospheric Sciences (2011), section 8.2.
     """
-    return _divide(counts.tp + counts.tn, counts.num_samples)
+    return divide(counts.tp + counts.tn, counts.num_samples)
 
 
 def probability_of_detection(counts: Counts) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def probability_of_detection(counts: Counts) -> NDArray[np.float64]:
     ----------
     Wilks (2011), section 8.2.
     """
-    return _divide(counts.tp, counts.tp + counts.fn)
+    return divide(counts.tp, counts.tp + counts.fn)
 
 
 def precision(counts: Counts) -> NDArray[np.float64]:
@@ -60,7 +60,7 @@ def precision(counts: Counts) -> NDArray[np.float64]:
     ----------
     Wilks (2011), section 8.2.
     """
-    return _divide(counts.tp, counts.tp + counts.fp)
+    return divide(counts.tp, counts.tp + counts.fp)
 
 
 def false_alarm_ratio(counts: Counts) -> NDArray[np.float64]:
@@ -73,7 +73,7 @@ def false_alarm_ratio(counts: Counts) -> NDArray[np.float64]:
     ----------
     Barnes et al., Weather and Forecasting 24 (2009), 1452, on the two names.
     """
-    return _divide(counts.fp, counts.tp + counts.fp)
+    return divide(counts.fp, counts.tp + counts.fp)
 
 
 def critical_success_index(counts: Counts) -> NDArray[np.float64]:
@@ -85,7 +85,7 @@ def critical_success_index(counts: Counts) -> NDArray[np.float64]:
     ----------
     Gilbert, American Meteorological Journal 1 (1884), 166.
     """
-    return _divide(counts.tp, counts.tp + counts.fp + counts.fn)
+    return divide(counts.tp, counts.tp + counts.fp + counts.fn)
 
 
 def f1_score(counts: Counts) -> NDArray[np.float64]:
@@ -97,7 +97,7 @@ def f1_score(counts: Counts) -> NDArray[np.float64]:
     ----------
     van Rijsbergen, Information Retrieval (1979), chapter 7.
     """
-    return _divide(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+    return divide(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
 
 
 def heidke_skill_score(counts: Counts) -> NDArray[np.float64]:
@@ -111,7 +111,7 @@ def heidke_skill_score(counts: Counts) -> NDArray[np.float64]:
     Heidke, Geografiska Annaler 8 (1926), 301; the HSS2 of Bobra and Couvidat, ApJ 798 (2015), 135.
     """
     c = counts
-    return _divide(2 * (c.tp * c.tn - c.fp * c.fn), (c.tp + c.fn) * (c.fn + c.tn) + (c.tp + c.fp) * (c.fp + c.tn))
+    return divide(2 * (c.tp * c.tn - c.fp * c.fn), (c.tp + c.fn) * (c.fn + c.tn) + (c.tp + c.fp) * (c.fp + c.tn))
 
 
 def true_skill_statistic(counts: Counts) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ def true_skill_statistic(counts: Counts) -> NDArray[np.float64]:
     ----------
     Peirce, Science 4 (1884), 453; Bloomfield et al., ApJ Letters 747 (2012), L41.
     """
-    return _divide(counts.tp, counts.tp + counts.fn) - _divide(counts.fp, counts.fp + counts.tn)
+    return divide(counts.tp, counts.tp + counts.fn) - divide(counts.fp, counts.fp + counts.tn)
 
 
 def false_alarm_rate(counts: Counts) -> NDArray[np.float64]:
@@ -136,7 +136,7 @@ def false_alarm_rate(counts: Counts) -> NDArray[np.float64]:
     ----------
     Barnes et al., Weather and Forecasting 24 (2009), 1452.
     """
-    return _divide(counts.fp, counts.fp + counts.tn)
+    return divide(counts.fp, counts.fp + counts.tn)
 
 
 def frequency_bias(counts: Counts) -> NDArray[np.float64]:
@@ -148,7 +148,7 @@ def frequency_bias(counts: Counts) -> NDArray[np.float64]:
     ----------
     Wilks (2011), section 8.2; the FB of Leka et al., ApJ Supplement 243 (2019), 36.
     """
-    return _divide(counts.tp + counts.fp, counts.tp + counts.fn)
+    return divide(counts.tp + counts.fp, counts.tp + counts.fn)
 
 
 def equitable_threat_score(counts: Counts) -> NDArray[np.float64]:
@@ -163,7 +163,7 @@ def equitable_threat_score(counts: Counts) -> NDArray[np.float64]:
     """
     c, num_samples = counts, counts.num_samples
     chance = (c.tp + c.fp) * (c.tp + c.fn)
-    return _divide(c.tp * num_samples - chance, (num_samples - c.tn) * num_samples - chance)
+    return divide(c.tp * num_samples - chance, (num_samples - c.tn) * num_samples - chance)
 
 
 def appleman_skill_score(counts: Counts) -> NDArray[np.float64]:
@@ -176,7 +176,7 @@ def appleman_skill_score(counts: Counts) -> NDArray[np.float64]:
     ----------
     Barnes et al., ApJ 829 (2016), 89, section 3.2; Leka et al., ApJ Supplement 243 (2019), 36.
     """
-    return 1 - _divide(counts.fp + counts.fn, np.minimum(counts.tp + counts.fn, counts.fp + counts.tn))
+    return 1 - divide(counts.fp + counts.fn, np.minimum(counts.tp + counts.fn, counts.fp + counts.tn))
 
 
 def matthews_correlation(counts: Counts) -> NDArray[np.float64]:
@@ -191,10 +191,4 @@ def matthews_correlation(counts: Counts) -> NDArray[np.float64]:
     """
     c = counts
     forecasts, outcomes = (c.tp + c.fp) * (c.tn + c.fn), (c.tp + c.fn) * (c.tn + c.fp)
-    return _divide(c.tp * c.tn - c.fp * c.fn, np.sqrt(forecasts) * np.sqrt(outcomes))
-
-
-def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    quotient = np.full(np.shape(denominator), np.nan)
-    np.divide(numerator, denominator, out=quotient, where=np.not_equal(denominator, 0))
-    return quotient
+    return divide(c.tp * c.tn - c.fp * c.fn, np.sqrt(forecasts) * np.sqrt(outcomes))

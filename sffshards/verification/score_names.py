@@ -1,4 +1,4 @@
-"""The scores of yes-or-no forecasts by name, from a contingency table, and why one is undefined."""
+"""The scores by name, those of yes-or-no forecasts from a contingency table, and why one is undefined."""
 
 from __future__ import annotations
 
@@ -12,11 +12,22 @@ from numpy.typing import NDArray
 from sffshards.verification import score_formulas as formulas
 from sffshards.verification.contingency_tables import ContingencyTable, Counts
 
-__all__ = ["PUBLISHED_SCORES", "ScoreName", "compute_score", "compute_scores", "explain_undefined", "format_score"]
+__all__ = [
+    "ALL_SCORES",
+    "PUBLISHED_SCORES",
+    "AnyScore",
+    "ProbabilityScore",
+    "ScoreName",
+    "compute_published_scores",
+    "compute_score",
+    "compute_scores",
+    "explain_undefined",
+    "format_score",
+]
 
 
 class ScoreName(StrEnum):
-    """The scores: first the eight of the published tables, in their order; `formulas` has each."""
+    """Scores at a threshold: first the eight of the published tables, in their order; `formulas` has each."""
 
     F1 = "F1"
     ACC = "ACC"
@@ -40,6 +51,21 @@ PUBLISHED_SCORES = tuple(ScoreName)[:8]
 """The scores of Grim and Gradvohl 2024, in the order of their tables."""
 
 
+class ProbabilityScore(StrEnum):
+    """Scores of probabilities, which do not depend on a threshold."""
+
+    BRIER = "BS"
+    BRIER_SKILL = "BSS"
+    ROC_AUC = "AUC"
+    AVERAGE_PRECISION = "AP"
+
+
+AnyScore = ScoreName | ProbabilityScore
+
+ALL_SCORES: tuple[AnyScore, ...] = (*ScoreName, *ProbabilityScore)
+"""Every score: first those at a threshold, then those of the probabilities."""
+
+
 def compute_score(name: ScoreName, table: ContingencyTable) -> float:
     """Compute a score; nan where it is undefined.
 
@@ -51,6 +77,11 @@ def compute_score(name: ScoreName, table: ContingencyTable) -> float:
     """
     tp, fp, fn, tn = np.array([table.tp, table.fp, table.fn, table.tn], np.float64)[:, None]
     return float(compute_scores(name, Counts(tp=tp, fp=fp, fn=fn, tn=tn))[0])
+
+
+def compute_published_scores(table: ContingencyTable) -> dict[ScoreName, float]:
+    """Compute the scores of the published tables; nan where one is undefined."""
+    return {name: compute_score(name, table) for name in PUBLISHED_SCORES}
 
 
 def compute_scores(name: ScoreName, counts: Counts) -> NDArray[np.float64]:
@@ -82,14 +113,7 @@ def format_score(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
-_NEEDS_BOTH_OUTCOMES = (
-    ScoreName.POD,
-    ScoreName.TSS,
-    ScoreName.POFD,
-    ScoreName.BIAS,
-    ScoreName.APSS,
-    ScoreName.MCC,
-)
+_NEEDS_BOTH_OUTCOMES = tuple(map(ScoreName, ("POD", "TSS", "POFD", "BIAS", "ApSS", "MCC")))
 """Scores that are undefined where there are no flares, or no quiet times."""
 
 _FORMULAS: dict[ScoreName, Callable[[Counts], NDArray[np.float64]]] = {

@@ -17,7 +17,6 @@ from sffshards.verification.contingency_tables import THRESHOLD, Counts, check_f
 from sffshards.verification.score_names import ScoreName, compute_scores
 
 __all__ = [
-    "BestThreshold",
     "ThresholdCurve",
     "ThresholdRule",
     "average_precision",
@@ -59,17 +58,6 @@ class ThresholdCurve:
         POD over POFD is the ROC; PRE over POD, precision and recall.
         """
         return compute_scores(name, self.counts)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BestThreshold:
-    """Threshold at which a score is highest."""
-
-    threshold: float
-    """A flare is forecast at this probability or more; one of the probabilities."""
-    score: ScoreName
-    value: float
-    """Value of the score at that threshold."""
 
 
 def trace_thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> ThresholdCurve:
@@ -156,9 +144,7 @@ def average_precision(labels: NDArray[np.integer], probabilities: NDArray[np.flo
     return float(np.diff(counts.tp) @ precision / num_flares) if num_flares else math.nan
 
 
-def choose_threshold(
-    labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, score: ScoreName
-) -> BestThreshold:
+def choose_threshold(labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, score: ScoreName) -> float:
     """Return the threshold with the highest score, the largest of several. Use a validation set, never the test set.
 
     Parameters
@@ -182,8 +168,7 @@ def choose_threshold(
         raise InputError(
             "labels", expected=f"flares and times without, for {score}", found=found, fix="take a larger set"
         )
-    best = int(np.nanargmax(values))
-    return BestThreshold(threshold=float(curve.threshold[1 + best]), score=score, value=float(values[best]))
+    return float(curve.threshold[1 + np.nanargmax(values)])
 
 
 def choose_thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> dict[ThresholdRule, float]:
@@ -194,7 +179,7 @@ def choose_thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.flo
     InputError
         As `choose_threshold`, if the set does not have both outcomes.
     """
-    thresholds = {
-        rule: choose_threshold(labels, probabilities, score=rule.score) for rule in ThresholdRule if rule.score
+    return {
+        rule: choose_threshold(labels, probabilities, score=rule.score) if rule.score else THRESHOLD
+        for rule in ThresholdRule
     }
-    return {ThresholdRule.HALF: THRESHOLD} | {rule: best.threshold for rule, best in thresholds.items()}

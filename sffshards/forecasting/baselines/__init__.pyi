@@ -1,15 +1,18 @@
-from .baseline_forecasts import compute_baselines, describe_baselines
+from .baseline_forecasts import forecast_baselines, forecast_from_labels
 from .baseline_samples import Samples, read_samples
-from .baseline_scores import Baseline, BaselineName
+from .baseline_scores import Baseline, BaselineForecasts, BaselineName, describe_baselines, score_baselines
 from .sharp_keywords import KeywordTable, read_keyword_table
 
 __all__ = [
     "Baseline",
+    "BaselineForecasts",
     "BaselineName",
     "KeywordTable",
     "Samples",
-    "compute_baselines",
     "describe_baselines",
+    "forecast_baselines",
+    "forecast_from_labels",
     "read_keyword_table",
     "read_samples",
+    "score_baselines",
 ]

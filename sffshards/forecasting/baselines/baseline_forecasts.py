@@ -1,54 +1,51 @@
-"""All baselines of a task, scored on Test.
+"""All baselines of a task, as forecasts of Test.
 
 Shapes: n samples of Test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.base.json_records import describe_record
-from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares, has_flare
 from sffshards.forecasting.baselines.baseline_samples import Samples, join_samples
-from sffshards.forecasting.baselines.baseline_scores import Baseline, BaselineName, score_baseline
+from sffshards.forecasting.baselines.baseline_scores import BaselineForecasts, BaselineName
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
 from sffshards.verification import (
     THRESHOLD,
     Forecast,
-    Resampling,
     ThresholdRule,
     choose_thresholds,
-    describe_forecast_scores,
-    forecast_climatology,
     forecast_ever_flared,
     forecast_no_skill,
     forecast_persistence,
 )
 
-__all__ = ["compute_baselines", "describe_baselines"]
+__all__ = ["forecast_baselines", "forecast_from_labels"]
+
+_HISTORY = (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
+"""Baselines that follow from the earlier flares of a region."""
 
 
-def compute_baselines(
+def forecast_baselines(
     samples: Mapping[Part, Samples],
     *,
     task: Task,
     protocol: Protocol,
-    resampling: Resampling,
+    seed: int,
     flares: HarpFlares | None = None,
     keywords: KeywordTable | None = None,
     folds: Sequence[int] = range(NUM_FOLDS),
-    progress: Progress = SILENT,
-) -> list[Baseline]:
-    """Forecast Test by every baseline that the given data allow, and score the forecasts.
+) -> list[BaselineForecasts]:
+    """Forecast Test by every baseline that the given data allow.
 
     No skill, climatology, persistence and ever flared do not depend on the fold; their flare rate is that of
     TrainVal0 to TrainVal4. Persistence and ever flared follow from the flare list or, without one, from the labels of
@@ -63,20 +60,18 @@ def compute_baselines(
         The event of the labels.
     protocol
         The protocol, which defines the training parts of a fold.
-    resampling
-        Number and seed of the bootstrap's resamples; the seed is also that of the no-skill forecast.
+    seed
+        Seed of the no-skill forecast.
     flares
         Flares from `sffshards.flares.assign_flares`; None: labels are used instead.
     keywords
         Keywords from `read_keyword_table`; None: no regression.
     folds
         Folds of the regression.
-    progress
-        Receives the progress.
 
     Returns
     -------
-    list of Baseline
+    list of BaselineForecasts
         Baselines in the order of `BaselineName`; three of the regression, one for each `ThresholdRule`.
 
     Raises
@@ -84,94 +79,65 @@ def compute_baselines(
     InputError
         If the table of keywords has none of the frames of Test, or a training or validation set has only one class.
     """
-    planned = list(_forecast_simply(samples, task, flares, resampling.seed))
-    if keywords is not None:
-        planned += _forecast_by_keywords(samples, task, protocol, keywords, folds)
-    with progress.task("Score baselines", len(planned)) as advance:
-        baselines = []
-        for name, source, rule, of_folds, forecasts in planned:
-            baselines.append(
-                score_baseline(
-                    name, source=source, rule=rule, folds=of_folds, forecasts=forecasts, resampling=resampling
-                )
-            )
-            advance(1)
-    return baselines
+    simple = list(_forecast_simply(samples, task, flares, seed))
+    return simple if keywords is None else simple + _forecast_by_keywords(samples, task, protocol, keywords, folds)
 
 
-def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
-    """Return baselines as plain values for JSON; undefined scores are None."""
-    return [
-        {
-            "name": str(baseline.name),
-            "source": baseline.source,
-            "threshold_rule": str(baseline.rule),
-            "mean": describe_record(baseline.mean),
-            "deviation": describe_record(baseline.deviation),
-            "folds": list(baseline.folds),
-            "forecasts": [describe_forecast_scores(scores) for scores in baseline.scores],
-        }
-        for baseline in baselines
-    ]
+def forecast_from_labels(
+    known: Samples, *, task: Task, climatology: float, seed: int
+) -> dict[BaselineName, NDArray[np.float64]]:
+    """Forecast samples by the baselines that need labels alone: all but the regression.
 
+    Parameters
+    ----------
+    known
+        The samples; a forecast uses only labels that are known at its time.
+    task
+        The event of the labels.
+    climatology
+        Rate of flares in the training set.
+    seed
+        Seed of the no-skill forecast.
 
-_Planned = tuple[BaselineName, str, ThresholdRule, tuple[int, ...], tuple[Forecast, ...]]
+    Returns
+    -------
+    dict of float64 arrays of shape (n,)
+        Probabilities of a flare.
+    """
+    labels = known.label, known.t_end_tai, known.harp
+    num_samples, horizon_hours = len(known.label), task.horizon_hours
+    return {
+        BaselineName.NO_SKILL: forecast_no_skill(climatology, num_samples=num_samples, seed=seed),
+        BaselineName.CLIMATOLOGY: np.full(num_samples, climatology),
+        BaselineName.PERSISTENCE: forecast_persistence(*labels, horizon_hours=horizon_hours, unknown=0),
+        BaselineName.EVER_FLARED: forecast_ever_flared(*labels, horizon_hours=horizon_hours),
+    }
 
 
 def _forecast_simply(
     samples: Mapping[Part, Samples], task: Task, flares: HarpFlares | None, seed: int
-) -> Iterable[_Planned]:
+) -> Iterator[BaselineForecasts]:
     test = samples[Part.TEST]
-    training = np.concatenate([of.label for part, of in samples.items() if part is not Part.TEST])
-    rate = float(np.mean(training))
-    history = _follow_labels(samples, task) if flares is None else _follow_flares(test, task, flares)
-    made = {
-        BaselineName.NO_SKILL: (
-            "the training labels' rate",
-            forecast_no_skill(rate, num_samples=len(test.label), seed=seed),
-        ),
-        BaselineName.CLIMATOLOGY: (
-            "the training labels' rate",
-            forecast_climatology(training, num_samples=len(test.label)),
-        ),
-        **history,
-    }
-    for name, (source, probability) in made.items():
-        yield name, source, ThresholdRule.HALF, (), (_make_forecast(test, probability, climatology=rate),)
-
-
-def _follow_labels(samples: Mapping[Part, Samples], task: Task) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
+    training = join_samples(of for part, of in samples.items() if part is not Part.TEST)
+    climatology = float(np.mean(training.label))
     # A HARP may begin in another part, so its history comes from all parts.
-    others = [of for part, of in samples.items() if part is not Part.TEST]
-    every, num_test = join_samples([samples[Part.TEST], *others]), len(samples[Part.TEST].label)
-    persistence = forecast_persistence(
-        every.label, every.t_end_tai, every.harp, horizon_hours=task.horizon_hours, unknown=0.0
-    )
-    ever = forecast_ever_flared(every.label, every.t_end_tai, every.harp, horizon_hours=task.horizon_hours)
-    return {
-        BaselineName.PERSISTENCE: ("earlier labels", persistence[:num_test]),
-        BaselineName.EVER_FLARED: ("earlier labels", ever[:num_test]),
-    }
-
-
-def _follow_flares(
-    test: Samples, task: Task, flares: HarpFlares
-) -> dict[BaselineName, tuple[str, NDArray[np.float64]]]:
-    spans = {BaselineName.PERSISTENCE: -task.horizon_hours, BaselineName.EVER_FLARED: None}
-    return {
-        name: (
-            f"the flare list, {task.threshold} and above",
-            has_flare(
-                flares, test.harp, test.t_end_tai, threshold=task.threshold, after_hours=after, until_hours=0
-            ).astype(np.float64),
-        )
-        for name, after in spans.items()
-    }
+    every = join_samples([test, training])
+    forecasts = forecast_from_labels(every, task=task, climatology=climatology, seed=seed)
+    history = "earlier labels"
+    if flares is not None:
+        history = f"the flare list, {task.threshold} and above"
+        of_frames = partial(has_flare, flares, test.harp, test.t_end_tai, threshold=task.threshold, until_hours=0)
+        for name, after_hours in zip(_HISTORY, (-task.horizon_hours, None), strict=True):
+            forecasts[name] = of_frames(after_hours=after_hours).astype(np.float64)
+    for name, probability in forecasts.items():
+        forecast = _make_forecast(test, probability[: len(test.label)], climatology)
+        source = history if name in _HISTORY else "the training labels' rate"
+        yield BaselineForecasts(name=name, source=source, forecasts=(forecast,))
 
 
 def _forecast_by_keywords(
     samples: Mapping[Part, Samples], task: Task, protocol: Protocol, keywords: KeywordTable, folds: Sequence[int]
-) -> Iterable[_Planned]:
+) -> list[BaselineForecasts]:
     values = {part: keywords.find(of) for part, of in samples.items()}
     if np.isnan(values[Part.TEST]).all():
         raise InputError(
@@ -188,12 +154,15 @@ def _forecast_by_keywords(
         of_validation, of_test = forecast_regression(
             np.concatenate([values[part] for part in parts]), labels, [values[validation], values[Part.TEST]]
         )
-        climatology = float(np.mean(labels))
         for rule, threshold in choose_thresholds(samples[validation].label, of_validation).items():
-            made[rule].append(_make_forecast(samples[Part.TEST], of_test, climatology=climatology, threshold=threshold))
+            made[rule].append(_make_forecast(samples[Part.TEST], of_test, float(np.mean(labels)), threshold))
     source = f"{len(KEYWORDS)} SHARP keywords, {protocol} protocol"
-    for rule, forecasts in made.items():
-        yield BaselineName.REGRESSION, source, rule, tuple(folds), tuple(forecasts)
+    return [
+        BaselineForecasts(
+            name=BaselineName.REGRESSION, source=source, rule=rule, folds=tuple(folds), forecasts=tuple(forecasts)
+        )
+        for rule, forecasts in made.items()
+    ]
 
 
 def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> None:
@@ -207,11 +176,11 @@ def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> N
 
 
 def _make_forecast(
-    test: Samples, probability: NDArray[Any], *, climatology: float, threshold: float = THRESHOLD
+    test: Samples, probability: NDArray[np.float64], climatology: float, threshold: float = THRESHOLD
 ) -> Forecast:
     return Forecast(
         label=test.label,
-        probability=np.asarray(probability, np.float64),
+        probability=probability,
         harp=test.harp,
         threshold=threshold,
         climatology=climatology,

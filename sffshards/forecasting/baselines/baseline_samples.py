@@ -6,7 +6,7 @@ Shapes: n samples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +61,7 @@ def join_samples(samples: Iterable[Samples]) -> Samples:
     """Return the samples of several parts in one record."""
     joined = list(samples)
     return Samples(
-        harp=np.concatenate([part.harp for part in joined]),
-        t_end_tai=np.concatenate([part.t_end_tai for part in joined]),
-        label=np.concatenate([part.label for part in joined]),
+        **{field.name: np.concatenate([getattr(part, field.name) for part in joined]) for field in fields(Samples)}
     )
 
 

@@ -6,29 +6,31 @@ Shapes: R resamples, H HARPs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.base.json_records import describe_record
+from sffshards.base.progress import SILENT, Progress
 from sffshards.verification import (
+    ALL_SCORES,
+    AnyScore,
     Forecast,
     ForecastScores,
-    HarpStatistic,
     Interval,
-    ProbabilityScore,
     Resampling,
-    ScoreName,
     ThresholdRule,
     bootstrap_interval,
+    describe_forecast_scores,
     prepare_statistic,
     score_forecast,
 )
 
-__all__ = ["Baseline", "BaselineName", "score_baseline"]
-
-_Name = ScoreName | ProbabilityScore
+__all__ = ["Baseline", "BaselineForecasts", "BaselineName", "describe_baselines", "score_baselines"]
 
 
 class BaselineName(StrEnum):
@@ -47,73 +49,100 @@ class BaselineName(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Baseline:
-    """A baseline's forecasts of Test, one in all or one per fold, with their scores."""
+class BaselineForecasts:
+    """A baseline's forecasts of Test, one in all or one per fold."""
 
     name: BaselineName
     """Name of the baseline."""
     source: str
     """Data that the forecasts follow from, in words."""
-    rule: ThresholdRule
+    rule: ThresholdRule = ThresholdRule.HALF
     """Rule that chose the thresholds."""
-    folds: tuple[int, ...]
+    folds: tuple[int, ...] = ()
     """Folds of the forecasts; empty if they do not depend on the fold."""
     forecasts: tuple[Forecast, ...]
     """Forecasts of all samples of Test in the order of its list."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline(BaselineForecasts):
+    """A baseline's forecasts of Test with their scores."""
+
     scores: tuple[ForecastScores, ...]
     """Scores of each forecast."""
-    mean: dict[ScoreName | ProbabilityScore, Interval]
+    mean: dict[AnyScore, Interval]
     """Mean of each score over the forecasts, with the mean's interval by HARP; nan if a score is undefined."""
-    deviation: dict[ScoreName | ProbabilityScore, float]
+    deviation: dict[AnyScore, float]
     """Standard deviation of each score over folds (n - 1); nan for fewer than two."""
 
 
-def score_baseline(
-    name: BaselineName,
-    *,
-    source: str,
-    rule: ThresholdRule,
-    folds: tuple[int, ...],
-    forecasts: tuple[Forecast, ...],
-    resampling: Resampling,
-) -> Baseline:
-    """Return a baseline with the scores of its forecasts.
+def score_baselines(
+    baselines: Iterable[BaselineForecasts], resampling: Resampling, *, progress: Progress = SILENT
+) -> list[Baseline]:
+    """Score the forecasts of baselines.
 
     The interval of the mean over folds comes from a cluster bootstrap over HARPs, with the same resamples in every
     fold. It shows the effect of the choice of regions; the deviation shows that of the training parts.
+
+    Parameters
+    ----------
+    baselines
+        Baselines from `forecast_baselines`.
+    resampling
+        How intervals are computed.
+    progress
+        Receives the progress.
 
     Raises
     ------
     InputError
         If a forecast has no samples.
     """
-    scores = tuple(score_forecast(forecast, resampling) for forecast in forecasts)
-    names: list[_Name] = [*ScoreName, *ProbabilityScore]
-    estimates = {score: [of.interval(score).estimate for of in scores] for score in names}
+    waiting = list(baselines)
+    scored = []
+    with progress.task("Score baselines", len(waiting)) as advance:
+        for one in waiting:
+            scored.append(_score(one, resampling))
+            advance(1)
+    return scored
+
+
+def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
+    """Return baselines as plain values for JSON; undefined scores are None."""
+    return [
+        {
+            "name": str(baseline.name),
+            "source": baseline.source,
+            "threshold_rule": str(baseline.rule),
+            "mean": describe_record(baseline.mean),
+            "deviation": describe_record(baseline.deviation),
+            "folds": list(baseline.folds),
+            "forecasts": [describe_forecast_scores(scores) for scores in baseline.scores],
+        }
+        for baseline in baselines
+    ]
+
+
+def _score(baseline: BaselineForecasts, resampling: Resampling) -> Baseline:
+    scores = tuple(score_forecast(forecast, resampling) for forecast in baseline.forecasts)
+    estimates = {name: [of.interval(name).estimate for of in scores] for name in ALL_SCORES}
     return Baseline(
-        name=name,
-        source=source,
-        rule=rule,
-        folds=folds,
-        forecasts=forecasts,
+        **{field.name: getattr(baseline, field.name) for field in fields(BaselineForecasts)},
         scores=scores,
-        mean={
-            score: scores[0].interval(score) if len(scores) == 1 else _score_mean(forecasts, score, resampling)
-            for score in names
-        },
+        mean=scores[0].scores
+        if len(scores) == 1
+        else {name: _score_mean(baseline.forecasts, name, resampling) for name in ALL_SCORES},
         deviation={
-            score: float(np.std(values, ddof=1)) if len(values) > 1 else math.nan for score, values in estimates.items()
+            name: float(np.std(values, ddof=1)) if len(values) > 1 else math.nan for name, values in estimates.items()
         },
     )
 
 
-def _score_mean(forecasts: tuple[Forecast, ...], name: _Name, resampling: Resampling) -> Interval:
+def _score_mean(forecasts: tuple[Forecast, ...], name: AnyScore, resampling: Resampling) -> Interval:
     members = [prepare_statistic(forecast, name) for forecast in forecasts]
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
         mean_R: NDArray[np.float64] = np.mean([member.compute(weights_RH) for member in members], axis=0)
         return mean_R
 
-    first = members[0]
-    mean = HarpStatistic(harps=first.harps, num_samples=first.num_samples, num_flares=first.num_flares, compute=compute)
-    return bootstrap_interval(mean, resampling)
+    return bootstrap_interval(replace(members[0], compute=compute), resampling)

@@ -39,7 +39,7 @@ def forecast_regression(
     training_nK
         Keywords in the order of `sffshards.forecasting.baselines.sharp_keywords.KEYWORDS`, nan where missing.
     labels
-        Labels, 0 or 1, shape (n,).
+        Labels of both classes, 0 or 1, shape (n,).
     sets
         Keywords of each set to forecast, of shape (its samples, K).
 
@@ -51,15 +51,8 @@ def forecast_regression(
     Raises
     ------
     InputError
-        If the labels are all of one class, or a keyword is missing throughout.
+        If a keyword is missing throughout.
     """
-    if len(np.unique(labels)) < 2:
-        raise InputError(
-            "regression",
-            expected="labels of both classes",
-            found=f"{len(labels)} samples, all of one class",
-            fix="omit {keywords}, or use more data",
-        )
     if empty := [name for name, none in zip(KEYWORDS, np.isnan(training_nK).all(axis=0), strict=True) if none]:
         raise InputError(
             "regression",

@@ -6,12 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.base.errors import ConflictError, InputError
+from sffshards.base.errors import ConflictError
 from sffshards.base.file_hashes import hash_file
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs import DECISION_NAME, Decision, read_decision, read_run
 from sffshards.models import Attention, ModelName
-from sffshards.training import FoldRecord
 
 __all__ = ["Member", "find_members", "take_checkpoint"]
 
@@ -56,7 +55,16 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
     ConflictError
         If the folds are of several tasks.
     """
-    members = [_take_fold(fold.folder, fold.record) for fold in read_run(run, folds=folds).folds]
+    members = [
+        take_checkpoint(
+            fold.checkpoint,
+            model=fold.record.options.model,
+            task=fold.record.task,
+            attention=fold.record.options.attention,
+            name=f"fold {fold.record.fold}",
+        )
+        for fold in read_run(run, folds=folds).folds
+    ]
     for member in members:
         if member.task != members[0].task:
             raise ConflictError(
@@ -68,38 +76,22 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
     return members
 
 
-def take_checkpoint(path: Path, *, model: ModelName, task: Task) -> Member:
+def take_checkpoint(
+    path: Path, *, model: ModelName, task: Task, attention: Attention = Attention.FUSED, name: str | None = None
+) -> Member:
     """Take a checkpoint file by itself, such as one that the published programs wrote.
 
-    Where a ``decision.json`` of it lies beside it, that is used.
+    Where a ``decision.json`` of it lies beside it, that is used. Its name is by default that of the file.
     """
     sha256 = hash_file(path, expected="a checkpoint that can be read")
     decision, reason = _find_decision(path.parent, sha256)
     return Member(
-        name=path.name,
+        name=name or path.name,
         checkpoint=path,
         checkpoint_sha256=sha256,
         model=model,
-        attention=Attention.FUSED,
+        attention=attention,
         task=task,
-        decision=decision,
-        reason=reason,
-    )
-
-
-def _take_fold(folder: Path, record: FoldRecord) -> Member:
-    if record.best is None:
-        raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
-    path = folder / record.best.name
-    sha256 = hash_file(path, expected="the fold's best checkpoint")
-    decision, reason = _find_decision(folder, sha256)
-    return Member(
-        name=f"fold {record.fold}",
-        checkpoint=path,
-        checkpoint_sha256=sha256,
-        model=record.options.model,
-        attention=record.options.attention,
-        task=record.task,
         decision=decision,
         reason=reason,
     )

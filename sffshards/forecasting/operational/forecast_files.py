@@ -74,14 +74,12 @@ def describe_forecasts(
         ],
         "thresholds": {str(rule): threshold for rule, threshold in forecasts.thresholds.items()},
         "regions": [
-            {
-                **to_plain(shown),
-                **to_plain(forecasts.spread(number)),
-                "raw_probability": float(forecasts.mean_raw[number]),
+            _describe_region(forecasts, number)
+            | {
                 "of_members": forecasts.calibrated_MN[:, number].tolist(),
                 "flare": {str(rule): called for rule, called in forecasts.calls(number).items()},
             }
-            for number, shown in enumerate(forecasts.shown)
+            for number in range(len(forecasts.shown))
         ],
         "full_disk_tolerance_minutes": tolerance_minutes,
         "full_disk": [
@@ -95,12 +93,16 @@ def describe_forecasts(
     }
 
 
+def _describe_region(forecasts: RegionForecasts, number: int) -> dict[str, Any]:
+    spread, raw = forecasts.spread(number), float(forecasts.mean_raw[number])
+    return {**to_plain(forecasts.shown[number]), **to_plain(spread), "raw_probability": raw}
+
+
 def _list_rows(forecasts: RegionForecasts, disks: Sequence[FullDiskForecast]) -> Iterator[dict[str, object]]:
-    name = forecasts.task.name
-    for number, shown in enumerate(forecasts.shown):
+    task = {"task": forecasts.task.name}
+    for number in range(len(forecasts.shown)):
         calls = {f"flare at {rule}": int(called) for rule, called in forecasts.calls(number).items()}
-        raw = {"raw_probability": float(forecasts.mean_raw[number])}
-        yield {"kind": "region", "task": name, **to_plain(shown), **to_plain(forecasts.spread(number)), **raw, **calls}
+        yield {"kind": "region"} | task | _describe_region(forecasts, number) | calls
     for disk in disks:
         where = {"t_end_tai": disk.t_end_tai.isoformat(), "num_regions": len(disk.regions)}
-        yield {"kind": "full disk", "task": name, **where, **to_plain(disk.spread)}
+        yield {"kind": "full disk"} | task | where | to_plain(disk.spread)

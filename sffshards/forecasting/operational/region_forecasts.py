@@ -6,7 +6,7 @@ Shapes: M members, N sequences.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -21,7 +21,6 @@ from sffshards.forecasting.runs import (
     Inference,
     Probability,
     calibrate,
-    fill_uncalibrated,
     mean_thresholds,
     predict_clips,
     predict_rows,
@@ -132,17 +131,14 @@ def forecast_regions(
         If a network returns values that are not finite.
     """
     raw_MN = np.stack([_forecast(member, source, inference=inference, progress=progress) for member in members])
-    calibrated: list[NDArray[np.float64] | None] = []
+    calibrated = []
     for member, raw_N in zip(members, raw_MN, strict=True):
         applied = calibrate(member.decision, raw_N, by=Probability.PLATT)
         if applied is None:
             progress.note(f"{member.name}: raw probabilities, not calibrated: {member.reason}")
-        calibrated.append(applied)
+        calibrated.append(raw_N if applied is None else applied)
     return RegionForecasts(
-        members=tuple(members),
-        shown=tuple(source.shown),
-        raw_MN=raw_MN,
-        calibrated_MN=fill_uncalibrated(raw_MN, calibrated),
+        members=tuple(members), shown=tuple(source.shown), raw_MN=raw_MN, calibrated_MN=np.stack(calibrated)
     )
 
 
@@ -201,10 +197,6 @@ def _combine(forecasts: RegionForecasts, time: datetime, regions: tuple[int, ...
     of_members = _spread_of(1 - np.prod(1 - of_regions, axis=1))
     together = float(1 - np.prod(1 - of_regions.mean(axis=0)))
     # Members that disagree on which region flares may all be on one side of the combined means.
-    spread = Spread(
-        probability=together,
-        low=min(of_members.low, together),
-        high=max(of_members.high, together),
-        deviation=of_members.deviation,
-    )
+    low, high = min(of_members.low, together), max(of_members.high, together)
+    spread = replace(of_members, probability=together, low=low, high=high)
     return FullDiskForecast(t_end_tai=time, regions=regions, spread=spread)

@@ -5,7 +5,6 @@ from .fold_ensemble import (
     average_run,
     calibrate,
     combine_folds,
-    fill_uncalibrated,
     issue_forecast,
     mean_thresholds,
 )
@@ -13,6 +12,7 @@ from .network_prediction import Inference, choose_device, predict_clips, predict
 from .predictions_table import Predictions, predictions_path, read_predictions
 from .published_results import PUBLISHED_DOI, PUBLISHED_RESULTS, PublishedResult
 from .run_comparison import (
+    COMPARED_SCORES,
     ComparedScore,
     Comparison,
     compare_issued,
@@ -23,6 +23,8 @@ from .run_comparison import (
 from .run_evaluation import evaluate_run
 from .run_folders import Run, RunFold, find_runs, gather_runs, read_run
 from .run_scores import (
+    FOLD_COLUMNS,
+    FoldMean,
     FoldScores,
     RunScores,
     StageScores,
@@ -36,12 +38,15 @@ from .set_counts import SetCounts, SharedHarps, count_sets, find_shared_harps
 from .verification_tables import describe_verification
 
 __all__ = [
+    "COMPARED_SCORES",
     "DECISION_NAME",
+    "FOLD_COLUMNS",
     "PUBLISHED_DOI",
     "PUBLISHED_RESULTS",
     "ComparedScore",
     "Comparison",
     "Decision",
+    "FoldMean",
     "FoldScores",
     "Inference",
     "IssuedForecast",
@@ -68,7 +73,6 @@ __all__ = [
     "describe_scores",
     "describe_verification",
     "evaluate_run",
-    "fill_uncalibrated",
     "find_runs",
     "find_shared_harps",
     "find_subsets",

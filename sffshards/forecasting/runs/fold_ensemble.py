@@ -16,7 +16,7 @@ from sffshards.base.errors import ConflictError
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs.decision import Decision, fit_decision, read_decision
 from sffshards.forecasting.runs.predictions_table import Predictions
-from sffshards.forecasting.runs.run_folders import Run
+from sffshards.forecasting.runs.run_folders import Run, RunFold
 from sffshards.verification import THRESHOLD, Forecast, ThresholdRule
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "average_run",
     "calibrate",
     "combine_folds",
-    "fill_uncalibrated",
+    "issue_fold",
     "issue_forecast",
     "mean_thresholds",
 ]
@@ -124,21 +124,6 @@ def calibrate(
     return None if calibration is None else calibration.apply(probabilities)
 
 
-def fill_uncalibrated(
-    raw_FN: NDArray[np.float64], calibrated: Sequence[NDArray[np.float64] | None]
-) -> NDArray[np.float64]:
-    """Return the calibrated probabilities of each fold, and the raw ones of folds without a calibration.
-
-    Parameters
-    ----------
-    raw_FN
-        Raw probabilities.
-    calibrated
-        Calibrated probabilities of each fold, shape (N,), or None.
-    """
-    return np.stack([raw if of is None else of for raw, of in zip(raw_FN, calibrated, strict=True)])
-
-
 def issue_forecast(
     samples: Predictions, decision: Decision, *, fold: int, stage: Stage, climatology: float
 ) -> IssuedForecast:
@@ -170,6 +155,12 @@ def issue_forecast(
     )
 
 
+def issue_fold(fold: RunFold, decision: Decision, stage: Stage) -> IssuedForecast:
+    """Apply a decision to the probabilities of a set of a fold, over plain views."""
+    number, climatology = fold.record.fold, fold.climatology
+    return issue_forecast(fold.plain(stage), decision, fold=number, stage=stage, climatology=climatology)
+
+
 def combine_folds(folds: Sequence[IssuedForecast], *, name: str) -> IssuedForecast:
     """Average the forecasts of several folds: the mean of their probabilities, thresholds and climatologies.
 
@@ -197,12 +188,11 @@ def combine_folds(folds: Sequence[IssuedForecast], *, name: str) -> IssuedForeca
                 found="others",
                 fix="evaluate all folds on one build, with `sffshards evaluate --force`",
             )
-    raw_FN = np.stack([fold.samples.probability for fold in folds])
     defined = [by for by in Probability if any(by in fold.probabilities for fold in folds)]
     thresholds = mean_thresholds(fold.thresholds for fold in folds)
     reasons = {key: reason for fold in reversed(folds) for key, reason in fold.reasons.items()}
     probabilities = {
-        by: _average(fill_uncalibrated(raw_FN, [fold.probabilities.get(by) for fold in folds])) for by in defined
+        by: _average([fold.probabilities.get(by, fold.samples.probability) for fold in folds]) for by in defined
     }
     return IssuedForecast(
         name=name,
@@ -229,12 +219,12 @@ def average_run(run: Run) -> IssuedForecast:
     DamageError
         If ``decision.json`` is not a decision.
     """
-    issued = []
-    for fold in run.evaluated:
-        decision = read_decision(fold.folder) or fit_decision(fold.tables[Stage.VAL], checkpoint_sha256=None)
-        number, rate = fold.record.fold, fold.climatology
-        test = fold.plain(Stage.TEST)
-        issued.append(issue_forecast(test, decision, fold=number, stage=Stage.TEST, climatology=rate))
+    issued = [
+        issue_fold(
+            fold, read_decision(fold.folder) or fit_decision(fold.tables[Stage.VAL], checkpoint_sha256=None), Stage.TEST
+        )
+        for fold in run.evaluated
+    ]
     return combine_folds(issued, name=run.name)
 
 
@@ -245,6 +235,6 @@ def mean_thresholds(of_folds: Iterable[dict[ThresholdRule, float]]) -> dict[Thre
     return {rule: float(np.mean(values)) for rule, values in found.items() if values}
 
 
-def _average(probabilities_FN: NDArray[np.float64]) -> NDArray[np.float64]:
+def _average(probabilities: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return the mean over folds, which rounding does not take out of 0 to 1."""
-    return np.clip(probabilities_FN.mean(axis=0), 0, 1)
+    return np.clip(np.mean(probabilities, axis=0), 0, 1)

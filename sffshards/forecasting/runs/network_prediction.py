@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -31,13 +32,12 @@ from sffshards.forecasting.runs.predictions_table import (
     read_predictions,
     write_predictions,
 )
+from sffshards.forecasting.runs.run_folders import RunFold
 from sffshards.loading import ClipLoader, PlanSource, Shuffle
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
 from sffshards.shards.read import Build, CheckLevel
-from sffshards.training import FoldRecord
 
 __all__ = [
-    "FoldPredictions",
     "Inference",
     "choose_device",
     "predict_clips",
@@ -65,24 +65,16 @@ class Inference:
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoldPredictions:
-    """The predictions of a fold's best checkpoint for its sets."""
-
-    checkpoint_sha256: str
-    tables: dict[Stage, Predictions]
-
-
 def predict_fold(
-    folder: Path, record: FoldRecord, build: Build, *, inference: Inference, force: bool, progress: Progress
-) -> FoldPredictions:
+    fold: RunFold, build: Build, *, inference: Inference, force: bool, progress: Progress
+) -> tuple[dict[Stage, Predictions], str]:
     """Predict the training, validation and test set of a fold, each sample once, and write their tables.
 
     Unchanged tables of the same checkpoint and build are kept.
 
     Parameters
     ----------
-    folder, record
+    fold
         Folder and record of the fold.
     build
         Build that the fold was trained on.
@@ -93,6 +85,10 @@ def predict_fold(
     progress
         Receiver of progress.
 
+    Returns
+    -------
+    the predictions of each set, and the SHA-256 of the checkpoint that made them
+
     Raises
     ------
     InputError
@@ -100,9 +96,7 @@ def predict_fold(
     DamageError
         If its network returns values that are not numbers.
     """
-    if record.best is None:
-        raise InputError(folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least")
-    path = folder / record.best.name
+    folder, record, path = fold.folder, fold.record, fold.checkpoint
     made_from = PredictionsRecord(
         checkpoint=path.name,
         checkpoint_sha256=hash_file(path, expected="the fold's best checkpoint"),
@@ -128,7 +122,7 @@ def predict_fold(
         kept[stage] = hash_file(table)
         write_predictions_record(folder, replace(made_from, stages=kept))
     tables = {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
-    return FoldPredictions(checkpoint_sha256=made_from.checkpoint_sha256, tables=tables)
+    return tables, made_from.checkpoint_sha256
 
 
 def predict_rows(
@@ -151,17 +145,10 @@ def predict_rows(
     -------
     float64 of shape (N,), in the order of ``rows``
     """
-    batch_size = inference.batch_size
+    batch_size, pinned = inference.batch_size, inference.device.type == "cuda"
     source = PlanSource(rows=rows, global_batch=batch_size, num_ranks=1, rank=0, seed=0, shuffle=Shuffle.NONE)
-    model.to(inference.device).eval()
-    parts = [np.empty(0)]
-    with torch.inference_mode():
-        pinned = inference.device.type == "cuda"
-        for batch in ClipLoader(build, source, num_threads=inference.num_threads, pinned=pinned):
-            clips_BTHW = batch.clips_BTHW.to(inference.device, non_blocking=pinned)
-            parts.append(_forecast(model, clips_BTHW)[batch.mask_B].numpy())
-            advance(batch.num_real)
-    return np.concatenate(parts)
+    loader = ClipLoader(build, source, num_threads=inference.num_threads, pinned=pinned)
+    return _predict(model, ((batch.clips_BTHW, batch.mask_B) for batch in loader), inference, advance)
 
 
 def predict_clips(
@@ -182,15 +169,9 @@ def predict_clips(
     -------
     float64, one for each clip, in their order
     """
-    model.to(inference.device).eval()
-    parts = [np.empty(0)]
     waiting = iter(clips)
-    with torch.inference_mode():
-        while batch := list(islice(waiting, inference.batch_size)):
-            clips_BTHW = torch.from_numpy(np.stack(batch)).to(inference.device)
-            parts.append(_forecast(model, clips_BTHW).numpy())
-            advance(len(batch))
-    return np.concatenate(parts)
+    stacks = iter(lambda: list(islice(waiting, inference.batch_size)), [])
+    return _predict(model, ((torch.from_numpy(np.stack(stack)), ...) for stack in stacks), inference, advance)
 
 
 def require_finite(probabilities: NDArray[np.float64], *, checkpoint: Path) -> None:
@@ -232,8 +213,18 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _forecast(model: nn.Module, clips_BTHW: Tensor) -> Tensor:
-    """Return float64 probabilities of shape (B,), on the CPU."""
-    logits_BK = model(scale_clips(clips_BTHW)).cpu().double()
-    # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
-    return torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])
+def _predict(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor | EllipsisType]], inference: Inference, advance: Advance
+) -> NDArray[np.float64]:
+    """Return the probabilities of batches of clips, each with the choice of its samples that count."""
+    device = inference.device
+    model.to(device).eval()
+    parts = [np.empty(0)]
+    with torch.inference_mode():
+        for clips_BTHW, chosen in batches:
+            clips = scale_clips(clips_BTHW.to(device, non_blocking=device.type == "cuda"))
+            logits_BK = model(clips).cpu().double()
+            # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
+            parts.append(torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])[chosen].numpy())
+            advance(len(parts[-1]))
+    return np.concatenate(parts)

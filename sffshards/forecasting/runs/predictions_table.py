@@ -64,13 +64,12 @@ class Predictions:
     def where(self, chosen: NDArray[np.bool_]) -> Predictions:
         """Return the samples for which a bool array of shape (n,) is true."""
         rows = np.flatnonzero(chosen)
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return Predictions(
-            sequence=tuple(self.sequence[row] for row in rows),
-            harp=self.harp[rows],
-            t_end_tai=self.t_end_tai[rows],
-            view=tuple(self.view[row] for row in rows),
-            label=self.label[rows],
-            probability=self.probability[rows],
+            **{
+                name: tuple(column[row] for row in rows) if isinstance(column, tuple) else column[rows]
+                for name, column in columns.items()
+            }
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sffshards.domain.sample_sets import Variant
 from sffshards.domain.task import M24, M48, Task
-from sffshards.verification import ContingencyTable
+from sffshards.verification import ContingencyTable, ScoreName, compute_published_scores
 
 __all__ = ["PUBLISHED_DOI", "PUBLISHED_RESULTS", "PublishedResult"]
 
@@ -25,6 +25,11 @@ class PublishedResult:
     variant: Variant
     fold: int
     table: ContingencyTable
+
+    @property
+    def scores(self) -> dict[ScoreName, float]:
+        """The eight published scores."""
+        return compute_published_scores(self.table)
 
 
 def _result(task: Task, variant: Variant, fold: int, *counts: int) -> PublishedResult:

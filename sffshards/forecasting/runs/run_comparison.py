@@ -6,7 +6,7 @@ Every difference is the second score minus the first, so that a positive one fav
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -29,6 +29,7 @@ from sffshards.verification import (
 )
 
 __all__ = [
+    "COMPARED_SCORES",
     "ComparedScore",
     "Comparison",
     "compare_issued",
@@ -52,11 +53,19 @@ class ComparedScore:
     """Rule of the threshold; None for a score of probabilities."""
     score: AnyScore
 
+    @property
+    def heading(self) -> str:
+        """Heading of a column, such as ``TSS at 0.5``, ``TSS, chosen threshold`` or ``BSS, calibrated``."""
+        if self.rule is None:
+            return str(self.score) if self.probability is Probability.RAW else f"{self.score}, calibrated"
+        return f"{self.score}, chosen threshold" if self.rule.score is self.score else f"{self.score} at {self.rule}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison(ComparedScore):
+class Comparison:
     """The score of the second run's ensemble minus that of the first's."""
 
+    compared: ComparedScore
     task: Task
     first: Path
     """Folder of the first run."""
@@ -65,15 +74,18 @@ class Comparison(ComparedScore):
     difference: Interval
 
 
-_COMPARED = (
+COMPARED_SCORES = (
     *(
         ComparedScore(probability=Probability.RAW, rule=rule, score=name)
         for rule in ThresholdRule
         for name in (ScoreName.TSS, ScoreName.HSS)
     ),
-    ComparedScore(probability=Probability.RAW, rule=None, score=ProbabilityScore.BRIER_SKILL),
-    ComparedScore(probability=Probability.PLATT, rule=None, score=ProbabilityScore.BRIER_SKILL),
+    *(
+        ComparedScore(probability=probability, rule=None, score=ProbabilityScore.BRIER_SKILL)
+        for probability in (Probability.RAW, Probability.PLATT)
+    ),
 )
+"""The scores that runs are compared in."""
 
 
 def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
@@ -82,7 +94,20 @@ def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
     TSS and HSS are compared at the threshold of each rule, and the Brier skill score of raw and calibrated
     probabilities. Runs of another task, or of other samples or labels, are not compared.
     """
-    return [comparison for first, second in combinations(runs, 2) for comparison in _compare(first, second)]
+    return [
+        Comparison(
+            task=first.run.task,
+            first=first.run.folder,
+            second=second.run.folder,
+            compared=compared,
+            difference=difference,
+        )
+        for first, second in combinations(runs, 2)
+        if first.run.task == second.run.task
+        for compared, difference in compare_issued(
+            first.verification.ensemble, second.verification.ensemble, resampling=first.verification.resampling
+        ).items()
+    ]
 
 
 def compare_issued(
@@ -94,13 +119,11 @@ def compare_issued(
     have, such as one at a threshold that could not be chosen, is left out. Forecasts of different samples have none.
     """
     found = {}
-    for compared in _COMPARED if first.is_comparable(second) else ():
-        rule = compared.rule or ThresholdRule.HALF
-        thresholds = [issued.threshold(compared.probability, rule) for issued in (first, second)]
+    for compared in COMPARED_SCORES if first.is_comparable(second) else ():
         pair = [
             issued.forecast(compared.probability, threshold=threshold)
-            for issued, threshold in zip((first, second), thresholds, strict=True)
-            if threshold is not None
+            for issued in (first, second)
+            if (threshold := issued.threshold(compared.probability, compared.rule or ThresholdRule.HALF)) is not None
         ]
         if len(pair) == 2:
             found[compared] = compare_forecasts(*pair, name=compared.score, resampling=resampling)
@@ -114,9 +137,7 @@ def describe_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, An
             "task": one.task.name,
             "first": str(one.first),
             "second": str(one.second),
-            "probability": one.probability,
-            "rule": one.rule,
-            "score": one.score,
+            **describe_record(one.compared),
             "second_minus_first": describe_record(one.difference),
         }
         for one in comparisons
@@ -142,27 +163,11 @@ def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
             "comparisons": describe_comparisons(of_task),
         }
         rows = [
-            (one.first, one.second, one.probability, one.rule, one.score, of.estimate, of.low, of.high)
+            [one.first, one.second, *describe_record(one.compared).values()]
+            + [getattr(one.difference, name) for name in ("estimate", "low", "high")]
             for one in of_task
-            for of in (one.difference,)
         ]
         write_atomic(folder / COMPARISONS_NAME, format_json(content))
         write_atomic(folder / COMPARISONS_TABLE_NAME, format_csv(_HEADER, rows).encode("utf-8"))
         folders.append(folder)
     return folders
-
-
-def _compare(first: RunScores, second: RunScores) -> Iterator[Comparison]:
-    if first.run.task != second.run.task:
-        return
-    pair = first.verification.ensemble, second.verification.ensemble
-    for compared, difference in compare_issued(*pair, resampling=first.verification.resampling).items():
-        yield Comparison(
-            task=first.run.task,
-            first=first.run.folder,
-            second=second.run.folder,
-            probability=compared.probability,
-            rule=compared.rule,
-            score=compared.score,
-            difference=difference,
-        )

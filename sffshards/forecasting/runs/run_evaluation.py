@@ -10,7 +10,7 @@ from sffshards.base.errors import ConflictError
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs.decision import fit_decision, write_decision
-from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, issue_forecast
+from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, issue_fold
 from sffshards.forecasting.runs.network_prediction import Inference, predict_fold
 from sffshards.forecasting.runs.run_folders import RunFold, check_folds_alike, read_run
 from sffshards.forecasting.runs.run_scores import RunScores, score_folds, write_scores
@@ -70,9 +70,9 @@ def evaluate_run(
         for fold in read.folds:
             if not fold.record.finished:
                 progress.note(f"{fold.folder}: training is not finished; its best epoch so far is scored")
-            found = predict_fold(fold.folder, fold.record, opened, inference=inference, force=force, progress=progress)
-            predicted.append(replace(fold, tables=found.tables))
-            issued += _decide(predicted[-1], checkpoint_sha256=found.checkpoint_sha256)
+            tables, sha256 = predict_fold(fold, opened, inference=inference, force=force, progress=progress)
+            predicted.append(replace(fold, tables=tables))
+            issued += _decide(predicted[-1], checkpoint_sha256=sha256)
     published = score_folds(replace(read, folds=tuple(predicted)))
     scores = RunScores(
         run=published.run,
@@ -92,11 +92,7 @@ def _decide(fold: RunFold, *, checkpoint_sha256: str) -> list[IssuedForecast]:
     """Fit and write a fold's decision, and apply it to its validation and test sets."""
     decision = fit_decision(fold.tables[Stage.VAL], checkpoint_sha256=checkpoint_sha256)
     write_decision(fold.folder, decision)
-    number, rate = fold.record.fold, fold.climatology
-    return [
-        issue_forecast(fold.plain(stage), decision, fold=number, stage=stage, climatology=rate)
-        for stage in (Stage.VAL, Stage.TEST)
-    ]
+    return [issue_fold(fold, decision, stage) for stage in (Stage.VAL, Stage.TEST)]
 
 
 def _check_build(fold: RunFold, build: Build) -> None:

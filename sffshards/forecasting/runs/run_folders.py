@@ -45,6 +45,15 @@ class RunFold:
     fingerprints: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the files that were read, by file name."""
 
+    @property
+    def checkpoint(self) -> Path:
+        """Path of the best checkpoint; raises `InputError` where there is none yet."""
+        if self.record.best is None:
+            raise InputError(
+                self.folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least"
+            )
+        return self.folder / self.record.best.name
+
     def plain(self, stage: Stage) -> Predictions:
         """Return the predictions of a set over plain views, each sequence once."""
         return plain_views(self.tables[stage])

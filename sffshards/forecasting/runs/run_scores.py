@@ -21,7 +21,7 @@ from sffshards.verification import (
     THRESHOLD,
     ContingencyTable,
     ScoreName,
-    compute_score,
+    compute_published_scores,
     count_outcomes,
     explain_undefined,
     format_score,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sffshards.forecasting.runs.run_verification import RunVerification
 
 __all__ = [
+    "FOLD_COLUMNS",
     "FoldMean",
     "FoldScores",
     "RunScores",
@@ -41,13 +42,14 @@ __all__ = [
     "describe_scores",
     "format_summary",
     "score_folds",
-    "score_stage",
     "summarise_scores",
     "write_scores",
 ]
 
 JSON_NAME = "scores.json"
 TABLE_NAME = "scores.csv"
+FOLD_COLUMNS = ("fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES)
+"""Columns of a table of the scores of folds."""
 _FORMAT_VERSION = 1
 
 
@@ -78,8 +80,11 @@ class StageScores:
     fold: int
     stage: Stage
     table: ContingencyTable
-    scores: dict[ScoreName, float]
-    """Scores by name; NaN where undefined."""
+
+    @property
+    def scores(self) -> dict[ScoreName, float]:
+        """Scores by name; NaN where undefined."""
+        return compute_published_scores(self.table)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +102,16 @@ class FoldScores:
         """Name of the run in tables."""
         return self.run.name
 
+    def means(self, stage: Stage) -> dict[ScoreName, Summary]:
+        """Return the scores of a set, averaged over folds."""
+        return {summary.score: summary for summary in self.summary if summary.stage is stage}
+
+    def rows(self) -> list[list[object]]:
+        """Return a row of `FOLD_COLUMNS` for each set of each fold."""
+        return [
+            [s.fold, s.stage, s.table.tp, s.table.fp, s.table.fn, s.table.tn, *s.scores.values()] for s in self.stages
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunScores(FoldScores):
@@ -112,18 +127,11 @@ _MeanT = TypeVar("_MeanT", bound=FoldMean)
 def score_folds(run: Run) -> FoldScores:
     """Compute the published scores of the evaluated folds of a run."""
     stages = tuple(
-        score_stage(fold.record.fold, stage, count_outcomes(table.label, table.probability))
+        StageScores(fold=fold.record.fold, stage=stage, table=count_outcomes(table.label, table.probability))
         for fold in run.evaluated
         for stage, table in fold.tables.items()
     )
     return FoldScores(run=run, stages=stages, summary=summarise_scores(stages))
-
-
-def score_stage(fold: int, stage: Stage, table: ContingencyTable) -> StageScores:
-    """Compute the published scores of a contingency table."""
-    return StageScores(
-        fold=fold, stage=stage, table=table, scores={name: compute_score(name, table) for name in PUBLISHED_SCORES}
-    )
 
 
 def summarise_scores(stages: Iterable[StageScores]) -> tuple[Summary, ...]:
@@ -166,9 +174,9 @@ def format_summary(summary: FoldMean) -> str:
 
 def write_scores(scores: FoldScores) -> None:
     """Write ``scores.json`` and ``scores.csv`` into the run's folder."""
-    header = ["fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES]
+    rows = [*scores.rows(), *_summary_rows(scores)]
     write_atomic(scores.run.folder / JSON_NAME, format_json(describe_scores(scores)))
-    write_atomic(scores.run.folder / TABLE_NAME, format_csv(header, _make_rows(scores)).encode("ascii"))
+    write_atomic(scores.run.folder / TABLE_NAME, format_csv(FOLD_COLUMNS, rows).encode("ascii"))
 
 
 def describe_run(run: Run) -> dict[str, Any]:
@@ -203,18 +211,8 @@ def describe_scores(scores: FoldScores) -> dict[str, Any]:
     }
 
 
-def _make_rows(scores: FoldScores) -> Iterator[list[object]]:
-    for s in scores.stages:
-        yield [
-            s.fold,
-            s.stage,
-            s.table.tp,
-            s.table.fp,
-            s.table.fn,
-            s.table.tn,
-            *(s.scores[n] for n in PUBLISHED_SCORES),
-        ]
+def _summary_rows(scores: FoldScores) -> Iterator[list[object]]:
     for stage in dict.fromkeys(s.stage for s in scores.summary):
-        of = {s.score: s for s in scores.summary if s.stage is stage}
+        means = scores.means(stage)
         for title, column in (("mean", "mean"), ("deviation", "deviation"), ("folds defined", "num_defined")):
-            yield [title, stage, *[None] * 4, *(getattr(of[name], column) for name in PUBLISHED_SCORES)]
+            yield [title, stage, *[None] * 4, *(getattr(means[name], column) for name in PUBLISHED_SCORES)]

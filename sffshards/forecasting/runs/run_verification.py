@@ -19,11 +19,10 @@ from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
 from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_scores import FoldMean, average_folds
 from sffshards.verification import (
+    ALL_SCORES,
     AnyScore,
     ForecastScores,
-    ProbabilityScore,
     Resampling,
-    ScoreName,
     ThresholdRule,
     forecast_persistence,
     score_thresholds,
@@ -36,7 +35,6 @@ __all__ = [
     "Subset",
     "VerificationSummary",
     "VerifiedForecast",
-    "find_continuing",
     "find_subsets",
     "verify_forecasts",
 ]
@@ -105,14 +103,6 @@ class RunVerification:
     ensemble: IssuedForecast
     """Forecast of the test set by the mean of the folds."""
 
-    def find(
-        self, *, fold: int | None, stage: Stage, subset: Subset, probability: Probability, rule: ThresholdRule
-    ) -> ForecastScores | None:
-        """Return the scores of a forecast, or None if it does not exist."""
-        wanted = fold, stage, subset, probability, rule
-        found = (of for of in self.forecasts if (of.fold, of.stage, of.subset, of.probability, of.rule) == wanted)
-        return next((of.scores for of in found), None)
-
 
 def verify_forecasts(
     issued: Sequence[IssuedForecast], *, name: str, task: Task, resampling: Resampling
@@ -147,26 +137,20 @@ def verify_forecasts(
     )
 
 
-def find_continuing(samples: Predictions, *, task: Task) -> NDArray[np.bool_]:
-    """Return whether the region of each sample was in continuing activity: bool of shape (n,).
+def find_subsets(samples: Predictions, *, task: Task) -> dict[Subset, NDArray[np.bool_]]:
+    """Return whether each sample is of first flares, and of continuing activity: bool arrays of shape (n,).
 
-    A region is, if its latest label that was known by then, of a horizon ago or earlier, was a flare of the task's
-    class or above. Only labels of the same set count; each is known a horizon after its time.
+    A region is in continuing activity if its latest label that was known by then, of a horizon ago or earlier, was a
+    flare of the task's class or above. Only labels of the same set count; each is known a horizon after its time.
 
     References
     ----------
     Park et al., ApJ 890 (2020), 124: first flares are harder to forecast, and more useful.
     """
-    persistence = forecast_persistence(
+    continuing = forecast_persistence(
         samples.label, samples.t_end_tai, samples.harp, horizon_hours=task.horizon_hours, unknown=0
     )
-    return np.asarray(persistence == 1)
-
-
-def find_subsets(samples: Predictions, *, task: Task) -> dict[Subset, NDArray[np.bool_]]:
-    """Return whether each sample is of first flares, and of continuing activity: bool arrays of shape (n,)."""
-    continuing = find_continuing(samples, task=task)
-    return {Subset.FIRST: ~continuing, Subset.CONTINUING: continuing}
+    return {Subset.FIRST: continuing == 0, Subset.CONTINUING: continuing == 1}
 
 
 def _subsets_of(issued: IssuedForecast, task: Task) -> Iterator[tuple[Subset, NDArray[np.bool_]]]:
@@ -179,22 +163,17 @@ def _subsets_of(issued: IssuedForecast, task: Task) -> Iterator[tuple[Subset, ND
 def _verify(
     issued: IssuedForecast, subset: Subset, chosen: NDArray[np.bool_], resampling: Resampling
 ) -> Iterator[VerifiedForecast | LeftOut]:
+    base: dict[str, Any] = {"fold": issued.fold, "stage": issued.stage, "subset": subset}
     for probability in Probability:
         rules = tuple(ThresholdRule) if probability is Probability.RAW else (ThresholdRule.HALF,)
         thresholds = {rule: issued.threshold(probability, rule) for rule in rules}
         defined = {rule: t for rule, t in thresholds.items() if t is not None and chosen.any()}
-        scores: dict[ThresholdRule, ForecastScores] = {}
+        found: list[ForecastScores] = []
         if defined:
-            forecast = issued.forecast(probability, chosen=chosen)
-            scores = dict(zip(defined, score_thresholds(forecast, list(defined.values()), resampling), strict=True))
+            found = score_thresholds(issued.forecast(probability, chosen=chosen), list(defined.values()), resampling)
+        scores = dict(zip(defined, found, strict=True))
         for rule in rules:
-            key: dict[str, Any] = {
-                "fold": issued.fold,
-                "stage": issued.stage,
-                "subset": subset,
-                "probability": probability,
-                "rule": rule,
-            }
+            key = base | {"probability": probability, "rule": rule}
             if rule in scores:
                 yield VerifiedForecast(**key, scores=scores[rule])
             else:
@@ -210,6 +189,6 @@ def _summarise(forecasts: Sequence[VerifiedForecast]) -> Iterator[VerificationSu
             groups.setdefault((one.stage, one.subset, one.probability, one.rule), []).append(one.scores)
     for (stage, subset, probability, rule), of_folds in groups.items():
         labels = {"stage": stage, "subset": subset, "probability": probability, "rule": rule}
-        for name in (*ScoreName, *ProbabilityScore):
+        for name in ALL_SCORES:
             values = [scores.interval(name).estimate for scores in of_folds]
             yield average_folds(values, VerificationSummary, **labels, score=name)

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.forecasting.runs.run_folders import Run
+from sffshards.forecasting.runs.run_folders import Run, RunFold
 
 __all__ = ["SetCounts", "SharedHarps", "count_sets", "find_shared_harps"]
 
@@ -40,35 +40,18 @@ class SharedHarps:
     fold: int
     first: Stage
     second: Stage
-    harps: tuple[int, ...]
-    """HARP numbers, ascending."""
+    num_harps: int
     num_sequences: int
     """Number of sequences of the second set that belong to these regions."""
     num_flares: int
     """Number of these sequences that a flare followed."""
+    harps: tuple[int, ...]
+    """HARP numbers, ascending."""
 
 
 def count_sets(run: Run) -> tuple[SetCounts, ...]:
     """Count the classes of every set of the evaluated folds of a run."""
-    counts = []
-    for fold in run.evaluated:
-        record = fold.record
-        for stage, table in fold.tables.items():
-            plain = fold.plain(stage)
-            counts.append(
-                SetCounts(
-                    fold=record.fold,
-                    stage=stage,
-                    parts=tuple(map(str, record.sample_set(stage).parts(record.task))),
-                    num_sequences=len(plain),
-                    num_flares=int(plain.label.sum()),
-                    num_samples=len(table),
-                    num_flare_samples=int(table.label.sum()),
-                    num_harps=len(np.unique(plain.harp)),
-                    num_flaring_harps=len(np.unique(plain.harp[plain.label == 1])),
-                )
-            )
-    return tuple(counts)
+    return tuple(_count_set(fold, stage) for fold in run.evaluated for stage in fold.tables)
 
 
 def find_shared_harps(run: Run) -> tuple[SharedHarps, ...]:
@@ -84,9 +67,25 @@ def find_shared_harps(run: Run) -> tuple[SharedHarps, ...]:
                     fold=fold.record.fold,
                     first=first,
                     second=second,
-                    harps=tuple(harps.tolist()),
+                    num_harps=len(harps),
                     num_sequences=int(is_shared.sum()),
                     num_flares=int(plain.label[is_shared].sum()),
+                    harps=tuple(harps.tolist()),
                 )
             )
     return tuple(shared)
+
+
+def _count_set(fold: RunFold, stage: Stage) -> SetCounts:
+    record, table, plain = fold.record, fold.tables[stage], fold.plain(stage)
+    return SetCounts(
+        fold=record.fold,
+        stage=stage,
+        parts=tuple(map(str, record.sample_set(stage).parts(record.task))),
+        num_sequences=len(plain),
+        num_flares=int(plain.label.sum()),
+        num_samples=len(table),
+        num_flare_samples=int(table.label.sum()),
+        num_harps=len(np.unique(plain.harp)),
+        num_flaring_harps=len(np.unique(plain.harp[plain.label == 1])),
+    )

@@ -11,10 +11,9 @@ from sffshards.base.json_records import describe_record, format_json
 from sffshards.forecasting.runs.run_scores import RunScores, describe_run
 from sffshards.forecasting.runs.run_verification import ForecastKey, Subset, VerifiedForecast
 from sffshards.verification import (
+    ALL_SCORES,
     AnyScore,
     ForecastScores,
-    ProbabilityScore,
-    ScoreName,
     describe_forecast_scores,
     explain_interval,
     explain_score,
@@ -25,11 +24,10 @@ __all__ = ["ENSEMBLE", "VERIFICATION_NAME", "VERIFICATION_TABLE_NAME", "describe
 VERIFICATION_NAME = "verification.json"
 VERIFICATION_TABLE_NAME = "verification.csv"
 ENSEMBLE = "ensemble"
-"""What stands in place of a fold's number for the mean of all folds."""
+"""What stands in place of a fold's number for the ensemble."""
 
 _FORMAT_VERSION = 1
 _KEY = ("fold", "stage", "subset", "probability", "rule")
-_NAMES: tuple[AnyScore, ...] = (*ScoreName, *ProbabilityScore)
 _SUBSETS = {
     Subset.ALL: "all samples of the set, each sequence once, as it is (view nf)",
     Subset.FIRST: "samples that are not of continuing activity",
@@ -77,7 +75,7 @@ def _describe_forecast(forecast: VerifiedForecast) -> dict[str, Any]:
 
 
 def _explain(scores: ForecastScores, explain: Callable[[ForecastScores, AnyScore], str | None]) -> dict[str, str]:
-    return {str(name): why for name in _NAMES if (why := explain(scores, name)) is not None}
+    return {str(name): why for name in ALL_SCORES if (why := explain(scores, name)) is not None}
 
 
 def _key(of: ForecastKey) -> dict[str, Any]:
@@ -89,7 +87,7 @@ def _make_rows(scores: RunScores) -> Iterator[list[object]]:
     for forecast in scores.verification.forecasts:
         found, table = forecast.scores, forecast.scores.table
         start = [*_key(forecast).values(), found.threshold, table.num_samples, table.num_positive]
-        for name in _NAMES:
+        for name in ALL_SCORES:
             interval = found.interval(name)
             note = explain_score(found, name) or explain_interval(found, name)
             yield [*start, name, interval.estimate, interval.low, interval.high, note]
