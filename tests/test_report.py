@@ -472,7 +472,7 @@ def make_ensemble(days, label, harp, probability):
         probabilities={Probability.RAW: rows.probability},
         thresholds={ThresholdRule.HALF: 0.5, ThresholdRule.MAX_TSS: 0.3},
         climatology=0.25,
-        reasons={},
+        reason=None,
     )
 
 

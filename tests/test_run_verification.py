@@ -23,8 +23,14 @@ from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_comparison import compare_runs, write_comparisons
 from sffshards.forecasting.runs.run_folders import Run, RunFold
 from sffshards.forecasting.runs.run_scores import RunScores
-from sffshards.forecasting.runs.run_verification import RunVerification, Subset, find_subsets, verify_forecasts
-from sffshards.forecasting.runs.verification_tables import describe_verification, write_verification
+from sffshards.forecasting.runs.run_verification import (
+    RunVerification,
+    Subset,
+    describe_verification,
+    find_subsets,
+    verify_forecasts,
+    write_verification,
+)
 from sffshards.training.fold_record import FoldRecord
 from sffshards.verification.cluster_bootstrap import Resampling
 from sffshards.verification.forecast_scores import ForecastScores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
@@ -399,7 +400,7 @@ def prepare(
     return prepare_statistic(forecast, name)
 
 
-STATISTICS = [
+STATISTICS: list[tuple[AnyScore, float, Callable[..., float]]] = [
     (ScoreName.TSS, 0.4, lambda y, p: metrics.balanced_accuracy_score(y, p >= 0.4, adjusted=True)),
     (ScoreName.HSS, 0.6, lambda y, p: metrics.cohen_kappa_score(y, p >= 0.6)),
     (ProbabilityScore.BRIER, 0.5, metrics.brier_score_loss),

@@ -84,7 +84,7 @@ class _Samples:
     """Position of each sample's HARP, shape (n,)."""
     num_harps: int
 
-    def sum(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+    def sum(self, values: NDArray[np.float64 | np.bool_]) -> NDArray[np.float64]:
         """Return the sum of values, shape (n,), over the samples of each HARP, shape (H,)."""
         return np.bincount(self.where, values, self.num_harps)
 

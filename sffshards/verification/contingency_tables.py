@@ -121,7 +121,7 @@ def check_forecasts(labels: NDArray[np.integer], probabilities: NDArray[np.float
             raise InputError(f"{name}[{row}]", expected=expected, found=str(values[row]), fix="correct or leave it out")
 
 
-def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+def divide(numerator: NDArray[np.float64], denominator: NDArray[np.floating | np.integer]) -> NDArray[np.float64]:
     """Return the quotients, NaN where the denominator is 0, because a score is undefined there."""
     quotient = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator, out=quotient, where=np.not_equal(denominator, 0))

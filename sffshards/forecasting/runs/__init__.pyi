@@ -33,9 +33,8 @@ from .run_scores import (
     format_summary,
     score_folds,
 )
-from .run_verification import Subset, VerifiedForecast, find_subsets
+from .run_verification import Subset, VerifiedForecast, describe_verification, find_subsets
 from .set_counts import SetCounts, SharedHarps, count_sets, find_shared_harps
-from .verification_tables import describe_verification
 
 __all__ = [
     "COMPARED_SCORES",

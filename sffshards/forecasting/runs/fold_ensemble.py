@@ -60,8 +60,8 @@ class IssuedForecast:
     """Thresholds of the raw probabilities, by rule; calibrated probabilities are compared with 0.5."""
     climatology: float
     """Rate of flares in the training set, over plain views."""
-    reasons: dict[Probability | ThresholdRule, str]
-    """Reasons why kinds of probabilities, or thresholds, are not defined."""
+    reason: str | None
+    """Reason why there is only a threshold of 0.5 and no calibration, for an ensemble in its first such fold."""
     members: tuple[IssuedForecast, ...] = ()
     """Forecasts of the folds that an ensemble averages; empty for a fold."""
 
@@ -78,8 +78,7 @@ class IssuedForecast:
     @property
     def undecided_folds(self) -> dict[int, str]:
         """Reasons why folds have a threshold of 0.5 only, and no calibration, by the fold's number."""
-        found = ((one.fold, reason) for one in self.members or (self,) for reason in one.reasons.values())
-        return {fold: reason for fold, reason in found if fold is not None}
+        return {one.fold: one.reason for one in self.members or (self,) if one.reason and one.fold is not None}
 
     def threshold(self, probability: Probability, rule: ThresholdRule) -> float | None:
         """Return a threshold, or None where there is none of its own.
@@ -141,8 +140,6 @@ def issue_forecast(
         Rate of flares in the fold's training set.
     """
     issued = {by: calibrate(decision, samples.probability, by=by) for by in Probability}
-    missing = [by for by, values in issued.items() if values is None]
-    missing_rules = [rule for rule in ThresholdRule if rule not in decision.thresholds]
     return IssuedForecast(
         name=f"fold {fold}",
         fold=fold,
@@ -151,7 +148,7 @@ def issue_forecast(
         probabilities={by: values for by, values in issued.items() if values is not None},
         thresholds=dict(decision.thresholds),
         climatology=climatology,
-        reasons=dict.fromkeys([*missing, *missing_rules], decision.reason or "not fitted"),
+        reason=decision.reason,
     )
 
 
@@ -189,8 +186,6 @@ def combine_folds(folds: Sequence[IssuedForecast], *, name: str) -> IssuedForeca
                 fix="evaluate all folds on one build, with `sffshards evaluate --force`",
             )
     defined = [by for by in Probability if any(by in fold.probabilities for fold in folds)]
-    thresholds = mean_thresholds(fold.thresholds for fold in folds)
-    reasons = {key: reason for fold in reversed(folds) for key, reason in fold.reasons.items()}
     probabilities = {
         by: _average([fold.probabilities.get(by, fold.samples.probability) for fold in folds]) for by in defined
     }
@@ -200,9 +195,9 @@ def combine_folds(folds: Sequence[IssuedForecast], *, name: str) -> IssuedForeca
         stage=first.stage,
         samples=replace(first.samples, probability=probabilities[Probability.RAW]),
         probabilities=probabilities,
-        thresholds=thresholds,
+        thresholds=mean_thresholds(fold.thresholds for fold in folds),
         climatology=float(np.mean([fold.climatology for fold in folds])),
-        reasons={key: reason for key, reason in reasons.items() if key not in defined and key not in thresholds},
+        reason=next((fold.reason for fold in folds if fold.reason), None),
         members=tuple(folds),
     )
 

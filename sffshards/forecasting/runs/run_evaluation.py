@@ -14,8 +14,7 @@ from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, issue_fold
 from sffshards.forecasting.runs.network_prediction import Inference, predict_fold
 from sffshards.forecasting.runs.run_folders import RunFold, check_folds_alike, read_run
 from sffshards.forecasting.runs.run_scores import RunScores, score_folds, write_scores
-from sffshards.forecasting.runs.run_verification import verify_forecasts
-from sffshards.forecasting.runs.verification_tables import write_verification
+from sffshards.forecasting.runs.run_verification import verify_forecasts, write_verification
 from sffshards.shards.read import Build, Place, open_build
 from sffshards.training import find_folds
 from sffshards.verification import Resampling

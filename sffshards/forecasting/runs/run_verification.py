@@ -1,11 +1,11 @@
-"""Verification of a run's forecasts: all scores with intervals, of every fold and of the ensemble.
+"""Verification of a run's forecasts: all scores with intervals, of every fold and of the ensemble, and its files.
 
 Always over plain views, each sequence once, whatever the variant oversamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,17 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.base.atomic_files import write_atomic
+from sffshards.base.csv_tables import format_csv
+from sffshards.base.json_records import describe_record, format_json
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability, combine_folds
 from sffshards.forecasting.runs.predictions_table import Predictions
-from sffshards.forecasting.runs.run_scores import FoldMean, average_folds
+from sffshards.forecasting.runs.run_scores import FoldMean, RunScores, average_folds, describe_run
 from sffshards.verification import (
     ALL_SCORES,
     AnyScore,
     ForecastScores,
     Resampling,
     ThresholdRule,
+    describe_forecast_scores,
+    explain_interval,
+    explain_score,
     forecast_persistence,
     score_thresholds,
 )
@@ -35,9 +41,20 @@ __all__ = [
     "Subset",
     "VerificationSummary",
     "VerifiedForecast",
+    "describe_verification",
     "find_subsets",
     "verify_forecasts",
+    "write_verification",
 ]
+
+
+VERIFICATION_NAME = "verification.json"
+VERIFICATION_TABLE_NAME = "verification.csv"
+ENSEMBLE = "ensemble"
+"""What stands in place of a fold's number for the ensemble."""
+
+_FORMAT_VERSION = 1
+_KEY = ("fold", "stage", "subset", "probability", "rule")
 
 
 class Subset(StrEnum):
@@ -48,6 +65,14 @@ class Subset(StrEnum):
     """Samples whose region was not known to flare: a flare that follows is its first, or its first for some time."""
     CONTINUING = "continuing activity"
     """Samples whose region was known to have flared in the horizon before."""
+
+
+_SUBSETS = {
+    Subset.ALL: "all samples of the set, each sequence once, as it is (view nf)",
+    Subset.FIRST: "samples that are not of continuing activity",
+    Subset.CONTINUING: "samples whose region's latest label of the set that was known by then, of a horizon ago or "
+    "earlier, was a flare of the task's class or above",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +178,35 @@ def find_subsets(samples: Predictions, *, task: Task) -> dict[Subset, NDArray[np
     return {Subset.FIRST: continuing == 0, Subset.CONTINUING: continuing == 1}
 
 
+def write_verification(scores: RunScores) -> None:
+    """Write ``verification.json`` and ``verification.csv`` into the run's folder."""
+    folder = scores.run.folder
+    header = [*_KEY, "threshold", "num_samples", "num_flares", "score", "estimate", "low", "high", "note"]
+    write_atomic(folder / VERIFICATION_NAME, format_json(describe_verification(scores)))
+    write_atomic(folder / VERIFICATION_TABLE_NAME, format_csv(header, _make_rows(scores)).encode("ascii"))
+
+
+def describe_verification(scores: RunScores) -> dict[str, Any]:
+    """Return a run's verification as ``verification.json`` holds it.
+
+    ``forecasts`` has an entry for each fold (or ``ensemble``), set, subset, kind of probability and threshold rule: its
+    threshold, climatology, counts, and scores with intervals. ``undefined`` states why a score is null, ``no_interval``
+    why the ends of its interval are. ``left_out`` lists forecasts that do not exist, with the reason; ``summary`` has
+    mean and standard deviation over folds.
+    """
+    verification = scores.verification
+    return {
+        "format_version": _FORMAT_VERSION,
+        **describe_run(scores.run),
+        "num_folds": verification.ensemble.num_folds,
+        "resampling": describe_record(verification.resampling),
+        "subsets": {str(subset): text for subset, text in _SUBSETS.items()},
+        "forecasts": [_describe_forecast(forecast) for forecast in verification.forecasts],
+        "left_out": [_key(left_out) | {"reason": left_out.reason} for left_out in verification.left_out],
+        "summary": [describe_record(summary) for summary in verification.summary],
+    }
+
+
 def _subsets_of(issued: IssuedForecast, task: Task) -> Iterator[tuple[Subset, NDArray[np.bool_]]]:
     """Yield the samples of each subset that is scored; the validation set is scored as a whole only."""
     yield Subset.ALL, np.ones(len(issued.samples), np.bool_)
@@ -177,8 +231,8 @@ def _verify(
             if rule in scores:
                 yield VerifiedForecast(**key, scores=scores[rule])
             else:
-                why = (issued.reasons.get(rule) or issued.reasons.get(probability)) if chosen.any() else None
-                yield LeftOut(**key, reason=why or "there are no such samples")
+                why = (issued.reason or "not fitted") if chosen.any() else "there are no such samples"
+                yield LeftOut(**key, reason=why)
 
 
 def _summarise(forecasts: Sequence[VerifiedForecast]) -> Iterator[VerificationSummary]:
@@ -192,3 +246,33 @@ def _summarise(forecasts: Sequence[VerifiedForecast]) -> Iterator[VerificationSu
         for name in ALL_SCORES:
             values = [scores.interval(name).estimate for scores in of_folds]
             yield average_folds(values, VerificationSummary, **labels, score=name)
+
+
+def _describe_forecast(forecast: VerifiedForecast) -> dict[str, Any]:
+    return {
+        **_key(forecast),
+        **describe_forecast_scores(forecast.scores),
+        "undefined": _explain(forecast.scores, explain_score),
+        "no_interval": _explain(forecast.scores, explain_interval),
+    }
+
+
+def _explain(scores: ForecastScores, explain: Callable[[ForecastScores, AnyScore], str | None]) -> dict[str, str]:
+    return {str(name): why for name in ALL_SCORES if (why := explain(scores, name)) is not None}
+
+
+def _key(of: ForecastKey) -> dict[str, Any]:
+    values = {name: getattr(of, name) for name in _KEY}
+    return values | ({"fold": ENSEMBLE} if of.fold is None else {})
+
+
+def _make_rows(scores: RunScores) -> Iterator[list[object]]:
+    for forecast in scores.verification.forecasts:
+        found, table = forecast.scores, forecast.scores.table
+        start = [*_key(forecast).values(), found.threshold, table.num_samples, table.num_positive]
+        for name in ALL_SCORES:
+            interval = found.interval(name)
+            note = explain_score(found, name) or explain_interval(found, name)
+            yield [*start, name, interval.estimate, interval.low, interval.high, note]
+    for left_out in scores.verification.left_out:
+        yield [*_key(left_out).values(), *[None] * 7, left_out.reason]
