@@ -495,9 +495,9 @@ def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_
     counts = first.scored.scores.table
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == (1, 1, 1, 3)
     assert first.scored.scores.interval(ScoreName.TSS).estimate == pytest.approx(1 / 2 - 1 / 4)
-    chosen = first.scored.chosen[ThresholdRule.MAX_TSS]
-    assert chosen.threshold == 0.3
-    assert chosen.interval.estimate == pytest.approx(1 / 2 - 2 / 4)
+    threshold, interval = first.scored.chosen[ThresholdRule.MAX_TSS]
+    assert threshold == 0.3
+    assert interval.estimate == pytest.approx(1 / 2 - 2 / 4)
     assert set(first.scored.chosen) == {ThresholdRule.MAX_TSS}
 
 

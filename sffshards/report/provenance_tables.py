@@ -8,7 +8,7 @@ from dataclasses import asdict
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs import Run, RunFold
 from sffshards.report.report_content import TaskContent
-from sffshards.report.table_formats import NONE, Table, build_table
+from sffshards.report.table_formats import NONE, Row, Table, build_table
 from sffshards.shards.format import Manifest
 
 __all__ = ["describe_build", "describe_run", "list_table", "run_table", "set_table", "shared_table"]
@@ -26,7 +26,7 @@ def set_table(content: TaskContent) -> Table:
     """Return the classes of every set of every fold."""
     of_run = [{(s.fold, s.stage): s for s in sets} for sets in content.sets]
     keys = sorted({key for sets in of_run for key in sets}, key=lambda key: (key[0], list(Stage).index(key[1])))
-    rows: list[dict[str, str | int]] = []
+    rows: list[Row] = []
     for fold, stage in keys:
         sets = [of.get((fold, stage)) for of in of_run]
         one = next(s for s in sets if s is not None)
@@ -48,7 +48,7 @@ def set_table(content: TaskContent) -> Table:
 
 def shared_table(content: TaskContent) -> Table:
     """Return the active regions that two sets of a fold share."""
-    rows = [
+    rows: list[Row] = [
         {
             "sets": f"fold {pair.fold}, {pair.first} and {pair.second}",
             "shared regions": pair.num_harps,
@@ -71,7 +71,7 @@ def run_table(run: Run) -> Table:
 
 def list_table(manifest: Manifest) -> Table:
     """Return the label lists that a build was made from."""
-    rows = [
+    rows: list[Row] = [
         {"part": str(part), "list": source.name, "rows": source.num_rows, "SHA-256": source.sha256[:16]}
         for part, source in manifest.inputs.lists.items()
     ]
@@ -104,7 +104,7 @@ def describe_build(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _describe_fold(fold: RunFold) -> dict[str, str | int]:
+def _describe_fold(fold: RunFold) -> Row:
     record, best = fold.record, fold.record.best
     return {
         "fold": f"fold {record.fold}",

@@ -46,7 +46,7 @@ __all__ = [
     "validation_skill",
 ]
 
-DIFFERENCES = tuple(
+DIFFERENCES: tuple[ComparedScore, ...] = tuple(
     one for one in COMPARED_SCORES if one.rule in (None, ThresholdRule.HALF) or one.rule.score is one.score
 )
 """The scores that the report compares runs in: at 0.5, at the threshold chosen for the score, and of probabilities."""

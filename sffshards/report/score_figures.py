@@ -84,7 +84,9 @@ def _draw_reliability(
     return draw(name, fill, kind=kind, heading=heading, size=_TALL, ratios=(3, 1))
 
 
-def _draw_roc(name: str, ensembles: Sequence[IssuedForecast], references: Mapping[str, ContingencyTable]) -> Figure:
+def _draw_roc(
+    name: str, ensembles: Sequence[IssuedForecast], references: Mapping[BaselineName, ContingencyTable]
+) -> Figure:
     """Draw POD against POFD as the threshold falls; yes-or-no references are points."""
 
     def fill(ax: Axes) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +66,11 @@ class Predictions:
         """Return the samples for which a bool array of shape (n,) is true."""
         rows = np.flatnonzero(chosen)
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Predictions(
-            **{
-                name: tuple(column[row] for row in rows) if isinstance(column, tuple) else column[rows]
-                for name, column in columns.items()
-            }
-        )
+        taken: dict[str, Any] = {
+            name: tuple(column[row] for row in rows) if isinstance(column, tuple) else column[rows]
+            for name, column in columns.items()
+        }
+        return Predictions(**taken)
 
 
 def plain_views(predictions: Predictions) -> Predictions:

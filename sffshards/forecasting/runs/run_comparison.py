@@ -74,7 +74,7 @@ class Comparison:
     difference: Interval
 
 
-COMPARED_SCORES = (
+COMPARED_SCORES: tuple[ComparedScore, ...] = (
     *(
         ComparedScore(probability=Probability.RAW, rule=rule, score=name)
         for rule in ThresholdRule
