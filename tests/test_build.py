@@ -28,14 +28,14 @@ from sffshards.domain.task import M24, M48
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build import encoded_frames as encoded
+from sffshards.shards.build import shard_writer
 from sffshards.shards.build.build_preparation import estimate_build
 from sffshards.shards.build.shard_writer import HashedStream
-from sffshards.shards.format import codecs as codec_module
 from sffshards.shards.format import jpeg_splice as strip
 from sffshards.shards.format.codec_names import CodecName
-from sffshards.shards.format.manifest import read_manifest
 from sffshards.shards.read.build_reader import open_build
 from sffshards.shards.read.build_verification import verify_build, verify_build_deep
+from sffshards.shards.read.manifest_reading import read_manifest
 from sffshards.synth.synthetic_dataset import synthesize
 from tests.test_shards import build, options
 from tests.tiny import digest_tree, draw_image, frame_name, make_data
@@ -100,7 +100,7 @@ def test_a_frame_is_encoded_once_in_each_view_that_is_shown(data, tmp_path, monk
         seen.extend(shown)
         return strip.encode_frames(shown)
 
-    monkeypatch.setattr(codec_module, "encode_frames", encode)
+    monkeypatch.setattr(encoded, "encode_frames", encode)
     build(data, tmp_path / "out" / "48h")
     with open_build(tmp_path / "out" / "48h") as built:
         samples = [built.read_meta(row) for row in range(len(built))]
@@ -121,7 +121,7 @@ def test_encoded_frames_are_removed_when_a_build_breaks_off_and_made_anew(
             raise KeyboardInterrupt
         return join(pieces)
 
-    monkeypatch.setattr(codec_module, "join_pieces", fail_later)
+    monkeypatch.setattr(shard_writer, "join_pieces", fail_later)
     with pytest.raises(KeyboardInterrupt):
         build(data, folder)
     assert not (folder / ".build" / "encoded").exists()
@@ -139,14 +139,16 @@ def test_how_encoded_frames_are_parted_into_files_changes_no_byte(data, tmp_path
 
 
 def test_encoded_frames_that_changed_on_the_disk_are_not_written(data, tmp_path, monkeypatch):
-    def damage(snapshot):
-        path = snapshot.folder / "000.bin"
+    read = encoded.EncodedFrames
+
+    def damage(folder):
+        path = folder / "000.bin"
         content = bytearray(path.read_bytes())
         content[100] ^= 1
         path.write_bytes(content)
-        return encoded.EncodedFrames(snapshot.folder)
+        return read(folder)
 
-    monkeypatch.setattr(encoded.EncodedSnapshot, "open", damage)
+    monkeypatch.setattr(encoded, "EncodedFrames", damage)
     with pytest.raises(DamageError, match=r"000\.bin: expected checksum [0-9a-f]{16} at byte 0, found other bytes"):
         build(data, tmp_path / "out" / "48h")
 
@@ -310,7 +312,7 @@ def test_another_build_in_the_folder_is_refused_and_kept(data, reference, tmp_pa
         build(data, folder, options(seed=5))
     assert digest_tree(folder) == reference
     build(data, folder, options(CodecName.NPY), force=True)
-    assert read_manifest(folder / "manifest.json").inputs.codec is CodecName.NPY
+    assert read_manifest(folder).inputs.codec is CodecName.NPY
     assert verify_build(folder, workers=0, progress=SILENT) == []
 
 
@@ -609,7 +611,7 @@ def test_a_build_of_synthetic_images_records_that_they_are(tmp_path):
     synthesize(tmp_path / "data", seed=1, num_harps=2, frames_per_harp=2)
     built = build(tmp_path / "data", tmp_path / "out" / "48h").manifest
     assert built.inputs.image_options == {"source": "synthetic"}
-    assert read_manifest(tmp_path / "out" / "48h" / "manifest.json").inputs.is_synthetic
+    assert read_manifest(tmp_path / "out" / "48h").inputs.is_synthetic
 
 
 def test_a_dry_run_counts_what_the_build_then_makes(data, tmp_path):

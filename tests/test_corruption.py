@@ -38,11 +38,11 @@ from sffshards.loading.loading_options import Shuffle
 from sffshards.models.model_weights import read_checkpoint
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.codecs import CLIP_SHAPE, get_codec
-from sffshards.shards.format.manifest import read_manifest
 from sffshards.shards.format.shard_index import INDEX_DTYPE
 from sffshards.shards.read.build_reader import open_build
 from sffshards.shards.read.build_verification import verify_build, verify_build_deep
 from sffshards.shards.read.check_level import CheckLevel
+from sffshards.shards.read.manifest_reading import read_manifest
 from tests.test_shards import build, options
 from tests.tiny import PARTS, make_data
 
@@ -559,7 +559,7 @@ def test_a_manifest_that_no_build_has_is_refused_though_all_checksums_fit(place,
     monkeypatch.chdir(tmp_path)
     damaged = place(CodecName.NPY)
     damaged.edit(FORGED_MANIFEST[damage])
-    for read in (lambda: open_build(damaged.folder), lambda: read_manifest(damaged.folder / "manifest.json")):
+    for read in (lambda: open_build(damaged.folder), lambda: read_manifest(damaged.folder)):
         with small_memory(), pytest.raises(DamageError, match=r"manifest\.json: expected"):
             read()
     assert not (tmp_path / "ran").exists()

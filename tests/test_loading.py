@@ -31,7 +31,7 @@ from sffshards.loading.loading_options import LoadingOptions, Shuffle, ViewSourc
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
 from sffshards.shards.read.check_level import CheckLevel
-from sffshards.shards.read.shard_checks import CHECKED_NAME
+from sffshards.shards.read.local_shards import CHECKED_NAME
 from tests.training_data import Listener, make_build
 
 SIZES = {
@@ -260,7 +260,7 @@ def test_what_one_process_has_checked_another_need_not(folder: Path, monkeypatch
     rows = np.arange(6)
     with open_build(folder) as first, open_build(folder) as second:  # opened before anything was checked
         first.check_shards(rows, progress=Listener())
-        monkeypatch.setattr("sffshards.shards.read.shard_checks.hash_file", None)
+        monkeypatch.setattr("sffshards.shards.read.local_shards.hash_file", None)
         second.check_shards(rows, progress=Listener())
         assert second.read_clip(0).any()
 

@@ -36,10 +36,10 @@ from sffshards.shards.read import remote_files as store_module
 from sffshards.shards.read import shard_cache as cache_module
 from sffshards.shards.read.build_reader import open_build
 from sffshards.shards.read.build_verification import verify_build
+from sffshards.shards.read.manifest_reading import load_builds
 from sffshards.shards.read.places import CacheOptions, Place, RemoteFolder, parse_place
 from sffshards.shards.read.remote_files import RemoteStore
 from sffshards.shards.read.shard_cache import ShardCache
-from sffshards.shards.read.shard_sources import load_builds
 from tests.commands import error_of, run
 from tests.servers import FolderServer, serve_folder, serve_s3
 from tests.tiny import make_data
@@ -256,10 +256,10 @@ class TestReading:
     ) -> None:
         server.delay_s = 0.2
         with open_build(remote(server, tmp_path)) as opened:
-            opened.expect(0)
-            fetching = threading.Thread(target=opened.fetch, args=(0,))
+            opened.files.expect(0)
+            fetching = threading.Thread(target=opened.files.open, args=(0,))
             fetching.start()
-            opened.release(0)
+            opened.files.release(0)
             fetching.join()
             assert can_lock(tmp_path / "cache" / opened.manifest.shards[0].sha256)
 
@@ -701,7 +701,7 @@ class TestPublishing:
         index = copy / "index.npy"
         index.write_bytes(index.read_bytes()[:-1] + b"?")
         place = self.place(bucket, tmp_path)
-        with pytest.raises(DamageError, match=r"index.npy: expected the index of manifest.json"):
+        with pytest.raises(DamageError, match=r"index.npy: expected \d+ bytes with SHA-256"):
             publish_build(copy, place, force=False, progress=SILENT)
         assert RemoteStore(place).look(MANIFEST_NAME) is None
 

@@ -48,7 +48,7 @@ from sffshards.report.report_folder import write_folder
 from sffshards.report.report_writing import write_report
 from sffshards.report.result_scores import score_named, score_subsets
 from sffshards.report.table_formats import Cell, Table, format_latex, format_markdown
-from sffshards.shards.format.manifest import read_manifest
+from sffshards.shards.read.manifest_reading import read_manifest
 from sffshards.training.fold_record import read_record, write_record
 from sffshards.verification.by_harp import Forecast
 from sffshards.verification.cluster_bootstrap import Interval, Resampling, explain_inestimable
@@ -588,7 +588,7 @@ def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
 def test_synthetic_data_are_stated_and_not_compared_with_published_scores(made, runs, tmp_path):
     shards = tmp_path / "shards" / "48h"
     shutil.copytree(made[0] / "48h", shards)
-    manifest = read_manifest(shards / "manifest.json")
+    manifest = read_manifest(shards)
     synthetic = replace(manifest, inputs=replace(manifest.inputs, image_options={"source": "synthetic"}))
     (shards / "manifest.json").write_bytes(synthetic.to_bytes())
     for folder in runs.glob("*/fold*"):

@@ -13,7 +13,6 @@ from sffshards.base.errors import SffshardsError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import make_progress, print_result
-from sffshards.shards import format as shard_format
 from sffshards.shards import read
 
 __all__ = ["verify"]
@@ -44,7 +43,7 @@ def verify(
     num_workers, progress = shared.count_workers(workers), make_progress()
     problems: dict[str, list[str]] = {}
     place = shared.place_of(shards)
-    for folder in read.load_builds(place) if isinstance(place, read.RemoteFolder) else shard_format.find_builds(place):
+    for folder in read.load_builds(place) if isinstance(place, read.RemoteFolder) else read.find_builds(place):
         try:
             found = read.verify_build(folder, workers=num_workers, progress=progress)
             if layout is not None and not found:

@@ -120,10 +120,12 @@ class ClipLoader:
         """
         try:
             state = LoaderState(**state_dict)
+            found = f"version {state.format_version}"
         except TypeError:
-            raise _unknown(f"fields {', '.join(map(str, state_dict))}") from None
-        if state.format_version != _FORMAT_VERSION:
-            raise _unknown(f"version {state.format_version}")
+            found = f"fields {', '.join(map(str, state_dict))}"
+        if found != (expected := f"version {_FORMAT_VERSION}"):
+            fix = "begin the epoch again, or use the version of sffshards that saved it"
+            raise FormatError("the loader's state", expected=f"a state of {expected}", found=found[:80], fix=fix)
         mine = asdict(self._state(state.epoch, state.step))
         different = [name for name, value in state_dict.items() if mine[name] != value]
         if different or not 0 <= state.step <= len(self) or state.epoch < 0:
@@ -147,12 +149,3 @@ class ClipLoader:
             epoch=epoch,
             step=step,
         )
-
-
-def _unknown(found: str) -> FormatError:
-    return FormatError(
-        "the loader's state",
-        expected=f"a state of version {_FORMAT_VERSION}",
-        found=found[:80],
-        fix="begin the epoch again, or use the version of sffshards that saved it",
-    )

@@ -45,9 +45,19 @@ class ShardDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ClipLoader | ClassicLoader:
         """Return the training set, in an order that follows from the seed and the trainer's epoch."""
-        if self.options.engine is Engine.CLASSIC:
-            return self._classic_loader()
-        return self.stage_loader(Stage.TRAIN, shuffle=self.options.shuffle)
+        if self.options.engine is Engine.PLAN:
+            return self.stage_loader(Stage.TRAIN, shuffle=self.options.shuffle)
+        num_ranks, rank = self._place()
+        return ClassicLoader(
+            self.build,
+            rows=self._stage_rows(Stage.TRAIN),
+            batch_size=self.options.batch_size,
+            num_ranks=num_ranks,
+            rank=rank,
+            seed=self.options.seed,
+            epoch=self._epoch,
+            pinned=self._pinned(),
+        )
 
     def val_dataloader(self) -> ClipLoader:
         """Return the validation set in index order."""
@@ -100,29 +110,12 @@ class ShardDataModule(pl.LightningDataModule):
         if self.options.engine is Engine.CLASSIC:
             require_shards(self.build, self._stage_rows(Stage.TRAIN), num_ranks=num_ranks)
 
-    def _classic_loader(self) -> ClassicLoader:
-        num_ranks, rank = self._place()
-        return ClassicLoader(
-            self.build,
-            rows=self._stage_rows(Stage.TRAIN),
-            batch_size=self.options.batch_size,
-            num_ranks=num_ranks,
-            rank=rank,
-            seed=self.options.seed,
-            epoch=self._epoch,
-            pinned=self._pinned(),
-        )
-
     def _stage_rows(self, stage: Stage) -> NDArray[np.int64]:
         samples = self.sample_set(stage)
         rows = self.build.set_rows(samples)
         if not len(rows):
-            raise InputError(
-                f"{self.build.folder}, {samples}",
-                expected="samples in the set",
-                found="none",
-                fix="build shards from lists that have some",
-            )
+            where, fix = f"{self.build.folder}, {samples}", "build shards from lists that have some"
+            raise InputError(where, expected="samples in the set", found="none", fix=fix)
         return np.sort(rows)
 
     def _pinned(self) -> bool:

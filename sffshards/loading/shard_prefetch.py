@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.shards.read import Build
+from sffshards.shards.read import Build, cache_too_small
 
 __all__ = ["ShardWindow"]
 
@@ -50,8 +50,9 @@ class ShardWindow:
     """
 
     def __init__(self, build: Build, rows: Sequence[NDArray[np.int64]]) -> None:
-        uses = _find_uses(build, rows)
-        build.require_room(_most_at_once(uses))
+        uses, self._limit_bytes = _find_uses(build, rows), build.source.limit_bytes
+        if (most := _most_at_once(uses)) > self._limit_bytes:
+            raise cache_too_small(most, self._limit_bytes)
         self._build = build
         self._coming = deque(sorted(uses, key=lambda use: (use.first, use.shard)))
         self._held: dict[int, _Use] = {}
@@ -62,8 +63,8 @@ class ShardWindow:
         while self._coming and (self._coming[0].first <= step or self._has_room(self._coming[0])):
             use = self._coming.popleft()
             self._held[use.shard] = use
-            self._build.expect(use.shard)
-            self._pool.submit(self._build.fetch, use.shard)  # if it fails, so does the read, which says why
+            self._build.files.expect(use.shard)
+            self._pool.submit(self._build.files.open, use.shard)  # if it fails, so does the read, which says why
         if not self._coming:
             self._pool.shutdown(wait=False)
 
@@ -71,17 +72,17 @@ class ShardWindow:
         """Release the shards that no step after this one reads from."""
         for use in [use for use in self._held.values() if use.last <= step]:
             del self._held[use.shard]
-            self._build.release(use.shard)
+            self._build.files.release(use.shard)
 
     def close(self) -> None:
         """Stop fetching, and release all shards."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._held:
-            self._build.abandon()
+            self._build.source.abandon()
             self.end(max(use.last for use in self._held.values()))
 
     def _has_room(self, use: _Use) -> bool:
-        return self._build.has_room(use.size_bytes + sum(held.size_bytes for held in self._held.values()))
+        return use.size_bytes + sum(held.size_bytes for held in self._held.values()) <= self._limit_bytes
 
 
 def _find_uses(build: Build, rows: Sequence[NDArray[np.int64]]) -> list[_Use]:

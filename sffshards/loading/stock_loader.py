@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -24,21 +24,13 @@ from sffshards.base.errors import DamageError, Field, InputError, format_count
 from sffshards.base.progress import SILENT
 from sffshards.loading.clip_batches import BatchBuffers, ClipBatch
 from sffshards.loading.epoch_plan import PADDING
-from sffshards.shards.format import get_codec
+from sffshards.shards.format import REBUILD, get_codec
 from sffshards.shards.read import Build, CheckLevel, Place
 
 __all__ = ["ClassicLoader", "require_shards"]
 
 _BUFFER_SAMPLES = 1_000
 """Number of samples in the shuffle buffer, which are not decoded yet."""
-
-
-class _Member(NamedTuple):
-    """A sample as the stock reader yields it, not decoded yet."""
-
-    row: int
-    payload: bytes
-    label: int
 
 
 class ClassicLoader:
@@ -125,41 +117,34 @@ class ClassicLoader:
             self._paths,
             shardshuffle=len(self._paths),
             seed=seed,
-            nodesplitter=self._split_by_node,
+            # As `webdataset.split_by_node` does for the rank that the environment names.
+            nodesplitter=lambda shards: islice(shards, self.rank, None, self.num_ranks),
             workersplitter=wds.split_by_worker,
-            select_files=self._is_needed,
+            select_files=lambda member: member.endswith((f".{self._codec.name}", ".cls")),
         )
         return dataset.shuffle(_BUFFER_SAMPLES, seed=seed).with_epoch(self._num_samples)
 
-    def _split_by_node(self, shards: Iterator[Any]) -> Iterator[Any]:
-        """Take every n-th shard, as `webdataset.split_by_node` does for the rank that the environment names."""
-        return islice(shards, self.rank, None, self.num_ranks)
-
-    def _is_needed(self, member: str) -> bool:
-        return member.endswith((f".{self._codec.name}", ".cls"))
-
-    def _identify(self, sample: dict[str, Any]) -> _Member:
-        """Return a sample with its row; its members stay bytes, since `WebDataset.decode` would unpickle some."""
+    def _identify(self, sample: dict[str, Any]) -> tuple[int, bytes]:
+        """Return the row and the payload of a sample; `WebDataset.decode` would unpickle some of its members."""
         key, where = str(sample["__key__"]), f"{sample['__url__']}, sample {sample['__key__']}"
         row = self._row_of_key.get(key.encode())
         payload, label = sample.get(str(self._codec.name)), sample.get("cls")
-        if row is None or payload is None or label not in (b"0", b"1"):
+        if row is None or payload is None or label is None:
             raise _damage(where, "an unknown sample, or one without pixels or label")
         entry = self.build.index[row]
-        if int(label) != int(entry["label"]):
-            raise _damage(where, f"label {int(label)}")
+        if label != str(entry["label"]).encode():
+            raise _damage(where, "another label")
         if self.build.check is CheckLevel.FULL and xxh3_64_intdigest(payload) != int(entry["checksum"]):
             raise _damage(where, "other bytes")
-        return _Member(row=row, payload=payload, label=int(label))
+        return row, payload
 
-    def _collate(self, members: list[_Member]) -> ClipBatch:
-        num_real, size = len(members), self.batch_size
+    def _collate(self, samples: list[tuple[int, bytes]]) -> ClipBatch:
+        num_real, size = len(samples), self.batch_size
         rows_B, labels_B = np.full(size, PADDING, np.int64), np.zeros(size, np.int64)
         clips_BTHW = self._buffers.take()
-        for position, member in enumerate(members):
-            where = self.build.locate(member.row)
-            self._codec.decode_into(member.payload, clips_BTHW[position].numpy(), where=where)
-            rows_B[position], labels_B[position] = member.row, member.label
+        for position, (row, payload) in enumerate(samples):
+            self._codec.decode_into(payload, clips_BTHW[position].numpy(), where=self.build.locate(row))
+            rows_B[position], labels_B[position] = row, self.build.index[row]["label"]
         clips_BTHW[num_real:] = 0
         return ClipBatch(
             clips_BTHW=clips_BTHW,
@@ -198,19 +183,10 @@ def _check_path(place: Place) -> str:
     """Return an absolute path that WebDataset opens as a file: without a scheme, and without what it would cut off."""
     text = str(place.absolute()) if isinstance(place, Path) else ""
     if urlparse(text).path != text:
-        raise InputError(
-            text,
-            expected="a path that WebDataset opens as a file, without ? or #",
-            found="a path that it would parse as a URL",
-            fix="rename the folder, or pass {engine} plan",
-        )
+        expected, fix = "a path that WebDataset opens as a file, without ? or #", "rename it, or pass {engine} plan"
+        raise InputError(text, expected=expected, found="a path that it would parse as a URL", fix=fix)
     return text
 
 
 def _damage(where: str, found: str) -> DamageError:
-    return DamageError(
-        where,
-        expected="the sample that the index describes",
-        found=found,
-        fix="run `sffshards build` again, which replaces damaged shards",
-    )
+    return DamageError(where, expected="the sample that the index describes", found=found, fix=REBUILD)

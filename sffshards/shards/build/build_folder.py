@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,10 @@ from sffshards.base.errors import ConflictError
 from sffshards.base.folder_locks import LOCK_NAME
 from sffshards.base.json_records import encode_record, read_own_json, to_plain
 from sffshards.domain.sample_sets import Kind, Part
-from sffshards.shards.format import CARD_NAME, INDEX_NAME, MANIFEST_NAME, BuildInputs, read_manifest
-from sffshards.shards.read import CHECKED_NAME
+from sffshards.shards.format import CARD_NAME, INDEX_NAME, MANIFEST_NAME, BuildInputs, Manifest, format_card
+from sffshards.shards.read import CHECKED_NAME, find_manifest
 
-__all__ = [
-    "PUBLISHED_NAME",
-    "check_folder",
-    "clear_folder",
-    "encoded_folder",
-    "own_tars",
-    "records_folder",
-    "refuse_other",
-    "remove_leftovers",
-    "remove_state",
-    "remove_strays",
-    "state_folder",
-    "write_inputs",
-]
+__all__ = ["PUBLISHED_NAME", "check_folder", "own_tars", "refuse_other"]
 
 PUBLISHED_NAME = ".published.json"
 """Name of the file in a build's folder that records which shards were copied where."""
@@ -44,7 +30,8 @@ _INPUTS = "inputs.json"
 _RECORDS = "records"
 _ENCODED = "encoded"
 _TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
-_OTHER = re.compile("|".join(map(re.escape, (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME))))
+_OTHERS = (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME)
+"""The other files of a build, in the order in which to remove them: without its manifest it is no build."""
 
 
 def state_folder(out: Path) -> Path:
@@ -80,10 +67,12 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
             found=f"other files ({', '.join(sorted(names)[:3])})",
             fix="name another folder as {out}",
         )
-    theirs = None if force else _read_inputs(out)
-    if theirs is None:
+    if force:
         return
-    refuse_other(out, theirs, inputs, early=early)
+    manifest = find_manifest(out)
+    theirs = to_plain(manifest.inputs) if manifest else _read_state(out)
+    if theirs is not None:
+        refuse_other(out, theirs, inputs, early=early)
 
 
 def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, early: bool) -> None:
@@ -107,15 +96,12 @@ def _holds_a_build(out: Path) -> bool:
     content = read_own_json(out / MANIFEST_NAME)  # None if it is damaged; then the tars decide
     if isinstance(content, dict) and {"format_version", "groups", "shards"} <= set(content):
         return True
-    return (out / INDEX_NAME).is_file() and any(True for _ in own_tars(out))
+    return (out / INDEX_NAME).is_file() and bool(own_tars(out))
 
 
-def own_tars(out: Path) -> Iterator[Path]:
-    """Yield the tars in a folder that are named as those of a build."""
-    for part in Part:
-        for path in (out / part).glob("*.tar"):
-            if _TAR.fullmatch(path.name):
-                yield path
+def own_tars(out: Path) -> list[Path]:
+    """Return the tars in a folder that are named as those of a build."""
+    return [path for part in Part for path in (out / part).glob("*.tar") if _TAR.fullmatch(path.name)]
 
 
 def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]) -> str:
@@ -123,13 +109,6 @@ def _describe_difference(name: str, theirs: dict[str, Any], mine: dict[str, Any]
     if isinstance(here, dict) or name.endswith("sha256"):
         return f"other {name}"
     return f"{name} {there} there, {here} now"
-
-
-def _read_inputs(out: Path) -> dict[str, Any] | None:
-    """Return the inputs of the build in a folder, finished or not; None if they cannot be read."""
-    if (out / MANIFEST_NAME).is_file():
-        return to_plain(read_manifest(out / MANIFEST_NAME).inputs)
-    return _read_state(out)
 
 
 def _read_state(out: Path) -> dict[str, Any] | None:
@@ -141,16 +120,14 @@ def _read_state(out: Path) -> dict[str, Any] | None:
 def clear_folder(out: Path) -> None:
     """Remove a build, its manifest first, and no other file."""
     with storage_errors(out):
-        for name in (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME, f"{_STATE}/{_INPUTS}"):
-            (out / name).unlink(missing_ok=True)
-        for path in own_tars(out):
-            path.unlink()
-        shutil.rmtree(out / _STATE / _RECORDS, ignore_errors=True)
+        for path in (*(out / name for name in _OTHERS), out / _STATE / _INPUTS, *own_tars(out)):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(records_folder(out), ignore_errors=True)
 
 
 def remove_leftovers(out: Path) -> None:
     """Remove temporary files of killed processes; the caller must hold the folder's lock."""
-    remove_temporary(out, _OTHER)
+    remove_temporary(out, re.compile("|".join(map(re.escape, _OTHERS))))
     remove_temporary(state_folder(out), re.compile(re.escape(_INPUTS)))
     for part in Part:
         remove_temporary(out / part, _TAR)
@@ -167,9 +144,13 @@ def remove_state(out: Path) -> None:
         state_folder(out).rmdir()
 
 
-def remove_strays(out: Path, names: set[str]) -> None:
-    """Remove tars of other builds."""
+def finish_build(out: Path, manifest: Manifest, index: bytes) -> None:
+    """Remove tars of other builds, then write index, card and, last, the manifest."""
+    names = {shard.name for shard in manifest.shards}
     with storage_errors(out):
         for path in own_tars(out):
             if f"{path.parent.name}/{path.name}" not in names:
                 path.unlink()
+    write_atomic(out / INDEX_NAME, index)
+    write_atomic(out / CARD_NAME, format_card(manifest))
+    write_atomic(out / MANIFEST_NAME, manifest.to_bytes())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sffshards import __version__
 from sffshards.base.errors import Field, InputError
@@ -85,12 +83,7 @@ class BuildSource:
 
 def read_source(layout: DataLayout, options: BuildOptions) -> BuildSource:
     """Read what a build is made from; raises as `read_sequences`."""
-    paths = _find_lists(layout, options.task)
-    sequences, num_rows = _read_lists(paths, options.windows)
-    lists = {
-        part: SourceList(name=path.name, sha256=hash_file(path), num_rows=num_rows[part])
-        for part, path in paths.items()
-    }
+    sequences, lists = _read_lists(layout, options.task, options.windows)
     return BuildSource(layout=layout, options=options, sequences=sequences, lists=lists)
 
 
@@ -102,10 +95,11 @@ def read_sequences(layout: DataLayout, task: Task, *, windows: WindowRule) -> li
     InputError
         If the layout has no lists of the task, a list is malformed, or no sequence is left.
     """
-    return _read_lists(_find_lists(layout, task), windows)[0]
+    return _read_lists(layout, task, windows)[0]
 
 
-def _find_lists(layout: DataLayout, task: Task) -> Mapping[Part, Path]:
+def _read_lists(layout: DataLayout, task: Task, windows: WindowRule) -> tuple[list[Sequence], dict[Part, SourceList]]:
+    """Return the sequences of the label lists of a task, and a description of each list."""
     if task not in layout.lists:
         raise InputError(
             Field("task"),
@@ -113,13 +107,12 @@ def _find_lists(layout: DataLayout, task: Task) -> Mapping[Part, Path]:
             found=str(task),
             fix="add its lists, or choose one of these by {horizon} and {threshold}",
         )
-    return layout.lists[task]
-
-
-def _read_lists(paths: Mapping[Part, Path], windows: WindowRule) -> tuple[list[Sequence], dict[Part, int]]:
-    """Return the sequences of label lists, and the number of rows of each list."""
+    paths = layout.lists[task]
     parts = read_parts(paths)
-    num_rows = {part: len(rows) for part, rows in parts.items()}
+    lists = {
+        part: SourceList(name=path.name, sha256=hash_file(path), num_rows=len(parts[part]))
+        for part, path in paths.items()
+    }
     sequences = [
         sequence for part, rows in parts.items() for sequence in build_sequences(rows, part=part, windows=windows)
     ]
@@ -127,10 +120,10 @@ def _read_lists(paths: Mapping[Part, Path], windows: WindowRule) -> tuple[list[S
         raise InputError(
             Field("min_frames"),
             expected="a sequence of enough frames",
-            found=f"none of {sum(num_rows.values()):,}",
+            found=f"none of {sum(map(len, parts.values())):,}",
             fix="lower {min_frames}, allow longer gaps, or keep short sequences",
         )
-    return sequences, num_rows
+    return sequences, lists
 
 
 def _describe_images(layout: DataLayout) -> dict[str, str | float | int | None]:

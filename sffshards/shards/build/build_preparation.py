@@ -16,17 +16,9 @@ from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.sample_sets import Kind
 from sffshards.images import FRAME_BYTES, FrameStore, ImageFile, StoreSnapshot, fill_store, find_images, is_stored
 from sffshards.labels import DataLayout
+from sffshards.shards.build import disk_space
 from sffshards.shards.build.build_folder import check_folder
 from sffshards.shards.build.build_inputs import BuildOptions, BuildSource, read_source
-from sffshards.shards.build.disk_space import (
-    check_room,
-    count_samples,
-    free_bytes,
-    mean_sample_bytes,
-    means_from_images,
-    tars_bytes,
-    total_bytes,
-)
 from sffshards.shards.build.shard_writer import prepare_worker
 from sffshards.shards.format import BuildInputs
 
@@ -55,7 +47,7 @@ class Prepared:
     @property
     def shard_bytes(self) -> int:
         """Expected size of all shards in bytes."""
-        return total_bytes(self.sequences, self.sample_bytes)
+        return disk_space.total_bytes(self.sequences, self.sample_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,10 +103,10 @@ def prepare_build(
     with folder_lock(store_folder, progress=progress, wait=True):
         store = FrameStore(store_folder)
         num_new = sum(not is_stored(store, image) for image in images)
-        if num_new and not tars_bytes(out):  # a first run can fail for lack of space before the images are decoded
-            means = means_from_images(layout, source.sequences, options.codec, num_probed=_NUM_PROBED_FIRST)
-            check_room(out, num_new * FRAME_BYTES + total_bytes(source.sequences, means))
-        check_room(store_folder, num_new * FRAME_BYTES)
+        if num_new and not disk_space.tars_bytes(out):  # a first run can fail for lack of space before it decodes
+            means = disk_space.means_from_images(layout, source.sequences, options.codec, num_probed=_NUM_PROBED_FIRST)
+            disk_space.check_room(out, num_new * FRAME_BYTES + disk_space.total_bytes(source.sequences, means))
+        disk_space.check_room(store_folder, num_new * FRAME_BYTES)
         strict = not options.skip_bad_images
         report = fill_store(store, images, pool=pool, strict=strict, progress=progress, trust_dates=not fresh)
         snapshot = store.snapshot()
@@ -122,10 +114,9 @@ def prepare_build(
     _check_skipped(layout.images, bad, len(names), options)
     kept = _without(source.sequences, bad)
     if not kept:
-        raise InputError(
-            layout.images, expected="a sequence whose images can be used", found="none", fix="check the images"
-        )
-    sample_bytes = mean_sample_bytes(kept, options.codec, read=lambda name: store.read([name])[0])
+        expected = "a sequence whose images can be used"
+        raise InputError(layout.images, expected=expected, found="none", fix="check the images")
+    sample_bytes = disk_space.mean_sample_bytes(kept, options.codec, read=store.read)
     store.close()
     return Prepared(
         inputs=_with_images(source.read_inputs(), store, [name for name in names if name not in bad], bad),
@@ -154,15 +145,16 @@ def estimate_build(
     sequences = _without(source.sequences, missing)
     store = FrameStore(store_folder)
     num_new = sum(not is_stored(store, image) for image in images)
+    means = disk_space.means_from_images(layout, sequences, options.codec)
     return Estimate(
         num_images=len(images),
         num_new_frames=num_new,
-        num_samples=count_samples(sequences),
+        num_samples=disk_space.count_samples(sequences),
         num_positive=sum(sequence.label for sequence in sequences),
         num_short=source.num_short,
-        shard_bytes=total_bytes(sequences, means_from_images(layout, sequences, options.codec)),
+        shard_bytes=disk_space.total_bytes(sequences, means),
         store_bytes=num_new * FRAME_BYTES,
-        free_bytes=free_bytes(out),
+        free_bytes=disk_space.free_bytes(out),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +15,21 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import ImageError, StorageError
 from sffshards.domain.frame_sequences import NUM_FRAMES, Sample
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
-from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.sample_sets import Kind
 from sffshards.domain.views import View
-from sffshards.images import FRAME_BYTES, read_frame
+from sffshards.images import FRAME_BYTES
 from sffshards.labels import DataLayout
 from sffshards.shards.build.build_folder import own_tars
-from sffshards.shards.build.shard_writer import sample_size_bytes
+from sffshards.shards.build.shard_writer import read_clip, read_images, sample_size_bytes
 from sffshards.shards.format import CodecName, get_codec
 
-__all__ = [
-    "check_room",
-    "count_samples",
-    "free_bytes",
-    "mean_sample_bytes",
-    "means_from_images",
-    "tars_bytes",
-    "total_bytes",
-]
+__all__ = ["check_room", "count_samples", "mean_sample_bytes", "means_from_images", "tars_bytes", "total_bytes"]
 
 NUM_PROBED = 48
 """Sequences encoded to estimate the size of a sample: the mean of these is within some 5 % of the mean of all."""
 
-ReadFrame = Callable[[str], NDArray[np.uint8]]
-"""Returns the frame of a name, uint8 of shape (224, 224)."""
+ReadFrames = Callable[[list[str]], NDArray[np.uint8]]
+"""Returns the frames of n names, uint8 of shape (n, 224, 224)."""
 
 
 def count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
@@ -46,7 +39,7 @@ def count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
 
 
 def mean_sample_bytes(
-    sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame, num_probed: int = NUM_PROBED
+    sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrames, num_probed: int = NUM_PROBED
 ) -> dict[Kind, float]:
     """Return the mean size in bytes of a sample of each kind in a tar, from some sequences evenly spread.
 
@@ -62,10 +55,7 @@ def means_from_images(
     layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName, *, num_probed: int = NUM_PROBED
 ) -> dict[Kind, float]:
     """Return the means as `mean_sample_bytes`, read from the images, before there is a frame store."""
-    folder = layout.images
-    return mean_sample_bytes(
-        sequences, codec, read=lambda name: read_frame(folder / f"{name}{IMAGE_SUFFIX}"), num_probed=num_probed
-    )
+    return mean_sample_bytes(sequences, codec, read=partial(read_images, layout.images), num_probed=num_probed)
 
 
 def total_bytes(sequences: Sequence[FrameSequence], means: Mapping[Kind, float]) -> int:
@@ -98,14 +88,11 @@ def tars_bytes(out: Path) -> int:
         return sum(path.stat().st_size for path in own_tars(out))
 
 
-def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrame, num_probed: int) -> float:
+def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrames, num_probed: int) -> float:
     step = max(1, len(sequences) // num_probed)
     sizes = []
     for sequence in sequences[::step][:num_probed]:
-        try:
-            frames = {frame: read(frame.name) for frame in set(sequence.frames)}
-        except ImageError:
-            continue
-        payload = get_codec(codec).encode(np.stack([frames[frame] for frame in sequence.frames]))
-        sizes.append(sample_size_bytes(payload, Sample(sequence=sequence, view=View.NF)))
+        sample = Sample(sequence=sequence, view=View.NF)
+        with suppress(ImageError):
+            sizes.append(sample_size_bytes(get_codec(codec).encode(read_clip(sample, read)), sample))
     return sum(sizes) / len(sizes) if sizes else float(NUM_FRAMES * FRAME_BYTES)

@@ -6,7 +6,6 @@ store in seconds, so a build that resumes makes it again for the shards that are
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +28,7 @@ from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.frames import FrameId
 from sffshards.domain.views import View, apply_view
 from sffshards.images import StoreSnapshot, open_snapshot
-from sffshards.shards.format import PLACE_DTYPE, VIEWS, CodecName, FrameCodec, Piece, get_codec
+from sffshards.shards.format import PLACE_DTYPE, VIEWS, CodecName, Piece, encode_frames, get_codec
 
 __all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
 
@@ -38,7 +37,7 @@ _TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), *PLACE_DTYPE.descr, ("
 _MIN_PER_FILE = 256
 """Minimum number of frames per task: some 30 ms of work and 2 MB."""
 _MAX_FILES = 256
-"""Maximum number of files, which every worker keeps open."""
+"""Maximum number of files, which every worker keeps mapped."""
 
 
 class _Entry(NamedTuple):
@@ -62,10 +61,6 @@ class EncodedSnapshot:
     token: str
     """Identifier of this encoding, so that a process does not use another one that it has open."""
 
-    def open(self) -> EncodedFrames:
-        """Return a reader of the frames."""
-        return EncodedFrames(self.folder)
-
 
 class EncodedFrames:
     """Reader of encoded frames of a store."""
@@ -75,7 +70,7 @@ class EncodedFrames:
             self._table = np.load(folder / _TABLE, allow_pickle=False)
         self._keys = self._table["key"].copy()  # contiguous, or every search would copy it
         self._folder = folder
-        self._descriptors: dict[int, int] = {}
+        self._files: dict[int, memoryview] = {}
 
     def read(self, rows: Sequence[int], view: View) -> list[Piece]:
         """Return rows of the store in a view, encoded: one piece for each run of consecutive frames.
@@ -86,60 +81,44 @@ class EncodedFrames:
             If the bytes are not those that were written.
         """
         numbers = self._keys.searchsorted([_key(row, view) for row in rows]).tolist()
-        shown = sorted(set(numbers))
+        shown = list(dict.fromkeys(numbers))
         entries = {number: _Entry(*row) for number, row in zip(shown, self._table[shown].tolist(), strict=True)}
-        data: dict[int, tuple[memoryview, int]] = {}
-        for run in _part_runs(shown, entries):
-            data |= dict.fromkeys(run, self._read_run([entries[number] for number in run]))
-        pieces = []
-        for run in _part_runs(numbers, entries):
-            head, tail = entries[run[0]], entries[run[-1]]
-            content, offset = data[run[0]]
-            pieces.append(
-                Piece(
-                    data=content,
-                    rest=head.rest - offset,
-                    end=tail.end - offset,
-                    first=head.first,
-                    last=tail.last,
-                    num_frames=len(run),
-                )
+        for entry in entries.values():
+            self._check(entry)
+        borders = [
+            slot
+            for slot, (before, number) in enumerate(pairwise(numbers), 1)
+            if number != before + 1 or entries[number].file != entries[before].file
+        ]
+        runs = [numbers[start:end] for start, end in pairwise([0, *borders, len(numbers)])]
+        return [self._join(entries[run[0]], entries[run[-1]], len(run)) for run in runs]
+
+    def _join(self, head: _Entry, tail: _Entry, num_frames: int) -> Piece:
+        data = self._map(head.file)
+        return Piece(data=data, rest=head.rest, end=tail.end, first=head.first, last=tail.last, num_frames=num_frames)
+
+    def _check(self, entry: _Entry) -> None:
+        if _hash_bits(self._map(entry.file), entry.start, entry.end) != entry.xxh3:
+            raise DamageError(
+                _file_path(self._folder, entry.file),
+                expected=f"checksum {entry.xxh3:016x} at byte {entry.start // 8}",
+                found="other bytes",
+                fix="run the same command again to resume",
             )
-        return pieces
 
-    def _read_run(self, entries: Sequence[_Entry]) -> tuple[memoryview, int]:
-        """Read consecutive frames of a file at once and check each; return their bytes and their first bit."""
-        file = entries[0].file
-        offset = entries[0].start // 8
-        data = memoryview(self._read_bytes(file, offset, _byte_end(entries[-1].end)))
-        for entry in entries:
-            first = entry.start // 8
-            if xxh3_64_intdigest(data[first - offset : _byte_end(entry.end) - offset]) != entry.xxh3:
-                raise DamageError(
-                    _file_path(self._folder, file),
-                    expected=f"checksum {entry.xxh3:016x} at byte {first}",
-                    found="other bytes",
-                    fix="run the same command again to resume",
-                )
-        return data, 8 * offset
-
-    def _read_bytes(self, number: int, start: int, end: int) -> bytes:
-        with storage_errors(self._folder):
-            if number not in self._descriptors:
-                self._descriptors[number] = os.open(_file_path(self._folder, number), os.O_RDONLY)
-            return os.pread(self._descriptors[number], end - start, start)
-
-    def close(self) -> None:
-        """Close the files."""
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+    def _map(self, number: int) -> memoryview:
+        """Return the bytes of a file, mapped into memory for as long as this reader exists."""
+        if number not in self._files:
+            path = _file_path(self._folder, number)
+            with storage_errors(path):
+                self._files[number] = memoryview(np.memmap(path, np.uint8, "r"))
+        return self._files[number]
 
 
 @lru_cache(maxsize=1)
 def open_encoded(snapshot: EncodedSnapshot) -> EncodedFrames:
     """Open encoded frames once per process, for all its shards."""
-    return snapshot.open()
+    return EncodedFrames(snapshot.folder)
 
 
 @contextmanager
@@ -176,35 +155,25 @@ def frames_encoded(
     """
     snapshot = None
     try:
-        if isinstance(get_codec(codec), FrameCodec):
-            snapshot = _encode(_list_shown(samples, store), codec, store, folder, pool=pool, progress=progress)
+        if get_codec(codec).is_spliced:
+            snapshot = _encode(_list_shown(samples, store), store, folder, pool=pool, progress=progress)
         yield snapshot
     finally:
-        if snapshot is not None and not pool.workers:  # other processes close their files when they end
-            open_encoded(snapshot).close()
-            open_encoded.cache_clear()
+        open_encoded.cache_clear()  # other processes close their files when they end
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _encode(
-    shown: Sequence[tuple[int, str, View]],
-    codec: CodecName,
-    store: StoreSnapshot,
-    folder: Path,
-    *,
-    pool: WorkerPool,
-    progress: Progress,
+    shown: Sequence[tuple[int, str, View]], store: StoreSnapshot, folder: Path, *, pool: WorkerPool, progress: Progress
 ) -> EncodedSnapshot:
     shutil.rmtree(folder, ignore_errors=True)
     with storage_errors(folder):
         folder.mkdir(parents=True)
     size = max(_MIN_PER_FILE, -(-len(shown) // _MAX_FILES))
-    tasks = [
-        _Task(
-            codec=codec, store=store, path=_file_path(folder, number), frames=[(name, view) for _, name, view in some]
-        )
+    tasks = (
+        (store, _file_path(folder, number), [(name, view) for _, name, view in some])
         for number, some in enumerate(chunked(shown, size))
-    ]
+    )
     table = np.zeros(len(shown), _TABLE_DTYPE)
     table["key"] = [key for key, *_ in shown]
     table["file"] = np.arange(len(shown)) // size
@@ -220,15 +189,6 @@ def _encode(
     with storage_errors(folder):
         np.save(folder / _TABLE, table)
     return EncodedSnapshot(folder=folder, token=secrets.token_hex(8))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Task:
-    codec: CodecName
-    store: StoreSnapshot
-    path: Path
-    frames: Sequence[tuple[str, View]]
-    """Names of the frames, each with the view to apply."""
 
 
 def _key(row: int, view: View) -> int:
@@ -247,34 +207,22 @@ def _list_shown(samples: Iterable[Sample], snapshot: StoreSnapshot) -> list[tupl
     return sorted((_key(rows[frame], view), names[frame], view) for view, frames in shown.items() for frame in frames)
 
 
-def _encode_file(task: _Task) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
-    """Write a file of encoded frames; return the place and the checksum of each."""
-    codec = get_codec(task.codec)
-    assert isinstance(codec, FrameCodec)  # noqa: S101  checked by `frames_encoded`
-    store = open_snapshot(task.store)
-    data, places = codec.encode_frames(apply_view(store.read([name])[0], view) for name, view in task.frames)
-    with storage_errors(task.path):
-        task.path.write_bytes(data)
-    whole = memoryview(data)
+def _encode_file(
+    task: tuple[StoreSnapshot, Path, list[tuple[str, View]]],
+) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+    """Write a file of frames, each in a view, encoded; return the place and the checksum of each."""
+    snapshot, path, frames = task
+    store = open_snapshot(snapshot)
+    data, places = encode_frames(apply_view(store.read([name])[0], view) for name, view in frames)
+    with storage_errors(path):
+        path.write_bytes(data)
     borders = zip(places["start"].tolist(), places["end"].tolist(), strict=True)
-    return places, np.array(
-        [xxh3_64_intdigest(whole[start // 8 : _byte_end(end)]) for start, end in borders], np.uint64
-    )
+    return places, np.array([_hash_bits(memoryview(data), start, end) for start, end in borders], np.uint64)
 
 
-def _part_runs(numbers: Sequence[int], entries: dict[int, _Entry]) -> list[Sequence[int]]:
-    """Split numbers of entries into runs of frames that are consecutive in one file."""
-    borders = [
-        slot
-        for slot, (before, number) in enumerate(pairwise(numbers), 1)
-        if number != before + 1 or entries[number].file != entries[before].file
-    ]
-    return [numbers[start:end] for start, end in pairwise([0, *borders, len(numbers)])]
-
-
-def _byte_end(bit: int) -> int:
-    """Return the end of the bytes that hold all bits before one."""
-    return -(-bit // 8)
+def _hash_bits(data: memoryview, start: int, end: int) -> int:
+    """Return the XXH3-64 of the bytes that hold some bits."""
+    return xxh3_64_intdigest(data[start // 8 : -(-end // 8)])
 
 
 def _file_path(folder: Path, number: int) -> Path:

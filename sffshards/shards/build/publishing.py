@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sffshards.base.atomic_files import read_bytes
 from sffshards.base.errors import DamageError, FormatError, InputError, StorageError
 from sffshards.base.json_records import read_own_record, to_plain, write_record
 from sffshards.base.progress import Progress
 from sffshards.shards.build.build_folder import PUBLISHED_NAME, refuse_other
-from sffshards.shards.format import (
-    CARD_NAME,
-    INDEX_NAME,
-    MANIFEST_NAME,
-    BuildInputs,
-    Manifest,
-    Shard,
-    format_card,
+from sffshards.shards.format import CARD_NAME, MANIFEST_NAME, BuildInputs, Manifest, Shard, format_card
+from sffshards.shards.read import (
+    READ_ONLY,
+    RemoteFile,
+    RemoteFolder,
+    RemoteStore,
+    check_shard,
+    find_manifest,
     read_manifest,
 )
-from sffshards.shards.read import READ_ONLY, RemoteFile, RemoteFolder, RemoteStore, check_shard, find_manifest
 
 __all__ = ["check_target", "publish_build"]
 
@@ -111,7 +107,7 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
     StorageError
         If the place cannot be written to.
     """
-    manifest = read_manifest(folder / MANIFEST_NAME)
+    manifest = read_manifest(folder)
     store = RemoteStore(target)
     there = check_target(target, manifest.inputs, force=force, early=False)
     copies = _Copies(folder / PUBLISHED_NAME, target)
@@ -122,7 +118,7 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
     def copy(shard: Shard) -> None:
         check_shard(folder, shard)
         store.upload(shard.name, str(folder / shard.name))
-        copies.add(shard, _require(store, shard.name, shard.size_bytes))
+        copies.add(shard, _require(store, shard))
 
     with (
         progress.task(f"Copy shards to {target}", len(missing)) as advance,
@@ -130,25 +126,14 @@ def publish_build(folder: Path, target: RemoteFolder, *, force: bool, progress: 
     ):
         for _ in pool.map(copy, missing):  # after an error, none of those that wait is begun
             advance(1)
-    store.write(INDEX_NAME, _read_index(folder, manifest))
+    copy(manifest.index_file)
     store.write(CARD_NAME, format_card(manifest))
-    _remove_strays(store, there, {shard.name for shard in manifest.shards})
-    _require(store, INDEX_NAME, manifest.index_size_bytes)
+    names = {shard.name for shard in manifest.shards}
+    for shard in there.shards if there else ():  # of the build that was there before
+        if shard.name not in names:
+            store.remove(shard.name)
     store.write(MANIFEST_NAME, manifest.to_bytes())
     return len(missing)
-
-
-def _read_index(folder: Path, manifest: Manifest) -> bytes:
-    data = read_bytes(folder / INDEX_NAME)
-    found = hashlib.sha256(data).hexdigest()
-    if found != manifest.index_sha256:
-        raise DamageError(
-            folder / INDEX_NAME,
-            expected=f"the index of {MANIFEST_NAME}, with SHA-256 {manifest.index_sha256[:16]}...",
-            found=f"SHA-256 {found[:16]}...",
-            fix="leave the build as it is while it is copied, or build it again",
-        )
-    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,21 +164,14 @@ class _Copies:
             write_record(self._path, self._record)
 
 
-def _require(store: RemoteStore, name: str, size_bytes: int) -> RemoteFile:
+def _require(store: RemoteStore, shard: Shard) -> RemoteFile:
     """Return what the server states of a file that was sent; raises `StorageError` if it is not as large."""
-    found = store.look(name)
-    if found is None or found.size_bytes != size_bytes:
+    found = store.look(shard.name)
+    if found is None or found.size_bytes != shard.size_bytes:
         raise StorageError(
-            store.folder / name,
-            expected=f"{size_bytes} bytes, as they were sent",
+            store.folder / shard.name,
+            expected=f"{shard.size_bytes} bytes, as they were sent",
             found="no such file" if found is None else f"{found.size_bytes} bytes",
             fix="run the same command again without {force}, which resumes",
         )
     return found
-
-
-def _remove_strays(store: RemoteStore, before: Manifest | None, names: Iterable[str]) -> None:
-    """Remove shards of the build that was there before."""
-    for shard in before.shards if before is not None else ():
-        if shard.name not in names:
-            store.remove(shard.name)

@@ -13,54 +13,25 @@ from pathlib import Path
 
 import numpy as np
 
-from sffshards.base.atomic_files import storage_errors, write_atomic
+from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import SffshardsError
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.sample_sets import Part
 from sffshards.labels import DataLayout
-from sffshards.shards.build.build_folder import (
-    check_folder,
-    clear_folder,
-    encoded_folder,
-    records_folder,
-    remove_leftovers,
-    remove_state,
-    remove_strays,
-    state_folder,
-    write_inputs,
-)
+from sffshards.shards.build import build_folder, shard_writer
 from sffshards.shards.build.build_inputs import BuildOptions, read_source
 from sffshards.shards.build.build_preparation import Prepared, prepare_build
 from sffshards.shards.build.disk_space import check_room, tars_bytes
 from sffshards.shards.build.encoded_frames import frames_encoded
 from sffshards.shards.build.publishing import check_target
 from sffshards.shards.build.shard_plan import ShardPlan, plan_shards
-from sffshards.shards.build.shard_writer import (
-    ShardTask,
-    read_shard_record,
-    verify_written,
-    write_shard,
-    write_shard_record,
-)
-from sffshards.shards.format import (
-    CARD_NAME,
-    INDEX_NAME,
-    MANIFEST_NAME,
-    Group,
-    Index,
-    Manifest,
-    all_groups,
-    format_card,
-    format_index,
-    read_index,
-    read_manifest,
-)
-from sffshards.shards.read import RemoteFolder
+from sffshards.shards.build.shard_writer import ShardTask
+from sffshards.shards.format import MANIFEST_NAME, Group, Manifest, all_groups, format_index
+from sffshards.shards.read import RemoteFolder, open_build
 
 __all__ = ["BuildReport", "build_shards", "check_build"]
-
 
 _ENCODED_SHARE = 0.125
 """Size of the frames encoded once, as a share of the shards; half of it where sequences overlap by 15 of 16 frames."""
@@ -118,20 +89,21 @@ def build_shards(
         If the disk is full or cannot be written.
     """
     source = read_source(layout, options)
-    check_folder(out, source.read_inputs(), force=force, early=True)
-    with folder_lock(state_folder(out), progress=progress, wait=False), WorkerPool(workers) as pool:
+    build_folder.check_folder(out, source.read_inputs(), force=force, early=True)
+    state = build_folder.state_folder(out)
+    with folder_lock(state, progress=progress, wait=False), WorkerPool(workers) as pool:
         try:
             prepared = prepare_build(
                 source, store_folder=store_folder, out=out, fresh=force, pool=pool, progress=progress
             )
-            check_folder(out, prepared.inputs, force=force, early=False)
+            build_folder.check_folder(out, prepared.inputs, force=force, early=False)
             if force:  # only now, when nothing else can stop the new build
                 check_room(out, prepared.shard_bytes - tars_bytes(out))
-                clear_folder(out)
+                build_folder.clear_folder(out)
             return _build_prepared(out, options, prepared, pool=pool, progress=progress)
         finally:
             if (out / MANIFEST_NAME).is_file():
-                remove_state(out)
+                build_folder.remove_state(out)
 
 
 def check_build(
@@ -142,7 +114,7 @@ def check_build(
     The remote ``target`` that the build will be copied to, if any, is checked too; raises as `check_target`.
     """
     inputs = read_source(layout, options).read_inputs()
-    check_folder(out, inputs, force=force, early=True)
+    build_folder.check_folder(out, inputs, force=force, early=True)
     if target is not None:
         check_target(target, inputs, force=force, early=True)
 
@@ -151,18 +123,15 @@ def _build_prepared(
     out: Path, options: BuildOptions, prepared: Prepared, *, pool: WorkerPool, progress: Progress
 ) -> BuildReport:
     """Write the missing shards, then index, card and manifest."""
-    remove_leftovers(out)
-    write_inputs(out, prepared.inputs)
+    build_folder.remove_leftovers(out)
+    build_folder.write_inputs(out, prepared.inputs)
     plans = plan_shards(
         prepared.sequences,
         sample_bytes=prepared.sample_bytes,
         shard_bytes=options.shard_size_bytes,
         seed=options.seed,
     )
-    tasks = [
-        ShardTask(plan=plan, codec=options.codec, store=prepared.store, out=out, records=records_folder(out))
-        for plan in plans
-    ]
+    tasks = [ShardTask(plan=plan, codec=options.codec, store=prepared.store, out=out) for plan in plans]
     _restore_records(out, tasks)
     missing = _find_missing(tasks, pool=pool, progress=progress)
     _write_missing(missing, prepared, pool=pool, progress=progress)
@@ -176,22 +145,16 @@ def _build_prepared(
 
 def _restore_records(out: Path, tasks: Iterable[ShardTask]) -> None:
     """Restore the records of a finished build from its manifest and index, so that its shards can be checked."""
-    if not (out / MANIFEST_NAME).is_file():
-        return
     try:
-        manifest = read_manifest(out / MANIFEST_NAME)
-        rows = read_index(out / INDEX_NAME)
-    except SffshardsError:
+        with open_build(out) as build:
+            shards, rows = build.manifest.shards, build.split_index()
+    except SffshardsError:  # there is none, or a damaged one
         return
-    if hashlib.sha256(format_index(np.asarray(rows))).hexdigest() != manifest.index_sha256:
-        return
-    numbers = {shard.name: number for number, shard in enumerate(manifest.shards)}
-    for task in tasks:
-        number = numbers.get(task.plan.name)
-        if number is not None:
-            of_shard = np.array(rows[rows["shard"] == number])
+    of_name = {task.plan.name: task for task in tasks}
+    for shard, of_shard in zip(shards, rows, strict=True):
+        if shard.name in of_name:
             of_shard["shard"] = 0
-            write_shard_record(task, manifest.shards[number], of_shard)
+            shard_writer.write_shard_record(of_name[shard.name], shard, of_shard)
 
 
 def _find_missing(tasks: list[ShardTask], *, pool: WorkerPool, progress: Progress) -> list[ShardTask]:
@@ -201,7 +164,7 @@ def _find_missing(tasks: list[ShardTask], *, pool: WorkerPool, progress: Progres
         return tasks
     whole = set()
     with progress.task("Check shards already written", len(present)) as advance:
-        for task, is_whole in zip(present, pool.run(verify_written, present), strict=True):
+        for task, is_whole in zip(present, pool.run(shard_writer.verify_written, present), strict=True):
             if is_whole:
                 whole.add(task.plan.name)
             advance(1)
@@ -217,40 +180,30 @@ def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: Worker
     check_room(out, round(tars * (1 + _ENCODED_SHARE)))
     with storage_errors(out):
         (out / MANIFEST_NAME).unlink(missing_ok=True)
-    encoding = frames_encoded(samples, codec, prepared.store, encoded_folder(out), pool=pool, progress=progress)
+    folder = build_folder.encoded_folder(out)
+    encoding = frames_encoded(samples, codec, prepared.store, folder, pool=pool, progress=progress)
     with encoding as encoded, progress.task("Write shards", len(samples)) as advance:
-        for shard in pool.run(write_shard, [replace(task, encoded=encoded) for task in missing]):
+        for shard in pool.run(shard_writer.write_shard, [replace(task, encoded=encoded) for task in missing]):
             advance(shard.num_samples)
 
 
 def _finish(out: Path, prepared: Prepared, tasks: list[ShardTask]) -> Manifest:
     """Write index, card and, last, the manifest from the records of the shards."""
-    records = [read_shard_record(task) for task in tasks]
-    index = _join_rows(rows for _, rows in records)
+    shards, rows = zip(*(shard_writer.read_shard_record(task) for task in tasks), strict=True)
+    index = np.concatenate(rows)
+    index["shard"] = np.repeat(np.arange(len(shards)), [shard.num_samples for shard in shards])
     data = format_index(index)
     manifest = Manifest(
         inputs=prepared.inputs,
         num_skipped_sequences=prepared.num_skipped_sequences,
         num_short_sequences=prepared.num_short_sequences,
-        shards=tuple(shard for shard, _ in records),
+        shards=shards,
         groups=_describe_groups([task.plan for task in tasks], prepared),
         index_size_bytes=len(data),
         index_sha256=hashlib.sha256(data).hexdigest(),
     )
-    remove_strays(out, {task.plan.name for task in tasks})
-    write_atomic(out / INDEX_NAME, data)
-    write_atomic(out / CARD_NAME, format_card(manifest))
-    write_atomic(out / MANIFEST_NAME, manifest.to_bytes())
+    build_folder.finish_build(out, manifest, data)
     return manifest
-
-
-def _join_rows(parts: Iterable[Index]) -> Index:
-    numbered = []
-    for number, rows in enumerate(parts):
-        copy = np.array(rows)
-        copy["shard"] = number
-        numbered.append(copy)
-    return np.concatenate(numbered)
 
 
 def _describe_groups(plans: list[ShardPlan], prepared: Prepared) -> dict[str, Group]:

@@ -11,7 +11,7 @@ from sffshards.domain.frame_sequences import Sample, Sequence
 from sffshards.domain.sample_sets import Kind, Part, format_group
 from sffshards.shards.format import format_shard_name
 
-__all__ = ["ShardPlan", "plan_shards"]
+__all__ = ["ShardPlan", "list_samples", "plan_shards"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ def plan_shards(
     plans = []
     for part in Part:
         for kind in Kind:
-            samples = _list_samples(of_part[part], kind)
+            samples = list_samples(of_part[part], kind)
             num_shards = min(len(samples), max(1, round(len(samples) * sample_bytes[kind] / shard_bytes)))
             group = format_group(part, kind)
             for number in range(num_shards):
@@ -67,7 +67,8 @@ def plan_shards(
     return plans
 
 
-def _list_samples(sequences: Iterable[Sequence], kind: Kind) -> list[Sample]:
+def list_samples(sequences: Iterable[Sequence], kind: Kind) -> list[Sample]:
+    """Return the samples of a kind that sequences make, sorted by class, HARP, time and view."""
     chosen = (s for s in sequences if kind is Kind.BASE or s.label == 1)
     ordered = sorted(chosen, key=lambda s: (s.label, s.harp, s.t_end_tai))
     return [Sample(sequence=sequence, view=view) for sequence in ordered for view in kind.views]

@@ -5,51 +5,44 @@ from __future__ import annotations
 import gc
 import hashlib
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from sffshards.base.atomic_files import replacing, storage_errors, write_atomic
-from sffshards.base.errors import SffshardsError
-from sffshards.base.file_hashes import hash_file
+from sffshards.base.atomic_files import replacing, write_atomic
+from sffshards.base.errors import DamageError, SffshardsError
 from sffshards.base.json_records import JsonFormat, Sha256, read_record, write_record
 from sffshards.domain.frame_sequences import Sample
+from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.views import apply_view
-from sffshards.images import FrameStore, StoreSnapshot, open_snapshot
+from sffshards.images import StoreSnapshot, open_snapshot, read_frame
+from sffshards.shards.build.build_folder import records_folder
 from sffshards.shards.build.encoded_frames import EncodedSnapshot, open_encoded
 from sffshards.shards.build.shard_plan import ShardPlan
 from sffshards.shards.format import (
     INDEX_DTYPE,
     VIEWS,
-    Codec,
     CodecName,
-    FrameCodec,
     Index,
     SampleMeta,
     Shard,
     format_index,
     get_codec,
+    join_pieces,
     read_index,
 )
+from sffshards.shards.read import check_shard
 
 if TYPE_CHECKING:
     from webdataset.writer import TarWriter
 
-__all__ = [
-    "ShardTask",
-    "prepare_worker",
-    "read_clip",
-    "read_shard_record",
-    "sample_size_bytes",
-    "verify_written",
-    "write_shard",
-    "write_shard_record",
-]
+__all__ = ["ShardTask", "prepare_worker", "read_clip", "read_images", "sample_size_bytes", "write_shard"]
 
 _BLOCK = 512
 """Size in bytes of a tar's header, and of the blocks that every member is padded to."""
@@ -72,8 +65,6 @@ class ShardTask:
     """Frames that were encoded once for all shards; None where the codec cannot."""
     out: Path
     """Folder of the build."""
-    records: Path
-    """Folder of the records of written shards."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,35 +118,33 @@ def write_shard(task: ShardTask) -> Shard:
 
 def verify_written(task: ShardTask) -> bool:
     """Return whether the shard of an earlier run is there, intact and as recorded."""
-    path = task.out / task.plan.name
     try:
-        record, rows = _read_record(task)
+        shard, _ = read_shard_record(task)
+        check_shard(task.out, shard)
     except SffshardsError:
         return False
-    with storage_errors(path):
-        return (
-            path.is_file()
-            and path.stat().st_size == record.shard.size_bytes
-            and hashlib.sha256(format_index(rows)).hexdigest() == record.rows_sha256
-            and hash_file(path) == record.shard.sha256
-        )
+    return True
 
 
 def read_shard_record(task: ShardTask) -> tuple[Shard, Index]:
-    """Return the record of a shard that was written, and its index rows."""
-    record, rows = _read_record(task)
+    """Return the record of a shard that was written, and its index rows; raises `SffshardsError` if it has none."""
+    path = _record_path(task)
+    record, rows = read_record(path, _ShardRecord, expects=_EXPECTS), read_index(path.with_suffix(".npy"))
+    if hashlib.sha256(format_index(rows)).hexdigest() != record.rows_sha256:
+        raise DamageError(path, expected=_EXPECTS.expected, found="that of other index rows", fix=_EXPECTS.fix)
     return record.shard, rows
 
 
-def _read_record(task: ShardTask) -> tuple[_ShardRecord, Index]:
-    path = _record_path(task)
-    return read_record(path, _ShardRecord, expects=_EXPECTS), read_index(path.with_suffix(".npy"))
-
-
-def read_clip(store: FrameStore, sample: Sample) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the clip of a sample from the store: uint8 of shape (16, 224, 224)."""
-    frames = store.read([frame.name for frame in sample.sequence.frames])
+def read_clip(sample: Sample, read_frames: Callable[[list[str]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return the clip of a sample, uint8 of shape (16, 224, 224), from a function that reads frames by their names."""
+    frames = read_frames([frame.name for frame in sample.sequence.frames])
     return np.ascontiguousarray(apply_view(frames, sample.view))
+
+
+def read_images(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
+    """Read frames from their images, each once, as `FrameStore.read` does from the store; raises as `read_frame`."""
+    frames = {name: read_frame(folder / f"{name}{IMAGE_SUFFIX}") for name in set(names)}
+    return np.stack([frames[name] for name in names])
 
 
 def sample_size_bytes(payload: bytes, sample: Sample) -> int:
@@ -192,17 +181,16 @@ def _frozen_plans() -> Iterator[None]:
 
 def _write_samples(task: ShardTask, stream: HashedStream) -> Index:
     """Write the samples of a shard to a stream and return their index rows."""
-    codec = get_codec(task.codec)
     rows = np.zeros(len(task.plan.samples), INDEX_DTYPE)
     tar = _open_tar(stream)
     offset = 0
     for position, sample in enumerate(task.plan.samples):
         meta = SampleMeta.of(sample)
-        payload = _make_payload(task, codec, sample, meta)
+        payload = _make_payload(task, sample, meta)
         members = {"cls": _format_label(sample), str(task.codec): payload, "json": meta.to_bytes()}
         tar.write({"__key__": sample.key, **members})
         starts, offset = _locate_members(members, offset)
-        rows[position] = _index_row(sample, meta, codec, members, starts)
+        rows[position] = _index_row(sample, meta, task.codec, members, starts)
     tar.close()
     return rows
 
@@ -217,13 +205,13 @@ def _locate_members(members: dict[str, bytes], offset: int) -> tuple[dict[str, i
 
 
 def _index_row(
-    sample: Sample, meta: SampleMeta, codec: Codec, members: dict[str, bytes], starts: dict[str, int]
+    sample: Sample, meta: SampleMeta, codec: CodecName, members: dict[str, bytes], starts: dict[str, int]
 ) -> tuple[Any, ...]:
-    payload, sequence = members[codec.name], sample.sequence
+    payload, sequence = members[codec], sample.sequence
     return (
         sample.key.encode("ascii"),
         0,  # number of the shard, known when all are written
-        starts[codec.name],
+        starts[codec],
         len(payload),
         starts["json"],
         len(members["json"]),
@@ -246,15 +234,15 @@ def write_shard_record(task: ShardTask, shard: Shard, rows: Index) -> None:
 
 
 def _record_path(task: ShardTask) -> Path:
-    return (task.records / task.plan.name).with_suffix(".json")
+    return (records_folder(task.out) / task.plan.name).with_suffix(".json")
 
 
-def _make_payload(task: ShardTask, codec: Codec, sample: Sample, meta: SampleMeta) -> bytes:
+def _make_payload(task: ShardTask, sample: Sample, meta: SampleMeta) -> bytes:
     store = open_snapshot(task.store)
-    if task.encoded is None or not isinstance(codec, FrameCodec):
-        return codec.encode(read_clip(store, sample))
+    if task.encoded is None:
+        return get_codec(task.codec).encode(read_clip(sample, store.read))
     rows = [store.record(name).row for name in meta.frames]
-    return codec.join_pieces(open_encoded(task.encoded).read(rows, sample.view))
+    return join_pieces(open_encoded(task.encoded).read(rows, sample.view))
 
 
 def _format_label(sample: Sample) -> bytes:

@@ -1,9 +1,11 @@
 from .codec_names import CodecName
-from .codecs import CLIP_SHAPE, NPY_HEADER_BYTES, Codec, FrameCodec, get_codec, npy_header
+from .codecs import CLIP_SHAPE, Codec, get_codec
 from .dataset_card import CARD_NAME, format_card
-from .jpeg_splice import PLACE_DTYPE, Piece
+from .jpeg_splice import PLACE_DTYPE, Piece, encode_frames, join_pieces
 from .manifest import (
+    INDEX_NAME,
     MANIFEST_NAME,
+    REBUILD,
     SYNTHETIC_IMAGES,
     BuildInputs,
     Group,
@@ -11,13 +13,11 @@ from .manifest import (
     Shard,
     SourceList,
     all_groups,
-    find_builds,
     format_shard_name,
     parse_manifest,
-    read_manifest,
 )
 from .sample_json import SampleMeta
-from .shard_index import INDEX_DTYPE, INDEX_NAME, VIEWS, Index, check_index, format_index, read_index, sequence_names
+from .shard_index import INDEX_DTYPE, VIEWS, Index, check_index, format_index, read_index, sequence_names
 
 __all__ = [
     "CARD_NAME",
@@ -25,14 +25,13 @@ __all__ = [
     "INDEX_DTYPE",
     "INDEX_NAME",
     "MANIFEST_NAME",
-    "NPY_HEADER_BYTES",
     "PLACE_DTYPE",
+    "REBUILD",
     "SYNTHETIC_IMAGES",
     "VIEWS",
     "BuildInputs",
     "Codec",
     "CodecName",
-    "FrameCodec",
     "Group",
     "Index",
     "Manifest",
@@ -42,14 +41,13 @@ __all__ = [
     "SourceList",
     "all_groups",
     "check_index",
-    "find_builds",
+    "encode_frames",
     "format_card",
     "format_index",
     "format_shard_name",
     "get_codec",
-    "npy_header",
+    "join_pieces",
     "parse_manifest",
     "read_index",
-    "read_manifest",
     "sequence_names",
 ]

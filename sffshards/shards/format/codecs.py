@@ -9,10 +9,6 @@ from __future__ import annotations
 import io
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from functools import cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,16 +18,12 @@ from sffshards.base.errors import DamageError
 from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.shards.format.codec_names import CodecName
-from sffshards.shards.format.jpeg_splice import STRIP_QUALITY, Piece, encode_frames, encode_strip, join_pieces
+from sffshards.shards.format.jpeg_splice import STRIP_QUALITY, encode_strip
 
-__all__ = ["CLIP_SHAPE", "Codec", "FrameCodec", "get_codec"]
-
+__all__ = ["CLIP_SHAPE", "Codec", "get_codec"]
 
 CLIP_SHAPE = (NUM_FRAMES, FRAME_SIDE, FRAME_SIDE)
 """Shape of a decoded sample: frames, height, width."""
-
-NPY_HEADER_BYTES = 128
-"""Size of the header before the pixels of an npy payload."""
 
 Payload = bytes | memoryview
 
@@ -39,12 +31,23 @@ _STRIP_SHAPE = (NUM_FRAMES * FRAME_SIDE, FRAME_SIDE)
 """Height and width of a clip as one film strip."""
 
 
+def _format_npy_header() -> bytes:
+    buffer = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": CLIP_SHAPE}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()
+
+
 class Codec(ABC):
     """Turns a clip, uint8 of shape (16, 224, 224), into bytes and back."""
 
     name: ClassVar[CodecName]
-    lossless: ClassVar[bool]
+    lossless: ClassVar[bool] = False
     """Whether decoding restores the exact pixels."""
+    is_spliced: ClassVar[bool] = False
+    """Whether `jpeg_splice` makes the payloads, so that a frame of many clips is encoded once."""
+    raw_header: ClassVar[bytes] = b""
+    """Header before the pixels, if these are stored as they are; empty for a codec that compresses."""
 
     @abstractmethod
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
@@ -72,35 +75,15 @@ class Codec(ABC):
         """Library, version and settings of the encoder."""
 
 
-class FrameCodec(Codec):
-    """A codec whose payloads can be joined from encoded frames, so that a frame of many clips is encoded once."""
-
-    @abstractmethod
-    def encode_frames(self, frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[np.void]]:
-        """Encode frames, each uint8 of shape (224, 224); return their bits and their places: `PLACE_DTYPE`."""
-
-    @abstractmethod
-    def join_pieces(self, pieces: Sequence[Piece]) -> bytes:
-        """Return the payload that `encode` makes of 16 frames, to the byte, from pieces of encoded frames."""
-
-
-class _Jpg(FrameCodec):
+class _Jpg(Codec):
     """One grey film strip, 224 wide and 16 x 224 high, of quality 95: about a sixth of the raw size."""
 
     name = CodecName.JPG
-    lossless = False
+    is_spliced = True
 
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
         """Encode a clip."""
         return encode_strip(clip)
-
-    def encode_frames(self, frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[np.void]]:
-        """Encode frames."""
-        return encode_frames(frames)
-
-    def join_pieces(self, pieces: Sequence[Piece]) -> bytes:
-        """Join pieces to a strip."""
-        return join_pieces(pieces)
 
     def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
         """Decode a payload with libjpeg-turbo, straight into the array."""
@@ -127,18 +110,18 @@ class _Npy(Codec):
 
     name = CodecName.NPY
     lossless = True
+    raw_header = _format_npy_header()
 
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
         """Encode a clip."""
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.ascontiguousarray(clip), version=(1, 0), allow_pickle=False)
-        return buffer.getvalue()
+        return self.raw_header + clip.tobytes()
 
     def decode_into(self, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
         """Copy the pixels after checking the header."""
-        if len(payload) != NPY_HEADER_BYTES + clip.nbytes or payload[:NPY_HEADER_BYTES] != npy_header():
+        start = len(self.raw_header)
+        if len(payload) != start + clip.nbytes or payload[:start] != self.raw_header:
             raise _damage(where, "bytes that are not a uint8 array of that shape")
-        clip.reshape(-1)[:] = np.frombuffer(payload, np.uint8, offset=NPY_HEADER_BYTES)
+        clip.reshape(-1)[:] = np.frombuffer(payload, np.uint8, offset=start)
 
     @property
     def provenance(self) -> str:
@@ -150,7 +133,6 @@ class _Mp4(Codec):
     """H.264 in grey, full range, constant rate factor 15: the smallest, for slow links."""
 
     name = CodecName.MP4
-    lossless = False
     _CRF = "15"
     _RATE = 10
 
@@ -180,7 +162,10 @@ class _Mp4(Codec):
             raise _damage(where, "bytes that are no mp4")
         if _movie_size(payload) != CLIP_SHAPE[1:]:
             raise _damage(where, "a movie of another size")
-        decord = _import_decord()
+        try:
+            import decord
+        except ImportError:
+            decord = None
         try:
             if decord is None:
                 _decode_with_av(payload, clip, where=where)
@@ -208,12 +193,6 @@ def get_codec(name: CodecName) -> Codec:
     return _CODECS[name]
 
 
-@cache
-def npy_header() -> bytes:
-    """Return the header that every npy payload begins with."""
-    return _CODECS[CodecName.NPY].encode(np.zeros(CLIP_SHAPE, np.uint8))[:NPY_HEADER_BYTES]
-
-
 def _movie_size(payload: Payload) -> tuple[int, int] | None:
     """Return height and width that an mp4 states for its H.264 stream, or None if it has none."""
     start = bytes(payload).rfind(b"avc1")  # the sample entry; the end of the file holds it, or nothing does
@@ -221,13 +200,6 @@ def _movie_size(payload: Payload) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack_from(">HH", payload, start + 28)
     return height, width
-
-
-def _import_decord() -> ModuleType | None:
-    try:
-        return import_module("decord")
-    except ImportError:
-        return None
 
 
 def _decode_with_decord(decord: Any, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:

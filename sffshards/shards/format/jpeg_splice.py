@@ -55,7 +55,7 @@ class Piece:
     """Consecutive encoded frames."""
 
     data: bytes | memoryview
-    """Bytes that contain their bits, possibly among others."""
+    """Bytes that contain the bits of the frames, possibly among others."""
     rest: int
     """Bit after the code of the first frame's first DC coefficient: ``rest`` of `PLACE_DTYPE`."""
     end: int
@@ -92,7 +92,7 @@ def encode_frames(frames: Iterable[NDArray[np.uint8]]) -> tuple[bytes, NDArray[n
         for place, frame in zip(longer, some, strict=False):
             place[:FRAME_SIDE] = frame
         encoded += _encode_some(longer[: len(some)])
-    strip = _Bits(sum(len(frame.data) + _CODE_BYTES for frame in encoded))
+    strip = _Bits(encoded)
     places = np.zeros(len(encoded), PLACE_DTYPE)
     for number, piece in enumerate(encoded):
         places[number] = (*strip.add(piece), piece.first, piece.last)
@@ -109,7 +109,7 @@ def join_pieces(pieces: Sequence[Piece]) -> bytes:
     """
     if (num := sum(piece.num_frames for piece in pieces)) != NUM_FRAMES:
         raise ValueError(f"a strip has {NUM_FRAMES} frames, got {num}")
-    strip = _Bits(sum(len(piece.data) + _CODE_BYTES for piece in pieces))
+    strip = _Bits(pieces)
     for piece in pieces:
         strip.add(piece)
     data = strip.to_bytes(fill=1).replace(b"\xff", b"\xff\x00")
@@ -117,9 +117,10 @@ def join_pieces(pieces: Sequence[Piece]) -> bytes:
 
 
 class _Bits:
-    """Coded data of a growing strip; all bits after its end are zero."""
+    """Coded data of a growing strip of some pieces; all bits after its end are zero."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        max_bytes = sum((piece.end - piece.rest) // 8 + 1 + _CODE_BYTES for piece in pieces)
         self._data = np.zeros(max_bytes + 2, np.uint8)  # one more byte at each side, which shifts may touch
         self._end = 8
         self._last = 0

@@ -7,30 +7,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-from sffshards.base.atomic_files import read_bytes
-from sffshards.base.errors import DamageError, InputError
-from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, read_own_json, to_plain
+from sffshards.base.errors import DamageError
+from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
 from sffshards.domain.frame_sequences import WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
 from sffshards.domain.task import Task
 from sffshards.labels import PART_SELECTIONS
 from sffshards.shards.format.codec_names import CodecName
 
-__all__ = [
-    "FORMAT_VERSION",
-    "MANIFEST_NAME",
-    "SYNTHETIC_IMAGES",
-    "Group",
-    "Manifest",
-    "Shard",
-    "SourceList",
-    "find_builds",
-    "format_shard_name",
-    "read_manifest",
-]
+__all__ = ["MANIFEST_NAME", "REBUILD", "BuildInputs", "Group", "Manifest", "Shard", "parse_manifest"]
 
 SYNTHETIC_IMAGES = "synthetic"
 """The ``source`` among the image options of a build from images that ``sffshards synth`` drew."""
@@ -40,6 +27,12 @@ FORMAT_VERSION = 2
 
 MANIFEST_NAME = "manifest.json"
 """The manifest's file name in a build."""
+
+INDEX_NAME = "index.npy"
+"""The index's file name in a build."""
+
+REBUILD = "run `sffshards build` again: it replaces damaged and missing shards"
+"""Remedy for damage to a build."""
 
 _EXPECTS = JsonFormat(
     expected="a manifest as it was written", fix="build again and pass {force}", version=FORMAT_VERSION
@@ -156,6 +149,14 @@ class Manifest:
         return self.inputs.task
 
     @property
+    def index_file(self) -> Shard:
+        """The index as a file of the build, to be checked and copied like a shard."""
+        num_samples = sum(shard.num_samples for shard in self.shards)
+        return Shard(
+            name=INDEX_NAME, num_samples=num_samples, size_bytes=self.index_size_bytes, sha256=self.index_sha256
+        )
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all shards."""
         return sum(shard.size_bytes for shard in self.shards)
@@ -163,7 +164,8 @@ class Manifest:
     @property
     def sha256(self) -> str:
         """SHA-256 of the manifest's content, which identifies the build."""
-        return hashlib.sha256(_canonical(_to_json(self))).hexdigest()
+        text = json.dumps(self._to_plain(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def class_counts(self, groups: Iterable[str]) -> tuple[int, int]:
         """Return the numbers of negatives and positives of groups."""
@@ -177,8 +179,26 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the manifest file."""
-        content = _to_json(self) | {"sha256": self.sha256}
-        return format_json(content)
+        return format_json({**self._to_plain(), "sha256": self.sha256})
+
+    def _to_plain(self) -> dict[str, Any]:
+        """Return the content of the manifest file, with the groups of every set, but without its own checksum."""
+        sets = {
+            protocol: {
+                variant: {
+                    str(fold): {
+                        stage: list(
+                            SampleSet(variant=variant, stage=stage, fold=fold, protocol=protocol).groups(self.task)
+                        )
+                        for stage in Stage
+                    }
+                    for fold in range(NUM_FOLDS)
+                }
+                for variant in Variant
+            }
+            for protocol in Protocol
+        }
+        return {**to_plain(self, version=FORMAT_VERSION), "sets": sets}
 
 
 def format_shard_name(group: str, number: int) -> str:
@@ -192,95 +212,23 @@ def format_shard_name(group: str, number: int) -> str:
     return f"{group}-{number:05d}.tar"
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a build's manifest and check it against its own checksum.
+def parse_manifest(data: bytes, *, where: object) -> Manifest:
+    """Parse the bytes of a manifest and check them against the manifest's own checksum.
 
     Raises
     ------
-    InputError
-        If there is none: the folder holds no build, or an unfinished one.
     FormatError
-        If its format version is not known to this program.
+        If the format version is not known to this program.
     DamageError
         If it was altered, or cannot be the manifest of a build.
     """
-    if not path.is_file():
-        raise InputError(
-            path.parent,
-            expected=f"a build, with a {MANIFEST_NAME}",
-            found="no such file; an unfinished build has none" if path.parent.is_dir() else "no such folder",
-            fix="run `sffshards build`, or name the folder of a build",
-        )
-    return parse_manifest(read_bytes(path), where=path)
-
-
-def parse_manifest(data: bytes, *, where: object) -> Manifest:
-    """Parse the bytes of a manifest; raises `FormatError` and `DamageError` as `read_manifest`."""
     manifest = decode_record(data, Manifest, where=where, expects=_EXPECTS, derived=("sets", "sha256"))
     if data != manifest.to_bytes():
-        raise DamageError(
-            where,
-            expected=_EXPECTS.expected,
-            found="content that does not match the manifest's own checksum, or the same content in other bytes",
-            fix=_EXPECTS.fix,
-        )
+        found = "content that does not match the manifest's own checksum, or the same content in other bytes"
+        raise DamageError(where, expected=_EXPECTS.expected, found=found, fix=_EXPECTS.fix)
     return manifest
-
-
-def find_builds(place: Path) -> list[Path]:
-    """Return the folder of a build, or those of all builds directly in a folder.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    if (place / MANIFEST_NAME).is_file():
-        return [place]
-    found = sorted(path.parent for path in place.glob(f"*/{MANIFEST_NAME}") if _may_be_ours(path))
-    if not found:
-        raise InputError(
-            place,
-            expected="a build, or a folder of builds",
-            found="neither" if place.is_dir() else "no such folder",
-            fix="build one with `sffshards build`, or name its folder",
-        )
-    return found
-
-
-def _may_be_ours(path: Path) -> bool:
-    """Return whether a manifest may be that of a build, even a damaged one, rather than of a web page."""
-    content = read_own_json(path)
-    return content is None or (
-        isinstance(content, dict) and bool({"format_version", "groups", "shards"} & set(content))
-    )
-
-
-def build_sets(task: Task) -> dict[str, Any]:
-    """Return the groups of every set, by protocol, variant, fold and stage."""
-    return {
-        protocol: {
-            variant: {
-                str(fold): {
-                    stage: list(SampleSet(variant=variant, stage=stage, fold=fold, protocol=protocol).groups(task))
-                    for stage in Stage
-                }
-                for fold in range(NUM_FOLDS)
-            }
-            for variant in Variant
-        }
-        for protocol in Protocol
-    }
 
 
 def all_groups() -> tuple[str, ...]:
     """Return the names of all groups of a build, in the order of the index."""
     return tuple(format_group(part, kind) for part in Part for kind in Kind)
-
-
-def _to_json(manifest: Manifest) -> dict[str, Any]:
-    return {**to_plain(manifest, version=FORMAT_VERSION), "sets": build_sets(manifest.task)}
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")

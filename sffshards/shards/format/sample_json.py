@@ -9,12 +9,11 @@ from sffshards.base.json_records import Count, JsonFormat, decode_record, encode
 from sffshards.domain.frame_sequences import NUM_FRAMES, Sample
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.views import View
+from sffshards.shards.format.manifest import REBUILD
 
 __all__ = ["SampleMeta"]
 
-_EXPECTS = JsonFormat(
-    expected="the JSON member of a sample", fix="run `sffshards build` again: it replaces damaged shards"
-)
+_EXPECTS = JsonFormat(expected="the JSON member of a sample", fix=REBUILD)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,12 +16,9 @@ from sffshards.base.errors import DamageError
 from sffshards.domain.frame_sequences import NUM_FRAMES, parse_key
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.domain.views import View
-from sffshards.shards.format.manifest import Manifest
+from sffshards.shards.format.manifest import REBUILD, Manifest
 
-__all__ = ["INDEX_DTYPE", "INDEX_NAME", "VIEWS", "Index", "check_index", "format_index", "read_index", "sequence_names"]
-
-INDEX_NAME = "index.npy"
-"""The index's file name in a build."""
+__all__ = ["INDEX_DTYPE", "VIEWS", "Index", "check_index", "format_index", "read_index", "sequence_names"]
 
 INDEX_DTYPE = np.dtype(
     [
@@ -114,10 +111,10 @@ def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
     DamageError
         If a row is impossible; the first such row is named.
     """
+    if len(rows) != (num_samples := manifest.index_file.num_samples):
+        raise DamageError(path, expected=f"{num_samples} rows", found=f"{len(rows)}", fix=REBUILD)
     sizes_S = np.array([shard.size_bytes for shard in manifest.shards], np.uint64)
     shards_N = np.repeat(np.arange(len(sizes_S)), [shard.num_samples for shard in manifest.shards])
-    if len(shards_N) != len(rows):
-        raise _damage(path, f"{len(rows)} rows for {len(shards_N)} samples")
     ends_N = sizes_S[shards_N]
     right = {"shard": rows["shard"] == shards_N}
     for offset, size, most in (("offset", "size", _MAX_PAYLOAD_BYTES), ("meta_offset", "meta_size", _MAX_META_BYTES)):
@@ -132,12 +129,11 @@ def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
             raise _damage(path, f"an impossible {name} in row {int(np.argmin(is_right))}")
     if others := rows["key"].tobytes().translate(None, _KEY_BYTES):
         raise _damage(path, f"a key with byte 0x{others[0]:02x}")
-    starts = np.cumsum([0, *(group.num_samples for group in manifest.groups.values())])
-    positives = np.concatenate([[0], np.cumsum(rows["label"], dtype=np.int64)])
-    for number, (name, group) in enumerate(manifest.groups.items()):
-        found = int(positives[starts[number + 1]] - positives[starts[number]])
+    groups = manifest.groups
+    groups_N = np.repeat(np.arange(len(groups)), [group.num_samples for group in groups.values()])
+    for (name, group), found in zip(groups.items(), np.bincount(groups_N, rows["label"], len(groups)), strict=True):
         if found != group.num_positive:
-            raise _damage(path, f"{found} positives in {name}, of {group.num_positive}")
+            raise _damage(path, f"{int(found)} positives in {name}, of {group.num_positive}")
 
 
 def sequence_names(rows: Index) -> list[str]:
@@ -146,4 +142,4 @@ def sequence_names(rows: Index) -> list[str]:
 
 
 def _damage(path: object, found: str) -> DamageError:
-    return DamageError(path, expected="the index of a build", found=found[:200], fix="run `sffshards build` again")
+    return DamageError(path, expected="the index of a build", found=found[:200], fix=REBUILD)

@@ -19,24 +19,12 @@ from sffshards.base.errors import ConflictError, DamageError
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import SampleSet
 from sffshards.domain.views import View
-from sffshards.shards.format import (
-    CLIP_SHAPE,
-    INDEX_NAME,
-    NPY_HEADER_BYTES,
-    VIEWS,
-    CodecName,
-    Index,
-    Manifest,
-    SampleMeta,
-    check_index,
-    get_codec,
-    npy_header,
-)
+from sffshards.shards.format import CLIP_SHAPE, REBUILD, VIEWS, Index, Manifest, SampleMeta, check_index, get_codec
 from sffshards.shards.read.check_level import CheckLevel
+from sffshards.shards.read.manifest_reading import read_manifest
 from sffshards.shards.read.open_shards import ShardFiles, read_exactly
-from sffshards.shards.read.places import Place
-from sffshards.shards.read.shard_cache import cache_too_small
-from sffshards.shards.read.shard_sources import ShardSource, load_manifest, open_source
+from sffshards.shards.read.places import Place, RemoteFolder
+from sffshards.shards.read.shard_sources import ShardSource, open_source
 
 __all__ = ["Build", "RowShards", "open_build"]
 
@@ -58,7 +46,7 @@ class Build:
 
     The SHA-256 of a shard is checked before its first sample is read, unless the shard is known to be intact. A remote
     shard is fetched when it is first read, and kept open. A caller that reads many shards announces those it needs with
-    `expect` and `release`.
+    ``files.expect`` and ``files.release``.
     """
 
     def __init__(
@@ -68,13 +56,13 @@ class Build:
         self.check = check
         self.manifest = manifest
         self.index = index
+        self.source = source
+        self.files = ShardFiles(lambda number: source.open_shard(manifest.shards[number]), max_open=_MAX_OPEN)
         self._codec = get_codec(manifest.inputs.codec)
         # Copies of the columns that every read needs: access to a field of a memory-mapped record is slow.
         self._shard, self._offset, self._size, self._checksum = (
             np.ascontiguousarray(index[name]) for name in ("shard", "offset", "size", "checksum")
         )
-        self._source = source
-        self._files = ShardFiles(self._open_shard, max_open=_MAX_OPEN)
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +99,11 @@ class Build:
         shards_N = self._shard[rows].astype(np.int64)
         return RowShards(shards_N=shards_N, groups_N=groups_S[shards_N])
 
+    def split_index(self) -> list[Index]:
+        """Return copies of the index rows of each shard, in the order of the manifest."""
+        ends = np.cumsum([shard.num_samples for shard in self.manifest.shards])
+        return [np.array(rows) for rows in np.split(self.index, ends)[:-1]]
+
     def plain_rows(self) -> NDArray[np.int64]:
         """Return, for every row, the row of the unchanged view ``nf`` of its sequence: int64 of shape (num_rows,)."""
         sequences = np.char.rpartition(np.asarray(self.index["key"]), b"-")[:, 0]
@@ -141,24 +134,22 @@ class Build:
         StorageError
             If the system refuses to read.
         """
-        if self._codec.name is CodecName.NPY:
+        if self._codec.raw_header:
             self._read_raw(row, clip)
         else:
             self._codec.decode_into(self.read_payload(row), clip, where=_Where(self, row))
 
     def read_payload(self, row: int) -> bytes:
         """Return a sample's payload as stored in the tar; raises as `read_into`."""
-        payload = bytearray(self._size.item(row))
-        self._fill(row, [payload], self._offset.item(row))
+        payload = self._read(row, self._offset.item(row), self._size.item(row))
         if self.check is CheckLevel.FULL and xxh3_64_intdigest(payload) != self._checksum.item(row):
             raise self._damage(row, "other bytes")
-        return bytes(payload)
+        return payload
 
     def read_meta(self, row: int) -> SampleMeta:
         """Read a sample's JSON member; raises as `read_into`."""
         entry = self.index[row]
-        data = bytearray(int(entry["meta_size"]))
-        self._fill(row, [data], int(entry["meta_offset"]))
+        data = self._read(row, int(entry["meta_offset"]), int(entry["meta_size"]))
         if xxh3_64_intdigest(data) != int(entry["meta_checksum"]):
             raise self._damage(row, "other bytes in its JSON member")
         return SampleMeta.parse(data, where=_Where(self, row))
@@ -178,48 +169,23 @@ class Build:
             If a shard is not as it was written.
         """
         numbers = np.unique(self._shard[rows]).tolist()
-        self._source.check([self.manifest.shards[number] for number in numbers], progress=progress)
+        self.source.check([self.manifest.shards[number] for number in numbers], progress=progress)
 
     @property
     def is_remote(self) -> bool:
         """Whether shards are fetched before they are read."""
-        return self._source.is_remote
-
-    def has_room(self, size_bytes: int) -> bool:
-        """Return whether the cache can hold so many bytes of shards at a time."""
-        return size_bytes <= self._source.limit_bytes
-
-    def require_room(self, size_bytes: int) -> None:
-        """Raise `InputError` if the cache cannot hold so many bytes of shards at a time."""
-        if not self.has_room(size_bytes):
-            raise cache_too_small(size_bytes, self._source.limit_bytes)
-
-    def expect(self, shard: int) -> None:
-        """Keep a shard open from its first use until `release`."""
-        self._files.expect(shard)
-
-    def fetch(self, shard: int) -> None:
-        """Open a shard now, before its first read; raises as `read_into`."""
-        self._files.open(shard)
-
-    def release(self, shard: int) -> None:
-        """Release a shard that was expected."""
-        self._files.release(shard)
-
-    def abandon(self) -> None:
-        """Stop the downloads under way; threads that wait for them get a `StorageError`."""
-        self._source.abandon()
+        return isinstance(self.folder, RemoteFolder)
 
     def close(self) -> None:
         """Close all files."""
-        self._files.close()
+        self.files.close()
 
     def _read_raw(self, row: int, clip: NDArray[np.uint8]) -> None:
-        header, pixels = bytearray(NPY_HEADER_BYTES), clip.data.cast("B")
-        if self._size.item(row) != NPY_HEADER_BYTES + clip.nbytes:
+        header, pixels = bytearray(len(self._codec.raw_header)), clip.data.cast("B")
+        if self._size.item(row) != len(header) + clip.nbytes:
             raise self._damage(row, f"an array of {self._size.item(row)} bytes")
         self._fill(row, [header, pixels], self._offset.item(row))
-        if header != npy_header():
+        if header != self._codec.raw_header:
             raise self._damage(row, "another header")
         if self.check is CheckLevel.FULL:
             checksum = xxh3_64(header)
@@ -227,30 +193,30 @@ class Build:
             if checksum.intdigest() != self._checksum.item(row):
                 raise self._damage(row, "other bytes")
 
+    def _read(self, row: int, offset: int, size: int) -> bytes:
+        data = bytearray(size)
+        self._fill(row, [data], offset)
+        return bytes(data)
+
     def _fill(self, row: int, buffers: list[bytearray | memoryview], offset: int) -> None:
         number, wanted = self._shard.item(row), sum(map(len, buffers))
         try:
-            with self._files.reading(number) as descriptor:
+            descriptor = self.files.enter(number)
+            try:
                 found = read_exactly(descriptor, buffers, offset)
+            finally:
+                self.files.leave(number)
         except OSError:
             with storage_errors(self._path(number), expected="a shard that can be read"):
                 raise
         if found != wanted:
             raise self._damage(row, f"{found} of {wanted} bytes: the shard is cut off")
 
-    def _open_shard(self, number: int) -> int:
-        return self._source.open_shard(self.manifest.shards[number])
-
     def _path(self, number: int) -> Place:
         return self.folder / self.manifest.shards[number].name
 
     def _damage(self, row: int, found: str) -> DamageError:
-        return DamageError(
-            self.locate(row),
-            expected="the bytes that were written",
-            found=found,
-            fix="run `sffshards build` again: it replaces damaged shards",
-        )
+        return DamageError(self.locate(row), expected="the bytes that were written", found=found, fix=REBUILD)
 
 
 def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
@@ -274,10 +240,10 @@ def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
     StorageError
         If the system or a server refuses to read.
     """
-    manifest = load_manifest(folder)
+    manifest = read_manifest(folder)
     source = open_source(folder)
     index = source.load_index(manifest)
-    check_index(index, manifest, path=folder / INDEX_NAME)
+    check_index(index, manifest, path=folder / manifest.index_file.name)
     return Build(folder, manifest, index, source=source, check=check)
 
 

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sffshards.base.atomic_files import storage_errors
+from sffshards.base.atomic_files import read_bytes
 from sffshards.base.errors import DamageError, ImageError, SffshardsError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import chunked, run_tasks
 from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.sample_sets import Kind, Part
-from sffshards.domain.views import View, apply_view
-from sffshards.images import read_frame
 from sffshards.labels import DataLayout
-from sffshards.shards.build import read_sequences
-from sffshards.shards.format import (
-    CARD_NAME,
-    VIEWS,
-    Codec,
-    CodecName,
-    Index,
-    Manifest,
-    SampleMeta,
-    Shard,
-    format_card,
-    get_codec,
-)
+from sffshards.shards.build import list_samples, read_clip, read_images, read_sequences
+from sffshards.shards.format import CARD_NAME, VIEWS, Index, Manifest, SampleMeta, Shard, format_card, get_codec
 from sffshards.shards.read.build_reader import Build, open_build
+from sffshards.shards.read.local_shards import check_shard, other_bytes
 from sffshards.shards.read.places import Place, RemoteFolder
 from sffshards.shards.read.remote_files import RemoteStore
-from sffshards.shards.read.shard_checks import check_shard, other_bytes
 from sffshards.shards.read.tar_members import check_members
 
 __all__ = ["verify_build", "verify_build_deep"]
@@ -47,24 +33,10 @@ _MAX_MEAN_DIFFERENCE = 0.5
 _REMOTE_THREADS = 4
 
 _DEEP_CHUNK = 64
-"""Sequences per task of the deep check."""
+"""Samples per task of the deep check."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _ShardCheck:
-    folder: Path
-    shard: Shard
-    rows: Index
-    """Index rows of the shard."""
-    codec: CodecName
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _DeepCheck:
-    folder: Place
-    images: Path
-    rows: tuple[int, ...]
-    samples: tuple[Sample, ...]
+_Row = tuple[int, Sample]
+"""A row of the index, and the sample of the label lists that it must be."""
 
 
 def verify_build(folder: Place, *, workers: int = 0, progress: Progress = SILENT) -> list[SffshardsError]:
@@ -83,24 +55,19 @@ def verify_build(folder: Place, *, workers: int = 0, progress: Progress = SILENT
         If the manifest or the index cannot be used at all.
     """
     with open_build(folder) as build:
-        manifest = build.manifest
-        ends = np.cumsum([shard.num_samples for shard in manifest.shards])
-        rows = [
-            np.array(build.index[end - shard.num_samples : end])
-            for shard, end in zip(manifest.shards, ends, strict=True)
-        ]
+        manifest, rows = build.manifest, build.split_index()
     if isinstance(folder, RemoteFolder):
-        return _verify_remote(folder, manifest, progress=progress)
-    checks = [
-        _ShardCheck(folder=folder, shard=shard, rows=of_shard, codec=manifest.inputs.codec)
-        for shard, of_shard in zip(manifest.shards, rows, strict=True)
-    ]
-    problems = [*_find_strays(folder, manifest), *_check_card(folder, manifest)]
-    with progress.task("Verify shards", len(checks)) as advance:
-        for problem in run_tasks(_check_shard, checks, workers=workers):
-            problems += [problem] if problem else []
-            advance(1)
-    return problems
+        store = RemoteStore(folder)
+        problems = [*_check_card(folder, store.read(CARD_NAME), manifest)]
+        with ThreadPoolExecutor(_REMOTE_THREADS, thread_name_prefix="verify") as pool:
+            found = pool.map(partial(_check_remote, store), manifest.shards)
+            return problems + _collect("Verify shards", found, len(rows), progress=progress)
+    card = folder / CARD_NAME
+    problems = [*_find_strays(folder, manifest)]
+    problems += _check_card(folder, read_bytes(card) if card.is_file() else None, manifest)
+    check = partial(_check_local, folder, manifest.inputs.codec)
+    found = run_tasks(check, zip(manifest.shards, rows, strict=True), workers=workers)
+    return problems + _collect("Verify shards", found, len(rows), progress=progress)
 
 
 def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progress: Progress) -> list[SffshardsError]:
@@ -116,140 +83,100 @@ def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progre
     with open_build(folder) as build:
         sequences = read_sequences(layout, build.manifest.task, windows=build.manifest.inputs.windows)
         samples, problems = _match_samples(build, sequences)
-    checks = [
-        _DeepCheck(
-            folder=folder,
-            images=layout.images,
-            rows=tuple(row for row, _ in chunk),
-            samples=tuple(sample for _, sample in chunk),
-        )
-        for chunk in chunked(samples, _DEEP_CHUNK)
-    ]
-    with progress.task("Compare samples with their images", len(samples)) as advance:
-        for check, found in zip(checks, run_tasks(_check_deep, checks, workers=workers), strict=True):
-            problems += found
-            advance(len(check.rows))
-    return problems
+    chunks = chunked(samples, _DEEP_CHUNK)
+    found = run_tasks(partial(_check_samples, folder, layout.images), chunks, workers=workers)
+    each = (problem for of_chunk in found for problem in of_chunk)
+    return problems + _collect("Compare samples with their images", each, len(samples), progress=progress)
 
 
-def _check_shard(check: _ShardCheck) -> SffshardsError | None:
-    try:
-        check_shard(check.folder, check.shard)
-        check_members(check.folder, check.shard, check.rows, codec=check.codec)
-    except SffshardsError as error:
-        return error
-    return None
-
-
-def _verify_remote(folder: RemoteFolder, manifest: Manifest, *, progress: Progress) -> list[SffshardsError]:
-    """Hash what a server gives, a few shards at a time; none is kept."""
-    store = RemoteStore(folder)
-
-    def check(shard: Shard) -> SffshardsError | None:
-        try:
-            found = store.hash(shard.name, size_bytes=shard.size_bytes)
-        except SffshardsError as error:
-            return error
-        return None if found == shard.sha256 else other_bytes(folder / shard.name, shard, found)
-
-    problems: list[SffshardsError] = []
-    if store.read(CARD_NAME) != format_card(manifest):
-        problems.append(_other_card(folder / CARD_NAME, "none, or other bytes"))
-    with (
-        progress.task("Verify shards", len(manifest.shards)) as advance,
-        ThreadPoolExecutor(_REMOTE_THREADS, thread_name_prefix="verify") as pool,
-    ):
-        for problem in pool.map(check, manifest.shards):
+def _collect(
+    title: str, found: Iterable[SffshardsError | None], total: int, *, progress: Progress
+) -> list[SffshardsError]:
+    """Return the problems among the results of checks, and show how many are done."""
+    problems = []
+    with progress.task(title, total) as advance:
+        for problem in found:
             problems += [problem] if problem else []
             advance(1)
     return problems
 
 
+def _check_local(folder: Path, codec: str, task: tuple[Shard, Index]) -> SffshardsError | None:
+    shard, rows = task
+    try:
+        check_shard(folder, shard)
+        check_members(folder, shard, rows, codec=codec)
+    except SffshardsError as error:
+        return error
+    return None
+
+
+def _check_remote(store: RemoteStore, shard: Shard) -> SffshardsError | None:
+    """Hash what a server sends; nothing is kept."""
+    try:
+        found = store.hash(shard)
+    except SffshardsError as error:
+        return error
+    return None if found == shard.sha256 else other_bytes(store.folder / shard.name, shard, found)
+
+
 def _find_strays(folder: Path, manifest: Manifest) -> Iterator[SffshardsError]:
-    """Name tars that a pattern such as ``base-*.tar`` would read though the manifest does not know them."""
+    """Yield an error for each tar that a pattern such as ``base-*.tar`` would read though it is not in the manifest."""
     known = {shard.name for shard in manifest.shards}
     for part in (folder, *(folder / part for part in Part)):
         for path in sorted(part.glob("*.tar")):
             if path.relative_to(folder).as_posix() not in known:
-                yield DamageError(
-                    path, expected="only shards that the manifest names", found="another tar", fix="move it away"
-                )
+                expected = "only shards that the manifest names"
+                yield DamageError(path, expected=expected, found="another tar", fix="move it away")
 
 
-def _check_card(folder: Path, manifest: Manifest) -> Iterator[SffshardsError]:
-    path = folder / CARD_NAME
-    with storage_errors(path):
-        found = path.read_bytes() if path.is_file() else None
+def _check_card(folder: Place, found: bytes | None, manifest: Manifest) -> Iterator[SffshardsError]:
     if found != format_card(manifest):
-        yield _other_card(path, "none" if found is None else "other bytes")
+        yield DamageError(
+            folder / CARD_NAME,
+            expected="the dataset card as it was written",
+            found="none" if found is None else "other bytes",
+            fix="remove it and run `sffshards build` again",
+        )
 
 
-def _other_card(where: object, found: str) -> DamageError:
-    return DamageError(
-        where,
-        expected="the dataset card as it was written",
-        found=found,
-        fix="remove it and run `sffshards build` again",
-    )
-
-
-def _match_samples(
-    build: Build, sequences: list[FrameSequence]
-) -> tuple[list[tuple[int, Sample]], list[SffshardsError]]:
+def _match_samples(build: Build, sequences: list[FrameSequence]) -> tuple[list[_Row], list[SffshardsError]]:
     """Pair the index rows with the samples of the label lists; report samples that only one side has."""
-    skipped = set(build.manifest.inputs.skipped_frames)
-    wanted = {}
-    for sequence in sequences:
-        if skipped and any(frame.name in skipped for frame in sequence.frames):
-            continue
-        for view in View:
-            if view in Kind.BASE.views or sequence.label == 1:
-                sample = Sample(sequence=sequence, view=view)
-                wanted[sample.key] = sample
-    samples: list[tuple[int, Sample]] = []
+    skipped = build.manifest.inputs.skipped_frames
+    kept = [s for s in sequences if not skipped or not any(frame.name in skipped for frame in s.frames)]
+    wanted = {sample.key: sample for kind in Kind for sample in list_samples(kept, kind)}
+    samples: list[_Row] = []
     problems: list[SffshardsError] = []
     fix = "build again from these lists and pass {force}"
     for row, entry in enumerate(build.index):
-        sample_of_key = wanted.pop(entry["key"].decode("ascii"), None)
-        if sample_of_key is None or sample_of_key.sequence.label != entry["label"]:
+        sample = wanted.pop(entry["key"].decode("ascii"), None)
+        if sample is None or sample.sequence.label != entry["label"]:
             found = "a sample that they do not have, or label differently"
             problems.append(DamageError(build.locate(row), expected="samples of the lists", found=found, fix=fix))
         else:
-            samples.append((row, sample_of_key))
+            samples.append((row, sample))
     problems += [
         DamageError(build.folder, expected=f"sample {key} of the lists", found="none", fix=fix) for key in wanted
     ]
     return samples, problems
 
 
-def _check_deep(check: _DeepCheck) -> list[SffshardsError]:
-    problems: list[SffshardsError] = []
-    with open_build(check.folder) as build:
-        codec = get_codec(build.manifest.inputs.codec)
-        for row, sample in zip(check.rows, check.samples, strict=True):
-            try:
-                problem = _check_sample(build, row, sample, codec, check.images)
-            except (DamageError, ImageError) as error:
-                problem = error
-            problems += [problem] if problem else []
-    return problems
+def _check_samples(folder: Place, images: Path, samples: Sequence[_Row]) -> list[SffshardsError | None]:
+    with open_build(folder) as build:
+        return [_check_sample(build, images, row, sample) for row, sample in samples]
 
 
-def _check_sample(build: Build, row: int, sample: Sample, codec: Codec, images: Path) -> SffshardsError | None:
+def _check_sample(build: Build, images: Path, row: int, sample: Sample) -> SffshardsError | None:
     where, fix = build.locate(row), "build again from these images and pass {force}"
-    if VIEWS[build.index[row]["view"]] is not sample.view or build.read_meta(row) != SampleMeta.of(sample):
-        return DamageError(where, expected="the sequence of the lists", found="another description", fix=fix)
-    expected = codec.decode(codec.encode(_read_source(sample, images)), where=where)
-    stored = build.read_clip(row)
-    difference = np.abs(stored.astype(np.int16) - expected)
-    if difference.mean() > _MAX_MEAN_DIFFERENCE or (codec.lossless and difference.any()):
-        found = f"pixels that differ by {difference.mean():.2f} grey levels on average"
-        return DamageError(where, expected="the pixels of the source images", found=found, fix=fix)
-    return None
-
-
-def _read_source(sample: Sample, images: Path) -> NDArray[np.uint8]:
-    distinct = set(sample.sequence.frames)
-    frames = {frame: read_frame(images / f"{frame.image_name}") for frame in distinct}
-    clip = np.stack([frames[frame] for frame in sample.sequence.frames])
-    return np.ascontiguousarray(apply_view(clip, sample.view))
+    codec = get_codec(build.manifest.inputs.codec)
+    try:
+        if VIEWS[build.index[row]["view"]] is not sample.view or build.read_meta(row) != SampleMeta.of(sample):
+            return DamageError(where, expected="the sequence of the lists", found="another description", fix=fix)
+        source = read_clip(sample, partial(read_images, images))
+        difference = np.abs(build.read_clip(row).astype(np.int16) - codec.decode(codec.encode(source), where=where))
+    except (DamageError, ImageError) as error:
+        return error
+    if difference.mean() <= _MAX_MEAN_DIFFERENCE and not (codec.lossless and difference.any()):
+        return None
+    found = f"pixels that differ by {difference.mean():.2f} grey levels on average"
+    return DamageError(where, expected="the pixels of the source images", found=found, fix=fix)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sffshards.base.atomic_files import write_files
@@ -29,6 +27,7 @@ _TITLE = 76
 _VIEW_SIDE = 144
 _INK, _FAINT, _PAPER = (24, 24, 28), (110, 110, 118), (255, 255, 255)
 _ALARM, _QUIET = (178, 34, 34), (40, 90, 160)
+_font = ImageFont.load_default
 
 
 def write_sheet(build: Build, *, sequence: SequenceId | None, out: Path | None, force: bool = False) -> Path:
@@ -89,12 +88,8 @@ def find_samples(build: Build, sequence: SequenceId | None) -> list[int]:
     keys = [sequence.key(view).encode("ascii") for view in View]
     found = [int(row) for key in keys for row in np.flatnonzero(build.index["key"] == key)]
     if not found:
-        raise InputError(
-            build.folder,
-            expected=f"sequence {sequence.name}",
-            found="none of that name",
-            fix="list the keys with `sffshards info --keys`, or choose another build as {shards}",
-        )
+        fix = "list the keys with `sffshards info --keys`, or choose another build as {shards}"
+        raise InputError(build.folder, expected=f"sequence {sequence.name}", found="none of that name", fix=fix)
     return found
 
 
@@ -108,13 +103,12 @@ def draw_sheet(build: Build, rows: list[int]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     _draw_title(draw, meta, task=build.manifest.task)
     clip = build.read_clip(rows[0])
-    captions = _format_captions(meta)
-    for slot in range(NUM_FRAMES):
+    for slot, (time, since) in enumerate(_format_captions(meta)):
         left = _MARGIN + (slot % _COLUMNS) * cell_width
         top = _TITLE + (slot // _COLUMNS) * cell_height
         sheet.paste(Image.fromarray(clip[slot]), (left, top))
-        draw.text((left, top + FRAME_SIDE + 2), captions[slot][0], fill=_INK, font=_font(14))
-        draw.text((left, top + FRAME_SIDE + 18), captions[slot][1], fill=_FAINT, font=_font(12))
+        draw.text((left, top + FRAME_SIDE + 2), time, fill=_INK, font=_font(14))
+        draw.text((left, top + FRAME_SIDE + 18), since, fill=_FAINT, font=_font(12))
     _draw_views(sheet, draw, build, rows, left=_MARGIN + _COLUMNS * cell_width)
     return sheet
 
@@ -128,10 +122,9 @@ def _draw_title(draw: ImageDraw.ImageDraw, meta: SampleMeta, *, task: Task) -> N
     colour = _ALARM if meta.label else _QUIET
     draw.text((_MARGIN, 10), meta.sequence, fill=_INK, font=_font(18))
     draw.text((_MARGIN, 34), f"label {meta.label}: {outcome}", fill=colour, font=_font(15))
-    facts = (
-        f"{format_count(meta.num_distinct, 'distinct frame')}, longest gap {_format_minutes(meta.longest_gap_minutes)}"
-    )
-    draw.text((_MARGIN, 54), f"HARP {meta.harp}, part {meta.part}, {facts}", fill=_FAINT, font=_font(13))
+    frames, gap = format_count(meta.num_distinct, "distinct frame"), _format_minutes(meta.longest_gap_minutes)
+    facts = f"HARP {meta.harp}, part {meta.part}, {frames}, longest gap {gap}"
+    draw.text((_MARGIN, 54), facts, fill=_FAINT, font=_font(13))
 
 
 def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, rows: list[int], *, left: int) -> None:
@@ -139,8 +132,7 @@ def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, row
     draw.text((left, _TITLE - 20), "views, last frame", fill=_FAINT, font=_font(13))
     for position, row in enumerate(rows):
         top = _TITLE + position * (_VIEW_SIDE + 22)
-        frame: NDArray[np.uint8] = build.read_clip(row)[-1]
-        small = Image.fromarray(np.ascontiguousarray(frame)).resize((_VIEW_SIDE, _VIEW_SIDE))
+        small = Image.fromarray(build.read_clip(row)[-1]).resize((_VIEW_SIDE, _VIEW_SIDE))
         sheet.paste(small, (left, top))
         draw.text((left, top + _VIEW_SIDE + 2), str(VIEWS[build.index[row]["view"]]), fill=_INK, font=_font(13))
 
@@ -148,20 +140,10 @@ def _draw_views(sheet: Image.Image, draw: ImageDraw.ImageDraw, build: Build, row
 def _format_captions(meta: SampleMeta) -> list[tuple[str, str]]:
     """Return two lines for every slot: its time, and the time since the previous slot."""
     times = [np.datetime64(time, "m") for time in meta.t_rec_tai]
-    captions = [(_format_time(times[0]), "first")]
-    for before, time in pairwise(times):
-        minutes = int((time - before).astype(int))
-        captions.append((_format_time(time), f"+{_format_minutes(minutes)}" if minutes else "the same frame again"))
-    return captions
-
-
-def _format_time(time: np.datetime64) -> str:
-    return f"{str(time).replace('T', ' ')} TAI"
+    gaps = [int(gap) for gap in np.diff(times).astype(int)]
+    since = ["first", *(f"+{_format_minutes(gap)}" if gap else "the same frame again" for gap in gaps)]
+    return [(f"{str(time).replace('T', ' ')} TAI", text) for time, text in zip(times, since, strict=True)]
 
 
 def _format_minutes(minutes: int) -> str:
     return f"{minutes} min" if minutes < 180 else f"{minutes / 60:.1f} h"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

@@ -35,10 +35,6 @@ class ShardFiles:
         self._expected: set[int] = set()
         _ALL_FILES.add(self)
 
-    def reading(self, number: int) -> _Reading:
-        """Return a context manager of a shard's descriptor, which stays open while the block runs."""
-        return _Reading(self, number)
-
     def expect(self, number: int) -> None:
         """Keep a shard open, from when it is opened until `release`."""
         with self._lock:
@@ -46,8 +42,8 @@ class ShardFiles:
 
     def open(self, number: int) -> None:
         """Open an expected shard before its first read; close it again if it was released meanwhile."""
-        with self.reading(number):
-            pass
+        self.enter(number)
+        self.leave(number)
         with self._lock:
             is_expected = number in self._expected
         if not is_expected:
@@ -92,9 +88,10 @@ class ShardFiles:
         """Return the descriptor of a shard, which stays open until `leave`."""
         while True:
             with self._lock:
-                descriptor = self._find(number)
-                if descriptor is not None:
-                    return descriptor
+                if number in self._descriptors:
+                    self._descriptors.move_to_end(number)
+                    self._num_readers[number] += 1
+                    return self._descriptors[number]
                 opening = self._opening.get(number)
                 if opening is None:
                     mine = self._opening[number] = Future()
@@ -121,13 +118,6 @@ class ShardFiles:
         self._opening.clear()
         self._num_readers.clear()
 
-    def _find(self, number: int) -> int | None:
-        descriptor = self._descriptors.get(number)
-        if descriptor is not None:
-            self._descriptors.move_to_end(number)
-            self._num_readers[number] += 1
-        return descriptor
-
     def _close_oldest(self) -> None:
         excess = len(self._descriptors) - self._max_open
         idle = [n for n in self._descriptors if not self._num_readers[n] and n not in self._expected]
@@ -151,32 +141,15 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-class _Reading:
-    """Context manager of one read; a class, because a generator would be slower for every read."""
-
-    __slots__ = ("_files", "_number")
-
-    def __init__(self, files: ShardFiles, number: int) -> None:
-        self._files, self._number = files, number
-
-    def __enter__(self) -> int:
-        return self._files.enter(self._number)
-
-    def __exit__(self, *_: object) -> None:
-        self._files.leave(self._number)
-
-
 def read_exactly(descriptor: int, buffers: Sequence[bytearray | memoryview], offset: int) -> int:
     """Fill buffers from a file at an offset; return the number of bytes read, too few only at the end of the file."""
-    wanted = sum(map(len, buffers))
-    done = os.preadv(descriptor, buffers, offset)
-    while 0 < done < wanted:  # a read may be short, for example on network file systems
+    wanted, done = sum(map(len, buffers)), os.preadv(descriptor, buffers, offset)
+    more = done
+    while more and done < wanted:  # a read may be short, for example on network file systems
         rest, skip = [], done
         for buffer in buffers:
             rest.append(memoryview(buffer)[skip:])
             skip = max(0, skip - len(buffer))
-        more = os.preadv(descriptor, [buffer for buffer in rest if len(buffer)], offset + done)
-        if more == 0:
-            break
+        more = os.preadv(descriptor, rest, offset + done)
         done += more
     return done

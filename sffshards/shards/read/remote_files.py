@@ -15,6 +15,8 @@ from sffshards.base import retries
 from sffshards.base.atomic_files import write_all
 from sffshards.base.errors import DamageError, InputError, StorageError
 from sffshards.base.retries import Retries, StoppedError
+from sffshards.shards.format import Shard
+from sffshards.shards.read.local_shards import other_bytes
 
 if TYPE_CHECKING:
     from sffshards.shards.read.places import RemoteFolder
@@ -44,6 +46,7 @@ CHUNK_BYTES = 8 << 20
 """Bytes per request: a connection that breaks costs no more."""
 MAX_FETCHES = 3
 """Number of times that a file is fetched whole before other bytes than were written count as damage."""
+_REWRITE = "write the build there again, or remove its manifest"
 _LOOK_S = 0.2
 """Time after which a request that is under way looks whether anybody still waits for it."""
 
@@ -90,17 +93,15 @@ class RemoteStore:
         except FileNotFoundError:
             return None
 
-    def fetch(self, name: str, descriptor: int, *, size_bytes: int, sha256: str) -> None:
-        """Copy a file into one that is open here, and check that it is the one that was written.
+    def fetch(self, shard: Shard, descriptor: int) -> None:
+        """Copy a shard into a file that is open here, and check that it is the one that was written.
 
         Parameters
         ----------
-        name
-            Name in the folder.
+        shard
+            The shard as it was written.
         descriptor
             Descriptor of a file that is open for writing; its content after an error is not defined.
-        size_bytes, sha256
-            Size and SHA-256 of the file as it was written.
 
         Raises
         ------
@@ -111,15 +112,14 @@ class RemoteStore:
         """
         found = ""
         for _ in range(MAX_FETCHES):
-            found = self._copy(name, descriptor, size_bytes)
-            if found == sha256:
+            found = self._copy(shard, descriptor)
+            if found == shard.sha256:
                 return
-        expected = f"{size_bytes} bytes with SHA-256 {sha256[:16]}..."
-        raise _damage(self.folder / name, expected, f"SHA-256 {found[:16]}...")
+        raise other_bytes(self.folder / shard.name, shard, found, fix=_REWRITE)
 
-    def hash(self, name: str, *, size_bytes: int) -> str:
-        """Return the SHA-256 of a file's first bytes, which are read but not kept; raises as `fetch`."""
-        return self._copy(name, None, size_bytes)
+    def hash(self, shard: Shard) -> str:
+        """Return the SHA-256 of a shard, which is read but not kept; raises as `fetch`."""
+        return self._copy(shard, None)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file; raises `StorageError` if that is not possible."""
@@ -156,18 +156,18 @@ class RemoteStore:
                 fix="check the address, or make the bucket first",
             ) from error
 
-    def _copy(self, name: str, descriptor: int | None, size_bytes: int) -> str:
-        """Read a file range by range, into a descriptor if there is one; return its SHA-256."""
-        digest, start, stop, where = hashlib.sha256(), 0, self._stop, self.folder / name
+    def _copy(self, shard: Shard, descriptor: int | None) -> str:
+        """Read a shard range by range, into a descriptor if there is one; return its SHA-256."""
+        digest, start, stop, where = hashlib.sha256(), 0, self._stop, self.folder / shard.name
 
         def read(fs: Any, path: str, options: dict[str, float]) -> bytes:
-            return _read_range(fs, path, (start, size_bytes), stop, **options)
+            return _read_range(fs, path, (start, shard.size_bytes), stop, **options)
 
-        while start < size_bytes:
+        while start < shard.size_bytes:
             try:
-                data = self._ask(name, read, stop=stop)
+                data = self._ask(shard.name, read, stop=stop)
             except FileNotFoundError:
-                raise _damage(where, "a file", "none") from None
+                raise DamageError(where, expected="a file", found="none", fix=_REWRITE) from None
             digest.update(data)
             if descriptor is not None:
                 write_all(descriptor, data, start, where=f"the copy of {where}")
@@ -247,8 +247,3 @@ def _wait_for(fs: Any, request: Any, stop: threading.Event, timeout: float) -> b
         return answer.result()
     finally:
         answer.cancel()
-
-
-def _damage(where: object, expected: str, found: str) -> DamageError:
-    fix = "write the build there again, or remove its manifest"
-    return DamageError(where, expected=expected, found=found, fix=fix)

@@ -18,14 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import Field, InputError, StorageError
 from sffshards.base.file_hashes import hash_file
 from sffshards.shards.read.places import CacheOptions
 
-__all__ = ["CloseIdle", "ShardCache", "cache_too_small"]
+__all__ = ["ShardCache", "cache_too_small"]
 
 _LOCK_NAME = ".lock"
 _NAME = re.compile(r"[0-9a-f]{64}(\.part)?")
@@ -40,12 +39,9 @@ Fetch = Callable[[int], None]
 """Fills the file of a descriptor with the bytes that its SHA-256 stands for, or raises."""
 
 
-class CloseIdle(Protocol):
-    """Closes files of the cache that this process does not need at the moment; returns whether there were any."""
-
-    def __call__(self, *, in_need: bool) -> bool:
-        """Close idle files; ``in_need``: also those that are expected to be needed again."""
-        ...  # pragma: no cover
+CloseIdle = Callable[..., bool]
+"""Closes files of the cache that this process does not need at the moment, and returns whether there were any; with
+``in_need=True`` also files that it expects to need again."""
 
 
 class ShardCache:
@@ -138,22 +134,16 @@ class ShardCache:
             return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            if not self._is_known(descriptor, path, sha256, size_bytes):
-                path.unlink()
-                os.close(descriptor)
-                return None
-            _mark_used(descriptor, sha256)
+            stat = os.fstat(descriptor)
+            if stat.st_size == size_bytes and (stat.st_mtime_ns == _date_ns(sha256) or hash_file(path) == sha256):
+                _mark_used(descriptor, sha256)
+                return descriptor
+            path.unlink()  # it has changed since it was fetched
         except BaseException:
             os.close(descriptor)
             raise
-        return descriptor
-
-    def _is_known(self, descriptor: int, path: Path, sha256: str, size_bytes: int) -> bool:
-        """Return whether a file is as it was when it was fetched: by size and date, or else by its bytes."""
-        stat = os.fstat(descriptor)
-        if stat.st_size != size_bytes:
-            return False
-        return stat.st_mtime_ns == _date_ns(sha256) or hash_file(path) == sha256
+        os.close(descriptor)
+        return None
 
     def _reserve(self, sha256: str, size_bytes: int) -> tuple[int | None, bool]:
         """Open and lock a new file of the full size to fetch into; else return None and whether the cache is full."""

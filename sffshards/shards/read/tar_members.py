@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError
-from sffshards.shards.format import CodecName, Index, Shard
+from sffshards.shards.format import Index, Shard
 
 __all__ = ["check_members"]
 
@@ -23,7 +23,7 @@ class _Member(NamedTuple):
     """Expected offset of the content in the tar; None where the index has none."""
 
 
-def check_members(folder: Path, shard: Shard, rows: Index, *, codec: CodecName) -> None:
+def check_members(folder: Path, shard: Shard, rows: Index, *, codec: str) -> None:
     """Compare the headers, labels and padding of a tar with its rows of the index.
 
     Together with the checksums of payloads and JSON members, this covers every byte of the tar.
@@ -48,7 +48,7 @@ def check_members(folder: Path, shard: Shard, rows: Index, *, codec: CodecName) 
             raise _damage(f"{path}, offset {start}", "another end")
 
 
-def _expected_members(rows: Index, codec: CodecName) -> Iterator[_Member]:
+def _expected_members(rows: Index, codec: str) -> Iterator[_Member]:
     for row in rows:
         key, label = row["key"].decode("ascii"), str(row["label"]).encode("ascii")
         of_row = [
@@ -63,14 +63,12 @@ def _has_member(file: IO[bytes], member: _Member) -> bool:
     """Return whether a member is at the file's position, and move to its end."""
     info = tarfile.TarInfo(member.name)
     info.size, info.mode = member.size, 0o644
-    if file.read(tarfile.BLOCKSIZE) != info.tobuf(tarfile.USTAR_FORMAT):
-        return False
-    if member.offset is not None and member.offset != file.tell():
-        return False
-    if member.content is not None and file.read(member.size) != member.content:
+    if file.read(tarfile.BLOCKSIZE) != info.tobuf(tarfile.USTAR_FORMAT) or member.offset not in (None, file.tell()):
         return False
     if member.content is None:
         file.seek(member.size, 1)
+    elif file.read(member.size) != member.content:
+        return False
     padding = -member.size % tarfile.BLOCKSIZE
     return file.read(padding) == bytes(padding)
 
