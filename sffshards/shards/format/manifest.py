@@ -49,6 +49,16 @@ class Shard:
     size_bytes: Count
     sha256: Sha256
 
+    def damage(
+        self, where: object, found: str | None, *, size_bytes: int | None = None, fix: str = REBUILD
+    ) -> DamageError:
+        """Return the error for other bytes in place of the shard's, with their SHA-256 and size if known."""
+        expected = f"{self.size_bytes} bytes with SHA-256 {self.sha256[:16]}..."
+        size = f"{self.size_bytes if size_bytes is None else size_bytes} bytes"
+        return DamageError(
+            where, expected=expected, found=f"{size} with SHA-256 {found[:16]}..." if found else size, fix=fix
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:

@@ -20,7 +20,7 @@ from sffshards.labels import DataLayout
 from sffshards.shards.build import list_samples, read_clip, read_images, read_sequences
 from sffshards.shards.format import CARD_NAME, VIEWS, Index, Manifest, SampleMeta, Shard, format_card, get_codec
 from sffshards.shards.read.build_reader import Build, open_build
-from sffshards.shards.read.local_shards import check_shard, other_bytes
+from sffshards.shards.read.local_shards import check_shard
 from sffshards.shards.read.places import Place, RemoteFolder
 from sffshards.shards.read.remote_files import RemoteStore
 from sffshards.shards.read.tar_members import check_members
@@ -117,7 +117,7 @@ def _check_remote(store: RemoteStore, shard: Shard) -> SffshardsError | None:
         found = store.hash(shard)
     except SffshardsError as error:
         return error
-    return None if found == shard.sha256 else other_bytes(store.folder / shard.name, shard, found)
+    return None if found == shard.sha256 else shard.damage(store.folder / shard.name, found)
 
 
 def _find_strays(folder: Path, manifest: Manifest) -> Iterator[SffshardsError]:

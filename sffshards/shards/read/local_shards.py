@@ -19,7 +19,7 @@ from sffshards.base.json_records import read_own_record, write_record
 from sffshards.base.progress import Progress
 from sffshards.shards.format import REBUILD, Index, Manifest, Shard, read_index
 
-__all__ = ["CHECKED_NAME", "LocalShards", "check_shard", "other_bytes"]
+__all__ = ["CHECKED_NAME", "LocalShards", "check_shard"]
 
 CHECKED_NAME = ".checked.json"
 """Name of the file in a build's folder that remembers checked shards."""
@@ -130,19 +130,8 @@ def check_shard(folder: Path, shard: Shard) -> tuple[int, int]:
     before = _stat(folder, shard)
     found = hash_file(path) if before[0] == shard.size_bytes else None
     if found != shard.sha256:
-        raise other_bytes(path, shard, found, size_bytes=before[0])
+        raise shard.damage(path, found, size_bytes=before[0])
     return before
-
-
-def other_bytes(
-    where: object, shard: Shard, found: str | None, *, size_bytes: int | None = None, fix: str = REBUILD
-) -> DamageError:
-    """Return the error for a shard with other bytes, with the SHA-256 and the size that were found, if known."""
-    expected = f"{shard.size_bytes} bytes with SHA-256 {shard.sha256[:16]}..."
-    size = f"{shard.size_bytes if size_bytes is None else size_bytes} bytes"
-    return DamageError(
-        where, expected=expected, found=f"{size} with SHA-256 {found[:16]}..." if found else size, fix=fix
-    )
 
 
 def _stat(folder: Path, shard: Shard) -> tuple[int, int]:

@@ -16,7 +16,6 @@ from sffshards.base.atomic_files import write_all
 from sffshards.base.errors import DamageError, InputError, StorageError
 from sffshards.base.retries import Retries, StoppedError
 from sffshards.shards.format import Shard
-from sffshards.shards.read.local_shards import other_bytes
 
 if TYPE_CHECKING:
     from sffshards.shards.read.places import RemoteFolder
@@ -115,7 +114,7 @@ class RemoteStore:
             found = self._copy(shard, descriptor)
             if found == shard.sha256:
                 return
-        raise other_bytes(self.folder / shard.name, shard, found, fix=_REWRITE)
+        raise shard.damage(self.folder / shard.name, found, fix=_REWRITE)
 
     def hash(self, shard: Shard) -> str:
         """Return the SHA-256 of a shard, which is read but not kept; raises as `fetch`."""
