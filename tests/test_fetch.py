@@ -33,7 +33,7 @@ from sffshards.fetch.http_transfer import Source
 from sffshards.fetch.jsoc_files import fetch_jsoc
 from sffshards.fetch.jsoc_service import JsocQuery
 from sffshards.fetch.published_files import fetch_labels, fetch_weights, weights_path
-from sffshards.fetch.verified_download import Checksum, download
+from sffshards.fetch.verified_download import download
 from sffshards.fetch.zip_extraction import extract_dataset
 from sffshards.labels.data_layout import find_data
 from tests.commands import error_of, run
@@ -43,7 +43,7 @@ from tests.web import serve_files
 
 SIZE = 1_500_000
 CONTENT = np.random.default_rng(3).bytes(SIZE)
-SHA256 = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def no_pauses(monkeypatch):
             monkeypatch.delenv(name)
 
 
-def fetch(server, path, *, checksum=SHA256, progress=SILENT, check=None):
+def fetch(server, path, *, checksum=f"sha256:{SHA256}", progress=SILENT, check=lambda _: None):
     source = Source(f"{server.url}/file.bin", "a file", "put it there by hand", 1 << 30, checksum)
     return download(source, path, check=check, progress=progress)
 
@@ -91,9 +91,9 @@ class Kill:
 
 
 def test_a_file_is_fetched_once(server, tmp_path):
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
     assert len(server.requests) == 1
 
 
@@ -101,7 +101,7 @@ def test_a_download_that_is_cut_at_50_random_bytes_goes_on_to_the_same_file(serv
     rng = random.Random(7)
     ends = sorted(rng.sample(range(1, SIZE), 50))
     server.faults.extend(("cut", end - start) for start, end in zip([0, *ends], ends, strict=False))
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
     assert [asked for _, asked in server.requests] == [None, *(f"bytes={end}-" for end in ends)]
     assert server.num_sent == SIZE
 
@@ -117,7 +117,7 @@ def test_a_download_that_is_killed_at_50_random_bytes_goes_on_to_the_same_file(s
             num_killed += 1
             assert not (tmp_path / "file.bin").exists()
     assert num_killed > 10
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
     assert len([asked for _, asked in server.requests if asked]) >= num_killed - 2
 
 
@@ -151,13 +151,13 @@ def test_a_command_that_is_killed_at_random_bytes_goes_on_to_the_same_archive(se
 def test_a_server_that_stalls_is_asked_again(server, tmp_path, monkeypatch):
     monkeypatch.setattr(retries, "TIMEOUT_S", 0.3)
     server.faults.append(("stall", 1.0))
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
     assert server.requests[1][1] is not None
 
 
 def test_a_busy_server_is_asked_again(server, tmp_path):
     server.faults.extend([(503, None), (429, None), (500, None)])
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
 
 
 def test_a_server_that_refuses_is_not_asked_again(server, tmp_path):
@@ -170,7 +170,7 @@ def test_a_server_that_refuses_is_not_asked_again(server, tmp_path):
 def test_a_server_without_ranges_is_read_from_the_start(server, tmp_path):
     server.with_ranges = False
     server.faults.extend([("cut", 500_000)] * 3)
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
 
 
 def test_a_server_that_always_drops_is_given_up(server, tmp_path):
@@ -189,7 +189,7 @@ def test_a_web_page_is_not_taken_for_the_file(server, tmp_path):
 
 def test_other_bytes_are_fetched_once_more_and_then_refused(server, tmp_path):
     server.faults.append(("lie", b"x" * SIZE))
-    assert fetch(server, tmp_path / "first.bin") == SHA256.value
+    assert fetch(server, tmp_path / "first.bin") == SHA256
     server.files["/file.bin"] = b"y" * SIZE
     with pytest.raises(DamageError, match="SHA-256"):
         fetch(server, tmp_path / "second.bin")
@@ -200,7 +200,7 @@ def test_a_length_that_is_said_too_short_does_not_pass(server, tmp_path):
     server.faults.extend([("short", 1000)] * 2)
     with pytest.raises(DamageError, match="SHA-256"):
         fetch(server, tmp_path / "file.bin")
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
 
 
 def test_a_file_that_changed_since_is_fetched_from_the_start(server, tmp_path):
@@ -213,7 +213,7 @@ def test_a_file_that_changed_since_is_fetched_from_the_start(server, tmp_path):
 
 def test_a_part_of_no_known_version_is_gone_on_with_only_if_the_checksum_is_known(server, tmp_path):
     server.with_tags = False
-    for checksum in (SHA256, None):
+    for checksum in (f"sha256:{SHA256}", None):
         path = tmp_path / f"{checksum is None}.bin"
         with pytest.raises(KeyboardInterrupt):
             fetch(server, path, checksum=checksum, progress=Kill(300))
@@ -238,7 +238,7 @@ def test_a_full_disk_is_said_and_the_download_goes_on_later(server, tmp_path, mo
     with pytest.raises(StorageError, match="no space left on device; free some space"):
         fetch(server, tmp_path / "file.bin")
     monkeypatch.setattr(os, "pwrite", write)
-    assert fetch(server, tmp_path / "file.bin") == SHA256.value
+    assert fetch(server, tmp_path / "file.bin") == SHA256
     start = int(server.requests[-1][1].removeprefix("bytes=").removesuffix("-"))
     assert start >= 400_000
 
@@ -289,7 +289,7 @@ def test_without_a_network_the_command_says_what_to_put_where(tmp_path):
 def test_weights_land_in_the_cache_of_torch(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     assert weights_path() == tmp_path / "torch" / "hub" / "checkpoints" / "mvit_v2_s-ae3be167.pth"
-    monkeypatch.setattr(published, "WEIGHTS_SHA256", SHA256.value)
+    monkeypatch.setattr(published, "WEIGHTS_SHA256", SHA256)
     assert fetch_weights(weights_path(), url=f"{server.url}/file.bin", progress=SILENT).read_bytes() == CONTENT
 
 

@@ -12,8 +12,8 @@ import torch
 
 from sffshards.base.errors import DamageError, InputError
 from sffshards.forecasting.runs.network_prediction import Inference, predict_rows
+from sffshards.models import NO_WEIGHTS, load_checkpoint
 from sffshards.models.model_names import ModelName
-from sffshards.models.model_weights import NO_WEIGHTS, load_checkpoint
 from sffshards.models.networks import build_model
 from sffshards.shards.read.build_reader import open_build
 from tests.training_data import make_build

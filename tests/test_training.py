@@ -36,8 +36,7 @@ from sffshards.models.model_names import Attention, ModelName
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.manifest import BuildInputs, Group, Manifest, Shard, SourceList
 from sffshards.training.flare_classifier import FlareClassifier, weighted_losses
-from sffshards.training.fold_checkpoints import format_checkpoint_name
-from sffshards.training.fold_folder import check_folder
+from sffshards.training.fold_checkpoints import check_folder, format_checkpoint_name
 from sffshards.training.fold_record import (
     FoldRecord,
     SavedCheckpoint,

@@ -19,7 +19,6 @@ __all__ = [
     "remove_temporary",
     "replacing",
     "storage_errors",
-    "temporary_path",
     "write_all",
     "write_atomic",
     "write_files",
@@ -56,11 +55,6 @@ def storage_errors(where: object, *, expected: str = "a place that can be read a
         raise StorageError(place, expected=expected, found=os.strerror(error.errno).lower(), fix=fix) from error
 
 
-def temporary_path(path: Path) -> Path:
-    """Return the temporary path in the same folder at which this process writes ``path`` until it is complete."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
 def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
     """Remove temporary files that killed processes left for files of matching names.
 
@@ -85,7 +79,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     After an error or a kill, ``path`` is as it was before. Devices and pipes are refused. Without ``sync``, which
     is slow for many small files, a power failure may leave the last files empty.
     """
-    temporary = temporary_path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
         _is_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +108,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def write_all(descriptor: int, data: bytes, offset: int, *, where: object) -> None:
+def write_all(descriptor: int, data: bytes | memoryview, offset: int, *, where: object) -> None:
     """Write all bytes at an offset of an open file; raises `StorageError` if the operating system refuses."""
     view = memoryview(data)
     with storage_errors(where):

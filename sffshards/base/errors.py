@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 __all__ = [
     "ConflictError",
@@ -54,7 +55,7 @@ class SffshardsError(Exception):
         super().__init__(f"{self.where}: expected {expected}, found {found}; {fix}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.where, self.expected, self.found, self.fix)
+        return partial(type(self), self.where, expected=self.expected, found=self.found, fix=self.fix), ()
 
     def __str__(self) -> str:
         return self.render(lambda field: f"`{field}`")
@@ -92,11 +93,6 @@ class StorageError(SffshardsError, OSError):
 
 class TrainingError(SffshardsError, RuntimeError):
     """A training that cannot start or continue."""
-
-
-def _rebuild(cls: type[SffshardsError], where: str, expected: str, found: str, fix: str) -> SffshardsError:
-    """Rebuild an error that another process raised."""
-    return cls(where, expected=expected, found=found, fix=fix)
 
 
 def format_count(count: int, noun: str, plural: str | None = None) -> str:

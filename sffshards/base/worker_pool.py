@@ -14,7 +14,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import connection, resource_tracker
-from types import TracebackType
 from typing import Self, TypeVar
 
 from sffshards.base.errors import StorageError
@@ -51,9 +50,7 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
@@ -122,13 +119,10 @@ class WorkerPool:
         """
         resource_tracker.ensure_running()  # if it starts later, it unblocks Ctrl-C
         with _ctrl_c_later():
-            return self._start().submit(function, *task)
-
-    def _start(self) -> ProcessPoolExecutor:
-        if self._executor is None:
-            context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker)
-        return self._executor
+            if self._executor is None:
+                context = multiprocessing.get_context("spawn")
+                self._executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker)
+            return self._executor.submit(function, *task)
 
 
 def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int) -> Iterator[R]:

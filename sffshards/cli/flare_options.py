@@ -148,8 +148,8 @@ def read_sources(
 def _count_disagreements(read: labels.Lists, flares: flare_lists.HarpFlares) -> dict[str, dict[str, int]]:
     return {
         task.name: {
-            "missed": sum(int(of.missed.sum()) for of in parts.values()),
-            "extra": sum(int(of.extra.sum()) for of in parts.values()),
+            "missed": sum(len(of.missed) for of in parts.values()),
+            "extra": sum(len(of.extra) for of in parts.values()),
         }
         for task, parts in labels.compare_with_flares(read, flares).items()
     }

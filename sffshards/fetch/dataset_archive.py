@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sffshards.base.atomic_files import write_atomic
@@ -14,7 +14,7 @@ from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import format_json, to_plain
 from sffshards.base.progress import SILENT, Progress
 from sffshards.fetch.http_transfer import read_json
-from sffshards.fetch.verified_download import Checksum, Source, download, require_checksum
+from sffshards.fetch.verified_download import Source, download, require_checksum
 from sffshards.fetch.zip_extraction import Extracted, check_zip, extract_dataset
 
 __all__ = ["DATASET_DOI", "FETCH_NAME", "RECORD_URL", "DatasetReport", "fetch_dataset"]
@@ -33,8 +33,8 @@ _UNCHECKED = "nothing: no checksum of it is known to this program, and none was 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DatasetReport:
-    """What was fetched from a zip."""
+class DatasetReport(Extracted):
+    """What was fetched and extracted from a zip."""
 
     url: str
     """The URL, or the path, of the zip."""
@@ -44,12 +44,6 @@ class DatasetReport:
     """Size of the zip."""
     checked_by: str
     """The checksum that the zip was compared with, in words."""
-    num_images: int
-    num_lists: int
-    num_written: int
-    """Number of images and lists that were not there already."""
-    num_others: int
-    """Number of members of the zip that were not extracted."""
 
 
 def fetch_dataset(
@@ -103,7 +97,7 @@ def fetch_dataset(
     StorageError
         If the server fails for long, or the disk; the next call resumes.
     """
-    given = Checksum("sha256", _parse_sha256(sha256)) if sha256 else None
+    given = _parse_sha256(sha256) if sha256 else None
     reports = []
     with folder_lock(data, progress=progress, wait=False):
         if archive is not None:
@@ -123,17 +117,17 @@ def fetch_dataset(
     return reports
 
 
-def _report(path: Path, url: str, checksum: Checksum | None, extracted: Extracted) -> DatasetReport:
+def _report(path: Path, url: str, checksum: str | None, extracted: Extracted) -> DatasetReport:
     return DatasetReport(
         url=url,
         sha256=hash_file(path, expected="a zip that can be read"),
         size_bytes=path.stat().st_size,
-        checked_by=_CHECKED_BY[checksum.algorithm] if checksum else _UNCHECKED,
-        **extracted._asdict(),
+        checked_by=_CHECKED_BY[checksum.partition(":")[0]] if checksum else _UNCHECKED,
+        **asdict(extracted),
     )
 
 
-def _find_zips(url: str | None, given: Checksum | None, record_url: str, data: Path) -> Iterator[tuple[str, Source]]:
+def _find_zips(url: str | None, given: str | None, record_url: str, data: Path) -> Iterator[tuple[str, Source]]:
     """Yield names and sources of the zips to fetch: the one at a mirror, or those that the record lists."""
     by_hand = (
         f"download the zip of https://doi.org/{DATASET_DOI} on another machine, and pass it to "
@@ -143,9 +137,8 @@ def _find_zips(url: str | None, given: Checksum | None, record_url: str, data: P
     for found, link, checksum in files:
         plain = re.sub(r"[^\w.-]", "_", found).lstrip(".")
         name = plain if plain.lower().endswith(".zip") else f"{plain or 'dataset'}.zip"
-        md5 = re.fullmatch(r"md5:([0-9a-f]{32})", checksum)
-        known = given or (Checksum("md5", md5[1]) if md5 else None)
-        yield name, Source(link, f"the zip {name}", by_hand, _MAX_BYTES, known)
+        known = checksum if re.fullmatch(r"md5:[0-9a-f]{32}", checksum) else None
+        yield name, Source(link, f"the zip {name}", by_hand, _MAX_BYTES, given or known)
 
 
 def _list_zips(record_url: str) -> list[tuple[str, str, str]]:
@@ -163,7 +156,8 @@ def _list_zips(record_url: str) -> list[tuple[str, str, str]]:
 
 
 def _parse_sha256(text: str) -> str:
+    """Return a SHA-256 as `Source` takes it."""
     value = text.strip().lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{64}", value):
         raise InputError(Field("sha256"), expected="64 hexadecimal digits", found=repr(text[:80]), fix="check it")
-    return value
+    return f"sha256:{value}"

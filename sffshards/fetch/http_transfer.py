@@ -25,21 +25,12 @@ from sffshards.base.json_records import JsonFormat, decode_json, read_own_json, 
 from sffshards.base.progress import Progress
 from sffshards.base.retries import Retries
 
-__all__ = ["Checksum", "Source", "discard_part", "fetch_into", "read_json"]
+__all__ = ["Source", "discard_part", "fetch_into", "read_json"]
 
 _CHUNK_BYTES = 1 << 18
 _PLAIN = re.compile(r"[!-~]+")
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _CLOSED = "the connection was closed early"
-
-
-class Checksum(NamedTuple):
-    """The checksum of a published file."""
-
-    algorithm: str
-    """``sha256`` or ``md5``."""
-    value: str
-    """The checksum in hexadecimal."""
 
 
 class Source(NamedTuple):
@@ -52,8 +43,13 @@ class Source(NamedTuple):
     """What to download and where to put it, where there is no network."""
     max_bytes: int
     """A limit that the file's size cannot exceed."""
-    checksum: Checksum | None = None
-    """The checksum, if it is known; a part of an unknown version can then be resumed without harm."""
+    checksum: str | None = None
+    """The checksum as ``sha256:<hexadecimal>`` or ``md5:...``, if known; then a part of any version can be resumed."""
+
+    @property
+    def fix(self) -> str:
+        """The remedy where other bytes arrive than were published."""
+        return f"try later, or `sffshards fetch` with another {{url}}; or {self.by_hand}"
 
 
 class _Content(NamedTuple):
@@ -236,5 +232,4 @@ def _failure(source: Source, reason: str) -> StorageError:
 
 
 def _other(source: Source, expected: str, found: str) -> DamageError:
-    fix = f"try later, or `sffshards fetch` with another {{url}}; or {source.by_hand}"
-    return DamageError(source.url, expected=expected, found=found, fix=fix)
+    return DamageError(source.url, expected=expected, found=found, fix=source.fix)

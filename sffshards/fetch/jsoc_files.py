@@ -12,14 +12,12 @@ from sffshards.base.json_records import Count, Sha256, read_own_record, write_re
 from sffshards.base.progress import SILENT, Progress
 from sffshards.fetch.jsoc_service import JSOC_URL, JsocQuery, JsocRecord, JsocService
 from sffshards.fetch.verified_download import Source, download
+from sffshards.images import KEYWORDS_NAME, KEYWORDS_VERSION, KeywordsFile
 
-__all__ = ["JSOC_NAME", "KEYWORDS_NAME", "JsocReport", "fetch_jsoc"]
+__all__ = ["JSOC_NAME", "JsocReport", "fetch_jsoc"]
 
 JSOC_NAME = "jsoc.json"
 """The file, beside the magnetograms, that says what was asked for and what arrived."""
-KEYWORDS_NAME = "keywords.json"
-"""The file of the keywords that the headers of JSOC's stored files lack; `sffshards ingest` reads it."""
-
 _VERSION = 1
 _MAX_FILE_BYTES = 1 << 28
 _MAX_FAILURES = 3
@@ -54,11 +52,6 @@ class _Note:
     exports: dict[str, str] = field(default_factory=dict)
     """Request ids of exports by record set."""
     files: dict[str, _File] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Keywords:
-    files: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def fetch_jsoc(
@@ -99,9 +92,10 @@ def fetch_jsoc(
         records = service.find_records(query)
         # A damaged note is replaced: the files speak for themselves.
         note = read_own_record(out / JSOC_NAME, _Note, version=_VERSION) or _Note()
-        keywords = read_own_record(out / KEYWORDS_NAME, _Keywords, version=_VERSION) or _Keywords()
-        keywords.files.update({record.name: record.keywords for record in records})
-        write_record(out / KEYWORDS_NAME, keywords, version=_VERSION)
+        path = out / KEYWORDS_NAME
+        keywords = read_own_record(path, KeywordsFile, version=KEYWORDS_VERSION) or KeywordsFile()
+        keywords.files.update((record.name, record.keywords) for record in records)
+        write_record(path, keywords, version=KEYWORDS_VERSION)
         wanted = [record for record in records if not (out / record.name).is_file()]
         urls = {record.name: record.url for record in wanted if record.url}
         if email is not None and wanted:

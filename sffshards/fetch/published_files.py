@@ -10,7 +10,7 @@ from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M24, M48
-from sffshards.fetch.verified_download import Checksum, Source, download
+from sffshards.fetch.verified_download import Source, download
 
 __all__ = [
     "LABELS_SHA256",
@@ -62,8 +62,7 @@ def fetch_weights(path: Path, *, url: str = WEIGHTS_URL, progress: Progress) -> 
     """Fetch torchvision's Kinetics-400 weights of MViTv2-S; raises as `download`."""
     what = "the Kinetics-400 weights of MViTv2-S"
     by_hand = f"download {WEIGHTS_URL} on another machine and put it at {path}; or train with {{weights}} none"
-    source = Source(url, what, by_hand, _MAX_WEIGHTS_BYTES, Checksum("sha256", WEIGHTS_SHA256))
-    download(source, path, progress=progress)
+    download(Source(url, what, by_hand, _MAX_WEIGHTS_BYTES, f"sha256:{WEIGHTS_SHA256}"), path, progress=progress)
     return path
 
 
@@ -107,7 +106,6 @@ def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Pr
     for key, path in wanted.items():
         place = f"{key[0].name}/{path.name}"
         by_hand = f"download {LABELS_URL}/{place} on another machine and put it at {path}"
-        checksum = Checksum("sha256", LABELS_SHA256[key])
-        source = Source(f"{url.rstrip('/')}/{place}", f"the published list {path.name}", by_hand, 1 << 24, checksum)
-        download(source, path, progress=progress)
+        what, checksum = f"the published list {path.name}", f"sha256:{LABELS_SHA256[key]}"
+        download(Source(f"{url.rstrip('/')}/{place}", what, by_hand, 1 << 24, checksum), path, progress=progress)
     return list(wanted.values())

@@ -12,9 +12,9 @@ from sffshards.base.errors import DamageError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.progress import Progress
-from sffshards.fetch.http_transfer import Checksum, Source, discard_part, fetch_into
+from sffshards.fetch.http_transfer import Source, discard_part, fetch_into
 
-__all__ = ["Checksum", "Source", "download", "require_checksum"]
+__all__ = ["Source", "download", "require_checksum"]
 
 _WORK_FOLDER = ".fetch"
 """Folder, beside the file, of what has arrived of it."""
@@ -22,7 +22,7 @@ _NUM_FETCHES = 2
 """Number of times that a file is fetched whole before other bytes than were published count as damage."""
 
 
-def download(source: Source, path: Path, *, check: Callable[[Path], None] | None = None, progress: Progress) -> str:
+def download(source: Source, path: Path, *, check: Callable[[Path], None] = lambda _: None, progress: Progress) -> str:
     """Fetch a file, unless it is there and right.
 
     Parameters
@@ -56,8 +56,11 @@ def download(source: Source, path: Path, *, check: Callable[[Path], None] | None
         if not path.is_file():
             part = work / f"{path.name}.part"
             _fetch_right(source, part, progress=progress)
-            if check is not None:
-                _keep_only_if_right(part, check)
+            try:
+                check(part)
+            except BaseException:
+                discard_part(part)  # resuming would not make it right
+                raise
             with storage_errors(path):
                 os.replace(part, path)
             discard_part(part)
@@ -66,11 +69,10 @@ def download(source: Source, path: Path, *, check: Callable[[Path], None] | None
 
 def _fetch_right(source: Source, part: Path, *, progress: Progress) -> None:
     """Fetch a file whole, again from the start if its checksum is another one."""
-    fix = f"try later, or `sffshards fetch` with another {{url}}; or {source.by_hand}"
     for num_left in reversed(range(_NUM_FETCHES)):
         fetch_into(part, source, progress=progress)
         try:
-            require_checksum(part, source.checksum, where=source.url, fix=fix)
+            require_checksum(part, source.checksum, where=source.url, fix=source.fix)
             return
         except DamageError:
             discard_part(part)
@@ -79,22 +81,14 @@ def _fetch_right(source: Source, part: Path, *, progress: Progress) -> None:
             progress.note(f"{part.stem}: other bytes than were published; fetching it again from the start")
 
 
-def _keep_only_if_right(part: Path, check: Callable[[Path], None]) -> None:
-    """Call a check, and remove the part if it raises: resuming would not make it right."""
-    try:
-        check(part)
-    except BaseException:
-        discard_part(part)
-        raise
-
-
-def require_checksum(path: Path, checksum: Checksum | None, *, where: object, fix: str) -> None:
+def require_checksum(path: Path, checksum: str | None, *, where: object, fix: str) -> None:
     """Raise `DamageError` if a file's checksum is known and another one."""
     if checksum is None:
         return
+    algorithm, _, value = checksum.partition(":")
     with storage_errors(path), path.open("rb") as file:
-        found = hashlib.file_digest(file, checksum.algorithm).hexdigest()
-    if found != checksum.value:
-        name = checksum.algorithm.upper().replace("SHA256", "SHA-256")
-        expected = f"a file of {name} {checksum.value[:16]}..."
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found != value:
+        name = algorithm.upper().replace("SHA256", "SHA-256")
+        expected = f"a file of {name} {value[:16]}..."
         raise DamageError(where, expected=expected, found=f"one of {name} {found[:16]}...", fix=fix)

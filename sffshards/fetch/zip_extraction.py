@@ -9,8 +9,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from sffshards.base.atomic_files import replacing, storage_errors
 from sffshards.base.errors import ConflictError, DamageError, SffshardsError
@@ -35,7 +35,8 @@ _DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeErro
 """What zipfile and its codecs raise for a damaged zip or a method that they do not know."""
 
 
-class Extracted(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extracted:
     """What was extracted from a zip."""
 
     num_images: int
@@ -91,7 +92,8 @@ def extract_dataset(path: Path, data: Path, *, force: bool, progress: Progress) 
                     num_written += 1
                 advance(1)
     num_lists = sum(target.suffix == ".txt" for target in members)
-    return Extracted(len(members) - num_lists, num_lists, num_written, num_others)
+    num_images = len(members) - num_lists
+    return Extracted(num_images=num_images, num_lists=num_lists, num_written=num_written, num_others=num_others)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 from .flare_lists import Flare, FlareList, FlareTime, UnusedReason, read_flare_list
-from .harp_flares import FrameClock, HarpFlares, assign_flares, compute_labels, has_flare, is_covered
-from .harp_map import HarpMap, read_harp_map
+from .harp_flares import FrameClock, HarpFlares, HarpMap, assign_flares, has_flare, read_harp_map
 from .leap_seconds import FIRST_YEAR, tai_to_utc, utc_to_tai
 
 __all__ = [
@@ -13,9 +12,7 @@ __all__ = [
     "HarpMap",
     "UnusedReason",
     "assign_flares",
-    "compute_labels",
     "has_flare",
-    "is_covered",
     "read_flare_list",
     "read_harp_map",
     "tai_to_utc",

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -51,6 +51,7 @@ _FIRST_WITH_LEADING_ONE = datetime(2002, 6, 15)
 _JSON = JsonFormat(expected="JSON", fix="download the file again", error=InputError)
 
 _Row = tuple[int, Mapping[str, str]]
+"""Line of a row, and its fields by column; one that is missing is blank."""
 
 
 class FlareTime(StrEnum):
@@ -154,10 +155,10 @@ def read_flare_list(path: Path) -> FlareList:
     is_json = text.lstrip()[:1] in ("[", "{")
     columns, rows = _open_json(text, path) if is_json else _open_table(text, path)
     names = _choose_columns(columns, path)
-    flares, unused, with_peaks = [], [], "peak" in names
+    flares, unused = [], []
     for line, row in rows:
         try:
-            flares.append(_parse_row(line, {role: row[name] for role, name in names.items()}, with_peaks=with_peaks))
+            flares.append(_parse_row(line, {role: row.get(name) or "" for role, name in names.items()}))
         except _UnusableError as error:
             unused.append(UnusedRow(line=line, reason=error.reason, text=error.text[:60]))
     read = FlareList(source=str(path), flares=tuple(flares), unused=tuple(unused), has_regions="region" in names)
@@ -180,37 +181,32 @@ def _check_readable(read: FlareList) -> None:
     )
 
 
-def _open_table(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
+def _open_table(text: str, path: Path) -> tuple[list[str], list[_Row]]:
     # Comment lines may precede the names; counting them keeps line numbers right.
     lines = text.splitlines()
     num_comments = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), len(lines))
-    reader = csv.reader(io.StringIO("\n".join(lines[num_comments:])), strict=True)
+    reader = csv.DictReader(io.StringIO("\n".join(lines[num_comments:])), strict=True)
     try:
-        columns = [name.strip() for name in next(reader, [])]
-        fields = [(num_comments + reader.line_num, row) for row in reader if row]
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+        return list(reader.fieldnames), [(num_comments + reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise InputError(
-            f"{path}:{num_comments + reader.line_num}",
+            f"{path}:{num_comments + reader.reader.line_num}",
             expected="comma-separated values",
             found=str(error),
             fix="check that this is the right file",
         ) from None
-    width = len(columns)
-    return columns, ((line, dict(zip(columns, [*row, *[""] * width][:width], strict=True))) for line, row in fields)
 
 
-def _open_json(text: str, path: Path) -> tuple[list[str], Iterator[_Row]]:
+def _open_json(text: str, path: Path) -> tuple[list[str], list[_Row]]:
     value = decode_json(text, where=path, expects=_JSON)
     entries = value.get("result") if isinstance(value, dict) else value
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(
             path, expected="a list of objects", found="other JSON", fix="check that this is the right file"
         )
-    columns = list(dict.fromkeys(name for entry in entries for name in entry))
-    return columns, (
-        (number, {name: "" if entry.get(name) is None else str(entry[name]) for name in columns})
-        for number, entry in enumerate(entries, 1)
-    )
+    texts = [{name: str(value) for name, value in entry.items() if value is not None} for entry in entries]
+    return list(dict.fromkeys(name for entry in entries for name in entry)), list(enumerate(texts, 1))
 
 
 def _choose_columns(columns: list[str], path: Path) -> dict[str, str]:
@@ -228,13 +224,13 @@ def _choose_columns(columns: list[str], path: Path) -> dict[str, str]:
     return found
 
 
-def _parse_row(line: int, row: Mapping[str, str], *, with_peaks: bool) -> Flare:
+def _parse_row(line: int, row: Mapping[str, str]) -> Flare:
     start = _parse_time(row["start"])
     if start is None:
         raise _UnusableError(UnusedReason.NO_START, row["start"])
     return Flare(
         start_utc=start,
-        peak_utc=_parse_time(row["peak"]) if with_peaks else None,
+        peak_utc=_parse_time(row.get("peak", "")),
         goes_class=_parse_class(row["class"]),
         noaa_region=_parse_region(row.get("region", ""), start),
         line=line,

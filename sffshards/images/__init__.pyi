@@ -1,3 +1,4 @@
+from .fits_headers import KEYWORDS_NAME, KEYWORDS_VERSION, KeywordsFile
 from .fits_ingest import ingest_fits
 from .frame_store import FRAME_BYTES, FrameStore, StoreSnapshot, open_snapshot
 from .image_files import ImageFile, find_images, read_frame, write_picture
@@ -8,6 +9,8 @@ from .store_filling import fill_store, is_stored
 
 __all__ = [
     "FRAME_BYTES",
+    "KEYWORDS_NAME",
+    "KEYWORDS_VERSION",
     "MOVIE_SUFFIXES",
     "BadQuality",
     "Colours",
@@ -17,6 +20,7 @@ __all__ = [
     "ImageFile",
     "IngestRecord",
     "IngestReport",
+    "KeywordsFile",
     "MovieOptions",
     "Scale",
     "StoreSnapshot",

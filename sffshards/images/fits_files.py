@@ -1,62 +1,57 @@
-"""Read one FITS file: its header, and its field with north up and west right."""
+"""Find FITS files, and read their headers and their fields with north up and west right."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import json
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.atomic_files import read_text, storage_errors
+from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import ImageError, InputError, SffshardsError
-from sffshards.images.fits_headers import FrameHeader, GetKeyword
-from sffshards.images.image_files import MAX_PIXELS, MIN_SIDE
+from sffshards.images.fits_headers import FrameHeader, GetKeyword, series_of
+from sffshards.images.image_files import is_usable_size
 
-__all__ = ["KEYWORDS_NAME", "opened_fits", "read_field", "read_fits_bytes", "read_keywords", "turn_upright"]
+__all__ = ["find_fits", "opened_fits", "read_field", "read_fits_bytes"]
 
-KEYWORDS_NAME = "keywords.json"
-"""File name of the keywords that JSOC states for FITS files whose own headers lack them, by file name."""
-
-_KEYWORDS_VERSION = 1
 _MAX_BYTES = 1 << 30
 """Largest size of a file, unpacked; a segment of a SHARP takes a few megabytes."""
 _BLOCK_BYTES = 2880
 """Size of the blocks that FITS files consist of."""
+_FITS_NAME = re.compile(r"[^.].*\.(fits|fit|fts)(\.(gz|fz))?|[^.].*\.fz", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _FIX = "fetch it again, or pass {skip_bad}"
 
 
-def read_keywords(folder: Path) -> Mapping[str, Mapping[str, object]]:
-    """Read the keywords that lie beside the FITS files of a folder; empty where none do.
+def find_fits(source: Path, *, series: str | None) -> list[Path]:
+    """Return the FITS files of a folder, or a single one; of one JSOC series, if it is named.
 
     Raises
     ------
     InputError
-        If the file is not of this form.
+        If there is none.
     """
-    path = folder / KEYWORDS_NAME
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(read_text(path))
-        if content["format_version"] != _KEYWORDS_VERSION:
-            raise ValueError
-        return {str(name): dict(keywords) for name, keywords in content["files"].items()}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    with storage_errors(source, expected="a folder of FITS files"):
+        paths = sorted(source.iterdir()) if source.is_dir() else [source] if source.is_file() else []
+    files = [path for path in paths if _FITS_NAME.fullmatch(path.name)]
+    wanted = [path for path in files if series in (None, series_of(path.name))]
+    if not wanted:
+        of_series = f" of {series}" if files else ""
         raise InputError(
-            path,
-            expected=f"keywords of files in JSON, format version {_KEYWORDS_VERSION}",
-            found="something else",
-            fix="remove it and run `sffshards fetch jsoc` again",
-        ) from None
+            source,
+            expected=f"FITS files{of_series} (.fits, .fits.gz, .fz)",
+            found="none" if source.exists() else "no such folder",
+            fix="check the path, or fetch some with `sffshards fetch jsoc`",
+        )
+    return wanted
 
 
 def read_fits_bytes(path: Path) -> bytes:
@@ -138,16 +133,7 @@ def read_field(image: Any, header: FrameHeader, *, where: Path) -> NDArray[np.fl
         raise _bad(where, "no pixel that is a number")
     if finite.min() == finite.max():
         raise _bad(where, f"the same value {finite[0]:g} in every pixel")
-    return turn_upright(pixels, header)
-
-
-def turn_upright(pixels: NDArray[np.float32], header: FrameHeader) -> NDArray[np.float32]:
-    """Flip pixels in the order of FITS, with the first row at the bottom, so that north is up and west right."""
-    downwards, eastwards = header.mirrored
-    flip_rows = not (downwards ^ header.half_turn)
-    flip_columns = eastwards ^ header.half_turn
-    upright = pixels[::-1] if flip_rows else pixels
-    return upright[:, ::-1] if flip_columns else upright
+    return np.flip(pixels, tuple(axis for axis, is_flipped in enumerate(header.flips) if is_flipped))
 
 
 def _unpack(data: bytes, where: Path) -> bytes:
@@ -169,7 +155,7 @@ def _find_image(units: Any, num_bytes: int, where: Path) -> Any:
         if unit.header.get("NAXIS") != 2 or not unit.is_image:
             continue
         width, height = int(unit.header["NAXIS1"]), int(unit.header["NAXIS2"])
-        if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
+        if not is_usable_size(width, height):
             raise _bad(where, f"an image of {width}x{height} pixels")
         place = unit.fileinfo()
         end = place["datLoc"] + place["datSpan"]
@@ -184,11 +170,11 @@ def _keyword_getter(header: Any, keywords: Mapping[str, object]) -> GetKeyword:
     from astropy.io.fits.card import Undefined
 
     def get(name: str) -> object:
-        try:
+        with suppress(VerifyError):  # a card that is not valid FITS, such as an unquoted nan
             value: object = header.get(name)
-        except VerifyError:  # a card that is not valid FITS, such as an unquoted nan
-            value = None
-        return keywords.get(name) if value is None or isinstance(value, Undefined) else value
+            if value is not None and not isinstance(value, Undefined):
+                return value
+        return keywords.get(name)
 
     return get
 

@@ -1,33 +1,65 @@
-"""Parse the header of a SHARP magnetogram: region, time, quality, orientation."""
+"""The header of a SHARP magnetogram: region, time, quality, orientation; also keywords that lie beside the file."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
-from sffshards.base.errors import ImageError
+from sffshards.base.errors import ImageError, InputError
+from sffshards.base.json_records import JsonFormat, read_record
 from sffshards.domain.frames import FrameId
+from sffshards.domain.times import format_stamp, parse_tai
 from sffshards.images.ingest_options import Component
 
-__all__ = ["POOR_QUALITY", "FrameHeader", "GetKeyword", "component_of", "is_fits", "parse_header", "series_of"]
+__all__ = [
+    "KEYWORDS_NAME",
+    "KEYWORDS_VERSION",
+    "POOR_QUALITY",
+    "FrameHeader",
+    "GetKeyword",
+    "KeywordsFile",
+    "component_of",
+    "parse_header",
+    "read_keywords",
+    "series_of",
+]
 
 GetKeyword = Callable[[str], object]
 """Function that returns the value of a keyword, or None where the header lacks it."""
+
+KEYWORDS_NAME = "keywords.json"
+"""File name of the keywords that the headers of JSOC's stored files lack, beside these files."""
+
+KEYWORDS_VERSION = 1
+"""Format version of that file."""
 
 POOR_QUALITY = 0x10000
 """Lowest bit of QUALITY that marks a frame as poor: eclipse, transit, recovery, missing filtergrams."""
 
 _MAX_TILT_DEGREES = 5.0
 """Largest difference of CROTA2 from 0 or 180; smaller angles are not corrected."""
-_FITS_NAME = re.compile(r".+\.(fits|fit|fts)(\.(gz|fz))?|.+\.fz", re.IGNORECASE)
 _SHARP_NAME = re.compile(
     r"(?P<series>\w+\.sharp\w*)\.(?P<harp>\d+)\.(?P<time>\d{8}_\d{6})_TAI\.(?P<segment>\w+)\.fits(\.(gz|fz))?"
 )
-_TIME = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)_(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?_TAI")
 _FIX = "fetch it again, or pass {skip_bad}"
+_EXPECTS = JsonFormat(
+    expected=f"keywords of files in JSON, format version {KEYWORDS_VERSION}",
+    fix="remove it and run `sffshards fetch jsoc` again",
+    version=KEYWORDS_VERSION,
+    error=InputError,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeywordsFile:
+    """The content of ``keywords.json``."""
+
+    files: dict[str, Mapping[str, str | float | None]] = field(default_factory=dict)
+    """Values of the keywords of each file, by the names of the file and of the keyword."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,17 +69,16 @@ class FrameHeader:
     frame: FrameId
     quality: int
     """QUALITY, as bits; 0 where the header has none."""
-    half_turn: bool
-    """Whether south is up, as in the camera: CROTA2 is about 180."""
-    mirrored: tuple[bool, bool]
-    """Whether rows run downwards, and columns eastwards: CDELT2 and CDELT1 are negative."""
+    flips: tuple[bool, bool]
+    """Whether rows and columns, in the order of FITS, are reversed in an image with north up and west right."""
     is_cea: bool
     """Whether the image is projected to a cylinder, as in hmi.sharp_cea_720s."""
 
 
-def is_fits(name: str) -> bool:
-    """Return whether a file name is that of a FITS file, compressed or not."""
-    return _FITS_NAME.fullmatch(name) is not None
+def read_keywords(folder: Path) -> KeywordsFile:
+    """Read the keywords beside the FITS files of a folder, none where there are none; raises `InputError`."""
+    path = folder / KEYWORDS_NAME
+    return read_record(path, KeywordsFile, expects=_EXPECTS) if path.is_file() else KeywordsFile()
 
 
 def series_of(name: str) -> str | None:
@@ -104,11 +135,13 @@ def parse_header(get: GetKeyword, *, where: PurePath, needs_quality: bool) -> Fr
         raise _bad(where, "a header with the keywords of a SHARP", f"no {', '.join(missing)}")
     frame = FrameId(harp=_parse_harp(get, where), t_rec_tai=_parse_time(str(get("T_REC")), where))
     _check_name(frame, where)
+    half_turn = _is_half_turn(_number(get, "CROTA2", 0.0, where), where)
+    # The first row of FITS is the lowest; negative CDELT2 and CDELT1 are rows downwards and columns eastwards.
+    downwards, eastwards = (_number(get, keyword, 1.0, where) < 0 for keyword in ("CDELT2", "CDELT1"))
     return FrameHeader(
         frame=frame,
         quality=_parse_quality(get("QUALITY"), where),
-        half_turn=_is_half_turn(get("CROTA2"), where),
-        mirrored=(_number(get, "CDELT2", 1.0, where) < 0, _number(get, "CDELT1", 1.0, where) < 0),
+        flips=(downwards == half_turn, eastwards != half_turn),
         is_cea=is_cea,
     )
 
@@ -121,13 +154,10 @@ def _parse_harp(get: GetKeyword, where: object) -> int:
 
 
 def _parse_time(text: str, where: object) -> datetime:
-    match = _TIME.fullmatch(text.strip())
     try:
-        if match:
-            return datetime(*(int(field or 0) for field in match.groups()))  # type: ignore[arg-type]
-    except ValueError:
-        pass
-    raise _bad(where, "T_REC in TAI, as in 2012.03.06_14:24:00_TAI", repr(text[:60]))
+        return parse_tai(text if text.strip().endswith("_TAI") else "", where=where)
+    except InputError:
+        raise _bad(where, "T_REC in TAI, as in 2012.03.06_14:24:00_TAI", repr(text[:60])) from None
 
 
 def _parse_quality(value: object, where: object) -> int:
@@ -137,33 +167,30 @@ def _parse_quality(value: object, where: object) -> int:
         raise _bad(where, "QUALITY, a number", repr(value)[:60]) from None
 
 
-def _is_half_turn(value: object, where: object) -> bool:
-    try:
-        angle = float(str(value or 0)) % 360.0
-    except ValueError:
-        raise _bad(where, "CROTA2, an angle", repr(value)[:60]) from None
-    for turn, half in ((0.0, False), (180.0, True), (360.0, False)):
-        if abs(angle - turn) <= _MAX_TILT_DEGREES:
-            return half
-    raise _bad(where, f"CROTA2 within {_MAX_TILT_DEGREES:g} degrees of 0 or 180", f"{value}")
+def _is_half_turn(angle: float, where: object) -> bool:
+    """Return whether south is up, as in the camera: CROTA2 is about 180 degrees."""
+    num_turns = round(angle / 180)
+    if abs(angle - 180 * num_turns) > _MAX_TILT_DEGREES:
+        raise _bad(where, f"CROTA2 within {_MAX_TILT_DEGREES:g} degrees of 0 or 180", f"{angle:g}")
+    return num_turns % 2 == 1
 
 
 def _number(get: GetKeyword, keyword: str, default: float, where: object) -> float:
     value = get(keyword)
     try:
-        number = default if value is None else float(str(value))
+        number = default if value in (None, "") else float(str(value))
     except ValueError:
-        number = float("nan")
-    if number != number or abs(number) == float("inf"):  # noqa: PLR0124  only NaN differs from itself
+        number = math.nan
+    if not math.isfinite(number):
         raise _bad(where, f"{keyword}, a number", repr(value)[:60])
     return number
 
 
 def _check_name(frame: FrameId, where: PurePath) -> None:
     match = _SHARP_NAME.fullmatch(where.name)
-    said = f"HARP {frame.harp} at {frame.t_rec_tai:%Y%m%d_%H%M%S}_TAI"
-    if match and (int(match["harp"]), match["time"]) != (frame.harp, f"{frame.t_rec_tai:%Y%m%d_%H%M%S}"):
-        raise _bad(where, "a header that agrees with the file name", f"one of {said}")
+    stamp = format_stamp(frame.t_rec_tai)
+    if match and (int(match["harp"]), match["time"]) != (frame.harp, stamp):
+        raise _bad(where, "a header that agrees with the file name", f"one of HARP {frame.harp} at {stamp}_TAI")
 
 
 def _bad(where: object, expected: str, found: str) -> ImageError:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import Field, ImageError, InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.frames import FrameId
-from sffshards.images.fits_files import opened_fits, read_field, read_fits_bytes, read_keywords
-from sffshards.images.fits_headers import POOR_QUALITY, FrameHeader, component_of, is_fits, parse_header, series_of
+from sffshards.images.fits_files import find_fits, opened_fits, read_field, read_fits_bytes
+from sffshards.images.fits_headers import POOR_QUALITY, FrameHeader, component_of, parse_header, read_keywords
 from sffshards.images.grey_scales import scale_field
 from sffshards.images.image_files import write_picture
 from sffshards.images.ingest_options import BadQuality, FitsOptions
 from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
 
 __all__ = ["MAX_BAD_SHARE", "choose_on_grid", "ingest_fits"]
+
+Result = TypeVar("Result")
 
 MAX_BAD_SHARE = 0.5
 """Share of the files that may be skipped as bad; with more, the folder is likely to be the wrong one."""
@@ -39,8 +42,8 @@ class _File:
     path: Path
     keywords: Mapping[str, object]
     options: FitsOptions
-    image: Path | None = None
-    """Path of the image to write; None to read the header only."""
+    image: Path = Path()
+    """Path of the image to write."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,13 +98,16 @@ def ingest_fits(
     StorageError
         If the system refuses.
     """
-    paths = _list_files(source, options)
-    keywords = read_keywords(source if source.is_dir() else source.parent)
+    paths = find_fits(source, series=options.series)
+    keywords = read_keywords(source if source.is_dir() else source.parent).files
     files = {path.name: _File(path=path, keywords=keywords.get(path.name, {}), options=options) for path in paths}
     with WorkerPool(workers if len(files) > 1 else 0) as pool:
-        found, bad = _read_headers(list(files.values()), pool=pool, progress=progress)
+        headers = dict(_try_each("headers", _read_header, files, pool=pool, progress=progress))
+        bad = {name: result for name, result in headers.items() if isinstance(result, ImageError)}
+        for error in bad.values():
+            progress.note(str(error))
         _refuse_bad(bad, source, len(files), skip_bad=skip_bad)
-        chosen, left_out = _choose(found, options)
+        chosen, left_out = _choose((found for found in headers.values() if isinstance(found, _Found)), options)
         _check_chosen(chosen, left_out, source)
         with claimed_images(out, options.as_record(), force=force, progress=progress) as folder:
             folder.pass_over(files, left_out=left_out, skipped={name: _reason(error) for name, error in bad.items()})
@@ -111,17 +117,15 @@ def ingest_fits(
                 if not folder.has(name, source=look.path.name, sha256=look.sha256)
             }
             num_written = 0
-            with progress.task("magnetograms", len(missing)) as advance:
-                for name, result in zip(missing, pool.run(_write_image, missing.values()), strict=True):
-                    if isinstance(result, Ingested):
-                        folder.add(name, result)
-                        num_written += 1
-                    elif skip_bad:
-                        progress.note(str(result))
-                        folder.record.skipped[missing[name].path.name] = _reason(result)
-                    else:
-                        raise result
-                    advance(1)
+            for name, result in _try_each("magnetograms", _write_image, missing, pool=pool, progress=progress):
+                if isinstance(result, Ingested):
+                    folder.add(name, result)
+                    num_written += 1
+                elif skip_bad:
+                    progress.note(str(result))
+                    folder.record.skipped[missing[name].path.name] = _reason(result)
+                else:
+                    raise result
             num_bad = len(bad) + len(missing) - num_written
             _check_share(num_bad, len(files))
             return IngestReport(
@@ -164,50 +168,31 @@ def choose_on_grid(frames: Iterable[FrameId], *, cadence: timedelta, tolerance: 
     return {frame for _, frame in nearest.values()}
 
 
-def _list_files(source: Path, options: FitsOptions) -> list[Path]:
-    with storage_errors(source, expected="a folder of FITS files"):
-        paths = sorted(source.iterdir()) if source.is_dir() else [source] if source.is_file() else []
-    files = [path for path in paths if is_fits(path.name) and not path.name.startswith(".")]
-    wanted = [path for path in files if options.series in (None, series_of(path.name))]
-    if not wanted:
-        of_series = f" of {options.series}" if files else ""
-        raise InputError(
-            source,
-            expected=f"FITS files{of_series} (.fits, .fits.gz, .fz)",
-            found="none" if source.exists() else "no such folder",
-            fix="check the path, or fetch some with `sffshards fetch jsoc`",
-        )
-    return wanted
-
-
-def _read_headers(
-    files: Sequence[_File], *, pool: WorkerPool, progress: Progress
-) -> tuple[list[_Found], dict[str, ImageError]]:
-    """Return the headers of the files that can be used, and the errors of the others by file name."""
-    found, bad = [], {}
-    with progress.task("headers", len(files)) as advance:
-        for file, result in zip(files, pool.run(_read_header, files), strict=True):
-            if isinstance(result, _Found):
-                found.append(result)
-            else:
-                bad[file.path.name] = result
+def _try_each(
+    what: str, function: Callable[[_File], Result], files: Mapping[str, _File], *, pool: WorkerPool, progress: Progress
+) -> Iterator[tuple[str, Result | ImageError]]:
+    """Call a function on every file in the worker processes; yield each name with the result or the error."""
+    with progress.task(what, len(files)) as advance:
+        for name, result in zip(files, pool.run(partial(_try, function), files.values()), strict=True):
+            yield name, result
             advance(1)
-    for error in bad.values():
-        progress.note(str(error))
-    return found, bad
 
 
-def _read_header(file: _File) -> _Found | ImageError:
-    needs_quality = file.options.bad_quality is BadQuality.DROP
-    header = None
+def _try(function: Callable[[_File], Result], file: _File) -> Result | ImageError:
     try:
-        data = read_fits_bytes(file.path)
-        with opened_fits(data, where=file.path, keywords=file.keywords) as (get, _):
-            component = component_of(file.path.name, get, where=file.path)
-            if component == file.options.component:
-                header = parse_header(get, where=file.path, needs_quality=needs_quality)
+        return function(file)
     except ImageError as error:
         return error
+
+
+def _read_header(file: _File) -> _Found:
+    header = None
+    data = read_fits_bytes(file.path)
+    with opened_fits(data, where=file.path, keywords=file.keywords) as (get, _):
+        component = component_of(file.path.name, get, where=file.path)
+        if component == file.options.component:
+            needs_quality = file.options.bad_quality is BadQuality.DROP
+            header = parse_header(get, where=file.path, needs_quality=needs_quality)
     return _Found(path=file.path, sha256=hashlib.sha256(data).hexdigest(), component=component, header=header)
 
 
@@ -278,16 +263,12 @@ def _check_chosen(chosen: Mapping[str, _Found], left_out: Mapping[str, str], sou
         )
 
 
-def _write_image(file: _File) -> Ingested | ImageError:
+def _write_image(file: _File) -> Ingested:
     """Write the image of a file, whole or not at all."""
-    assert file.image is not None  # noqa: S101  set by the only caller
-    try:
-        data = read_fits_bytes(file.path)
-        with opened_fits(data, where=file.path, keywords=file.keywords) as (get, image):
-            header = parse_header(get, where=file.path, needs_quality=False)
-            field = read_field(image, header, where=file.path)
-    except ImageError as error:
-        return error
+    data = read_fits_bytes(file.path)
+    with opened_fits(data, where=file.path, keywords=file.keywords) as (get, image):
+        header = parse_header(get, where=file.path, needs_quality=False)
+        field = read_field(image, header, where=file.path)
     grey = scale_field(field, scale=file.options.scale, clip_gauss=file.options.clip_gauss)
     write_picture(grey, file.image, jpeg_quality=file.options.jpeg_quality)
     return Ingested(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError, FormatError
@@ -15,9 +15,8 @@ __all__ = ["FrameRecord", "append_journal", "read_journal", "trim_journal"]
 _HEADER_LINE = f"sffshards-frames,1,{FRAME_SIDE}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameRecord:
-    """A line of the journal: the image that a row was made from, and its checksums."""
+class FrameRecord(NamedTuple):
+    """A line of the journal, field by field: the image that a row was made from, and its checksums."""
 
     row: int
     name: str
@@ -40,14 +39,7 @@ class FrameRecord:
         row, name, size, mtime, source, pixels = line.split(",")
         if len(pixels) != 16:
             raise ValueError("cut off")
-        return cls(
-            row=int(row),
-            name=name,
-            source_size_bytes=int(size),
-            source_mtime_ns=int(mtime),
-            source_xxh3=int(source, 16),
-            pixels_xxh3=int(pixels, 16),
-        )
+        return cls(int(row), name, int(size), int(mtime), int(source, 16), int(pixels, 16))
 
 
 def read_journal(path: Path, *, num_bytes: int | None) -> list[FrameRecord]:

@@ -24,7 +24,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from sffshards.base.atomic_files import storage_errors
+from sffshards.base.atomic_files import storage_errors, write_all
 from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.images.frame_journal import FrameRecord, append_journal, read_journal, trim_journal
@@ -103,13 +103,12 @@ class FrameStore:
             If pixels are not those that were written.
         """
         frames = np.empty((len(names), FRAME_SIDE, FRAME_SIDE), np.uint8)
-        done: dict[str, int] = {}
         for slot, name in enumerate(names):
-            if name in done:
-                frames[slot] = frames[done[name]]
-                continue
-            self.read_into(self.record(name), frames[slot])
-            done[name] = slot
+            first = names.index(name)
+            if first == slot:
+                self.read_into(self.record(name), frames[slot])
+            else:
+                frames[slot] = frames[first]
         return frames
 
     def read_into(self, record: FrameRecord, frame: NDArray[np.uint8]) -> None:
@@ -226,10 +225,7 @@ def write_frames(array_path: Path, first_row: int, frames: NDArray[np.uint8]) ->
         descriptor = os.open(array_path, os.O_WRONLY)
         try:
             data = memoryview(np.ascontiguousarray(frames)).cast("B")
-            offset = _DATA_OFFSET + first_row * FRAME_BYTES
-            while data:
-                count = os.pwrite(descriptor, data, offset)
-                data, offset = data[count:], offset + count
+            write_all(descriptor, data, _DATA_OFFSET + first_row * FRAME_BYTES, where=array_path)
         finally:
             os.close(descriptor)
 

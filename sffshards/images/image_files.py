@@ -7,7 +7,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -17,7 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from sffshards.base.atomic_files import storage_errors, temporary_path
+from sffshards.base.atomic_files import replacing, storage_errors
 from sffshards.base.errors import ImageError, StorageError
 from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_image",
     "decode_image",
     "find_images",
+    "is_usable_size",
     "read_bytes",
     "read_frame",
     "resize_frame",
@@ -139,12 +140,12 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
         If the bytes are empty, truncated, of another format or mode, or of an unusable size.
     """
     if not _is_plain(data):
-        _open(data, where=where)  # Pillow takes longer, and knows more of what is wrong
+        _explain(data, where)  # Pillow takes longer, and knows more of what is wrong
     try:
         # Unlike Pillow's decoder, this one takes libjpeg's warnings of damaged data for errors.
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="GRAY")
     except ValueError as error:
-        raise ImageError(where, expected="a JPEG that decodes whole", found=str(error).lower(), fix=_FIX) from None
+        raise _bad(where, str(error).lower(), expected="a JPEG that decodes whole") from None
     return pixels[..., 0]
 
 
@@ -164,7 +165,7 @@ def check_image(path: Path | str) -> None:
     if _is_plain(head) and tail == _JPEG_END:
         return
     data = read_bytes(path)
-    _open(data, where=path)
+    _explain(data, path)
     if tail != _JPEG_END:
         decode_image(data, where=path)
 
@@ -197,7 +198,7 @@ def write_picture(grey: NDArray[np.uint8], path: Path, *, jpeg_quality: int) -> 
     grey
         uint8 array of shape (height, width).
     path
-        The file, in a folder that exists.
+        The file.
     jpeg_quality
         1 to 95.
 
@@ -206,15 +207,8 @@ def write_picture(grey: NDArray[np.uint8], path: Path, *, jpeg_quality: int) -> 
     StorageError
         If the system refuses.
     """
-    temporary = temporary_path(path)
-    with storage_errors(path):
-        try:
-            Image.fromarray(np.ascontiguousarray(grey)).save(temporary, format="JPEG", quality=jpeg_quality)
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    with replacing(path, sync=False) as temporary:
+        Image.fromarray(np.ascontiguousarray(grey)).save(temporary, format="JPEG", quality=jpeg_quality)
 
 
 @contextmanager
@@ -230,8 +224,7 @@ def _opened(path: Path | str) -> Iterator[int]:
     except StorageError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _NO_FILE:
-            found = "no such file" if cause.errno == errno.ENOENT else error.found
-            raise ImageError(path, expected=_EXPECTED, found=found, fix=_FIX) from None
+            raise _bad(path, "no such file" if cause.errno == errno.ENOENT else error.found) from None
         raise
 
 
@@ -241,28 +234,32 @@ def _is_plain(data: bytes) -> bool:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return False
-    return bool(colorspace == "Gray") and min(width, height) >= MIN_SIDE and width * height <= MAX_PIXELS
+    return bool(colorspace == "Gray") and is_usable_size(width, height)
 
 
-def _open(data: bytes, *, where: object) -> Image.Image:
+def is_usable_size(width: int, height: int) -> bool:
+    """Return whether an image is neither too small nor too large."""
+    return min(width, height) >= MIN_SIDE and width * height <= MAX_PIXELS
+
+
+def _explain(data: bytes, where: object) -> None:
+    """Raise `ImageError` unless the header is that of a grey JPEG of a usable size."""
     if not data:
-        raise ImageError(where, expected=_EXPECTED, found="an empty file", fix=_FIX)
+        raise _bad(where, "an empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
         found = "a JPEG whose header is truncated" if data.startswith(_JPEG_START) else "bytes that are no image"
-        raise ImageError(where, expected=_EXPECTED, found=found, fix=_FIX) from None
-    width, height = image.size
+        raise _bad(where, found) from None
     if image.format != "JPEG" or image.mode != "L":
-        found = f"a {image.format} of mode {image.mode}"
-        raise ImageError(where, expected=f"{_EXPECTED} (mode L)", found=found, fix=_FIX)
-    if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
-        raise ImageError(
-            where,
-            expected=f"at least {MIN_SIDE} pixels a side and at most {MAX_PIXELS} in all",
-            found=f"{width}x{height}",
-            fix=_FIX,
-        )
-    return image
+        raise _bad(where, f"a {image.format} of mode {image.mode}", expected=f"{_EXPECTED} (mode L)")
+    width, height = image.size
+    if not is_usable_size(width, height):
+        expected = f"at least {MIN_SIDE} pixels a side and at most {MAX_PIXELS} in all"
+        raise _bad(where, f"{width}x{height}", expected=expected)
+
+
+def _bad(where: object, found: str, *, expected: str = _EXPECTED) -> ImageError:
+    return ImageError(where, expected=expected, found=found, fix=_FIX)

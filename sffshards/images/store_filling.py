@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from sffshards.images.frame_store import FrameStore, write_frames
 from sffshards.images.image_files import ImageFile, check_image, decode_image, read_bytes, resize_frame
 
 __all__ = ["FillReport", "fill_store", "is_stored"]
+
+Item = TypeVar("Item")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 _CHUNK = 64
 """Images per decoding task: milliseconds of messages for a tenth of a second of work, in 3 MB."""
@@ -39,25 +43,6 @@ class FillReport:
     """Number of frames that the store had from unchanged images, checked against their checksums."""
     bad: dict[str, str] = field(default_factory=dict)
     """Frames without a usable image, by name, with what was found instead."""
-
-
-class _Chunk(NamedTuple):
-    """A task for a worker: the files of images, and the first of the rows for them.
-
-    Tuples of text are sent to a process in a fraction of the time that records take.
-    """
-
-    paths: tuple[str, ...]
-    store: Path
-    first_row: int
-
-
-class _Decoded(NamedTuple):
-    """Result for one file: checksums of its bytes and of the pixels of its frame, or an error."""
-
-    source_xxh3: int
-    pixels_xxh3: int
-    error: ImageError | None
 
 
 def fill_store(
@@ -95,16 +80,15 @@ def fill_store(
     StorageError
         If the disk has no room for the frames.
     """
+    work = _Work(pool=pool, progress=progress, strict=strict)
     store.trim_journal()
     had = [image for image in images if is_stored(store, image)]
-    doubtful = [image for image in had if not (trust_dates and _is_current(store, image))]
-    _compare_files(store, doubtful, pool=pool, progress=progress)
-    had = [image for image in had if _is_current(store, image)]
-    store.drop(_find_damaged(store, had, pool=pool, progress=progress))
+    _compare_files(store, [image for image in had if not (trust_dates and _is_current(store, image))], work)
+    _drop_damaged(store, [image for image in had if _is_current(store, image)], work)
     wanted = [image for image in images if not _is_current(store, image)]
-    bad = _check_images(wanted, pool=pool, strict=strict, progress=progress)
+    bad = _check_images(wanted, work)
     good = [image for image in wanted if image.name not in bad]
-    bad |= _decode_images(store, good, pool=pool, strict=strict, progress=progress)
+    bad |= _decode_images(store, good, work)
     num_decoded = sum(image.name not in bad for image in good)
     return FillReport(num_decoded=num_decoded, num_kept=len(images) - len(wanted), bad=bad)
 
@@ -120,24 +104,59 @@ def _is_current(store: FrameStore, image: ImageFile) -> bool:
     return record is not None and is_stored(store, image) and record.source_mtime_ns == image.mtime_ns
 
 
-def _compare_files(store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    """The processes that do the work, the display of its progress, and the treatment of bad images."""
+
+    pool: WorkerPool
+    progress: Progress
+    strict: bool
+
+    def run(
+        self,
+        what: str,
+        items: Sequence[Item],
+        size: int,
+        function: Callable[[Task], Result],
+        to_task: Callable[[Sequence[Item]], Task],
+    ) -> Iterator[tuple[Sequence[Item], Result]]:
+        """Call a function on chunks of items in the worker processes; yield each chunk with its result.
+
+        A task consists of plain text and numbers, which are sent to a process in a fraction of the time of records.
+        """
+        chunks = list(chunked(items, size))
+        if chunks:
+            with self.progress.task(what, len(items)) as advance:
+                for chunk, result in zip(chunks, self.pool.run(function, map(to_task, chunks)), strict=True):
+                    yield chunk, result
+                    advance(len(chunk))
+
+    def describe(self, errors: dict[str, ImageError]) -> dict[str, str]:
+        """Return what was found instead of images; raise the first error if bad images are not accepted."""
+        for error in errors.values():
+            if self.strict:
+                raise error
+        return {name: error.found for name, error in errors.items()}
+
+
+def _list_paths(images: Sequence[ImageFile]) -> list[str]:
+    return [str(image.path) for image in images]
+
+
+def _compare_files(store: FrameStore, images: Sequence[ImageFile], work: _Work) -> None:
     """Keep the frames of files that hold the same bytes as those that were decoded, such as copies; drop the others."""
-    if not images:
-        return
-    tasks = [tuple(image.path for image in chunk) for chunk in chunked(images, 4 * _CHUNK)]
-    with progress.task("Compare images with those decoded", len(images)) as advance:
-        for chunk, digests in zip(chunked(images, 4 * _CHUNK), pool.run(_digest_files, tasks), strict=True):
-            pairs = [(image, digest, store.get(image.name)) for image, digest in zip(chunk, digests, strict=True)]
-            store.drop(image.name for image, digest, record in pairs if record and record.source_xxh3 != digest)
-            store.append(
-                replace(record, source_mtime_ns=image.mtime_ns)
-                for image, digest, record in pairs
-                if record and record.source_xxh3 == digest and record.source_mtime_ns != image.mtime_ns
-            )
-            advance(len(chunk))
+    what = "Compare images with those decoded"
+    for chunk, digests in work.run(what, images, 4 * _CHUNK, _digest_files, _list_paths):
+        pairs = [(image, digest, store.record(image.name)) for image, digest in zip(chunk, digests, strict=True)]
+        store.drop(record.name for _, digest, record in pairs if record.source_xxh3 != digest)
+        store.append(
+            record._replace(source_mtime_ns=image.mtime_ns)
+            for image, digest, record in pairs
+            if record.source_xxh3 == digest and record.source_mtime_ns != image.mtime_ns
+        )
 
 
-def _digest_files(paths: tuple[Path, ...]) -> list[int | None]:
+def _digest_files(paths: list[str]) -> list[int | None]:
     digests: list[int | None] = []
     for path in paths:
         try:
@@ -147,51 +166,39 @@ def _digest_files(paths: tuple[Path, ...]) -> list[int | None]:
     return digests
 
 
-def _find_damaged(
-    store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, progress: Progress
-) -> Iterator[str]:
-    """Read the pixels of stored frames again, and yield the names of those that changed."""
-    names = [image.name for image in images]
-    if not names:
-        return
-    tasks = ((store.folder, tuple(chunk)) for chunk in chunked(names, _CHECK_CHUNK))
-    with progress.task("Check stored frames", len(names)) as advance:
-        for chunk, damaged in zip(chunked(names, _CHECK_CHUNK), pool.run(_check_stored, tasks), strict=True):
-            yield from damaged
-            advance(len(chunk))
+def _drop_damaged(store: FrameStore, images: Sequence[ImageFile], work: _Work) -> None:
+    """Read the pixels of stored frames again, and drop those that changed."""
+
+    def to_task(chunk: Sequence[ImageFile]) -> tuple[Path, list[str]]:
+        return store.folder, [image.name for image in chunk]
+
+    for _, damaged in work.run("Check stored frames", images, _CHECK_CHUNK, _find_damaged, to_task):
+        store.drop(damaged)
 
 
-def _check_stored(task: tuple[Path, tuple[str, ...]]) -> list[str]:
+def _find_damaged(task: tuple[Path, list[str]]) -> list[str]:
     folder, names = task
     store = FrameStore(folder)
     frame = np.empty((FRAME_SIDE, FRAME_SIDE), np.uint8)
     damaged = []
     for name in names:
-        record = store.get(name)
         try:
-            if record is not None:
-                store.read_into(record, frame)
+            store.read_into(store.record(name), frame)
         except DamageError:
             damaged.append(name)
     store.close()
     return damaged
 
 
-def _check_images(images: Sequence[ImageFile], *, pool: WorkerPool, strict: bool, progress: Progress) -> dict[str, str]:
+def _check_images(images: Sequence[ImageFile], work: _Work) -> dict[str, str]:
     """Check the header of every image, so that a bad one is known before hours of decoding the good ones."""
     bad: dict[str, str] = {}
-    if not images:
-        return bad
-    chunks = list(chunked(images, 4 * _CHUNK))
-    tasks = (tuple(str(image.path) for image in chunk) for chunk in chunks)
-    with progress.task("Check images", len(images)) as advance:
-        for chunk, errors in zip(chunks, pool.run(_check_chunk, tasks), strict=True):
-            bad |= _collect({chunk[number].name: error for number, error in errors.items()}, strict=strict)
-            advance(len(chunk))
+    for chunk, errors in work.run("Check images", images, 4 * _CHUNK, _find_bad, _list_paths):
+        bad |= work.describe({chunk[number].name: error for number, error in errors.items()})
     return bad
 
 
-def _check_chunk(paths: tuple[str, ...]) -> dict[int, ImageError]:
+def _find_bad(paths: list[str]) -> dict[int, ImageError]:
     errors = {}
     for number, path in enumerate(paths):
         try:
@@ -201,38 +208,45 @@ def _check_chunk(paths: tuple[str, ...]) -> dict[int, ImageError]:
     return errors
 
 
-def _decode_images(
-    store: FrameStore, images: Sequence[ImageFile], *, pool: WorkerPool, strict: bool, progress: Progress
-) -> dict[str, str]:
-    bad: dict[str, str] = {}
+def _decode_images(store: FrameStore, images: Sequence[ImageFile], work: _Work) -> dict[str, str]:
     if not images:
-        return bad
-    first_row = store.grow(len(images))
-    chunks = list(zip(chunked(images, _CHUNK), chunked(range(first_row, first_row + len(images)), _CHUNK), strict=True))
-    tasks = (_Chunk(tuple(str(i.path) for i in chunk), store.array_path, rows[0]) for chunk, rows in chunks)
-    with progress.task("Decode and resize images", len(images)) as advance:
-        for (chunk, rows), decoded in zip(chunks, pool.run(_decode_chunk, tasks), strict=True):
-            found = list(zip(chunk, rows, decoded, strict=True))
-            store.append(_make_record(image, row, of_image) for image, row, of_image in found if not of_image.error)
-            bad |= _collect({image.name: of.error for image, _, of in found if of.error}, strict=strict)
-            advance(len(chunk))
+        return {}
+    bad: dict[str, str] = {}
+    rows = list(enumerate(images, store.grow(len(images))))
+
+    def to_task(chunk: Sequence[tuple[int, ImageFile]]) -> tuple[Path, int, list[str]]:
+        return store.array_path, chunk[0][0], [str(image.path) for _, image in chunk]
+
+    for chunk, decoded in work.run("Decode and resize images", rows, _CHUNK, _decode_chunk, to_task):
+        pairs = [(row, image, of) for (row, image), of in zip(chunk, decoded, strict=True)]
+        store.append(
+            FrameRecord(row, image.name, image.size_bytes, image.mtime_ns, *checksums)
+            for row, image, checksums in pairs
+            if not isinstance(checksums, ImageError)
+        )
+        bad |= work.describe({image.name: of for _, image, of in pairs if isinstance(of, ImageError)})
     return bad
 
 
-def _decode_chunk(chunk: _Chunk) -> list[_Decoded]:
-    """Decode and resize the images of a chunk into their rows; the row of a bad image stays unused."""
-    frames = _reused_frames()[: len(chunk.paths)]
-    decoded = []
-    for frame, path in zip(frames, chunk.paths, strict=True):
+def _decode_chunk(task: tuple[Path, int, list[str]]) -> list[tuple[int, int] | ImageError]:
+    """Decode and resize images into rows of the store; the row of a bad image stays unused.
+
+    Returns
+    -------
+    For each image the checksums of its bytes and of the pixels of its frame, or the error
+    """
+    array_path, first_row, paths = task
+    frames = _reused_frames()[: len(paths)]
+    decoded: list[tuple[int, int] | ImageError] = []
+    for frame, path in zip(frames, paths, strict=True):
         try:
             data = read_bytes(path)
             frame[:] = resize_frame(decode_image(data, where=path))
+            decoded.append((xxh3_64_intdigest(data), xxh3_64_intdigest(frame.data)))
         except ImageError as error:
             frame[:] = 0
-            decoded.append(_Decoded(0, 0, error))
-        else:
-            decoded.append(_Decoded(xxh3_64_intdigest(data), xxh3_64_intdigest(frame.data), None))
-    write_frames(chunk.store, chunk.first_row, frames)
+            decoded.append(error)
+    write_frames(array_path, first_row, frames)
     return decoded
 
 
@@ -240,21 +254,3 @@ def _decode_chunk(chunk: _Chunk) -> list[_Decoded]:
 def _reused_frames() -> NDArray[np.uint8]:
     """Return memory for the frames of a chunk, the same for every task of a process: touching new memory is slow."""
     return np.empty((_CHUNK, FRAME_SIDE, FRAME_SIDE), np.uint8)
-
-
-def _make_record(image: ImageFile, row: int, decoded: _Decoded) -> FrameRecord:
-    return FrameRecord(
-        row=row,
-        name=image.name,
-        source_size_bytes=image.size_bytes,
-        source_mtime_ns=image.mtime_ns,
-        source_xxh3=decoded.source_xxh3,
-        pixels_xxh3=decoded.pixels_xxh3,
-    )
-
-
-def _collect(errors: dict[str, ImageError], *, strict: bool) -> dict[str, str]:
-    if strict:
-        for error in errors.values():
-            raise error
-    return {name: error.found for name, error in errors.items()}

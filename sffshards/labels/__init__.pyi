@@ -1,4 +1,4 @@
-from .audit_checks import audit_labels
+from .audit_checks import audit_labels, compare_with_flares
 from .audit_findings import (
     Finding,
     FindingKind,
@@ -21,9 +21,8 @@ from .data_layout import (
 )
 from .harp_split import PUBLISHED_SIZES, split_harps
 from .label_comparison import LabelDiff, Labels, diff_labels, read_labels
-from .label_lists import format_label_list, read_label_list, read_parts
+from .label_lists import ListRows, Lists, format_label_list, read_label_list, read_lists, read_parts
 from .label_rebuild import count_unfounded, find_frames, label_frames, write_rebuilt
-from .lenient_lists import ListRows, Lists, compare_with_flares, read_lists
 from .sequence_lists import (
     SEQUENCE_FOLDER,
     SEQUENCE_LIST_PREFIX,

@@ -1,17 +1,49 @@
-"""Read and write label lists: one published frame name and its label per line."""
+"""Read and write label lists, one published frame name and its label per line; for an audit, faults are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
+from sffshards.domain.task import Task
 
-__all__ = ["format_label_list", "parse_label_line", "read_label_list", "read_parts", "split_lines"]
+__all__ = ["ListRows", "Lists", "format_label_list", "read_label_list", "read_lists", "read_parts"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListRows:
+    """The readable rows of a label list, and the faults found while reading."""
+
+    path: Path
+    """Path of the list."""
+    rows: tuple[LabelledFrame, ...]
+    """Readable rows in the order of the list; the first of each frame."""
+    malformed: tuple[InputError, ...]
+    """Errors of the rows that cannot be read."""
+    duplicates: tuple[InputError, ...]
+    """Errors of the rows that repeat a frame."""
+
+
+Lists = Mapping[Task, Mapping[Part, ListRows]]
+"""The lists of all parts of each task."""
+
+
+def read_lists(lists: Mapping[Task, Mapping[Part, Path]]) -> dict[Task, dict[Part, ListRows]]:
+    """Read lists as `sffshards.labels.find_label_lists` finds them, with their faults.
+
+    Raises
+    ------
+    InputError
+        If a list is not text.
+    StorageError
+        If a list cannot be read.
+    """
+    return {task: {part: _read_rows(path) for part, path in parts.items()} for task, parts in lists.items()}
 
 
 def read_label_list(path: Path) -> list[LabelledFrame]:
@@ -29,23 +61,12 @@ def read_label_list(path: Path) -> list[LabelledFrame]:
     StorageError
         If the file cannot be read.
     """
-    lines = split_lines(read_text(path))
-    if not lines:
+    read = _read_rows(path)
+    for error in (*read.malformed, *read.duplicates):
+        raise error
+    if not read.rows:
         raise InputError(path, expected="at least one line `<frame name> <0|1>`", found="none", fix="restore the list")
-    seen: dict[FrameId, int] = {}
-    rows = []
-    for row, line in enumerate(lines):
-        labelled = parse_label_line(line, path=path, row=row)
-        first = seen.setdefault(labelled.frame, row)
-        if first != row:
-            raise InputError(
-                f"{path}:{row + 1}",
-                expected="every frame once in a list",
-                found=f"{labelled.frame.name} again, first on line {first + 1}",
-                fix="remove one of the two lines",
-            )
-        rows.append(labelled)
-    return rows
+    return list(read.rows)
 
 
 def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
@@ -57,16 +78,15 @@ def read_parts(paths: Mapping[Part, Path]) -> dict[Part, list[LabelledFrame]]:
         As for `read_label_list`, or if a frame is in two parts.
     """
     parts = {part: read_label_list(path) for part, path in paths.items()}
-    seen: dict[tuple[int, datetime], tuple[Part, int]] = {}
+    seen: dict[FrameId, tuple[Part, int]] = {}
     for part, rows in parts.items():
         for labelled in rows:
-            frame = labelled.frame
-            other, row = seen.setdefault((frame.harp, frame.t_rec_tai), (part, labelled.row))
+            other, row = seen.setdefault(labelled.frame, (part, labelled.row))
             if other is not part:
                 raise InputError(
                     f"{paths[part]}:{labelled.row + 1}",
                     expected="every frame in one part only",
-                    found=f"{frame.name}, which is also in {paths[other]}:{row + 1}",
+                    found=f"{labelled.frame.name}, which is also in {paths[other]}:{row + 1}",
                     fix="remove it from one of the two lists",
                 )
     return parts
@@ -77,19 +97,32 @@ def format_label_list(rows: Iterable[tuple[FrameId, int]]) -> str:
     return "".join(f"{frame.name} {label}\n" for frame, label in rows)
 
 
-def split_lines(text: str) -> list[str]:
-    """Return the lines of a list, none of blank text; the last newline is optional."""
-    return text.removesuffix("\n").split("\n") if text.strip() else []
+def _read_rows(path: Path) -> ListRows:
+    text = read_text(path)
+    seen: dict[FrameId, LabelledFrame] = {}
+    malformed, duplicates = [], []
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text.strip() else []):
+        try:
+            row = _parse_line(line, path=path, row=number)
+        except InputError as error:
+            malformed.append(error)
+            continue
+        first = seen.setdefault(row.frame, row)
+        if first is not row:
+            other = "" if first.label == row.label else f", labelled {row.label} and not {first.label}"
+            duplicates.append(
+                InputError(
+                    f"{path}:{number + 1}",
+                    expected="every frame once in a list",
+                    found=f"{row.frame.name}, first on line {first.row + 1}{other}",
+                    fix="remove one of the two lines",
+                )
+            )
+    return ListRows(path=path, rows=tuple(seen.values()), malformed=tuple(malformed), duplicates=tuple(duplicates))
 
 
-def parse_label_line(line: str, *, path: Path, row: int) -> LabelledFrame:
-    """Parse a line ``<frame name> <0|1>``, at position ``row`` from 0 in its file.
-
-    Raises
-    ------
-    InputError
-        If the line is not of that form; the error names the file and line.
-    """
+def _parse_line(line: str, *, path: Path, row: int) -> LabelledFrame:
+    """Parse a line ``<frame name> <0|1>``, at position ``row`` from 0 in its file."""
     where = f"{path}:{row + 1}"
     fields = line.split()
     if len(fields) != 2:

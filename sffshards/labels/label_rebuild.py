@@ -1,4 +1,4 @@
-"""Labels rebuilt from a flare list, for any frames."""
+"""Labels from a flare list, for any frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import check_replaceable, read_text, storage_errors, write_files
 from sffshards.base.errors import InputError
@@ -14,11 +15,11 @@ from sffshards.base.json_records import format_json, read_own_json
 from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
-from sffshards.flares import HarpFlares, compute_labels, is_covered
+from sffshards.flares import HarpFlares, has_flare
 from sffshards.labels.data_layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists
 from sffshards.labels.label_lists import read_parts
 
-__all__ = ["RECORD_NAME", "count_unfounded", "find_frames", "label_frames", "write_rebuilt"]
+__all__ = ["RECORD_NAME", "are_covered", "count_unfounded", "find_frames", "label_frames", "write_rebuilt"]
 
 RECORD_NAME = "labels.json"
 """Name of the file that records how lists were rebuilt."""
@@ -78,8 +79,15 @@ def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -
         One label per frame; 0 for HARPs without known regions and for times that the flare list does not cover.
     """
     harps = np.array([frame.harp for frame in frames], np.int64)
-    times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
-    return [int(came) for came in compute_labels(flares, harps, times, task=task)]
+    window = {"after_hours": 0, "until_hours": task.horizon_hours}
+    return [int(came) for came in has_flare(flares, harps, _times(frames), threshold=task.threshold, **window)]
+
+
+def are_covered(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> list[bool]:
+    """Return for each frame whether its forecast window lies between the first and the last flare of the list."""
+    times = _times(frames)
+    covered = (times >= flares.first) & (times + np.timedelta64(task.horizon_hours, "h") <= flares.last)
+    return [bool(of_frame) for of_frame in covered]
 
 
 def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> tuple[int, int]:
@@ -91,9 +99,8 @@ def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task
         The number of frames whose HARP has no region in the map, and the number of those whose forecast window is not
         entirely within the time of the flare list.
     """
-    times = np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
     num_unknown = sum(not flares.knows(frame.harp) for frame in frames)
-    return num_unknown, int((~is_covered(flares, times, horizon_hours=task.horizon_hours)).sum())
+    return num_unknown, are_covered(frames, flares, task=task).count(False)
 
 
 def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:
@@ -125,6 +132,10 @@ def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: 
     data = format_json(record if merged is None else merged)
     check_replaceable(lists if merged else {**lists, path: data}, force=force)
     write_files({**lists, path: data}, force=True)
+
+
+def _times(frames: Sequence[FrameId]) -> NDArray[np.datetime64]:
+    return np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
 
 
 def _merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from sffshards.base.atomic_files import check_replaceable, storage_errors, temporary_path, write_atomic
+from sffshards.base.atomic_files import check_replaceable, replacing, write_atomic
 from sffshards.base.errors import ConflictError
 from sffshards.domain.frame_sequences import Sequence
 
@@ -80,15 +80,10 @@ def write_sequence_files(
     advance
         Called with 1 after every file.
     """
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for sequence in sequences:
-            text = _format_file(sequence)
-            name = sequence.name
-            temporary = temporary_path(folder / name)
-            temporary.write_text(text, encoding="ascii")
-            temporary.replace(folder / name)
-            advance(1)
+    for sequence in sequences:
+        with replacing(folder / sequence.name, sync=False) as temporary:
+            temporary.write_text(_format_file(sequence), encoding="ascii")
+        advance(1)
 
 
 def sequence_list_name(label_list: Path) -> str:

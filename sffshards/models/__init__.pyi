@@ -1,5 +1,5 @@
-from .model_names import Attention, ModelName
-from .model_weights import KINETICS400, NO_WEIGHTS, load_checkpoint, read_checkpoint
+from .model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName
+from .model_weights import load_checkpoint, read_checkpoint
 from .networks import build_model, scale_clips
 
 __all__ = [

@@ -1,10 +1,16 @@
-"""The names of the networks and of the ways to compute their attention."""
+"""The names of the networks, of their initial weights and of the ways to compute their attention."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Attention", "ModelName"]
+__all__ = ["KINETICS400", "NO_WEIGHTS", "Attention", "ModelName"]
+
+KINETICS400 = "kinetics400"
+"""torchvision's weights for MViTv2-S, trained on Kinetics-400."""
+
+NO_WEIGHTS = "none"
+"""Random initial weights."""
 
 
 class ModelName(StrEnum):
@@ -21,7 +27,7 @@ class ModelName(StrEnum):
     @property
     def default_weights(self) -> str:
         """Initial weights: ``kinetics400`` or ``none``."""
-        return "kinetics400" if self is ModelName.MVIT_V2_S else "none"
+        return KINETICS400 if self is ModelName.MVIT_V2_S else NO_WEIGHTS
 
     @property
     def default_learning_rate(self) -> float:

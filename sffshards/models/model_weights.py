@@ -20,21 +20,7 @@ from sffshards.base.errors import DamageError, InputError
 from sffshards.base.progress import Progress
 from sffshards.fetch import fetch_weights, weights_path
 
-__all__ = [
-    "KINETICS400",
-    "NO_WEIGHTS",
-    "load_checkpoint",
-    "read_checkpoint",
-    "read_kinetics400",
-    "read_state_dict",
-    "read_weights_file",
-]
-
-KINETICS400 = "kinetics400"
-"""torchvision's weights for MViTv2-S, trained on Kinetics-400."""
-
-NO_WEIGHTS = "none"
-"""Random initial weights."""
+__all__ = ["load_checkpoint", "load_weights", "read_checkpoint", "read_kinetics400", "read_state_dict"]
 
 
 class _Unread:
@@ -82,12 +68,11 @@ def read_kinetics400(model: nn.Module, *, progress: Progress) -> None:
     DamageError, StorageError
         As `sffshards.fetch.published_files.fetch_weights`.
     """
-    path = fetch_weights(weights_path(), progress=progress)
-    _load(model, read_state_dict(path), where=path, model_name="mvit_v2_s", drop_head=True)
+    load_weights(model, fetch_weights(weights_path(), progress=progress), model_name="mvit_v2_s")
 
 
-def read_weights_file(model: nn.Module, file: str, *, model_name: str) -> None:
-    """Load a file into a network; a head of another number of classes is dropped.
+def load_weights(model: nn.Module, path: Path, *, model_name: str) -> None:
+    """Load initial weights into a network; a head of another number of classes is dropped.
 
     Raises
     ------
@@ -96,7 +81,6 @@ def read_weights_file(model: nn.Module, file: str, *, model_name: str) -> None:
     DamageError
         If its bytes have changed since it was written.
     """
-    path = Path(file)
     state = read_state_dict(path)
     name = f"{_head_of(model)}weight"
     head = state.get(name)
@@ -110,9 +94,9 @@ def load_checkpoint(model: nn.Module, path: Path, *, model_name: str) -> None:
     Raises
     ------
     InputError
-        As `read_weights_file`, and if its head has another number of classes.
+        As `load_weights`, and if its head has another number of classes.
     DamageError
-        As `read_weights_file`.
+        As `load_weights`.
     """
     _load(model, read_state_dict(path), where=path, model_name=model_name, drop_head=False)
 
@@ -133,12 +117,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     content = read_checkpoint(path)
     state = content.get("state_dict", content)
-    if isinstance(state, Mapping) and any(str(name).startswith(_LIGHTNING_PREFIX) for name in state):
-        state = {
-            str(name).removeprefix(_LIGHTNING_PREFIX): value
-            for name, value in state.items()
-            if str(name).startswith(_LIGHTNING_PREFIX)
-        }
+    if isinstance(state, Mapping):
+        of_network = {str(name): value for name, value in state.items() if str(name).startswith(_LIGHTNING_PREFIX)}
+        state = {name.removeprefix(_LIGHTNING_PREFIX): value for name, value in of_network.items()} or state
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise _unusable(path, "no state dict in it")
     for name, value in state.items():
@@ -154,8 +135,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    InputError, DamageError
-        As `read_state_dict`.
+    InputError
+        If the file is missing, cut off, not a file of torch, or holds objects other than plain data and tensors.
+    DamageError
+        If its bytes have changed since it was written.
     """
     if not path.is_file():
         raise _unusable(path, "no such file")

@@ -5,6 +5,8 @@ Shapes: B batch, C channels (1, or 3 equal ones), T 16 frames, H and W 224 pixel
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.video import MViT, mvit_v2_s
@@ -15,8 +17,8 @@ from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.models.fused_attention import speed_up, tile_channel
-from sffshards.models.model_names import Attention, ModelName
-from sffshards.models.model_weights import KINETICS400, NO_WEIGHTS, read_kinetics400, read_weights_file
+from sffshards.models.model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName
+from sffshards.models.model_weights import load_weights, read_kinetics400
 
 __all__ = ["NUM_CLASSES", "build_model", "scale_clips"]
 
@@ -55,19 +57,17 @@ def build_model(
         If torchvision's weights cannot be downloaded.
     """
     model = _build_v2_s(attention) if name is ModelName.MVIT_V2_S else _build_tiny(attention)
-    if weights == NO_WEIGHTS:
-        return model
+    if weights == KINETICS400 and name is not ModelName.MVIT_V2_S:
+        raise InputError(
+            Field("weights"),
+            expected=f"`{NO_WEIGHTS}` or a file for {name}",
+            found=KINETICS400,
+            fix=f"pass {{model}} {ModelName.MVIT_V2_S}, which these weights are for",
+        )
     if weights == KINETICS400:
-        if name is not ModelName.MVIT_V2_S:
-            raise InputError(
-                Field("weights"),
-                expected=f"`{NO_WEIGHTS}` or a file for {name}",
-                found=KINETICS400,
-                fix=f"pass {{model}} {ModelName.MVIT_V2_S}, which these weights are for",
-            )
         read_kinetics400(model, progress=progress)
-    else:
-        read_weights_file(model, weights, model_name=name)
+    elif weights != NO_WEIGHTS:
+        load_weights(model, Path(weights), model_name=name)
     return model
 
 

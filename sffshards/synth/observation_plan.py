@@ -12,12 +12,19 @@ from itertools import chain, groupby
 
 import numpy as np
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.domain.frames import FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M48, PUBLISHED_TASKS, Task
-from sffshards.synth.active_region import Region, Stream, check_number, make_region
-from sffshards.synth.field_histories import RegionKind, draw_history, draw_kinds, fit_history
+from sffshards.synth.active_region import (
+    Region,
+    RegionKind,
+    Stream,
+    draw_history,
+    draw_kinds,
+    fit_history,
+    make_region,
+)
 from sffshards.synth.synthetic_flares import Flare, draw_flares, label_frames
 
 __all__ = ["ObservedRegion", "fit_regions", "plan_parts"]
@@ -70,9 +77,9 @@ def plan_parts(seed: int, *, num_harps: int, frames_per_harp: int) -> dict[Part,
     InputError
         If one of the numbers is too small or too large.
     """
-    check_number("seed", seed, least=0, most=_MAX_SEED)
-    check_number("num_harps", num_harps, least=2, most=_MAX_SIZE)
-    check_number("frames_per_harp", frames_per_harp, least=1, most=_MAX_SIZE)
+    _check_number("seed", seed, least=0, most=_MAX_SEED)
+    _check_number("num_harps", num_harps, least=2, most=_MAX_SIZE)
+    _check_number("frames_per_harp", frames_per_harp, least=1, most=_MAX_SIZE)
     parts: dict[Part, tuple[ObservedRegion, ...]] = {}
     harp, step = 0, 0
     for number, part in enumerate(Part):
@@ -108,7 +115,7 @@ def fit_regions(seed: int, rows: Rows) -> list[ObservedRegion]:
     InputError
         If the seed is out of range.
     """
-    check_number("seed", seed, least=0, most=_MAX_SEED)
+    _check_number("seed", seed, least=0, most=_MAX_SEED)
     strengths: dict[FrameId, float] = {}
     for task, parts in rows.items():
         strength = _FAR_STRENGTH if task.horizon_hours > 24 else 1.0
@@ -116,6 +123,13 @@ def fit_regions(seed: int, rows: Rows) -> list[ObservedRegion]:
             strengths[row.frame] = max(strengths.get(row.frame, 0.0), row.label * strength)
     ordered = sorted(strengths, key=lambda frame: (frame.harp, frame.t_rec_tai))
     return [_fit_region(seed, tuple(frames), strengths) for _, frames in groupby(ordered, lambda frame: frame.harp)]
+
+
+def _check_number(name: str, value: int, *, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InputError(
+            Field(name), expected=f"a whole number from {least} to {most}", found=str(value), fix="choose another"
+        )
 
 
 def _fit_region(seed: int, frames: Frames, strengths: Mapping[FrameId, float]) -> ObservedRegion:

@@ -29,10 +29,10 @@ class SynthReport:
     """Images that the lists name; all exist now."""
     num_written: int
     """Images that were written this time; the others existed already."""
-    num_flares: int | None
-    """Flares of class M and above; None where lists were given."""
     num_positive: Mapping[Task, int]
     """Positive rows of all lists, by task."""
+    num_flares: int | None = None
+    """Flares of class M and above; None where lists were given."""
 
 
 def synthesize(
@@ -144,7 +144,6 @@ def synthesize_for_lists(
         num_harps=len(regions),
         num_frames=sum(len(region.frames) for region in regions),
         num_written=num_written,
-        num_flares=None,
         num_positive={task: sum(row.label for part in rows[task].values() for row in part) for task in rows},
     )
 

@@ -1,4 +1,4 @@
-"""The files of a fold after each epoch: checkpoints, the table of epochs, and the record.
+"""The files of a fold: its folder before training; checkpoints, the table of epochs and the record after each epoch.
 
 The order of writing makes a kill at any moment harmless: new checkpoint, ``last.ckpt``, record; only then are the
 checkpoints removed that the record does not name. A repeated epoch writes the same names. When a queue sends a signal,
@@ -8,6 +8,8 @@ training stops here, between steps.
 from __future__ import annotations
 
 import math
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,17 +20,32 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
-from sffshards.base.atomic_files import replacing, write_atomic
+from sffshards.base.atomic_files import remove_temporary, replacing, storage_errors, write_atomic
 from sffshards.base.csv_tables import format_csv
-from sffshards.base.errors import InputError, TrainingError
+from sffshards.base.errors import ConflictError, InputError, TrainingError
 from sffshards.loading import Engine
 from sffshards.models import read_checkpoint
 from sffshards.training.flare_classifier import FlareClassifier
-from sffshards.training.fold_record import METRICS_NAME, FoldRecord, SavedCheckpoint, write_record
+from sffshards.training.fold_record import (
+    METRICS_NAME,
+    RECORD_NAME,
+    FoldRecord,
+    SavedCheckpoint,
+    read_record,
+    write_record,
+)
 from sffshards.training.stop_signals import StopRequest, TrainingStopped
 from sffshards.training.training_config import TrainingOptions
 
-__all__ = ["LAST_NAME", "AtomicCheckpoints", "FoldKeeper", "format_checkpoint_name"]
+__all__ = [
+    "LAST_NAME",
+    "AtomicCheckpoints",
+    "FoldKeeper",
+    "check_folder",
+    "clear_folder",
+    "format_checkpoint_name",
+    "remove_leftovers",
+]
 
 LAST_NAME = "last.ckpt"
 """The checkpoint from which an interrupted run resumes."""
@@ -36,8 +53,71 @@ LAST_NAME = "last.ckpt"
 _NUM_BEST = 3
 """Number of checkpoints that are kept, those of least validation loss."""
 
-CHECKPOINT_GLOB = "sample-FLARE_*.ckpt"
+_CHECKPOINT_GLOB = "sample-FLARE_*.ckpt"
 _METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+
+_LOG_FOLDERS = ("tensorboard", "csv", "wandb", "mlruns")
+"""Folders that loggers write into a fold's folder."""
+
+_WRITTEN = re.compile(rf"{re.escape(RECORD_NAME)}|{re.escape(METRICS_NAME)}|(last|sample-FLARE_.+)\.ckpt")
+
+
+def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
+    """Return the record of the same training that a folder holds, or None if it holds none.
+
+    Raises
+    ------
+    ConflictError
+        If it holds another training, or checkpoints without a record.
+    """
+    if not (out / RECORD_NAME).is_file():
+        if any(out.glob("*.ckpt")):
+            raise _conflict(out, f"checkpoints without a {RECORD_NAME}")
+        return None
+    there = read_record(out)
+    if not there.num_epochs and not (out / LAST_NAME).is_file():
+        return None  # nothing was trained, perhaps because of an option that has changed since
+    if (there.task, there.fold, there.manifest_sha256) != (record.task, record.fold, record.manifest_sha256):
+        raise _conflict(
+            out,
+            f"{there.task} fold {there.fold} on build {there.manifest_sha256[:12]}"
+            f" (now {record.task} fold {record.fold} on build {record.manifest_sha256[:12]})",
+        )
+    if different := there.options.differences(record.options):
+        described = ", ".join(f"{name} {theirs} (now {mine})" for name, (theirs, mine) in different.items())
+        raise _conflict(out, f"a training with {described}")
+    mine, theirs = record.options.accumulate, there.options.accumulate
+    if mine != theirs and not there.finished:  # the position within an epoch is counted in batches
+        raise _conflict(out, f"a training with accumulate {theirs} (now {mine})")
+    if there.weights_sha256 != record.weights_sha256:
+        raise _conflict(out, f"a training that started from other bytes in {record.options.weights}")
+    return there
+
+
+def clear_folder(out: Path) -> None:
+    """Remove a training, its record first, and no other files."""
+    with storage_errors(out):
+        for name in (RECORD_NAME, METRICS_NAME, LAST_NAME):
+            (out / name).unlink(missing_ok=True)
+        for pattern in (_CHECKPOINT_GLOB, "predictions*.csv", "predictions.json", "decision.json"):
+            for path in out.glob(pattern):
+                path.unlink()
+        for name in _LOG_FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove temporary files that a killed process left; the caller must hold the folder's lock."""
+    remove_temporary(out, _WRITTEN)
+
+
+def _conflict(out: Path, found: str) -> ConflictError:
+    return ConflictError(
+        out,
+        expected="no training, or the same training",
+        found=found,
+        fix="choose another {out}, or train again with `sffshards train --force`",
+    )
 
 
 def format_checkpoint_name(options: TrainingOptions, *, fold: int, epoch: int, valid_loss: float) -> str:
@@ -161,13 +241,9 @@ class FoldKeeper(Checkpoint):
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         row: dict[str, float] = {"epoch": epoch, "step": trainer.global_step, **metrics, "next_learning_rate": rate}
         self._rows.append(row)
-        saved = SavedCheckpoint(
-            name=format_checkpoint_name(
-                self.record.options, fold=self.record.fold, epoch=epoch, valid_loss=metrics["valid_loss"]
-            ),
-            epoch=epoch,
-            valid_loss=metrics["valid_loss"],
-        )
+        loss = metrics["valid_loss"]
+        name = format_checkpoint_name(self.record.options, fold=self.record.fold, epoch=epoch, valid_loss=loss)
+        saved = SavedCheckpoint(name=name, epoch=epoch, valid_loss=loss)
         ranked = sorted((*self.record.checkpoints, saved), key=lambda c: (c.valid_loss, c.epoch))[:_NUM_BEST]
         self.record = replace(self.record, num_epochs=len(self._rows), checkpoints=tuple(ranked))
         if saved in ranked:
@@ -184,7 +260,7 @@ class FoldKeeper(Checkpoint):
 
     def _remove_others(self) -> None:
         kept = {saved.name for saved in self.record.checkpoints}
-        for path in self.folder.glob(CHECKPOINT_GLOB):
+        for path in self.folder.glob(_CHECKPOINT_GLOB):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
 

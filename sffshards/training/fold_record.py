@@ -13,9 +13,11 @@ from pathlib import Path
 import sffshards
 from sffshards.base.atomic_files import read_bytes, write_atomic
 from sffshards.base.errors import DamageError, InputError
+from sffshards.base.file_hashes import hash_file
 from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
 from sffshards.domain.sample_sets import NUM_FOLDS, Protocol, SampleSet, Stage
 from sffshards.domain.task import Task
+from sffshards.models import KINETICS400, NO_WEIGHTS
 from sffshards.shards.format import Manifest
 from sffshards.training.training_config import TrainingOptions
 
@@ -30,8 +32,8 @@ __all__ = [
     "fold_folder",
     "read_git",
     "read_record",
-    "read_versions",
     "stage_weights",
+    "start_record",
     "write_record",
 ]
 
@@ -138,6 +140,29 @@ class FoldRecord:
         return self.checkpoints[0] if self.checkpoints else None
 
 
+def start_record(manifest: Manifest, options: TrainingOptions, *, fold: int) -> FoldRecord:
+    """Return the record of a fold of a build before it is trained.
+
+    Raises
+    ------
+    StorageError
+        If a file of initial weights cannot be read.
+    """
+    is_named = options.weights in (KINETICS400, NO_WEIGHTS)
+    weights_sha256 = None if is_named else hash_file(Path(options.weights), expected="a weights file that can be read")
+    own_versions = {"python": platform.python_version(), "sffshards": sffshards.__version__}
+    return FoldRecord(
+        task=manifest.task,
+        fold=fold,
+        manifest_sha256=manifest.sha256,
+        weights_sha256=weights_sha256,
+        options=options,
+        class_counts={stage: stage_weights(manifest, options.sample_set(stage, fold=fold)) for stage in Stage},
+        versions=own_versions | {name: metadata.version(name) for name in _PACKAGES},
+        git=read_git(),
+    )
+
+
 def fold_folder(run: Path, fold: int) -> Path:
     """Return the folder of a fold in a run, such as ``runs/48h/oTV/fold0``."""
     return run / f"fold{fold}"
@@ -212,12 +237,6 @@ def stage_weights(manifest: Manifest, samples: SampleSet) -> StageWeights:
     if lost is not None and counts[lost]:
         counts[lost] -= 1
     return StageWeights(num_negative=counts[0], num_positive=counts[1])
-
-
-def read_versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and of the packages that affect the result."""
-    own = {"python": platform.python_version(), "sffshards": sffshards.__version__}
-    return own | {name: metadata.version(name) for name in _PACKAGES}
 
 
 def read_git(package: Path | None = None) -> GitState | None:

@@ -11,26 +11,18 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from sffshards.base.errors import Field, TrainingError
-from sffshards.base.file_hashes import hash_file
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage
 from sffshards.loading import ShardDataModule, Shuffle
-from sffshards.models import KINETICS400, NO_WEIGHTS, build_model
+from sffshards.models import NO_WEIGHTS, build_model
 from sffshards.shards.read import Place
 from sffshards.training.flare_classifier import FlareClassifier
-from sffshards.training.fold_checkpoints import LAST_NAME, FoldKeeper
-from sffshards.training.fold_folder import check_folder, clear_folder, remove_leftovers
-from sffshards.training.fold_record import (
-    FoldRecord,
-    fold_folder,
-    read_git,
-    read_versions,
-    stage_weights,
-    write_record,
-)
+from sffshards.training.fold_checkpoints import LAST_NAME, FoldKeeper, check_folder, clear_folder, remove_leftovers
+from sffshards.training.fold_record import FoldRecord, fold_folder, start_record, write_record
 from sffshards.training.stop_signals import StopRequest, TrainingStopped
 from sffshards.training.trainer_setup import (
+    ProgressReport,
     build_trainer,
     check_devices,
     check_logger,
@@ -39,7 +31,6 @@ from sffshards.training.trainer_setup import (
     quiet_lightning,
 )
 from sffshards.training.training_config import TrainingOptions
-from sffshards.training.training_progress import ProgressReport
 
 __all__ = ["check_folds", "train_fold", "train_folds"]
 
@@ -123,7 +114,7 @@ def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, 
     for stage in (Stage.TRAIN, Stage.VAL):
         data.stage_loader(stage, shuffle=Shuffle.NONE)  # raises early if the set is empty
     data.check_ranks(options.num_ranks)
-    record = _start_record(data, options, fold=fold)
+    record = start_record(data.build.manifest, options, fold=fold)
     return _FoldPlan(out=out, data=data, record=record, there=None if force else check_folder(out, record))
 
 
@@ -225,27 +216,6 @@ def _build_module(record: FoldRecord, *, weights: str, progress: Progress) -> Fl
     if options.compile_network:
         network.compile()  # in place: the names of its weights stay
     return FlareClassifier(network, record)
-
-
-def _start_record(data: ShardDataModule, options: TrainingOptions, *, fold: int) -> FoldRecord:
-    manifest = data.build.manifest
-    counts = {stage: stage_weights(manifest, options.sample_set(stage, fold=fold)) for stage in Stage}
-    return FoldRecord(
-        task=manifest.task,
-        fold=fold,
-        manifest_sha256=manifest.sha256,
-        weights_sha256=_hash_weights(options.weights),
-        options=options,
-        class_counts=counts,
-        versions=read_versions(),
-        git=read_git(),
-    )
-
-
-def _hash_weights(weights: str) -> str | None:
-    if weights in (KINETICS400, NO_WEIGHTS):
-        return None
-    return hash_file(Path(weights), expected="a weights file that can be read")
 
 
 def _warn_of_weights(record: FoldRecord, progress: Progress) -> None:
