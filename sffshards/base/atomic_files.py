@@ -14,6 +14,7 @@ from sffshards.base.errors import ConflictError, InputError, StorageError
 
 __all__ = [
     "check_replaceable",
+    "opened",
     "read_bytes",
     "read_text",
     "remove_temporary",
@@ -26,6 +27,7 @@ __all__ = [
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9]+\.tmp")
 
+_USABLE = "a place that can be read and written"
 _RESUME = "then run the same command again without {force} to resume"
 _FIXES = {
     errno.ENOSPC: f"free some space, or name a folder on another disk; {_RESUME}",
@@ -41,7 +43,7 @@ _FIXES = {
 
 
 @contextmanager
-def storage_errors(where: object, *, expected: str = "a place that can be read and written") -> Iterator[None]:
+def storage_errors(where: object, *, expected: str = _USABLE) -> Iterator[None]:
     """Turn an `OSError` raised in the block into a `StorageError` that names the place and a remedy."""
     try:
         yield
@@ -53,6 +55,23 @@ def storage_errors(where: object, *, expected: str = "a place that can be read a
         place = error.filename or where
         fix = _FIXES.get(error.errno, "check the disk and run the command again")
         raise StorageError(place, expected=expected, found=os.strerror(error.errno).lower(), fix=fix) from error
+
+
+@contextmanager
+def opened(path: Path | str, flags: int, *, expected: str = _USABLE) -> Iterator[int]:
+    """Open a file descriptor with flags of `os.open`, and close it after the block.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be opened.
+    """
+    with storage_errors(path, expected=expected):
+        descriptor = os.open(path, flags, 0o644)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def remove_temporary(folder: Path, names: re.Pattern[str]) -> None:
@@ -200,8 +219,5 @@ def _is_file(path: Path) -> bool:
 
 def _sync(path: Path) -> None:
     """Sync a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with opened(path, os.O_RDONLY) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

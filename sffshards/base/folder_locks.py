@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sffshards.base.atomic_files import storage_errors
+from sffshards.base.atomic_files import opened, storage_errors
 from sffshards.base.errors import ConflictError
 from sffshards.base.progress import Progress
 
@@ -45,13 +45,10 @@ def folder_lock(folder: Path, *, progress: Progress, wait: bool) -> Iterator[Non
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with opened(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT) as descriptor:
         with storage_errors(folder):
             _lock(descriptor, folder, progress=progress, wait=wait)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int, folder: Path, *, progress: Progress, wait: bool) -> None:

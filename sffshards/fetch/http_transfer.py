@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from sffshards import __version__
 from sffshards.base import retries
-from sffshards.base.atomic_files import storage_errors, write_all
+from sffshards.base.atomic_files import opened, storage_errors, write_all
 from sffshards.base.errors import DamageError, Field, InputError, StorageError
 from sffshards.base.json_records import JsonFormat, decode_json, read_own_json, write_record
 from sffshards.base.progress import Progress
@@ -144,9 +144,7 @@ def _fetch_rest(part: Path, source: Source, arrived: Callable[[int, int], None])
 def _append(part: Path, response: Any, content: _Content, source: Source, arrived: Callable[[int, int], None]) -> int:
     """Write what a response brings behind what is there; return the size of the file."""
     end, limit = content.start, content.total or source.max_bytes
-    with storage_errors(part):
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
-    try:
+    with opened(part, os.O_WRONLY | os.O_CREAT) as descriptor:
         with storage_errors(part):
             os.ftruncate(descriptor, end)
         while data := response.read1(_CHUNK_BYTES):
@@ -158,8 +156,6 @@ def _append(part: Path, response: Any, content: _Content, source: Source, arrive
         with storage_errors(part):
             os.fsync(descriptor)
         return end
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

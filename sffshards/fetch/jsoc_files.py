@@ -55,12 +55,7 @@ class _Note:
 
 
 def fetch_jsoc(
-    out: Path,
-    query: JsocQuery,
-    *,
-    email: str | None = None,
-    server: str = JSOC_URL,
-    progress: Progress = SILENT,
+    out: Path, query: JsocQuery, *, email: str | None = None, server: str = JSOC_URL, progress: Progress = SILENT
 ) -> JsocReport:
     """Fetch the magnetograms of a region to a folder that `sffshards ingest` reads.
 

@@ -24,7 +24,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from sffshards.base.atomic_files import storage_errors, write_all
+from sffshards.base.atomic_files import opened, storage_errors, write_all
 from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.images.frame_journal import FrameRecord, append_journal, read_journal, trim_journal
@@ -133,12 +133,9 @@ class FrameStore:
         first = self.num_rows
         with storage_errors(self.array_path):
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.array_path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
+            with opened(self.array_path, os.O_RDWR | os.O_CREAT) as descriptor:
                 _reserve(descriptor, _DATA_OFFSET + (first + num_new) * FRAME_BYTES)
                 os.pwrite(descriptor, _format_header(first + num_new), 0)
-            finally:
-                os.close(descriptor)
         self.num_rows += num_new
         return first
 
@@ -221,13 +218,9 @@ def open_snapshot(snapshot: StoreSnapshot) -> FrameStore:
 
 def write_frames(array_path: Path, first_row: int, frames: NDArray[np.uint8]) -> None:
     """Write frames of shape (n, 224, 224) into rows that `FrameStore.grow` allocated."""
-    with storage_errors(array_path):
-        descriptor = os.open(array_path, os.O_WRONLY)
-        try:
-            data = memoryview(np.ascontiguousarray(frames)).cast("B")
-            write_all(descriptor, data, _DATA_OFFSET + first_row * FRAME_BYTES, where=array_path)
-        finally:
-            os.close(descriptor)
+    with opened(array_path, os.O_WRONLY) as descriptor:
+        data = memoryview(np.ascontiguousarray(frames)).cast("B")
+        write_all(descriptor, data, _DATA_OFFSET + first_row * FRAME_BYTES, where=array_path)
 
 
 def _reserve(descriptor: int, size_bytes: int) -> None:

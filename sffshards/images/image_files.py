@@ -17,7 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from sffshards.base.atomic_files import replacing, storage_errors
+from sffshards.base.atomic_files import opened, replacing, storage_errors
 from sffshards.base.errors import ImageError, StorageError
 from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
 
@@ -41,6 +41,7 @@ MIN_SIDE = 16
 MAX_PIXELS = 1 << 26
 """Largest number of pixels of an image: four times that of HMI's full disk."""
 
+_READABLE = "an image that can be read"
 _EXPECTED = "an 8-bit grey JPEG"
 _FIX = "replace the image, or build with {skip_bad_images}"
 _FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP")
@@ -215,12 +216,8 @@ def write_picture(grey: NDArray[np.uint8], path: Path, *, jpeg_quality: int) -> 
 def _opened(path: Path | str) -> Iterator[int]:
     """Open a descriptor of an image file, without the layers above it, which take longer than a small file."""
     try:
-        with storage_errors(path, expected="an image that can be read"):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
+        with storage_errors(path, expected=_READABLE), opened(path, os.O_RDONLY, expected=_READABLE) as descriptor:
+            yield descriptor
     except StorageError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _NO_FILE:

@@ -88,12 +88,7 @@ def parse_crop(text: str) -> tuple[int, int, int, int]:
 
 
 def ingest_movie(
-    source: Path,
-    out: Path,
-    *,
-    options: MovieOptions,
-    force: bool = False,
-    progress: Progress = SILENT,
+    source: Path, out: Path, *, options: MovieOptions, force: bool = False, progress: Progress = SILENT
 ) -> IngestReport:
     """Write the pictures of a movie as images in the published layout, ``out/magnetogram_jpg/``.
 

@@ -1,13 +1,5 @@
 from .audit_checks import audit_labels, compare_with_flares
-from .audit_findings import (
-    Finding,
-    FindingKind,
-    LabelAudit,
-    PartAudit,
-    describe_audit,
-    merge_findings,
-    summarize_audit,
-)
+from .audit_findings import Finding, FindingKind, LabelAudit, PartAudit, describe_audit, merge_findings, summarize_audit
 from .data_layout import (
     IMAGE_FOLDER,
     PART_SELECTIONS,

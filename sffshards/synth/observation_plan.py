@@ -16,15 +16,7 @@ from sffshards.base.errors import Field, InputError
 from sffshards.domain.frames import FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M48, PUBLISHED_TASKS, Task
-from sffshards.synth.active_region import (
-    Region,
-    RegionKind,
-    Stream,
-    draw_history,
-    draw_kinds,
-    fit_history,
-    make_region,
-)
+from sffshards.synth.active_region import Region, RegionKind, Stream, draw_history, draw_kinds, fit_history, make_region
 from sffshards.synth.synthetic_flares import Flare, draw_flares, label_frames
 
 __all__ = ["ObservedRegion", "fit_regions", "plan_parts"]

@@ -159,8 +159,5 @@ def _check_copies(copies: Mapping[Path, bytes], labels: Path) -> None:
     for path, data in copies.items():
         if path.exists() and read_bytes(path) != data:
             raise ConflictError(
-                path,
-                expected=f"no list, or that of {labels}",
-                found="another list",
-                fix="name another folder",
+                path, expected=f"no list, or that of {labels}", found="another list", fix="name another folder"
             )
