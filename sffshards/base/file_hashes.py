@@ -10,8 +10,8 @@ from sffshards.base.atomic_files import storage_errors
 __all__ = ["hash_file"]
 
 
-def hash_file(path: Path, *, expected: str = "a file that can be read") -> str:
-    """Return the SHA-256 of a file in hexadecimal.
+def hash_file(path: Path, *, algorithm: str = "sha256", expected: str = "a file that can be read") -> str:
+    """Return the checksum of a file in hexadecimal, its SHA-256 if no other algorithm of `hashlib` is named.
 
     Raises
     ------
@@ -19,4 +19,4 @@ def hash_file(path: Path, *, expected: str = "a file that can be read") -> str:
         If the operating system refuses to read it; the error states ``expected``.
     """
     with storage_errors(path, expected=expected), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

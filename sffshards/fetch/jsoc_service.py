@@ -120,12 +120,10 @@ class JsocService:
         StorageError
             If the service fails for long.
         """
-
-        def ask() -> Any:
-            names = ",".join(_KEYWORDS)
-            return self._client.query(query.record_set, key=names, seg=query.segment, convert_numeric=False)
-
-        keys, segments = self._ask(ask)
+        names = ",".join(_KEYWORDS)
+        keys, segments = self._ask(
+            lambda: self._client.query(query.record_set, key=names, seg=query.segment, convert_numeric=False)
+        )
         if len(keys) == 0 or len(keys) != len(segments):
             raise InputError(
                 query.record_set,

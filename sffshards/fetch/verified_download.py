@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -86,8 +85,7 @@ def require_checksum(path: Path, checksum: str | None, *, where: object, fix: st
     if checksum is None:
         return
     algorithm, _, value = checksum.partition(":")
-    with storage_errors(path), path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
+    found = hash_file(path, algorithm=algorithm)
     if found != value:
         name = algorithm.upper().replace("SHA256", "SHA-256")
         expected = f"a file of {name} {value[:16]}..."

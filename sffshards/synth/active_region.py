@@ -12,18 +12,14 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.domain.frames import FrameId
-
 __all__ = [
     "MAX_SIDE_PX",
     "FieldHistory",
-    "FieldState",
     "Region",
     "RegionKind",
     "Stream",
     "draw_history",
     "draw_kinds",
-    "field_state",
     "fit_history",
     "make_region",
 ]
@@ -32,7 +28,6 @@ Floats = NDArray[np.float64]
 
 _WIDTHS_PX = (360, 640)
 _HEIGHTS_PX = (180, 320)
-_MAX_SHEAR_DEG = 80.0
 
 _KNOT_HOURS = 4.0
 _BEYOND_HOURS = 48.0
@@ -77,20 +72,13 @@ class RegionKind(StrEnum):
     """Large, with strong sheared field along the inversion line."""
 
 
-_FLUX = {
-    RegionKind.PLAGE: (0.03, 0.25),
-    RegionKind.SIMPLE: (0.25, 0.75),
-    RegionKind.MIXED: (0.12, 0.4),
-    RegionKind.COMPLEX: (0.6, 1.2),
+_RANGES = {
+    RegionKind.PLAGE: ((0.03, 0.25), (0.0, 0.12)),
+    RegionKind.SIMPLE: ((0.25, 0.75), (0.0, 0.3)),
+    RegionKind.MIXED: ((0.12, 0.4), (0.2, 0.5)),
+    RegionKind.COMPLEX: ((0.6, 1.2), (0.68, 1.0)),
 }
-"""Range of the flux by kind."""
-_PIL = {
-    RegionKind.PLAGE: (0.0, 0.12),
-    RegionKind.SIMPLE: (0.0, 0.3),
-    RegionKind.MIXED: (0.2, 0.5),
-    RegionKind.COMPLEX: (0.68, 1.0),
-}
-"""Range of the strength along the inversion line by kind."""
+"""Ranges of the flux and of the strength along the inversion line by kind."""
 _SHARES = {RegionKind.COMPLEX: 0.25, RegionKind.SIMPLE: 0.2, RegionKind.MIXED: 0.15}
 _QUIET_SHARES = {RegionKind.PLAGE: 0.6, RegionKind.SIMPLE: 0.2, RegionKind.MIXED: 0.17, RegionKind.COMPLEX: 0.03}
 
@@ -142,17 +130,6 @@ class Region:
             raise ValueError(f"a patch has sides of 1 to {MAX_SIDE_PX} pixels, got {self.width_px}x{self.height_px}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FieldState:
-    """The quantities that determine a region's field at one time."""
-
-    hours: float
-    """Time since the first frame; negative before it."""
-    flux: float
-    pil: float
-    shear_rad: float
-
-
 def make_region(seed: int, harp: int, *, t_start_tai: datetime, history: FieldHistory) -> Region:
     """Draw the patch and the geometry of a region from the seed and its HARP number.
 
@@ -180,18 +157,6 @@ def make_region(seed: int, harp: int, *, t_start_tai: datetime, history: FieldHi
         first_shear_deg=float(rng.uniform(5, 40)),
         shear_deg_per_day=float(rng.uniform(2, 14)),
         history=history,
-    )
-
-
-def field_state(region: Region, frame: FrameId) -> FieldState:
-    """Return what determines the region's field at the time of a frame."""
-    hours, history = (frame.t_rec_tai - region.t_start_tai).total_seconds() / 3600, region.history
-    shear_deg = region.first_shear_deg + region.shear_deg_per_day * hours / 24
-    return FieldState(
-        hours=hours,
-        flux=float(np.interp(hours, history.hours, history.flux)),
-        pil=float(np.interp(hours, history.hours, history.pil)),
-        shear_rad=float(np.deg2rad(min(max(shear_deg, 0.0), _MAX_SHEAR_DEG))),
     )
 
 
@@ -223,15 +188,15 @@ def draw_history(seed: int, harp: int, attempt: int, *, kind: RegionKind, durati
     duration_hours
         Time from the first frame to the last.
     """
-    rng = Stream.HISTORY.generator(seed, harp, attempt)
+    rng, (flux_range, pil_range) = Stream.HISTORY.generator(seed, harp, attempt), _RANGES[kind]
     hours = np.arange(-_KNOT_HOURS, duration_hours + _BEYOND_HOURS + _KNOT_HOURS, _KNOT_HOURS)
     growth = _sigmoid((hours - rng.uniform(-2.0, 0.35) * duration_hours) / rng.uniform(6, 14))
     decay = np.exp(-np.maximum(hours - rng.uniform(0.3, 1.5) * duration_hours, 0) / 150)
-    flux = rng.uniform(*_FLUX[kind]) * (0.35 + 0.65 * growth) * decay
+    flux = rng.uniform(*flux_range) * (0.35 + 0.65 * growth) * decay
     onset = rng.uniform(-1.4, 0.5) * duration_hours
     end = onset + rng.uniform(90, 200)
     cancellation = np.exp(-np.maximum(hours - end, 0) / 25)
-    pil = rng.uniform(*_PIL[kind]) * _sigmoid((hours - onset) / 10) * cancellation
+    pil = rng.uniform(*pil_range) * _sigmoid((hours - onset) / 10) * cancellation
     return _history(hours, flux, pil)
 
 
@@ -250,11 +215,12 @@ def fit_history(seed: int, harp: int, *, hours: Floats, strength: Floats) -> Fie
     rng = Stream.FITTED_HISTORY.generator(seed, harp)
     flares = bool(strength.max() > 0)
     kind = list(_QUIET_SHARES)[int(rng.choice(len(_QUIET_SHARES), p=list(_QUIET_SHARES.values())))]
-    weak_flux, weak_pil = ((0.25, 0.6), (0.05, 0.4)) if flares else (_FLUX[kind], _PIL[kind])
+    weak_flux, weak_pil = ((0.25, 0.6), (0.05, 0.4)) if flares else _RANGES[kind]
+    strong_flux, strong_pil = _RANGES[RegionKind.COMPLEX]
     closeness = np.exp(-0.5 * np.square((hours[:, None] - hours[None, :]) / _SMOOTHING_HOURS))
     smooth = closeness @ strength / closeness.sum(axis=1)
-    flux = _between(rng.uniform(*weak_flux), rng.uniform(*_FLUX[RegionKind.COMPLEX]), smooth)
-    pil = _between(rng.uniform(*weak_pil), rng.uniform(*_PIL[RegionKind.COMPLEX]), smooth)
+    flux = _between(rng.uniform(*weak_flux), rng.uniform(*strong_flux), smooth)
+    pil = _between(rng.uniform(*weak_pil), rng.uniform(*strong_pil), smooth)
     # Regions also change for reasons that have nothing to do with flares.
     sway = np.sin(2 * np.pi * (hours / rng.uniform(30, 90) + rng.random()))
     return _history(hours, flux * (1 + 0.15 * sway), np.minimum(pil * (1 + 0.15 * sway), 1))

@@ -7,7 +7,6 @@ grey levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sffshards.domain.frames import FrameId
-from sffshards.synth.active_region import MAX_SIDE_PX, FieldState, Floats, Region, Stream, field_state
+from sffshards.synth.active_region import MAX_SIDE_PX, Floats, Region, Stream
 
 __all__ = ["draw_frame"]
 
@@ -26,6 +25,7 @@ _NUM_LEADER = 4
 _NUM_FOLLOWER = 9
 _NUM_RIDGE = 9
 _NUM_PLAGE = 12
+_MAX_SHEAR_DEG = 80.0
 
 _ZERO_GREY = 128.0
 _EXACT = 1024.0
@@ -56,8 +56,7 @@ class _Blobs(NamedTuple):
     """Signed field at the centres, (K,)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Layout:
+class _Layout(NamedTuple):
     """The lasting traits of a region, as fractions: offsets from the poles (K, 2), sizes and order of emergence (K)."""
 
     centre: Floats
@@ -93,11 +92,11 @@ def draw_frame(region: Region, frame: FrameId) -> NDArray[np.uint8]:
     if frame.harp != region.harp:
         raise ValueError(f"expected a frame of HARP {region.harp}, got one of HARP {frame.harp}")
     size = (region.width_px, region.height_px)
-    state = field_state(region, frame)
-    clumps, quiet = _network(region, state.hours)
-    grey = _sum_blobs(_plage_blobs(region, state), size, gain=_ZERO_GREY / float(_CLUMP_SWING))
+    now = _RegionNow(region, frame)
+    clumps, quiet = _network(region, now.hours)
+    grey = _sum_blobs(now.plage(), size, gain=_ZERO_GREY / float(_CLUMP_SWING))
     grey *= np.maximum(clumps - np.float32(_PLAGE_BASE), 0)
-    spots = _sum_blobs(_spot_blobs(region, state), size, gain=_ZERO_GREY)
+    spots = _sum_blobs(now.spots(), size, gain=_ZERO_GREY)
     # Plage consists of clumps only; spots keep a core, and the clumps fray their edges.
     clumps += np.float32(0.95)
     spots *= clumps
@@ -186,75 +185,80 @@ def _smooth_noise(rng: np.random.Generator, size: tuple[int, int], *, cell_px: f
     return np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
 
 
-def _spot_blobs(region: Region, state: FieldState) -> _Blobs:
-    """Return the spots of both polarities and the ridges on both sides of the polarity inversion line.
+class _RegionNow:
+    """A region at the time of a frame: what determines its field, and the places of its flux.
 
-    The spots emerge one by one as flux rises, drift apart with it and turn about their poles; where the line is strong
-    the poles stand closer, and two thin ridges of opposite polarity lie along it, sheared towards the bipole's axis:
-    what the R value of Schrijver (2007, ApJ 655, L117) and the gradient across the line measure.
+    Attributes
+    ----------
+    hours
+        Time since the first frame; negative before it.
+    flux, pil, shear_rad
+        Unsigned flux, strength along the polarity inversion line, and shear of that line at this time.
+    unit
+        Scale of lengths in pixels: larger patches hold larger regions, as HARP boxes are drawn around them.
+    poles
+        Centres of leader and follower as x and y, (2, 2); the leader is to the right, as the Sun turns.
     """
-    pairs = zip(_leader_and_follower(region, state), _ridges(region, state), strict=True)
-    return _Blobs(*(np.concatenate(pair) for pair in pairs))
 
+    def __init__(self, region: Region, frame: FrameId) -> None:
+        self.leader_sign, self.layout = region.leader_sign, _layout(region)
+        self.hours, history = (frame.t_rec_tai - region.t_start_tai).total_seconds() / 3600, region.history
+        self.flux = float(np.interp(self.hours, history.hours, history.flux))
+        self.pil = float(np.interp(self.hours, history.hours, history.pil))
+        shear_deg = region.first_shear_deg + region.shear_deg_per_day * self.hours / 24
+        self.shear_rad = float(np.deg2rad(min(max(shear_deg, 0.0), _MAX_SHEAR_DEG)))
+        self.unit = float(np.sqrt(region.width_px * region.height_px) / 310)
+        self.axis_rad = np.deg2rad(region.tilt_deg)
+        separation = self.unit * (44 + 82 * np.sqrt(self.flux)) * (1 - 0.38 * self.pil)
+        half = separation / 2 * _direction(self.axis_rad)
+        centre = self.layout.centre * (region.width_px, region.height_px)
+        self.poles = np.stack([centre + half, centre - half])
 
-def _plage_blobs(region: Region, state: FieldState) -> _Blobs:
-    """Return the wide weak envelopes of both polarities in which the network stands; they spread as the region ages."""
-    layout, unit = _layout(region), _unit_px(region)
-    poles = _poles(region, state)
-    days = max(state.hours, 0.0) / 24
-    reach = unit * (26 + 26 * np.sqrt(state.flux) + 2 * days)
-    sign = np.repeat([region.leader_sign, -region.leader_sign], _NUM_PLAGE)
-    centres = np.repeat(poles, _NUM_PLAGE, axis=0) + reach * layout.plage
-    sigma = unit * (10 + 14 * np.sqrt(state.flux)) * layout.plage_sizes
-    amplitude = sign * (0.14 + 0.42 * min(state.flux, 1.0))
-    return _Blobs(centres, sigma, amplitude)
+    def plage(self) -> _Blobs:
+        """Return the wide weak envelopes of both polarities that hold the network; they spread as the region ages."""
+        days = max(self.hours, 0.0) / 24
+        reach = self.unit * (26 + 26 * np.sqrt(self.flux) + 2 * days)
+        sign = np.repeat([self.leader_sign, -self.leader_sign], _NUM_PLAGE)
+        centres = np.repeat(self.poles, _NUM_PLAGE, axis=0) + reach * self.layout.plage
+        sigma = self.unit * (10 + 14 * np.sqrt(self.flux)) * self.layout.plage_sizes
+        return _Blobs(centres, sigma, sign * (0.14 + 0.42 * min(self.flux, 1.0)))
 
+    def spots(self) -> _Blobs:
+        """Return the spots of both polarities and the ridges on both sides of the polarity inversion line.
 
-def _leader_and_follower(region: Region, state: FieldState) -> _Blobs:
-    layout, unit = _layout(region), _unit_px(region)
-    counts = (_NUM_LEADER, _NUM_FOLLOWER)
-    root_flux = np.sqrt(state.flux)
-    # The leader is compact and the follower scattered, in most regions on the Sun.
-    reach = np.repeat([1.0, 2.3], counts)[:, None] * unit * (2.5 + 9 * root_flux)
-    turned = layout.spots @ _rotation(0.15 * state.shear_rad).T
-    centres = np.repeat(_poles(region, state), counts, axis=0) + reach * turned
-    sigma = unit * (2 + 11.5 * root_flux) * np.repeat([0.9, 0.58], counts) * layout.spot_sizes
-    grown = np.clip((state.flux - layout.emerges_at_flux) / 0.15, 0, 1)
-    sign = np.repeat([region.leader_sign, -region.leader_sign], counts)
-    return _Blobs(centres, sigma, sign * grown * np.repeat([1.3, 1.0], counts))
+        The spots emerge one by one as flux rises, drift apart with it and turn about their poles; where the line is
+        strong the poles stand closer, and two thin ridges of opposite polarity lie along it, sheared towards the
+        bipole's axis: what the R value of Schrijver (2007, ApJ 655, L117) and the gradient across the line measure.
+        """
+        pairs = zip(self._leader_and_follower(), self._ridges(), strict=True)
+        return _Blobs(*(np.concatenate(pair) for pair in pairs))
 
+    def _leader_and_follower(self) -> _Blobs:
+        counts = (_NUM_LEADER, _NUM_FOLLOWER)
+        root_flux = np.sqrt(self.flux)
+        # The leader is compact and the follower scattered, in most regions on the Sun.
+        reach = np.repeat([1.0, 2.3], counts)[:, None] * self.unit * (2.5 + 9 * root_flux)
+        turned = self.layout.spots @ _rotation(0.15 * self.shear_rad).T
+        centres = np.repeat(self.poles, counts, axis=0) + reach * turned
+        sigma = self.unit * (2 + 11.5 * root_flux) * np.repeat([0.9, 0.58], counts) * self.layout.spot_sizes
+        grown = np.clip((self.flux - self.layout.emerges_at_flux) / 0.15, 0, 1)
+        sign = np.repeat([self.leader_sign, -self.leader_sign], counts)
+        return _Blobs(centres, sigma, sign * grown * np.repeat([1.3, 1.0], counts))
 
-def _ridges(region: Region, state: FieldState) -> _Blobs:
-    layout, unit = _layout(region), _unit_px(region)
-    axis = np.deg2rad(region.tilt_deg)
-    along = _direction(axis + np.pi / 2 - state.shear_rad)
-    across = _direction(axis - state.shear_rad)
-    size = 0.45 + 0.55 * min(state.flux, 1.0)
-    sides = np.repeat([1.0, -1.0], _NUM_RIDGE)
-    steps = np.tile(np.linspace(-0.5, 0.5, _NUM_RIDGE), 2)
-    length = unit * size * (30 + 65 * state.pil)
-    # Flux converges on the line as it strengthens, and cancels there: the ridges thin out, the gradient steepens.
-    distance = unit * (3.2 + 7 * (1 - state.pil))
-    offset = sides * distance + unit * 8 * np.tile(layout.ridge_wiggle, 2)
-    middle = _poles(region, state).mean(axis=0)
-    centres = middle + steps[:, None] * length * along + offset[:, None] * across
-    amplitude = region.leader_sign * sides * layout.ridge_gain * 1.7 * state.pil * min(state.flux / 0.3, 1.0)
-    sigma = unit * size * (3.4 + 2 * state.pil) * layout.ridge_sizes
-    return _Blobs(centres, sigma, amplitude)
-
-
-def _poles(region: Region, state: FieldState) -> Floats:
-    """Return the centres of leader and follower as x and y, (2, 2); the leader is to the right, as the Sun turns."""
-    unit = _unit_px(region)
-    separation = unit * (44 + 82 * np.sqrt(state.flux)) * (1 - 0.38 * state.pil)
-    half = separation / 2 * _direction(np.deg2rad(region.tilt_deg))
-    centre = _layout(region).centre * (region.width_px, region.height_px)
-    return np.stack([centre + half, centre - half])
-
-
-def _unit_px(region: Region) -> float:
-    """Return the scale of lengths: larger patches hold larger regions, as HARP boxes are drawn around them."""
-    return float(np.sqrt(region.width_px * region.height_px) / 310)
+    def _ridges(self) -> _Blobs:
+        along = _direction(self.axis_rad + np.pi / 2 - self.shear_rad)
+        across = _direction(self.axis_rad - self.shear_rad)
+        size = 0.45 + 0.55 * min(self.flux, 1.0)
+        sides = np.repeat([1.0, -1.0], _NUM_RIDGE)
+        steps = np.tile(np.linspace(-0.5, 0.5, _NUM_RIDGE), 2)
+        length = self.unit * size * (30 + 65 * self.pil)
+        # Flux converges on the line as it strengthens, and cancels there: the ridges thin out, the gradient steepens.
+        distance = self.unit * (3.2 + 7 * (1 - self.pil))
+        offset = sides * distance + self.unit * 8 * np.tile(self.layout.ridge_wiggle, 2)
+        centres = self.poles.mean(axis=0) + steps[:, None] * length * along + offset[:, None] * across
+        gain = self.leader_sign * sides * self.layout.ridge_gain
+        sigma = self.unit * size * (3.4 + 2 * self.pil) * self.layout.ridge_sizes
+        return _Blobs(centres, sigma, gain * 1.7 * self.pil * min(self.flux / 0.3, 1.0))
 
 
 @lru_cache(maxsize=8)

@@ -252,12 +252,11 @@ def read_git(package: Path | None = None) -> GitState | None:
     None where the package is installed without its repository, where the repository is another one, or without git
     """
     package = (Path(sffshards.__file__).parent if package is None else package).resolve()
-    commit = _run_git(package, "rev-parse", "HEAD")
-    top = _run_git(package, "rev-parse", "--show-toplevel")
+    names = (_run_git(package, "rev-parse", "HEAD", "--show-toplevel") or "").splitlines()
     changes = _run_git(package, "status", "--porcelain", "--untracked-files=no")
-    if commit is None or top is None or changes is None or Path(top) != package.parent:
+    if len(names) != 2 or changes is None or Path(names[1]) != package.parent:
         return None  # an environment may lie in a repository of the user's
-    return GitState(commit=commit, dirty=bool(changes))
+    return GitState(commit=names[0], dirty=bool(changes))
 
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
