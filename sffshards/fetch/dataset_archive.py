@@ -17,8 +17,6 @@ from sffshards.fetch.http_transfer import read_json
 from sffshards.fetch.verified_download import Source, download, require_checksum
 from sffshards.fetch.zip_extraction import Extracted, check_zip, extract_dataset
 
-__all__ = ["DATASET_DOI", "FETCH_NAME", "RECORD_URL", "DatasetReport", "fetch_dataset"]
-
 DATASET_DOI = "10.5281/zenodo.10246577"
 RECORD_URL = "https://zenodo.org/api/records/10246577"
 """Zenodo's description of the record, in JSON: its files, with sizes and MD5."""

@@ -25,8 +25,6 @@ from sffshards.base.json_records import JsonFormat, decode_json, read_own_json, 
 from sffshards.base.progress import Progress
 from sffshards.base.retries import Retries
 
-__all__ = ["Source", "discard_part", "fetch_into", "read_json"]
-
 _CHUNK_BYTES = 1 << 18
 _PLAIN = re.compile(r"[!-~]+")
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")

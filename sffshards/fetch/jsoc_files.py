@@ -14,8 +14,6 @@ from sffshards.fetch.jsoc_service import JSOC_URL, JsocQuery, JsocRecord, JsocSe
 from sffshards.fetch.verified_download import Source, download
 from sffshards.images import KEYWORDS_NAME, KEYWORDS_VERSION, KeywordsFile
 
-__all__ = ["JSOC_NAME", "JsocReport", "fetch_jsoc"]
-
 JSOC_NAME = "jsoc.json"
 """The file, beside the magnetograms, that says what was asked for and what arrived."""
 _VERSION = 1

@@ -13,8 +13,6 @@ from sffshards.base.progress import Progress
 from sffshards.base.retries import Retries
 from sffshards.domain.times import format_duration, parse_tai
 
-__all__ = ["JSOC_URL", "JsocQuery", "JsocRecord", "JsocService"]
-
 T = TypeVar("T")
 
 JSOC_URL = "http://jsoc.stanford.edu"

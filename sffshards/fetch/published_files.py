@@ -12,17 +12,6 @@ from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M24, M48
 from sffshards.fetch.verified_download import Source, download
 
-__all__ = [
-    "LABELS_SHA256",
-    "LABELS_URL",
-    "WEIGHTS_FILE",
-    "WEIGHTS_SHA256",
-    "WEIGHTS_URL",
-    "fetch_labels",
-    "fetch_weights",
-    "weights_path",
-]
-
 WEIGHTS_FILE = "mvit_v2_s-ae3be167.pth"
 WEIGHTS_URL = f"https://download.pytorch.org/models/{WEIGHTS_FILE}"
 WEIGHTS_SHA256 = "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b975"

@@ -13,8 +13,6 @@ from sffshards.base.folder_locks import folder_lock
 from sffshards.base.progress import Progress
 from sffshards.fetch.http_transfer import Source, discard_part, fetch_into
 
-__all__ = ["Source", "download", "require_checksum"]
-
 _WORK_FOLDER = ".fetch"
 """Folder, beside the file, of what has arrived of it."""
 _NUM_FETCHES = 2

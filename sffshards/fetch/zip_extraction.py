@@ -17,8 +17,6 @@ from sffshards.base.errors import ConflictError, DamageError, SffshardsError
 from sffshards.base.progress import Progress
 from sffshards.labels import IMAGE_FOLDER
 
-__all__ = ["Extracted", "check_zip", "extract_dataset"]
-
 MAX_MEMBERS = 1_000_000
 """Number of members of a zip; the published one has some 200,000."""
 MAX_MEMBER_BYTES = 1 << 26

@@ -18,17 +18,6 @@ from sffshards.base.json_records import JsonFormat, decode_json
 from sffshards.domain.task import GoesClass
 from sffshards.flares.leap_seconds import FIRST_YEAR
 
-__all__ = [
-    "COLUMNS",
-    "MAX_UNREADABLE",
-    "Flare",
-    "FlareList",
-    "FlareTime",
-    "UnusedReason",
-    "UnusedRow",
-    "read_flare_list",
-]
-
 COLUMNS = {
     "start": ("start_time", "event_starttime", "begin_time", "start"),
     "peak": ("peak_time", "event_peaktime", "max_time", "peak"),

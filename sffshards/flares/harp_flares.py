@@ -20,8 +20,6 @@ from sffshards.domain.task import GoesClass
 from sffshards.flares.flare_lists import Flare, FlareList, FlareTime
 from sffshards.flares.leap_seconds import utc_to_tai
 
-__all__ = ["FrameClock", "HarpFlares", "HarpMap", "assign_flares", "has_flare", "read_harp_map"]
-
 _LINE = re.compile(r"([1-9]\d{0,8})(?:\s+(\d{1,6}(?:\s*,\s*\d{1,6})*|--|MISSING))?", re.ASCII)
 
 

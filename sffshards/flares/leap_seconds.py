@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 
-__all__ = ["FIRST_YEAR", "tai_to_utc", "utc_to_tai"]
-
 FIRST_YEAR = 1972
 """First year in which UTC and TAI differ by whole seconds."""
 

@@ -20,8 +20,6 @@ from sffshards.base.errors import ImageError, InputError, SffshardsError
 from sffshards.images.fits_headers import FrameHeader, GetKeyword, series_of
 from sffshards.images.image_files import is_usable_size
 
-__all__ = ["find_fits", "opened_fits", "read_field", "read_fits_bytes"]
-
 _MAX_BYTES = 1 << 30
 """Largest size of a file, unpacked; a segment of a SHARP takes a few megabytes."""
 _BLOCK_BYTES = 2880

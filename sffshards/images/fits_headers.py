@@ -15,19 +15,6 @@ from sffshards.domain.frames import FrameId
 from sffshards.domain.times import format_stamp, parse_tai
 from sffshards.images.ingest_options import Component
 
-__all__ = [
-    "KEYWORDS_NAME",
-    "KEYWORDS_VERSION",
-    "POOR_QUALITY",
-    "FrameHeader",
-    "GetKeyword",
-    "KeywordsFile",
-    "component_of",
-    "parse_header",
-    "read_keywords",
-    "series_of",
-]
-
 GetKeyword = Callable[[str], object]
 """Function that returns the value of a keyword, or None where the header lacks it."""
 

@@ -24,8 +24,6 @@ from sffshards.images.image_files import write_picture
 from sffshards.images.ingest_options import BadQuality, FitsOptions
 from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
 
-__all__ = ["MAX_BAD_SHARE", "choose_on_grid", "ingest_fits"]
-
 Result = TypeVar("Result")
 
 MAX_BAD_SHARE = 0.5

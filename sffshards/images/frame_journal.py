@@ -10,8 +10,6 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError, FormatError
 from sffshards.domain.frames import FRAME_SIDE
 
-__all__ = ["FrameRecord", "append_journal", "read_journal", "trim_journal"]
-
 _HEADER_LINE = f"sffshards-frames,1,{FRAME_SIDE}"
 
 

@@ -29,8 +29,6 @@ from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.images.frame_journal import FrameRecord, append_journal, read_journal, trim_journal
 
-__all__ = ["FRAME_BYTES", "FrameStore", "StoreSnapshot", "open_snapshot", "write_frames"]
-
 FRAME_BYTES = FRAME_SIDE * FRAME_SIDE
 """Size of the pixels of a frame."""
 

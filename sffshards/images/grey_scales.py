@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from sffshards.images.ingest_options import KNEE_GAUSS, Colours, Scale
 
-__all__ = ["invert_colours", "scale_field"]
-
 _RAMPS = {
     Colours.BWR: ((0, 0, 0, 1), (0.5, 1, 1, 1), (1, 1, 0, 0)),
     Colours.SEISMIC: ((0, 0, 0, 0.3), (0.25, 0, 0, 1), (0.5, 1, 1, 1), (0.75, 1, 0, 0), (1, 0.5, 0, 0)),

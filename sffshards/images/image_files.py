@@ -21,20 +21,6 @@ from sffshards.base.atomic_files import opened, replacing, storage_errors
 from sffshards.base.errors import ImageError, StorageError
 from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
 
-__all__ = [
-    "MAX_PIXELS",
-    "MIN_SIDE",
-    "ImageFile",
-    "check_image",
-    "decode_image",
-    "find_images",
-    "is_usable_size",
-    "read_bytes",
-    "read_frame",
-    "resize_frame",
-    "write_picture",
-]
-
 MIN_SIDE = 16
 """Smallest side of an image in pixels; the smallest SHARP patches are several times that."""
 

@@ -9,8 +9,6 @@ from enum import StrEnum
 from sffshards.base.errors import Field, InputError
 from sffshards.domain.times import format_duration
 
-__all__ = ["KNEE_GAUSS", "BadQuality", "Colours", "Component", "FitsOptions", "Scale"]
-
 KNEE_GAUSS = 100.0
 """Field at which the scales arctan and symlog turn from nearly proportional to compressed."""
 

@@ -15,8 +15,6 @@ from sffshards.base.progress import Progress
 from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.labels import IMAGE_FOLDER
 
-__all__ = ["INGEST_NAME", "IngestFolder", "IngestRecord", "IngestReport", "Ingested", "claimed_images", "read_ingested"]
-
 INGEST_NAME = "ingest.json"
 """File name of the record, beside ``magnetogram_jpg/``."""
 

@@ -23,8 +23,6 @@ from sffshards.images.image_files import MAX_PIXELS, MIN_SIDE, write_picture
 from sffshards.images.ingest_options import Colours
 from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
 
-__all__ = ["MOVIE_SUFFIXES", "MovieOptions", "ingest_movie", "parse_crop"]
-
 MOVIE_SUFFIXES = frozenset({".mp4", ".mpg", ".mpeg", ".m4v"})
 _CROP = re.compile(",".join([r"\s*(\d{1,5})\s*"] * 4), re.ASCII)
 _FIX = "fetch the movie again, or set {num_frames} to as many as it has"

@@ -20,8 +20,6 @@ from sffshards.images.frame_journal import FrameRecord
 from sffshards.images.frame_store import FrameStore, write_frames
 from sffshards.images.image_files import ImageFile, check_image, decode_image, read_bytes, resize_frame
 
-__all__ = ["FillReport", "fill_store", "is_stored"]
-
 Item = TypeVar("Item")
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -20,8 +20,6 @@ from sffshards.labels.audit_findings import Finding, FindingKind, LabelAudit, Pa
 from sffshards.labels.label_lists import ListRows, Lists
 from sffshards.labels.label_rebuild import are_covered, label_frames
 
-__all__ = ["Disagreement", "audit_labels", "compare_with_flares"]
-
 _CADENCE = timedelta(minutes=96)
 """Time from one frame to the next: fifteen a day, from 00:00 TAI."""
 

@@ -14,8 +14,6 @@ from sffshards.base.json_records import to_plain
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 
-__all__ = ["Finding", "FindingKind", "LabelAudit", "PartAudit", "describe_audit", "merge_findings", "summarize_audit"]
-
 
 class FindingKind(StrEnum):
     """The kinds of findings, faults first."""

@@ -11,19 +11,6 @@ from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M48, Task, is_task_name
 
-__all__ = [
-    "IMAGE_FOLDER",
-    "PART_SELECTIONS",
-    "PUBLISHED_ROOT",
-    "SYNTHETIC_NOTE",
-    "WHOLE_LIST",
-    "DataLayout",
-    "find_data",
-    "find_image_folder",
-    "find_label_lists",
-    "list_path",
-]
-
 IMAGE_FOLDER = "magnetogram_jpg"
 """Name of the folder of the published images."""
 

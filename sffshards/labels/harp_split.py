@@ -10,8 +10,6 @@ from sffshards.base.errors import InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
 
-__all__ = ["PUBLISHED_SIZES", "split_harps"]
-
 PUBLISHED_SIZES = (10_000, 10_000, 10_000, 10_000, 10_000, 9_384)
 """Number of rows of the published parts, TrainVal0 to TrainVal4 and Test."""
 

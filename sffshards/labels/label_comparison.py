@@ -14,8 +14,6 @@ from sffshards.domain.task import GoesClass, Task
 from sffshards.labels.data_layout import WHOLE_LIST, find_label_lists, list_path
 from sffshards.labels.label_lists import read_label_list, read_parts
 
-__all__ = ["LabelDiff", "Labels", "diff_labels", "read_labels"]
-
 Labels = dict[FrameId, tuple[int, Part | None]]
 """Label and part of each frame, in the order of the lists; the part is None in a list of all parts together."""
 

@@ -12,8 +12,6 @@ from sffshards.domain.frames import FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 
-__all__ = ["ListRows", "Lists", "format_label_list", "read_label_list", "read_lists", "read_parts"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListRows:

@@ -19,8 +19,6 @@ from sffshards.flares import HarpFlares, has_flare
 from sffshards.labels.data_layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists
 from sffshards.labels.label_lists import read_parts
 
-__all__ = ["RECORD_NAME", "are_covered", "count_unfounded", "find_frames", "label_frames", "write_rebuilt"]
-
 RECORD_NAME = "labels.json"
 """Name of the file that records how lists were rebuilt."""
 

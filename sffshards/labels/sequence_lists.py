@@ -9,15 +9,6 @@ from sffshards.base.atomic_files import check_replaceable, replacing, write_atom
 from sffshards.base.errors import ConflictError
 from sffshards.domain.frame_sequences import Sequence
 
-__all__ = [
-    "SEQUENCE_FOLDER",
-    "SEQUENCE_LIST_PREFIX",
-    "check_outputs",
-    "sequence_list_name",
-    "write_sequence_files",
-    "write_sequence_list",
-]
-
 SEQUENCE_LIST_PREFIX = "Seq16_"
 """Prefix that a sequence list's file name adds to that of its label list."""
 

@@ -16,8 +16,6 @@ from torch.nn.grad import conv3d_weight
 from torchvision.models.video import MViT
 from torchvision.models.video.mvit import MultiscaleAttention, Pool
 
-__all__ = ["FusedAttention", "GreyStem", "speed_up", "tile_channel"]
-
 _ALIGNMENT = 8
 """Row lengths that fused kernels for GPUs need are multiples of this."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["KINETICS400", "NO_WEIGHTS", "Attention", "ModelName"]
-
 KINETICS400 = "kinetics400"
 """torchvision's weights for MViTv2-S, trained on Kinetics-400."""
 

@@ -20,8 +20,6 @@ from sffshards.base.errors import DamageError, InputError
 from sffshards.base.progress import Progress
 from sffshards.fetch import fetch_weights, weights_path
 
-__all__ = ["load_checkpoint", "load_weights", "read_checkpoint", "read_kinetics400", "read_state_dict"]
-
 
 class _Unread:
     """Stands for an object of another library in a checkpoint, of which nothing is kept."""

@@ -20,8 +20,6 @@ from sffshards.models.fused_attention import speed_up, tile_channel
 from sffshards.models.model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName
 from sffshards.models.model_weights import load_weights, read_kinetics400
 
-__all__ = ["NUM_CLASSES", "build_model", "scale_clips"]
-
 NUM_CLASSES = 2
 """Number of classes: without and with a flare."""
 

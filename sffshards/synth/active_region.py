@@ -12,18 +12,6 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "MAX_SIDE_PX",
-    "FieldHistory",
-    "Region",
-    "RegionKind",
-    "Stream",
-    "draw_history",
-    "draw_kinds",
-    "fit_history",
-    "make_region",
-]
-
 Floats = NDArray[np.float64]
 
 _WIDTHS_PX = (360, 640)

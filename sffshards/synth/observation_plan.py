@@ -19,8 +19,6 @@ from sffshards.domain.task import M48, PUBLISHED_TASKS, Task
 from sffshards.synth.active_region import Region, RegionKind, Stream, draw_history, draw_kinds, fit_history, make_region
 from sffshards.synth.synthetic_flares import Flare, draw_flares, label_frames
 
-__all__ = ["ObservedRegion", "fit_regions", "plan_parts"]
-
 Rows = Mapping[Task, Mapping[Part, list[LabelledFrame]]]
 Frames = tuple[FrameId, ...]
 

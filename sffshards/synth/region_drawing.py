@@ -17,8 +17,6 @@ from PIL import Image
 from sffshards.domain.frames import FrameId
 from sffshards.synth.active_region import MAX_SIDE_PX, Floats, Region, Stream
 
-__all__ = ["draw_frame"]
-
 Field = NDArray[np.float32]
 
 _NUM_LEADER = 4

@@ -17,8 +17,6 @@ from sffshards.synth.observation_plan import fit_regions, plan_parts
 from sffshards.synth.synthetic_flares import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
 from sffshards.synth.synthetic_folder import Origin, claimed_folder, write_images
 
-__all__ = ["SynthReport", "synthesize", "synthesize_for_lists"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SynthReport:

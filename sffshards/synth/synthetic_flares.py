@@ -16,18 +16,6 @@ from sffshards.domain.task import GoesClass, Task
 from sffshards.flares import tai_to_utc
 from sffshards.synth.active_region import Region, Stream
 
-__all__ = [
-    "FLARES_NAME",
-    "HARP_MAP_NAME",
-    "Flare",
-    "draw_flares",
-    "flare_rate_per_hour",
-    "format_flare_list",
-    "format_harp_map",
-    "label_frames",
-    "truncate_class",
-]
-
 FLARES_NAME = "flares.csv"
 """File name of the flare list of a synthetic data set."""
 HARP_MAP_NAME = "harps.txt"

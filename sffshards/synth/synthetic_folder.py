@@ -21,8 +21,6 @@ from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT, SYNTHETIC_NOTE
 from sffshards.synth.observation_plan import ObservedRegion
 from sffshards.synth.region_drawing import draw_frame
 
-__all__ = ["Origin", "claimed_folder", "write_images"]
-
 _Task = tuple[Path, ObservedRegion]
 """Folder of images, and frames of one region for one process to write."""
 

@@ -21,8 +21,6 @@ from sffshards.loading import ClipBatch, ClipLoader, apply_views
 from sffshards.models import scale_clips
 from sffshards.training.fold_record import FoldRecord
 
-__all__ = ["FlareClassifier", "weighted_losses"]
-
 
 class FlareClassifier(pl.LightningModule):
     """A network with the published loss, optimiser and schedule.

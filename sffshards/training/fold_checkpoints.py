@@ -37,16 +37,6 @@ from sffshards.training.fold_record import (
 from sffshards.training.stop_signals import StopRequest, TrainingStopped
 from sffshards.training.training_config import TrainingOptions
 
-__all__ = [
-    "LAST_NAME",
-    "AtomicCheckpoints",
-    "FoldKeeper",
-    "check_folder",
-    "clear_folder",
-    "format_checkpoint_name",
-    "remove_leftovers",
-]
-
 LAST_NAME = "last.ckpt"
 """The checkpoint from which an interrupted run resumes."""
 

@@ -21,22 +21,6 @@ from sffshards.models import KINETICS400, NO_WEIGHTS
 from sffshards.shards.format import Manifest
 from sffshards.training.training_config import TrainingOptions
 
-__all__ = [
-    "METRICS_NAME",
-    "RECORD_NAME",
-    "FoldRecord",
-    "GitState",
-    "SavedCheckpoint",
-    "StageWeights",
-    "find_folds",
-    "fold_folder",
-    "read_git",
-    "read_record",
-    "stage_weights",
-    "start_record",
-    "write_record",
-]
-
 RECORD_NAME = "run.json"
 """The record's file name in a fold's folder."""
 

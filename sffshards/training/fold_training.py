@@ -32,8 +32,6 @@ from sffshards.training.trainer_setup import (
 )
 from sffshards.training.training_config import TrainingOptions
 
-__all__ = ["check_folds", "train_fold", "train_folds"]
-
 
 def train_folds(
     build: Place, run: Path, options: TrainingOptions, *, folds: Iterable[int], force: bool, progress: Progress

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-__all__ = ["STOP_EXIT_CODE", "StopRequest", "TrainingStopped"]
-
 STOP_EXIT_CODE = 143
 """128 plus the number of SIGTERM, by which queues and shells know a program that SIGTERM ended."""
 

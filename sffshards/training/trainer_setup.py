@@ -27,18 +27,6 @@ from sffshards.training.fold_checkpoints import AtomicCheckpoints
 from sffshards.training.fold_record import FoldRecord
 from sffshards.training.training_config import LoggerName, TrainingOptions
 
-__all__ = [
-    "ProgressReport",
-    "build_logger",
-    "build_trainer",
-    "check_devices",
-    "check_logger",
-    "choose_environment",
-    "deterministic_on_cpu",
-    "is_first_process",
-    "quiet_lightning",
-]
-
 _PROJECT = "sffshards"
 _PACKAGES = {LoggerName.WANDB: ("wandb",), LoggerName.MLFLOW: ("mlflow", "mlflow_skinny")}
 

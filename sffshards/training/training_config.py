@@ -15,8 +15,6 @@ from sffshards.base.option_fields import Option
 from sffshards.loading import Engine, LoadingOptions, Shuffle
 from sffshards.models import Attention, ModelName
 
-__all__ = ["LoggerName", "Precision", "Strategy", "TrainingOptions"]
-
 _IN_GLOBAL_BATCH = {"batch_size", "devices", "num_nodes", "accumulate"}
 _WITHOUT_EFFECT = {
     *("num_threads", "check", "save_every_steps", "logger"),
