@@ -13,8 +13,8 @@ from sffshards.base.file_hashes import hash_file
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import format_json, to_plain
 from sffshards.base.progress import SILENT, Progress
-from sffshards.fetch.http_transfer import read_json
-from sffshards.fetch.verified_download import Source, download, require_checksum
+from sffshards.fetch.http_transfer import Source, read_json
+from sffshards.fetch.verified_download import download, require_checksum
 from sffshards.fetch.zip_extraction import Extracted, check_zip, extract_dataset
 
 DATASET_DOI = "10.5281/zenodo.10246577"

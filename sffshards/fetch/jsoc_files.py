@@ -10,8 +10,9 @@ from sffshards.base.errors import DamageError, SffshardsError, StorageError
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import Count, Sha256, read_own_record, write_record
 from sffshards.base.progress import SILENT, Progress
+from sffshards.fetch.http_transfer import Source
 from sffshards.fetch.jsoc_service import JSOC_URL, JsocQuery, JsocRecord, JsocService
-from sffshards.fetch.verified_download import Source, download
+from sffshards.fetch.verified_download import download
 from sffshards.images import KEYWORDS_NAME, KEYWORDS_VERSION, KeywordsFile
 
 JSOC_NAME = "jsoc.json"

@@ -10,7 +10,8 @@ from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M24, M48
-from sffshards.fetch.verified_download import Source, download
+from sffshards.fetch.http_transfer import Source
+from sffshards.fetch.verified_download import download
 
 WEIGHTS_FILE = "mvit_v2_s-ae3be167.pth"
 WEIGHTS_URL = f"https://download.pytorch.org/models/{WEIGHTS_FILE}"
