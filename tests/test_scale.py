@@ -326,7 +326,7 @@ def test_the_record_says_what_made_the_run_and_an_older_one_is_still_read(
 ) -> None:
     monkeypatch.setattr(BUILD_MODEL, lambda *_, **__: FastNetwork())
     state = GitState(commit="0" * 40, dirty=True)
-    monkeypatch.setattr("sffshards.training.fold_training.read_git", lambda: state)
+    monkeypatch.setattr("sffshards.training.fold_record.read_git", lambda: state)
     record = fit(build, tmp_path, max_epochs=1, variant=Variant.OT)
     content = json.loads((tmp_path / "run.json").read_text())
     assert content["git"] == {"commit": "0" * 40, "dirty": True}

@@ -563,9 +563,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 def test_a_set_of_one_class_is_said_and_trained_all_the_same(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sffshards.training import fold_training as fitting
+    from sffshards.training import fold_record
 
-    monkeypatch.setattr(fitting, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
+    monkeypatch.setattr(fold_record, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
     progress = Listener()
     record = fit(build, tmp_path / "fold0", fast_options(max_epochs=1), progress=progress)
     assert record.finished
