@@ -33,13 +33,13 @@ app = typer.Typer(
     help=(
         "Solar-flare forecasting from sequences of SDO/HMI magnetograms: from images and label lists to shards, and "
         "from shards to trained and scored models.\n\n"
-        "By default, synth, build, train, evaluate and report each read what the previous one wrote, in data/, shards/ "
+        "By default, build, train, evaluate and report each read what the step before wrote, in data/, shards/ "
         "and runs/. Start with `sffshards demo`.\n\n"
         "\b\n"
         "task     what is forecast: M48 is a flare of class M or above within 48 h\n"
         "part     one of six label lists: TrainVal0 to TrainVal4 for the folds, and Test\n"
-        "view     a sequence as it is, flipped or rotated; positives have up to six\n"
-        "variant  which sets have all views of positives: base, oT, oTV or oTV_Test"
+        "view     a copy of a sequence: unchanged, flipped or rotated\n"
+        "variant  which sets have all six views of each positive sequence: base, oT, oTV, oTV_Test"
     ),
     no_args_is_help=True,
     # Plain help takes a third of the time of rich help.

@@ -44,10 +44,11 @@ def baselines(
 ) -> None:
     """Score baseline forecasts of the test part.
 
-    The baselines need neither images nor a network. They are no skill; climatology, the flare rate of the training
-    parts; persistence, whether the region flared in the last 48 h if the horizon is 48 h; and "ever flared", whether it
-    has flared at any time before. With --keywords there is also logistic regression, at a probability of 0.5 and at the
-    best thresholds on validation. The 95 % intervals come from resampling HARPs.
+    The baselines need neither images nor a network. There are four: "no skill", random forecasts; "climatology", the
+    flare rate of the training parts; "persistence", whether the region flared within one horizon before, such as the
+    last 48 h; and "ever flared", whether it flared at any time before. With --keywords there is also logistic
+    regression, scored at a threshold of 0.5 and at the thresholds that are best on validation. The 95 % intervals come
+    from resampling HARPs.
 
     Examples
     --------

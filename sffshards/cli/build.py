@@ -40,8 +40,8 @@ def build(
     codec: Annotated[
         shard_format.CodecName,
         Option(
-            "jpg: film strips, about a sixth of the raw size. npy: lossless, uncompressed, fastest to read. "
-            "mp4: H.264, smallest, for slow links."
+            "jpg: the 16 frames of a sequence in one JPEG, about a sixth of the raw size. npy: lossless, "
+            "uncompressed, fastest to read. mp4: H.264, smallest, for slow links."
         ),
     ] = shard_format.CodecName.JPG,
     images: shared.ImagesOption = None,
@@ -54,7 +54,9 @@ def build(
             default_text="no limit, as published",
         ),
     ] = None,
-    min_frames: Annotated[int, Option("Sequences of fewer frames are short.", minimum=1, maximum=16)] = 16,
+    min_frames: Annotated[
+        int, Option("Number of frames below which a sequence is short (see --on-short).", minimum=1, maximum=16)
+    ] = 16,
     on_short: Annotated[
         OnShort,
         Option("keep: repeat frames of short sequences up to 16, as published. drop: leave out short sequences."),

@@ -30,10 +30,10 @@ def evaluate(
     force: Annotated[bool, Option("Predict again even if predictions exist.")] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
-    """Predict and score the sets of trained folds.
+    """Compute and score the predictions of trained folds.
 
-    The best checkpoint of each fold predicts its training, validation and test sets. The predictions are written to
-    the fold's folder: predictions-train.csv, predictions-val.csv and predictions-test.csv. Thresholds and a
+    The best checkpoint of each fold is applied to the fold's training, validation and test sets. The predictions are
+    written to the fold's folder: predictions-train.csv, predictions-val.csv and predictions-test.csv. Thresholds and a
     calibration are fitted on validation, and written to decision.json.
 
     The scores are written to the run's folder. scores.json and scores.csv hold the eight published scores at a

@@ -114,7 +114,11 @@ def jsoc(
     ] = "hmi.sharp_720s",
     segment: Annotated[str, Option("Segment to fetch: magnetogram, Br, Bp or Bt.")] = "magnetogram",
     email: Annotated[
-        str | None, Option("E-mail address registered at JSOC. Requests an export, which includes files on tape.")
+        str | None,
+        Option(
+            "E-mail address registered at JSOC. If given, the files are requested as an export, which also "
+            "includes files on tape."
+        ),
     ] = None,
     out: Annotated[Path, Option("Folder for the FITS files, new or existing.")] = Path("fits"),
     server: Annotated[str | None, _url("JSOC", "URL of JSOC.", "http://jsoc.stanford.edu")] = None,

@@ -22,7 +22,10 @@ FlaresOption = Annotated[
 ]
 HarpMapOption = Annotated[
     Path | None,
-    Option("NOAA regions of each HARP, in lines `<HARP> <NOAA>,<NOAA>`: JSOC's all_harps_with_noaa_ars.txt."),
+    Option(
+        "File of the NOAA regions of each HARP, in lines `<HARP> <NOAA>,<NOAA>`, such as "
+        "JSOC's all_harps_with_noaa_ars.txt."
+    ),
 ]
 ClockOption = Annotated[
     str,

@@ -38,14 +38,14 @@ def ingest(
     cadence: Annotated[
         str | None,
         Option(
-            "Time step of a regular grid; of each region, the frame nearest to each grid time is kept. all: keep "
+            "Time step of a regular grid; for each region, the frame nearest to each grid time is kept. all: keep "
             "every frame. Movie: time between pictures.",
             default_text=_DEFAULT_CADENCE,
         ),
     ] = None,
     tolerance: Annotated[str, Option("Maximum time between a frame and its grid time.")] = "12m",
     bad_quality: Annotated[
-        images.BadQuality, Option("Treatment of frames whose QUALITY has bit 0x10000 or a higher one.")
+        images.BadQuality, Option("Treatment of frames whose QUALITY has bit 0x10000 or a higher bit set.")
     ] = images.BadQuality.DROP,
     jpeg_quality: Annotated[int, Option("JPEG quality of the images.", minimum=1, maximum=95)] = 92,
     skip_bad: Annotated[bool, Option("Skip files that cannot be used, and report their names and number.")] = False,
@@ -62,9 +62,10 @@ def ingest(
 ) -> None:
     """Convert FITS files or a movie to images.
 
-    FITS files of the series hmi.sharp_720s and hmi.sharp_cea_720s, compressed or not, or a movie of one region become
-    8-bit grey JPEGs in the published layout, with north up and west right. Pixels without a value are set to zero
-    field. The options and the source of each image are recorded in ingest.json, in the folder of the images.
+    The input is FITS files of the series hmi.sharp_720s or hmi.sharp_cea_720s, compressed or not, or a movie of one
+    region. The output is 8-bit grey JPEGs in the published layout, with north up and west right. Pixels without a value
+    are set to zero field. The options and the source of each image are recorded in ingest.json, in the folder of the
+    images.
 
     Examples
     --------

@@ -38,8 +38,8 @@ def check(
 
     Each list is checked by itself, and against those of other parts and horizons. Faults are malformed, duplicate and
     misordered rows; HARPs or frames in several parts; and rows positive at 24h but not at 48h. Where there is a folder
-    of images, frames without an image are faults too. With --flares and --harp-map, so are labels that disagree with
-    the flares.
+    of images, frames without an image are faults too. With --flares and --harp-map, labels that disagree with the flare
+    list are faults as well.
 
     Gaps, rows off the 96-minute grid, short sequences and dates that Test shares with training are counted, but are
     not faults.
@@ -85,18 +85,18 @@ def rebuild(
     part: Annotated[
         Part | None,
         Option(
-            "Part to which all frames belong, if DATA is not a folder of lists. Test: to build, forecast and "
-            "score them. To train on them, use `labels split` instead.",
+            "Part to assign all frames to, if DATA is not a folder of lists. Choose Test to build, forecast and score "
+            "them; to train on them, use `labels split` instead.",
             default_text="none",
         ),
     ] = None,
     out: _OutOption = Path("labels"),
     force: shared.ForceOption = False,
 ) -> None:
-    """Label frames from a flare list.
+    """Compute the labels of frames from a flare list.
 
-    The label is 1 if a flare of the threshold or above follows the frame within the horizon, in any NOAA region of its
-    HARP; otherwise 0. The flare list, the rule and the statistics are recorded in labels.json.
+    The label is 1 if a flare of class --threshold or above follows the frame within the horizon, in any NOAA region of
+    its HARP; otherwise 0. The flare list, the rule and the statistics are recorded in labels.json.
 
     DATA is a folder of label lists, a folder of images, or a file of frame names. Lists keep their frames, order and
     parts. Images or names become a single list without parts, which `sffshards labels split` splits.
@@ -158,7 +158,7 @@ def diff(
     Examples
     --------
     sffshards labels diff data labels
-        two folders, each task that both have
+        two folders: every task that both have lists of
     sffshards labels diff mine_48h.txt theirs_48h.txt --json
         two lists, every frame that differs
     """
@@ -181,8 +181,9 @@ def split(
 ) -> None:
     """Split label lists into six parts by HARP.
 
-    Each HARP is in one part only, so no model is tested on a HARP that it was trained on. HARPs are sorted by their
-    first frame, and split where the numbers of rows are nearest to the sizes. The parts are the same for all tasks.
+    Each HARP is in one part only, so no model is tested on a HARP that it was trained on. HARPs are sorted by the
+    time of their first frame, and the sorted list is cut between HARPs so that the numbers of rows come as close as
+    possible to --sizes. The parts are the same for all tasks.
 
     Examples
     --------

@@ -64,7 +64,10 @@ def predict(
     output: Annotated[OutputFormat, Option("Output format.", flag="--format")] = OutputFormat.CSV,
     out: Annotated[
         Path | None,
-        Option("Output file, or a folder, where the format defines the file's name.", default_text="standard output"),
+        Option(
+            "Output file; or a folder, in which the file gets the name that its format prescribes.",
+            default_text="standard output",
+        ),
     ] = None,
     force: shared.ReplaceOption = False,
     model: Annotated[ModelName, Option("Network of a checkpoint file; a run records its own.")] = ModelName.MVIT_V2_S,
@@ -95,12 +98,12 @@ def predict(
 ) -> None:
     """Forecast flares, by region and full disk.
 
-    A forecast is the probability that the event of the run, such as a flare of class M or above within 48 h, follows
-    the last image of a sequence. No labels are needed.
+    A forecast is the probability that the event that the network was trained to forecast, such as a flare of class M
+    or above within 48 h, follows the last image of a sequence. No labels are needed.
 
-    Each fold's probability is calibrated as `evaluate` fitted it on validation; a note names folds without a
-    calibration. The forecast is the mean over the folds. It comes with their minimum, maximum and standard deviation,
-    and with a yes or no at each threshold.
+    `evaluate` fitted a calibration for each fold on its validation set; it is applied to the fold's probabilities. A
+    note names folds without a calibration. The forecast is the mean over the folds. It comes with their minimum,
+    maximum and standard deviation, and with a yes or no at each threshold.
 
     The full-disk probability is 1 - prod(1 - p), over the regions present at the same time.
 

@@ -33,7 +33,7 @@ def report(
         str | None,
         Option(
             "HARP numbers of the regions to show over time, such as 1449,377.",
-            default_text="the six with most flares",
+            default_text="the six with most positive samples",
         ),
     ] = None,
     data: Annotated[

@@ -26,7 +26,11 @@ def reproduce(
         str, Option("Variants: all, or a comma-separated list such as oT,oTV.", metavar="<list>")
     ] = "all",
     horizons: Annotated[
-        str, Option("Tasks: all that have shards, or a comma-separated list such as 24h,C48.", metavar="<list>")
+        str,
+        Option(
+            "Tasks to run: all that have shards, or a comma-separated list such as 24h,C48; 24h means M24.",
+            metavar="<list>",
+        ),
     ] = "all",
     folds: Annotated[str, Option("Folds: all, or a comma-separated list such as 0,1.", metavar="<list>")] = "all",
     jobs: Annotated[

@@ -26,7 +26,7 @@ def synth(
     frames: Annotated[int, Option("Number of frames of each region, 96 minutes apart.", minimum=1)] = 40,
     seed: shared.SeedOption = 0,
     workers: shared.WorkersOption = None,
-    force: Annotated[bool, Option("Write images again that exist already, and overwrite lists that differ.")] = False,
+    force: Annotated[bool, Option("Rewrite existing images, and overwrite lists that differ.")] = False,
 ) -> None:
     """Write synthetic images and label lists.
 
@@ -38,7 +38,7 @@ def synth(
     Examples
     --------
     sffshards synth data
-        72 regions of 40 frames, with flares that their field explains
+        72 regions of 40 frames, whose flares depend on their magnetic field
     sffshards synth data --harps 60 --frames 80
         more regions, with more frames
     sffshards synth full --labels published

@@ -57,7 +57,7 @@ def train(
     sffshards train --shards s3://bucket/shards/48h
         remote shards, through a cache
     sffshards train --devices 4 --precision bf16-mixed
-        four GPUs; each step has four times --batch-size clips
+        four GPUs; each step uses 4 x --batch-size sequences
     srun sffshards train --num-nodes 2 --devices 4
         two Slurm nodes, four GPUs on each
     """

@@ -27,7 +27,7 @@ def verify(
     workers: shared.WorkersOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
-    """Compare every byte of builds with their manifests.
+    """Check every byte of builds against the checksums in their manifests.
 
     The exit code is 0 if all builds are intact, and 2 if something is damaged. Each problem is a line on standard
     error.

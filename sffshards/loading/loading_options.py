@@ -67,14 +67,16 @@ class LoadingOptions:
         ViewSource,
         Option(
             help="Where augmented views come from. stored: read from their own shards. device: computed on the "
-            "network's device from plain samples, so less is read; the same pixels if the codec is npy."
+            "network's device from unchanged samples, so that less is read. With the codec npy, both have the "
+            "same pixels."
         ),
     ] = ViewSource.STORED
     shuffle: Annotated[
         Shuffle,
         Option(
-            help="Order of the training set. global: random over the whole set. blocks: random within blocks of a few "
-            "random shards, so that only those are needed at a time. none: in the order of the index.",
+            help="Order of the training set. global: random over the whole set. blocks: the shards are grouped at "
+            "random into blocks, and the samples are shuffled within each block, so that only the shards of one "
+            "block are needed at a time. none: in the order of the index.",
             default_text="global, or blocks for remote shards",
         ),
     ] = Shuffle.GLOBAL
@@ -87,7 +89,7 @@ class LoadingOptions:
             help="Reader of the training set. plan: reads every sample once per epoch, on any number of devices. "
             "classic: the stock WebDataset reader, for comparison. It shuffles in a buffer of 1,000 samples and "
             "ignores {num_threads}. On several devices it repeats some samples and skips others. A stopped run "
-            "repeats its last epoch."
+            "restarts the epoch in which it was stopped."
         ),
     ] = Engine.PLAN
     check: Annotated[
@@ -100,8 +102,9 @@ class LoadingOptions:
     protocol: Annotated[
         Protocol,
         Option(
-            help="Recipe to follow. paper: train on four parts, with exact class weights. published: as the authors' "
-            "code does: only three parts at 24h, and class counts without the first row of each set.",
+            help="Recipe to follow. paper: train on four parts, with exact class weights. published: follow the "
+            "authors' code, which trains on only three parts at 24h and omits the first row of each set from the "
+            "class counts.",
             preset=Protocol.PAPER,
         ),
     ]
