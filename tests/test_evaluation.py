@@ -363,7 +363,7 @@ def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tup
 def test_what_is_undefined_is_null_and_said_so(
     run: Path, evaluate: Callable[..., RunScores], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sffshards.forecasting.runs.run_scores.count_outcomes", lambda *_: table(0, 0, 0, 9))
+    monkeypatch.setattr("sffshards.verification.count_outcomes", lambda *_: table(0, 0, 0, 9))
     evaluate()
     content = json.loads((run / "scores.json").read_text())
     assert content["folds"][0]["scores"]["TSS"] is None

@@ -26,8 +26,7 @@ def format_scores(scores: runs.RunScores) -> str:
     notes = (
         (f"fold {stage.fold} {stage.stage}", "{} undefined", str(name), why)
         for stage in scores.stages
-        for name in names
-        if (why := verification.explain_undefined(name, stage.table)) is not None
+        for name, why in stage.undefined.items()
     )
     return "\n".join([title, format_table(["set", *names], rows), *_format_notes(notes)])
 

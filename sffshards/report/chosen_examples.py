@@ -76,14 +76,11 @@ class Example:
 def choose_examples(ensemble: IssuedForecast, *, per_outcome: int) -> tuple[Example, ...]:
     """Choose the most confident forecasts of each outcome, one per region, so that no single region fills the page."""
     rows = ensemble.samples
-    hits, false_alarms, misses, _ = part_outcomes(rows.label, rows.probability, threshold=THRESHOLD)
+    outcomes = part_outcomes(rows.label, rows.probability, threshold=THRESHOLD)
+    of_outcome = dict(zip((Outcome.HIT, Outcome.FALSE_ALARM, Outcome.MISS), outcomes, strict=False))
     examples: list[Example] = []
-    for outcome, chosen, sign in (
-        (Outcome.HIT, hits, -1),
-        (Outcome.MISS, misses, 1),
-        (Outcome.FALSE_ALARM, false_alarms, -1),
-    ):
-        candidates = np.flatnonzero(chosen)
+    for outcome in Outcome:
+        candidates, sign = np.flatnonzero(of_outcome[outcome]), 1 if outcome is Outcome.MISS else -1
         ranked = candidates[np.argsort(sign * rows.probability[candidates], kind="stable")]
         _, first = np.unique(rows.harp[ranked], return_index=True)
         examples += [

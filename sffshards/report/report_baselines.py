@@ -12,21 +12,14 @@ from sffshards.base.errors import ConflictError
 from sffshards.domain.sample_sets import Part, Stage
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
-from sffshards.forecasting.baselines import (
-    BaselineForecasts,
-    BaselineName,
-    KeywordTable,
-    Samples,
-    forecast_baselines,
-    read_samples,
-)
+from sffshards.forecasting import baselines
 from sffshards.forecasting.runs import Predictions, Run
 from sffshards.report.result_scores import NamedScores, score_named
 from sffshards.verification import Forecast, Resampling, ThresholdRule
 
 __all__ = ["ReportSources", "score_baselines"]
 
-_SHOWN = (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
+_SHOWN = (baselines.BaselineName.PERSISTENCE, baselines.BaselineName.EVER_FLARED)
 """Baselines that are shown beside the regression; no skill and climatology are in every report."""
 
 
@@ -38,7 +31,7 @@ class ReportSources:
     """Label lists of each task, as `sffshards.labels.find_label_lists` returns them."""
     catalogue: HarpFlares | None = None
     """Flares of active regions."""
-    keywords: KeywordTable | None = None
+    keywords: baselines.KeywordTable | None = None
     """SHARP keywords of frames."""
 
 
@@ -60,10 +53,10 @@ def score_baselines(
     evaluated = [run for run in runs if run.task == task and run.evaluated]
     if task not in sources.lists or not evaluated:
         return ()
-    samples = read_samples(sources.lists[task])
+    samples = baselines.read_samples(sources.lists[task])
     _check_same(samples[Part.TEST], evaluated[0].evaluated[0].plain(Stage.TEST), sources.lists[task])
     folds = sorted({fold.record.fold for run in evaluated for fold in run.evaluated})
-    made = forecast_baselines(
+    made = baselines.forecast_baselines(
         samples,
         task=task,
         protocol=evaluated[0].first.options.protocol,
@@ -75,7 +68,7 @@ def score_baselines(
     return tuple(_score(made, resampling))
 
 
-def _check_same(listed: Samples, forecast: Predictions, lists: Mapping[Part, Path]) -> None:
+def _check_same(listed: baselines.Samples, forecast: Predictions, lists: Mapping[Part, Path]) -> None:
     """Check that the list has the samples that the runs forecast, in whatever order."""
     rows = [
         sorted(zip(of.harp.tolist(), of.t_end_tai.astype(np.int64).tolist(), of.label.tolist(), strict=True))
@@ -90,12 +83,12 @@ def _check_same(listed: Samples, forecast: Predictions, lists: Mapping[Part, Pat
         )
 
 
-def _score(made: Sequence[BaselineForecasts], resampling: Resampling) -> Iterator[NamedScores]:
+def _score(made: Sequence[baselines.BaselineForecasts], resampling: Resampling) -> Iterator[NamedScores]:
     for one in made:
         if one.name in _SHOWN:
             source = one.source.replace("earlier labels", "earlier labels of all parts")
             yield score_named(f"{one.name}, from {source}", one.forecasts[0], resampling)
-    fits = [one for one in made if one.name is BaselineName.REGRESSION]
+    fits = [one for one in made if one.name is baselines.BaselineName.REGRESSION]
     if fits:
         means = {fit.rule: _average(fit.forecasts) for fit in fits}
         thresholds = {rule: mean.threshold for rule, mean in means.items()}

@@ -19,18 +19,9 @@ from sffshards.forecasting.runs import (
     find_shared_harps,
     score_folds,
 )
+from sffshards.report import result_scores as results
 from sffshards.report.chosen_examples import Example, RegionFlare, choose_examples, choose_harps, find_region_flares
 from sffshards.report.report_baselines import ReportSources, score_baselines
-from sffshards.report.result_scores import (
-    Difference,
-    NamedScores,
-    SubsetScores,
-    compare_ensembles,
-    score_ensemble,
-    score_references,
-    score_subsets,
-    validation_skill,
-)
 from sffshards.verification import Resampling
 
 __all__ = ["ReportOptions", "TaskContent", "compute_content"]
@@ -46,7 +37,7 @@ class ReportOptions:
     """Maximum number of film strips of hits, of misses and of false alarms."""
     resampling: Resampling = field(default_factory=Resampling)
     """How intervals are computed."""
-    further: Mapping[Task, Sequence[NamedScores]] = field(default_factory=dict)
+    further: Mapping[Task, Sequence[results.NamedScores]] = field(default_factory=dict)
     """Scores of more forecasts of the same test sequences, for the tables."""
     sources: ReportSources = field(default_factory=ReportSources)
     """Lists, flares and keywords for baselines, whose scores precede those of ``further``."""
@@ -63,13 +54,13 @@ class TaskContent:
     """Published scores of each run's folds."""
     ensembles: tuple[IssuedForecast, ...]
     """Forecast of the test set by the ensemble of each run's folds."""
-    forecasts: tuple[NamedScores, ...]
+    forecasts: tuple[results.NamedScores, ...]
     """Scores of each ensemble."""
-    references: tuple[NamedScores, ...]
+    references: tuple[results.NamedScores, ...]
     """Scores of the baselines."""
-    subsets: tuple[SubsetScores, ...]
+    subsets: tuple[results.SubsetScores, ...]
     """Scores of each ensemble for first flares and for continuing activity."""
-    differences: tuple[Difference, ...]
+    differences: tuple[results.Difference, ...]
     """Differences between every two ensembles of the same test samples."""
     shown: int
     """Position of the run with the highest mean TSS on validation, whose regions and examples are shown."""
@@ -85,7 +76,7 @@ class TaskContent:
     """Regions that the sets of each fold share, as the first run that has the fold has them."""
 
     @property
-    def persistence(self) -> NamedScores:
+    def persistence(self) -> results.NamedScores:
         """The persistence forecast that knows most: by a flare list or the labels of all parts, where there are any."""
         return [one for one in self.references if one.name.split(",")[0] == BaselineName.PERSISTENCE][-1]
 
@@ -113,7 +104,7 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
     evaluated = tuple(run for run in runs if run.task == task and run.evaluated)
     ensembles = tuple(average_run(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
-    skill = [validation_skill(of) for of in folds]
+    skill = [results.validation_skill(of) for of in folds]
     shown = max(range(len(folds)), key=lambda number: -1 if math.isnan(skill[number]) else skill[number])
     harps = choose_harps([ensembles[shown], *ensembles], options.harps)
     shared = {
@@ -124,14 +115,14 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
         runs=evaluated,
         folds=folds,
         ensembles=ensembles,
-        forecasts=tuple(score_ensemble(ensemble, resampling) for ensemble in ensembles),
+        forecasts=tuple(results.score_ensemble(ensemble, resampling) for ensemble in ensembles),
         references=(
-            *score_references(ensembles[shown], task, resampling),
+            *results.score_references(ensembles[shown], task, resampling),
             *score_baselines(options.sources, runs, task, resampling),
             *options.further.get(task, ()),
         ),
-        subsets=tuple(one for of in ensembles for one in score_subsets(of, task, resampling)),
-        differences=compare_ensembles(ensembles, resampling),
+        subsets=tuple(one for of in ensembles for one in results.score_subsets(of, task, resampling)),
+        differences=results.compare_ensembles(ensembles, resampling),
         shown=shown,
         harps=harps,
         flares=None if catalogue is None else find_region_flares(catalogue, ensembles[shown], harps, task=task),

@@ -71,7 +71,7 @@ def _describe_content(content: TaskContent) -> dict[str, Any]:
         "differences": [
             {"first": one.first, "second": one.second, **describe_record(one.intervals)} for one in content.differences
         ],
-        "folds": [{"name": folds.name, "summary": describe_record(folds.summary)} for folds in content.folds],
+        "folds": [{"name": folds.run.name, "summary": describe_record(folds.summary)} for folds in content.folds],
         "shown": content.runs[content.shown].name,
         "flares": content.flares
         and {
@@ -126,7 +126,9 @@ def _score_rows(named: NamedScores) -> list[list[object]]:
 
 
 def _folds(content: TaskContent) -> str:
-    return format_csv(["run", *FOLD_COLUMNS], [[folds.name, *row] for folds in content.folds for row in folds.rows()])
+    return format_csv(
+        ["run", *FOLD_COLUMNS], [[folds.run.name, *row] for folds in content.folds for row in folds.rows()]
+    )
 
 
 def _reliability(content: TaskContent) -> str:

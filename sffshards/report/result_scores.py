@@ -8,17 +8,8 @@ from itertools import combinations
 
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
+from sffshards.forecasting import runs
 from sffshards.forecasting.baselines import Samples, forecast_from_labels
-from sffshards.forecasting.runs import (
-    COMPARED_SCORES,
-    ComparedScore,
-    FoldScores,
-    IssuedForecast,
-    Probability,
-    Subset,
-    compare_issued,
-    find_subsets,
-)
 from sffshards.verification import (
     THRESHOLD,
     Forecast,
@@ -46,8 +37,8 @@ __all__ = [
     "validation_skill",
 ]
 
-DIFFERENCES: tuple[ComparedScore, ...] = tuple(
-    one for one in COMPARED_SCORES if one.rule in (None, ThresholdRule.HALF) or one.rule.score is one.score
+DIFFERENCES: tuple[runs.ComparedScore, ...] = tuple(
+    one for one in runs.COMPARED_SCORES if one.rule in (None, ThresholdRule.HALF) or one.rule.score is one.score
 )
 """The scores that the report compares runs in: at 0.5, at the threshold chosen for the score, and of probabilities."""
 
@@ -77,9 +68,9 @@ class NamedScores:
             if rule.score is not None
         }
 
-    def find(self, compared: ComparedScore) -> Interval | None:
+    def find(self, compared: runs.ComparedScore) -> Interval | None:
         """Return a score, or None where there is no such threshold or calibration."""
-        if compared.probability is Probability.PLATT:
+        if compared.probability is runs.Probability.PLATT:
             return self.calibrated_skill
         scores = self.by_rule.get(compared.rule or ThresholdRule.HALF)
         return None if scores is None else scores.interval(compared.score)
@@ -91,7 +82,7 @@ class SubsetScores:
 
     name: str
     """Name of the run."""
-    subset: Subset
+    subset: runs.Subset
     scored: NamedScores | None
     """Scores of the subset; None where it has no samples."""
 
@@ -130,39 +121,39 @@ def score_named(
     )
 
 
-def score_ensemble(ensemble: IssuedForecast, resampling: Resampling) -> NamedScores:
+def score_ensemble(ensemble: runs.IssuedForecast, resampling: Resampling) -> NamedScores:
     """Score the ensemble of a run's folds, or its only fold, and the skill of its calibrated probabilities."""
     skill = None
-    if Probability.PLATT in ensemble.probabilities:
-        statistic = prepare_statistic(ensemble.forecast(Probability.PLATT), ProbabilityScore.BRIER_SKILL)
+    if runs.Probability.PLATT in ensemble.probabilities:
+        statistic = prepare_statistic(ensemble.forecast(runs.Probability.PLATT), ProbabilityScore.BRIER_SKILL)
         skill = bootstrap_interval(statistic, resampling)
     name = f"{ensemble.name}, {'ensemble' if ensemble.num_folds > 1 else '1 fold'}"
     scored = score_named(name, ensemble.forecast(), resampling, thresholds=ensemble.thresholds)
     return replace(scored, calibrated_skill=skill)
 
 
-def score_subsets(ensemble: IssuedForecast, task: Task, resampling: Resampling) -> tuple[SubsetScores, ...]:
+def score_subsets(ensemble: runs.IssuedForecast, task: Task, resampling: Resampling) -> tuple[SubsetScores, ...]:
     """Score an ensemble for first flares and for continuing activity."""
     found = []
-    for subset, chosen in find_subsets(ensemble.samples, task=task).items():
+    for subset, chosen in runs.find_subsets(ensemble.samples, task=task).items():
         name, forecast = f"{ensemble.name}, {subset}", ensemble.forecast(chosen=chosen)
         scored = score_named(name, forecast, resampling, thresholds=ensemble.thresholds) if chosen.any() else None
         found.append(SubsetScores(name=ensemble.name, subset=subset, scored=scored))
     return tuple(found)
 
 
-def compare_ensembles(ensembles: Sequence[IssuedForecast], resampling: Resampling) -> tuple[Difference, ...]:
+def compare_ensembles(ensembles: Sequence[runs.IssuedForecast], resampling: Resampling) -> tuple[Difference, ...]:
     """Compare every two ensembles of the same test samples, the later minus the earlier; others are left out."""
     differences = []
     for first, second in combinations(ensembles, 2):
         if first.is_comparable(second):
-            found = compare_issued(first, second, resampling=resampling)
+            found = runs.compare_issued(first, second, resampling=resampling)
             intervals = {compared.heading: found.get(compared) for compared in DIFFERENCES}
             differences.append(Difference(first=first.name, second=second.name, intervals=intervals))
     return tuple(differences)
 
 
-def score_references(ensemble: IssuedForecast, task: Task, resampling: Resampling) -> list[NamedScores]:
+def score_references(ensemble: runs.IssuedForecast, task: Task, resampling: Resampling) -> list[NamedScores]:
     """Score the baselines of an ensemble's samples that follow from their labels, against its climatology."""
     known = Samples(harp=ensemble.samples.harp, t_end_tai=ensemble.samples.t_end_tai, label=ensemble.samples.label)
     forecasts = forecast_from_labels(known, task=task, climatology=ensemble.climatology, seed=resampling.seed)
@@ -172,6 +163,6 @@ def score_references(ensemble: IssuedForecast, task: Task, resampling: Resamplin
     ]
 
 
-def validation_skill(scores: FoldScores) -> float:
+def validation_skill(scores: runs.FoldScores) -> float:
     """Return the mean TSS over the validation sets, by which the shown run is chosen; NaN where it is undefined."""
     return scores.means(Stage.VAL)[ScoreName.TSS].mean

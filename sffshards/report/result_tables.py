@@ -6,42 +6,24 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from sffshards import verification
 from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import Stage
-from sffshards.forecasting.runs import (
-    PUBLISHED_RESULTS,
-    ComparedScore,
-    FoldScores,
-    Probability,
-    Subset,
-    Summary,
-    format_summary,
-)
+from sffshards.forecasting import runs
 from sffshards.report.report_content import TaskContent
 from sffshards.report.result_scores import DIFFERENCES, NamedScores, SubsetScores
 from sffshards.report.table_formats import NONE, Cell, Row, Table, build_table
-from sffshards.verification import (
-    PUBLISHED_SCORES,
-    AnyScore,
-    ForecastScores,
-    Interval,
-    ProbabilityScore,
-    explain_inestimable,
-    explain_score,
-    explain_undefined,
-    format_score,
-)
 
 __all__ = ["fold_table", "forecast_table", "interval_cell", "result_tables"]
 
-_ScoreT = TypeVar("_ScoreT", bound=AnyScore)
+_ScoreT = TypeVar("_ScoreT", bound=verification.AnyScore)
 _AREAS = tuple(
-    ComparedScore(probability=Probability.RAW, rule=None, score=score)
-    for score in (ProbabilityScore.ROC_AUC, ProbabilityScore.AVERAGE_PRECISION)
+    runs.ComparedScore(probability=runs.Probability.RAW, rule=None, score=score)
+    for score in (verification.ProbabilityScore.ROC_AUC, verification.ProbabilityScore.AVERAGE_PRECISION)
 )
 _COLUMNS = (*DIFFERENCES, *_AREAS)
 """Scores of a forecast."""
-_SUBSET_COLUMNS = (*(one for one in DIFFERENCES if one.probability is Probability.RAW), _AREAS[0])
+_SUBSET_COLUMNS = (*(one for one in DIFFERENCES if one.probability is runs.Probability.RAW), _AREAS[0])
 """Scores of a subset of a forecast's samples."""
 
 
@@ -75,7 +57,7 @@ def fold_table(content: TaskContent, stage: Stage, *, with_published: bool) -> T
     """Return the eight published scores over the folds, on each variant's own sets, with the published folds below."""
     rows: list[Row] = [
         {
-            "forecast": folds.name,
+            "forecast": folds.run.name,
             "folds": sum(s.stage is stage for s in folds.stages),
             **{name: _summary_cell(summary) for name, summary in folds.means(stage).items()},
         }
@@ -85,22 +67,24 @@ def fold_table(content: TaskContent, stage: Stage, *, with_published: bool) -> T
         {
             "forecast": Cell(text=f"published, {fold.variant}", kind="other"),
             "folds": 1,
-            **{name: format_score(score) for name, score in fold.scores.items()},
+            **{name: verification.format_score(score) for name, score in fold.scores.items()},
         }
-        for fold in PUBLISHED_RESULTS
+        for fold in runs.PUBLISHED_RESULTS
         if with_published and fold.task == content.task
     ]
     notes = [note for folds in content.folds for note in _undefined_folds(folds, stage)]
     return build_table(f"{stage}-scores", f"The eight published scores, {stage.name.lower()} set", rows, notes=notes)
 
 
-def interval_cell(interval: Interval | None, scores: ForecastScores, *, more: str = "") -> Cell:
+def interval_cell(
+    interval: verification.Interval | None, scores: verification.ForecastScores, *, more: str = ""
+) -> Cell:
     """Return the cell of a score and its interval, which may be undefined, or not estimable from the regions."""
     if interval is None:
         return Cell(text=NONE)
     if math.isnan(interval.estimate):
         return Cell(text="undefined", more=more, kind="undefined")
-    inestimable = explain_inestimable(interval, num_flaring_harps=scores.num_flaring_harps)
+    inestimable = verification.explain_inestimable(interval, num_flaring_harps=scores.num_flaring_harps)
     detail = "not estimable" if inestimable else f"[{_format(interval.low)}, {_format(interval.high)}]"
     return Cell(text=_format(interval.estimate), detail=detail, more=more)
 
@@ -123,7 +107,9 @@ def _difference_table(content: TaskContent) -> Table:
 
 
 def _subset_table(content: TaskContent) -> Table:
-    ordered = [one for subset in (Subset.FIRST, Subset.CONTINUING) for one in content.subsets if one.subset is subset]
+    ordered = [
+        one for subset in (runs.Subset.FIRST, runs.Subset.CONTINUING) for one in content.subsets if one.subset is subset
+    ]
     notes = [note for one in ordered for note in _subset_notes(one)]
     return build_table("subsets", "First flares and continuing activity", list(map(_subset_row, ordered)), notes=notes)
 
@@ -139,7 +125,7 @@ def _subset_row(of: SubsetScores) -> Row:
     return {**head, "sequences": scores.table.num_samples, "with a flare": flares, **cells}
 
 
-def _score_cells(named: NamedScores, columns: Iterable[ComparedScore]) -> dict[str, Cell]:
+def _score_cells(named: NamedScores, columns: Iterable[runs.ComparedScore]) -> dict[str, Cell]:
     """Return the cell of each score by its heading, with the threshold where it was chosen."""
     cells = {}
     for column in columns:
@@ -149,28 +135,28 @@ def _score_cells(named: NamedScores, columns: Iterable[ComparedScore]) -> dict[s
     return cells
 
 
-def _summary_cell(summary: Summary) -> Cell:
-    return Cell(text=format_summary(summary), kind="undefined" if math.isnan(summary.mean) else "")
+def _summary_cell(summary: runs.Summary) -> Cell:
+    return Cell(text=runs.format_summary(summary), kind="undefined" if math.isnan(summary.mean) else "")
 
 
 def _format(value: float) -> str:
     """Return a score to three decimals, without a sign where it rounds to zero."""
-    return format_score(value if abs(value) >= 0.0005 else 0.0)
+    return verification.format_score(value if abs(value) >= 0.0005 else 0.0)
 
 
-def _inestimable_notes(intervals: Iterable[tuple[Interval | None, NamedScores]]) -> list[str]:
+def _inestimable_notes(intervals: Iterable[tuple[verification.Interval | None, NamedScores]]) -> list[str]:
     """Return one note per reason for which intervals are not estimable."""
     reasons = [
-        explain_inestimable(interval, num_flaring_harps=of.scores.num_flaring_harps)
+        verification.explain_inestimable(interval, num_flaring_harps=of.scores.num_flaring_harps)
         for interval, of in intervals
         if interval is not None and not math.isnan(interval.estimate)
     ]
     return [f"Interval not estimable: {reason}." for reason in dict.fromkeys(reasons) if reason is not None]
 
 
-def _undefined_notes(name: str, of: NamedScores, columns: Iterable[ComparedScore]) -> list[str]:
+def _undefined_notes(name: str, of: NamedScores, columns: Iterable[runs.ComparedScore]) -> list[str]:
     """Return one note per reason for which scores of a forecast are undefined."""
-    reasons = {column.score: explain_score(of.scores, column.score) for column in columns}
+    reasons = {column.score: verification.explain_score(of.scores, column.score) for column in columns}
     return [f"{name}: {', '.join(names)} undefined, as {reason}." for reason, names in _group(reasons).items()]
 
 
@@ -185,15 +171,14 @@ def _subset_notes(of: SubsetScores) -> list[str]:
     ]
 
 
-def _undefined_folds(folds: FoldScores, stage: Stage) -> Iterator[str]:
+def _undefined_folds(folds: runs.FoldScores, stage: Stage) -> Iterator[str]:
     """Yield which scores are undefined in how many folds, and why."""
     found: dict[str, int] = {}
     for of_fold in (s for s in folds.stages if s.stage is stage):
-        reasons = {name: explain_undefined(name, of_fold.table) for name in PUBLISHED_SCORES}
-        for reason, names in _group(reasons).items():
+        for reason, names in _group(of_fold.undefined).items():
             said = f"{', '.join(names)} undefined, as {reason}"
             found[said] = found.get(said, 0) + 1
-    yield from (f"{folds.name}, {format_count(number, 'fold')}: {said}." for said, number in found.items())
+    yield from (f"{folds.run.name}, {format_count(number, 'fold')}: {said}." for said, number in found.items())
 
 
 def _undecided_notes(content: TaskContent) -> list[str]:

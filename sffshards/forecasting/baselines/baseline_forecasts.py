@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards import verification
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
@@ -19,15 +20,6 @@ from sffshards.forecasting.baselines.baseline_samples import Samples, join_sampl
 from sffshards.forecasting.baselines.baseline_scores import BaselineForecasts, BaselineName
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
-from sffshards.verification import (
-    THRESHOLD,
-    Forecast,
-    ThresholdRule,
-    choose_thresholds,
-    forecast_ever_flared,
-    forecast_no_skill,
-    forecast_persistence,
-)
 
 __all__ = ["forecast_baselines", "forecast_from_labels"]
 
@@ -107,10 +99,10 @@ def forecast_from_labels(
     labels = known.label, known.t_end_tai, known.harp
     num_samples, horizon_hours = len(known.label), task.horizon_hours
     return {
-        BaselineName.NO_SKILL: forecast_no_skill(climatology, num_samples=num_samples, seed=seed),
+        BaselineName.NO_SKILL: verification.forecast_no_skill(climatology, num_samples=num_samples, seed=seed),
         BaselineName.CLIMATOLOGY: np.full(num_samples, climatology),
-        BaselineName.PERSISTENCE: forecast_persistence(*labels, horizon_hours=horizon_hours, unknown=0),
-        BaselineName.EVER_FLARED: forecast_ever_flared(*labels, horizon_hours=horizon_hours),
+        BaselineName.PERSISTENCE: verification.forecast_persistence(*labels, horizon_hours=horizon_hours, unknown=0),
+        BaselineName.EVER_FLARED: verification.forecast_ever_flared(*labels, horizon_hours=horizon_hours),
     }
 
 
@@ -143,7 +135,9 @@ def _forecast_by_keywords(
         raise InputError(
             keywords.source, expected="frames of Test", found="none of them", fix="use the table of these frames"
         )
-    made: dict[ThresholdRule, list[Forecast]] = {rule: [] for rule in ThresholdRule}
+    made: dict[verification.ThresholdRule, list[verification.Forecast]] = {
+        rule: [] for rule in verification.ThresholdRule
+    }
     for fold in folds:
         training = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=fold, protocol=protocol)
         parts = training.parts(task)
@@ -154,7 +148,7 @@ def _forecast_by_keywords(
         of_validation, of_test = forecast_regression(
             np.concatenate([values[part] for part in parts]), labels, [values[validation], values[Part.TEST]]
         )
-        for rule, threshold in choose_thresholds(samples[validation].label, of_validation).items():
+        for rule, threshold in verification.choose_thresholds(samples[validation].label, of_validation).items():
             made[rule].append(_make_forecast(samples[Part.TEST], of_test, float(np.mean(labels)), threshold))
     source = f"{len(KEYWORDS)} SHARP keywords, {protocol} protocol"
     return [
@@ -176,9 +170,9 @@ def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> N
 
 
 def _make_forecast(
-    test: Samples, probability: NDArray[np.float64], climatology: float, threshold: float = THRESHOLD
-) -> Forecast:
-    return Forecast(
+    test: Samples, probability: NDArray[np.float64], climatology: float, threshold: float = verification.THRESHOLD
+) -> verification.Forecast:
+    return verification.Forecast(
         label=test.label,
         probability=probability,
         harp=test.harp,

@@ -14,21 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards import verification
 from sffshards.base.json_records import describe_record
 from sffshards.base.progress import SILENT, Progress
-from sffshards.verification import (
-    ALL_SCORES,
-    AnyScore,
-    Forecast,
-    ForecastScores,
-    Interval,
-    Resampling,
-    ThresholdRule,
-    bootstrap_interval,
-    describe_forecast_scores,
-    prepare_statistic,
-    score_forecast,
-)
 
 __all__ = ["Baseline", "BaselineForecasts", "BaselineName", "describe_baselines", "score_baselines"]
 
@@ -56,11 +44,11 @@ class BaselineForecasts:
     """Name of the baseline."""
     source: str
     """Data that the forecasts follow from, in words."""
-    rule: ThresholdRule = ThresholdRule.HALF
+    rule: verification.ThresholdRule = verification.ThresholdRule.HALF
     """Rule that chose the thresholds."""
     folds: tuple[int, ...] = ()
     """Folds of the forecasts; empty if they do not depend on the fold."""
-    forecasts: tuple[Forecast, ...]
+    forecasts: tuple[verification.Forecast, ...]
     """Forecasts of all samples of Test in the order of its list."""
 
 
@@ -68,16 +56,16 @@ class BaselineForecasts:
 class Baseline(BaselineForecasts):
     """A baseline's forecasts of Test with their scores."""
 
-    scores: tuple[ForecastScores, ...]
+    scores: tuple[verification.ForecastScores, ...]
     """Scores of each forecast."""
-    mean: dict[AnyScore, Interval]
+    mean: dict[verification.AnyScore, verification.Interval]
     """Mean of each score over the forecasts, with the mean's interval by HARP; nan if a score is undefined."""
-    deviation: dict[AnyScore, float]
+    deviation: dict[verification.AnyScore, float]
     """Standard deviation of each score over folds (n - 1); nan for fewer than two."""
 
 
 def score_baselines(
-    baselines: Iterable[BaselineForecasts], resampling: Resampling, *, progress: Progress = SILENT
+    baselines: Iterable[BaselineForecasts], resampling: verification.Resampling, *, progress: Progress = SILENT
 ) -> list[Baseline]:
     """Score the forecasts of baselines.
 
@@ -117,32 +105,34 @@ def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
             "mean": describe_record(baseline.mean),
             "deviation": describe_record(baseline.deviation),
             "folds": list(baseline.folds),
-            "forecasts": [describe_forecast_scores(scores) for scores in baseline.scores],
+            "forecasts": [verification.describe_forecast_scores(scores) for scores in baseline.scores],
         }
         for baseline in baselines
     ]
 
 
-def _score(baseline: BaselineForecasts, resampling: Resampling) -> Baseline:
-    scores = tuple(score_forecast(forecast, resampling) for forecast in baseline.forecasts)
-    estimates = {name: [of.interval(name).estimate for of in scores] for name in ALL_SCORES}
+def _score(baseline: BaselineForecasts, resampling: verification.Resampling) -> Baseline:
+    scores = tuple(verification.score_forecast(forecast, resampling) for forecast in baseline.forecasts)
+    estimates = {name: [of.interval(name).estimate for of in scores] for name in verification.ALL_SCORES}
     return Baseline(
         **{field.name: getattr(baseline, field.name) for field in fields(BaselineForecasts)},
         scores=scores,
         mean=scores[0].scores
         if len(scores) == 1
-        else {name: _score_mean(baseline.forecasts, name, resampling) for name in ALL_SCORES},
+        else {name: _score_mean(baseline.forecasts, name, resampling) for name in verification.ALL_SCORES},
         deviation={
             name: float(np.std(values, ddof=1)) if len(values) > 1 else math.nan for name, values in estimates.items()
         },
     )
 
 
-def _score_mean(forecasts: tuple[Forecast, ...], name: AnyScore, resampling: Resampling) -> Interval:
-    members = [prepare_statistic(forecast, name) for forecast in forecasts]
+def _score_mean(
+    forecasts: tuple[verification.Forecast, ...], name: verification.AnyScore, resampling: verification.Resampling
+) -> verification.Interval:
+    members = [verification.prepare_statistic(forecast, name) for forecast in forecasts]
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
         mean_R: NDArray[np.float64] = np.mean([member.compute(weights_RH) for member in members], axis=0)
         return mean_R
 
-    return bootstrap_interval(replace(members[0], compute=compute), resampling)
+    return verification.bootstrap_interval(replace(members[0], compute=compute), resampling)

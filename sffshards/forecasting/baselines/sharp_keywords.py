@@ -55,7 +55,7 @@ MAX_MAGNITUDE = 1e36
 units. The regression squares and sums keywords, and larger values would overflow."""
 
 _MISSING = frozenset({"", "nan", "missing", "--", "invalid keylink"})
-_T_REC = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)_(\d\d):(\d\d):(\d\d)_TAI", re.ASCII)
+_T_REC = re.compile(r"\d{4}\.\d\d\.\d\d_\d\d:\d\d:\d\d_TAI", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,11 +154,10 @@ def _parse_key(fields: list[str], *, by_name: bool, where: str) -> tuple[int, in
     if by_name:
         name = fields[0].strip()
     else:
-        match = _T_REC.fullmatch(fields[1].strip())
-        if match is None:
+        harp, time = (field.strip() for field in fields)
+        if _T_REC.fullmatch(time) is None:
             _refuse(where, "T_REC such as 2012.03.07_00:24:00_TAI", repr(fields[1][:40]))
-        year, month, day, hour, minute, second = match.groups()
-        name = f"hmi.sharp_720s.{fields[0].strip()}.{year}{month}{day}_{hour}{minute}{second}_TAI.magnetogram"
+        name = f"hmi.sharp_720s.{harp}.{re.sub('[.:]', '', time)}.magnetogram"
     frame = FrameId.parse(name, where=where)
     return frame.harp, int(np.datetime64(frame.t_rec_tai, "s").astype(np.int64))
 

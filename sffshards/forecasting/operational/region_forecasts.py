@@ -15,17 +15,9 @@ from numpy.typing import NDArray
 from sffshards.base.errors import Field, InputError
 from sffshards.base.progress import Progress
 from sffshards.domain.task import Task
+from sffshards.forecasting import runs
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown
 from sffshards.forecasting.operational.ensemble_members import Member
-from sffshards.forecasting.runs import (
-    Inference,
-    Probability,
-    calibrate,
-    mean_thresholds,
-    predict_clips,
-    predict_rows,
-    require_finite,
-)
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
 from sffshards.verification import THRESHOLD, ThresholdRule
 
@@ -68,7 +60,7 @@ class RegionForecasts:
     def thresholds(self) -> dict[ThresholdRule, float]:
         """Thresholds of the mean raw probability: for each rule, the mean over the members that have one."""
         of_members = [member.decision.thresholds for member in self.members if member.decision is not None]
-        return {ThresholdRule.HALF: THRESHOLD} | mean_thresholds(of_members)
+        return {ThresholdRule.HALF: THRESHOLD} | runs.mean_thresholds(of_members)
 
     @property
     def mean_raw(self) -> NDArray[np.float64]:
@@ -108,7 +100,7 @@ def _spread_of(probabilities_M: NDArray[np.float64]) -> Spread:
 
 
 def forecast_regions(
-    members: Sequence[Member], source: ImageSource | BuildSource, *, inference: Inference, progress: Progress
+    members: Sequence[Member], source: ImageSource | BuildSource, *, inference: runs.Inference, progress: Progress
 ) -> RegionForecasts:
     """Forecast every sequence of a source with every member.
 
@@ -133,7 +125,7 @@ def forecast_regions(
     raw_MN = np.stack([_forecast(member, source, inference=inference, progress=progress) for member in members])
     calibrated = []
     for member, raw_N in zip(members, raw_MN, strict=True):
-        applied = calibrate(member.decision, raw_N, by=Probability.PLATT)
+        applied = runs.calibrate(member.decision, raw_N, by=runs.Probability.PLATT)
         if applied is None:
             progress.note(f"{member.name}: raw probabilities, not calibrated: {member.reason}")
         calibrated.append(raw_N if applied is None else applied)
@@ -177,18 +169,18 @@ def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int) -> li
 
 
 def _forecast(
-    member: Member, source: ImageSource | BuildSource, *, inference: Inference, progress: Progress
+    member: Member, source: ImageSource | BuildSource, *, inference: runs.Inference, progress: Progress
 ) -> NDArray[np.float64]:
     model = build_model(member.model, weights=NO_WEIGHTS, attention=member.attention)
     load_checkpoint(model, member.checkpoint, model_name=member.model)
     if isinstance(source, BuildSource):
         source.build.check_shards(source.rows, progress=progress)
         with progress.task(f"Forecast, {member.name}", len(source.rows)) as advance:
-            raw_N = predict_rows(model, source.build, source.rows, inference=inference, advance=advance)
+            raw_N = runs.predict_rows(model, source.build, source.rows, inference=inference, advance=advance)
     else:
         with progress.task(f"Forecast, {member.name}", len(source.shown)) as advance:
-            raw_N = predict_clips(model, source.clips(), inference=inference, advance=advance)
-    require_finite(raw_N, checkpoint=member.checkpoint)
+            raw_N = runs.predict_clips(model, source.clips(), inference=inference, advance=advance)
+    runs.require_finite(raw_N, checkpoint=member.checkpoint)
     return raw_N
 
 

@@ -8,17 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sffshards import verification
 from sffshards.base.json_records import Count, JsonFormat, Sha256, read_record, write_record
 from sffshards.forecasting.runs.predictions_table import Predictions, plain_views
-from sffshards.verification import (
-    THRESHOLD,
-    IsotonicCalibration,
-    PlattCalibration,
-    ThresholdRule,
-    choose_thresholds,
-    fit_isotonic,
-    fit_platt,
-)
 
 __all__ = ["DECISION_NAME", "Decision", "fit_decision", "read_decision", "write_decision"]
 
@@ -38,11 +30,11 @@ class Decision:
     """Number of samples of the validation set, plain views only."""
     num_flares: Count
     """Number of these samples that a flare followed."""
-    thresholds: dict[ThresholdRule, float]
+    thresholds: dict[verification.ThresholdRule, float]
     """Thresholds of the uncalibrated probabilities, by rule; only those that are defined."""
-    platt: PlattCalibration | None
+    platt: verification.PlattCalibration | None
     """Platt calibration; None where it cannot be fitted."""
-    isotonic: IsotonicCalibration | None
+    isotonic: verification.IsotonicCalibration | None
     """Isotonic calibration; None where it cannot be fitted."""
     reason: str | None
     """Why there is only a threshold of 0.5; None where everything was fitted."""
@@ -50,8 +42,9 @@ class Decision:
     def __post_init__(self) -> None:
         if not 0 <= self.num_flares <= self.num_samples:
             raise ValueError(f"there cannot be {self.num_flares} flares in {self.num_samples} samples")
-        if self.thresholds.get(ThresholdRule.HALF) != THRESHOLD:
-            raise ValueError(f"the rule {ThresholdRule.HALF} must have a threshold of {THRESHOLD}")
+        half, threshold = verification.ThresholdRule.HALF, verification.THRESHOLD
+        if self.thresholds.get(half) != threshold:
+            raise ValueError(f"the rule {half} must have a threshold of {threshold}")
         if not all(0 <= threshold <= 1 for threshold in self.thresholds.values()):
             raise ValueError(f"thresholds must be from 0 to 1, got {list(self.thresholds.values())}")
         if self.reason == "" or {self.platt is None, self.isotonic is None} != {self.reason is not None}:
@@ -84,9 +77,11 @@ def fit_decision(validation: Predictions, *, checkpoint_sha256: str | None) -> D
         checkpoint_sha256=checkpoint_sha256,
         num_samples=len(plain),
         num_flares=num_flares,
-        thresholds=choose_thresholds(plain.label, plain.probability) if fits else {ThresholdRule.HALF: THRESHOLD},
-        platt=fit_platt(plain.label, plain.probability) if fits else None,
-        isotonic=fit_isotonic(plain.label, plain.probability) if fits else None,
+        thresholds=verification.choose_thresholds(plain.label, plain.probability)
+        if fits
+        else {verification.ThresholdRule.HALF: verification.THRESHOLD},
+        platt=verification.fit_platt(plain.label, plain.probability) if fits else None,
+        isotonic=verification.fit_isotonic(plain.label, plain.probability) if fits else None,
         reason=reason,
     )
 

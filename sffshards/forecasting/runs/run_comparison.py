@@ -12,21 +12,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from sffshards import verification
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
 from sffshards.forecasting.runs.run_scores import RunScores
-from sffshards.verification import (
-    AnyScore,
-    Interval,
-    ProbabilityScore,
-    Resampling,
-    ScoreName,
-    ThresholdRule,
-    compare_forecasts,
-)
 
 __all__ = [
     "COMPARED_SCORES",
@@ -49,9 +41,9 @@ class ComparedScore:
     """A score that runs are compared in."""
 
     probability: Probability
-    rule: ThresholdRule | None
+    rule: verification.ThresholdRule | None
     """Rule of the threshold; None for a score of probabilities."""
-    score: AnyScore
+    score: verification.AnyScore
 
     @property
     def heading(self) -> str:
@@ -71,17 +63,17 @@ class Comparison:
     """Folder of the first run."""
     second: Path
     """Folder of the second run."""
-    difference: Interval
+    difference: verification.Interval
 
 
 COMPARED_SCORES: tuple[ComparedScore, ...] = (
     *(
         ComparedScore(probability=Probability.RAW, rule=rule, score=name)
-        for rule in ThresholdRule
-        for name in (ScoreName.TSS, ScoreName.HSS)
+        for rule in verification.ThresholdRule
+        for name in (verification.ScoreName.TSS, verification.ScoreName.HSS)
     ),
     *(
-        ComparedScore(probability=probability, rule=None, score=ProbabilityScore.BRIER_SKILL)
+        ComparedScore(probability=probability, rule=None, score=verification.ProbabilityScore.BRIER_SKILL)
         for probability in (Probability.RAW, Probability.PLATT)
     ),
 )
@@ -111,8 +103,8 @@ def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
 
 
 def compare_issued(
-    first: IssuedForecast, second: IssuedForecast, *, resampling: Resampling
-) -> dict[ComparedScore, Interval]:
+    first: IssuedForecast, second: IssuedForecast, *, resampling: verification.Resampling
+) -> dict[ComparedScore, verification.Interval]:
     """Compute the scores of the second forecast minus those of the first, each with its confidence interval.
 
     Both are resampled alike, so that what makes a region hard for both cancels. A score that one of the two does not
@@ -123,10 +115,11 @@ def compare_issued(
         pair = [
             issued.forecast(compared.probability, threshold=threshold)
             for issued in (first, second)
-            if (threshold := issued.threshold(compared.probability, compared.rule or ThresholdRule.HALF)) is not None
+            if (threshold := issued.threshold(compared.probability, compared.rule or verification.ThresholdRule.HALF))
+            is not None
         ]
         if len(pair) == 2:
-            found[compared] = compare_forecasts(*pair, name=compared.score, resampling=resampling)
+            found[compared] = verification.compare_forecasts(*pair, name=compared.score, resampling=resampling)
     return found
 
 

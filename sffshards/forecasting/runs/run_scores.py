@@ -11,21 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sffshards import verification
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs.run_folders import Run
-from sffshards.verification import (
-    PUBLISHED_SCORES,
-    THRESHOLD,
-    ContingencyTable,
-    ScoreName,
-    compute_published_scores,
-    count_outcomes,
-    explain_undefined,
-    format_score,
-)
 
 if TYPE_CHECKING:
     from sffshards.forecasting.runs.run_verification import RunVerification
@@ -48,7 +39,7 @@ __all__ = [
 
 JSON_NAME = "scores.json"
 TABLE_NAME = "scores.csv"
-FOLD_COLUMNS = ("fold", "stage", "tp", "fp", "fn", "tn", *PUBLISHED_SCORES)
+FOLD_COLUMNS = ("fold", "stage", "tp", "fp", "fn", "tn", *verification.PUBLISHED_SCORES)
 """Columns of a table of the scores of folds."""
 _FORMAT_VERSION = 1
 
@@ -70,7 +61,7 @@ class Summary(FoldMean):
     """A published score of a set, averaged over folds."""
 
     stage: Stage
-    score: ScoreName
+    score: verification.ScoreName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,12 +70,18 @@ class StageScores:
 
     fold: int
     stage: Stage
-    table: ContingencyTable
+    table: verification.ContingencyTable
 
     @property
-    def scores(self) -> dict[ScoreName, float]:
+    def scores(self) -> dict[verification.ScoreName, float]:
         """Scores by name; NaN where undefined."""
-        return compute_published_scores(self.table)
+        return verification.compute_published_scores(self.table)
+
+    @property
+    def undefined(self) -> dict[verification.ScoreName, str]:
+        """Reasons why scores are undefined."""
+        reasons = {name: verification.explain_undefined(name, self.table) for name in verification.PUBLISHED_SCORES}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,12 +94,7 @@ class FoldScores:
     summary: tuple[Summary, ...]
     """Scores averaged over folds, by set and score."""
 
-    @property
-    def name(self) -> str:
-        """Name of the run in tables."""
-        return self.run.name
-
-    def means(self, stage: Stage) -> dict[ScoreName, Summary]:
+    def means(self, stage: Stage) -> dict[verification.ScoreName, Summary]:
         """Return the scores of a set, averaged over folds."""
         return {summary.score: summary for summary in self.summary if summary.stage is stage}
 
@@ -127,7 +119,9 @@ _MeanT = TypeVar("_MeanT", bound=FoldMean)
 def score_folds(run: Run) -> FoldScores:
     """Compute the published scores of the evaluated folds of a run."""
     stages = tuple(
-        StageScores(fold=fold.record.fold, stage=stage, table=count_outcomes(table.label, table.probability))
+        StageScores(
+            fold=fold.record.fold, stage=stage, table=verification.count_outcomes(table.label, table.probability)
+        )
         for fold in run.evaluated
         for stage, table in fold.tables.items()
     )
@@ -140,7 +134,7 @@ def summarise_scores(stages: Iterable[StageScores]) -> tuple[Summary, ...]:
     return tuple(
         average_folds([s.scores[name] for s in every if s.stage is stage], Summary, stage=stage, score=name)
         for stage in Stage
-        for name in PUBLISHED_SCORES
+        for name in verification.PUBLISHED_SCORES
     )
 
 
@@ -168,8 +162,8 @@ def average_folds(values: Iterable[float], kind: type[_MeanT], **labels: object)
 def format_summary(summary: FoldMean) -> str:
     """Return mean and standard deviation over folds as a table shows them."""
     if math.isnan(summary.deviation):
-        return format_score(summary.mean)
-    return f"{format_score(summary.mean)} \u00b1 {format_score(summary.deviation)}"
+        return verification.format_score(summary.mean)
+    return f"{verification.format_score(summary.mean)} \u00b1 {verification.format_score(summary.deviation)}"
 
 
 def write_scores(scores: FoldScores) -> None:
@@ -196,14 +190,14 @@ def describe_scores(scores: FoldScores) -> dict[str, Any]:
     return {
         "format_version": _FORMAT_VERSION,
         **describe_run(scores.run),
-        "threshold": THRESHOLD,
+        "threshold": verification.THRESHOLD,
         "folds": [
             {
                 "fold": s.fold,
                 "stage": s.stage,
                 "counts": describe_record(s.table),
                 "scores": describe_record(s.scores),
-                "undefined": {n: why for n in PUBLISHED_SCORES if (why := explain_undefined(n, s.table)) is not None},
+                "undefined": s.undefined,
             }
             for s in scores.stages
         ],
@@ -215,4 +209,4 @@ def _summary_rows(scores: FoldScores) -> Iterator[list[object]]:
     for stage in dict.fromkeys(s.stage for s in scores.summary):
         means = scores.means(stage)
         for title, column in (("mean", "mean"), ("deviation", "deviation"), ("folds defined", "num_defined")):
-            yield [title, stage, *[None] * 4, *(getattr(means[name], column) for name in PUBLISHED_SCORES)]
+            yield [title, stage, *[None] * 4, *(getattr(means[name], column) for name in verification.PUBLISHED_SCORES)]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards import verification
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
@@ -21,18 +22,6 @@ from sffshards.domain.task import Task
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability, combine_folds
 from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_scores import FoldMean, RunScores, average_folds, describe_run
-from sffshards.verification import (
-    ALL_SCORES,
-    AnyScore,
-    ForecastScores,
-    Resampling,
-    ThresholdRule,
-    describe_forecast_scores,
-    explain_interval,
-    explain_score,
-    forecast_persistence,
-    score_thresholds,
-)
 
 __all__ = [
     "ForecastKey",
@@ -84,14 +73,14 @@ class ForecastKey:
     stage: Stage
     subset: Subset
     probability: Probability
-    rule: ThresholdRule
+    rule: verification.ThresholdRule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifiedForecast(ForecastKey):
     """The scores of one forecast."""
 
-    scores: ForecastScores
+    scores: verification.ForecastScores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,15 +98,15 @@ class VerificationSummary(FoldMean):
     stage: Stage
     subset: Subset
     probability: Probability
-    rule: ThresholdRule
-    score: AnyScore
+    rule: verification.ThresholdRule
+    score: verification.AnyScore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunVerification:
     """The verification of a run's forecasts."""
 
-    resampling: Resampling
+    resampling: verification.Resampling
     """How the intervals were computed."""
     forecasts: tuple[VerifiedForecast, ...]
     """Scores fold by fold, the ensemble last."""
@@ -130,7 +119,7 @@ class RunVerification:
 
 
 def verify_forecasts(
-    issued: Sequence[IssuedForecast], *, name: str, task: Task, resampling: Resampling
+    issued: Sequence[IssuedForecast], *, name: str, task: Task, resampling: verification.Resampling
 ) -> RunVerification:
     """Verify the forecasts of a run's folds, and of their ensemble for the test set.
 
@@ -172,7 +161,7 @@ def find_subsets(samples: Predictions, *, task: Task) -> dict[Subset, NDArray[np
     ----------
     Park et al., ApJ 890 (2020), 124: first flares are harder to forecast, and more useful.
     """
-    continuing = forecast_persistence(
+    continuing = verification.forecast_persistence(
         samples.label, samples.t_end_tai, samples.harp, horizon_hours=task.horizon_hours, unknown=0
     )
     return {Subset.FIRST: continuing == 0, Subset.CONTINUING: continuing == 1}
@@ -194,16 +183,16 @@ def describe_verification(scores: RunScores) -> dict[str, Any]:
     why the ends of its interval are. ``left_out`` lists forecasts that do not exist, with the reason; ``summary`` has
     mean and standard deviation over folds.
     """
-    verification = scores.verification
+    found = scores.verification
     return {
         "format_version": _FORMAT_VERSION,
         **describe_run(scores.run),
-        "num_folds": verification.ensemble.num_folds,
-        "resampling": describe_record(verification.resampling),
+        "num_folds": found.ensemble.num_folds,
+        "resampling": describe_record(found.resampling),
         "subsets": {str(subset): text for subset, text in _SUBSETS.items()},
-        "forecasts": [_describe_forecast(forecast) for forecast in verification.forecasts],
-        "left_out": [_key(left_out) | {"reason": left_out.reason} for left_out in verification.left_out],
-        "summary": [describe_record(summary) for summary in verification.summary],
+        "forecasts": [_describe_forecast(forecast) for forecast in found.forecasts],
+        "left_out": [_key(left_out) | {"reason": left_out.reason} for left_out in found.left_out],
+        "summary": [describe_record(summary) for summary in found.summary],
     }
 
 
@@ -215,16 +204,20 @@ def _subsets_of(issued: IssuedForecast, task: Task) -> Iterator[tuple[Subset, ND
 
 
 def _verify(
-    issued: IssuedForecast, subset: Subset, chosen: NDArray[np.bool_], resampling: Resampling
+    issued: IssuedForecast, subset: Subset, chosen: NDArray[np.bool_], resampling: verification.Resampling
 ) -> Iterator[VerifiedForecast | LeftOut]:
     base: dict[str, Any] = {"fold": issued.fold, "stage": issued.stage, "subset": subset}
     for probability in Probability:
-        rules = tuple(ThresholdRule) if probability is Probability.RAW else (ThresholdRule.HALF,)
+        rules = (
+            tuple(verification.ThresholdRule) if probability is Probability.RAW else (verification.ThresholdRule.HALF,)
+        )
         thresholds = {rule: issued.threshold(probability, rule) for rule in rules}
         defined = {rule: t for rule, t in thresholds.items() if t is not None and chosen.any()}
-        found: list[ForecastScores] = []
+        found: list[verification.ForecastScores] = []
         if defined:
-            found = score_thresholds(issued.forecast(probability, chosen=chosen), list(defined.values()), resampling)
+            found = verification.score_thresholds(
+                issued.forecast(probability, chosen=chosen), list(defined.values()), resampling
+            )
         scores = dict(zip(defined, found, strict=True))
         for rule in rules:
             key = base | {"probability": probability, "rule": rule}
@@ -237,13 +230,13 @@ def _verify(
 
 def _summarise(forecasts: Sequence[VerifiedForecast]) -> Iterator[VerificationSummary]:
     """Yield mean and standard deviation of every score over folds."""
-    groups: dict[tuple[Stage, Subset, Probability, ThresholdRule], list[ForecastScores]] = {}
+    groups: dict[tuple[Stage, Subset, Probability, verification.ThresholdRule], list[verification.ForecastScores]] = {}
     for one in forecasts:
         if one.fold is not None:
             groups.setdefault((one.stage, one.subset, one.probability, one.rule), []).append(one.scores)
     for (stage, subset, probability, rule), of_folds in groups.items():
         labels = {"stage": stage, "subset": subset, "probability": probability, "rule": rule}
-        for name in ALL_SCORES:
+        for name in verification.ALL_SCORES:
             values = [scores.interval(name).estimate for scores in of_folds]
             yield average_folds(values, VerificationSummary, **labels, score=name)
 
@@ -251,14 +244,17 @@ def _summarise(forecasts: Sequence[VerifiedForecast]) -> Iterator[VerificationSu
 def _describe_forecast(forecast: VerifiedForecast) -> dict[str, Any]:
     return {
         **_key(forecast),
-        **describe_forecast_scores(forecast.scores),
-        "undefined": _explain(forecast.scores, explain_score),
-        "no_interval": _explain(forecast.scores, explain_interval),
+        **verification.describe_forecast_scores(forecast.scores),
+        "undefined": _explain(forecast.scores, verification.explain_score),
+        "no_interval": _explain(forecast.scores, verification.explain_interval),
     }
 
 
-def _explain(scores: ForecastScores, explain: Callable[[ForecastScores, AnyScore], str | None]) -> dict[str, str]:
-    return {str(name): why for name in ALL_SCORES if (why := explain(scores, name)) is not None}
+def _explain(
+    scores: verification.ForecastScores,
+    explain: Callable[[verification.ForecastScores, verification.AnyScore], str | None],
+) -> dict[str, str]:
+    return {str(name): why for name in verification.ALL_SCORES if (why := explain(scores, name)) is not None}
 
 
 def _key(of: ForecastKey) -> dict[str, Any]:
@@ -270,9 +266,9 @@ def _make_rows(scores: RunScores) -> Iterator[list[object]]:
     for forecast in scores.verification.forecasts:
         found, table = forecast.scores, forecast.scores.table
         start = [*_key(forecast).values(), found.threshold, table.num_samples, table.num_positive]
-        for name in ALL_SCORES:
+        for name in verification.ALL_SCORES:
             interval = found.interval(name)
-            note = explain_score(found, name) or explain_interval(found, name)
+            note = verification.explain_score(found, name) or verification.explain_interval(found, name)
             yield [*start, name, interval.estimate, interval.low, interval.high, note]
     for left_out in scores.verification.left_out:
         yield [*_key(left_out).values(), *[None] * 7, left_out.reason]
