@@ -19,8 +19,6 @@ from sffshards.synth import SynthReport, synthesize
 if TYPE_CHECKING:
     from sffshards.forecasting.runs import RunScores
 
-__all__ = ["DemoReport", "run_demo"]
-
 HORIZON = M48
 VARIANT = Variant.BASE
 FOLD = 0

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sffshards.forecasting.runs import Inference
     from sffshards.training import TrainingOptions
 
-__all__ = ["FoldJob", "Job", "check_jobs", "is_done", "run_jobs"]
-
 _POLL_SECONDS = 0.5
 """Time between checks for a signal to stop."""
 

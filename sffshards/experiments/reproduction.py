@@ -26,16 +26,6 @@ if TYPE_CHECKING:
     from sffshards.forecasting.runs import Inference, RunScores
     from sffshards.training import TrainingOptions
 
-__all__ = [
-    "JSON_NAME",
-    "TABLE_NAME",
-    "Experiment",
-    "ResultRow",
-    "reproduce",
-    "tabulate",
-    "write_results",
-]
-
 JSON_NAME = "results.json"
 TABLE_NAME = "results.csv"
 _FORMAT_VERSION = 1

@@ -19,18 +19,6 @@ from sffshards.forecasting.runs import IssuedForecast, Run
 from sffshards.shards.read import Build, find_samples
 from sffshards.verification import THRESHOLD, part_outcomes
 
-__all__ = [
-    "SIDE",
-    "Example",
-    "Outcome",
-    "RegionFlare",
-    "check_harps",
-    "choose_examples",
-    "choose_harps",
-    "draw_strip",
-    "find_region_flares",
-]
-
 MAX_HARPS = 6
 """Maximum number of regions shown over time where none are named."""
 

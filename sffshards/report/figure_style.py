@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-__all__ = ["ALARM", "FAINT", "INK", "Figure", "Style", "draw", "series_style"]
-
 INK, FAINT, GRID, ALARM = "#1f2430", "#5d6573", "#d9dde4", "#c8402f"
 _SERIES = ("#0b62a8", "#b35900", "#19764f", "#8a3f9e", "#6f6410")
 _VARIABLES = {INK: "ink", FAINT: "faint", GRID: "line", ALARM: "alarm"} | {

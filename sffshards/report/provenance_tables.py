@@ -11,8 +11,6 @@ from sffshards.report.report_content import TaskContent
 from sffshards.report.table_formats import NONE, Row, Table, build_table
 from sffshards.shards.format import Manifest
 
-__all__ = ["describe_build", "describe_run", "list_table", "run_table", "set_table", "shared_table"]
-
 _PROTOCOLS = {
     "paper": "four training parts for both horizons and class weights from exact counts, as the paper describes",
     "published": "as the authors' programs: three training parts for 24 h, class weights that omit a set's first row",

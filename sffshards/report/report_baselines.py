@@ -17,8 +17,6 @@ from sffshards.forecasting.runs import Predictions, Run
 from sffshards.report.result_scores import NamedScores, score_named
 from sffshards.verification import Forecast, Resampling, ThresholdRule
 
-__all__ = ["ReportSources", "score_baselines"]
-
 _SHOWN = (baselines.BaselineName.PERSISTENCE, baselines.BaselineName.EVER_FLARED)
 """Baselines that are shown beside the regression; no skill and climatology are in every report."""
 

@@ -24,8 +24,6 @@ from sffshards.report.chosen_examples import Example, RegionFlare, choose_exampl
 from sffshards.report.report_baselines import ReportSources, score_baselines
 from sffshards.verification import Resampling
 
-__all__ = ["ReportOptions", "TaskContent", "compute_content"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportOptions:

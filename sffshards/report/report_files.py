@@ -15,8 +15,6 @@ from sffshards.report.result_scores import NamedScores
 from sffshards.report.score_figures import NUM_BINS
 from sffshards.verification import ScoreName, describe_forecast_scores, trace_reliability, trace_thresholds
 
-__all__ = ["format_report", "format_tables"]
-
 FORMAT_VERSION = 1
 _SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
 

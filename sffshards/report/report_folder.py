@@ -10,8 +10,6 @@ from sffshards.base.atomic_files import storage_errors, write_atomic
 from sffshards.base.errors import ConflictError
 from sffshards.base.json_records import read_own_json
 
-__all__ = ["PAGE_NAME", "check_folder", "write_folder"]
-
 PAGE_NAME = "index.html"
 _JSON_NAME = "report.json"
 _FOLDERS = ("figures", "tables")

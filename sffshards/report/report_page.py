@@ -21,8 +21,6 @@ from sffshards.report.table_formats import Cell, Table
 from sffshards.shards.format import Manifest
 from sffshards.verification import MIN_FLARING_HARPS, ScoreName, explain_inestimable
 
-__all__ = ["TaskPage", "format_page"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskPage:

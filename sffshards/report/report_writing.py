@@ -22,8 +22,6 @@ from sffshards.report.time_figures import draw_timelines, draw_training
 from sffshards.shards.format import Manifest
 from sffshards.shards.read import Place, load_builds, open_build
 
-__all__ = ["write_report"]
-
 
 def write_report(
     place: Path, out: Path, *, shards: Sequence[Place], options: ReportOptions, progress: Progress

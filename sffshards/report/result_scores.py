@@ -24,19 +24,6 @@ from sffshards.verification import (
     score_thresholds,
 )
 
-__all__ = [
-    "DIFFERENCES",
-    "Difference",
-    "NamedScores",
-    "SubsetScores",
-    "compare_ensembles",
-    "score_ensemble",
-    "score_named",
-    "score_references",
-    "score_subsets",
-    "validation_skill",
-]
-
 DIFFERENCES: tuple[runs.ComparedScore, ...] = tuple(
     one for one in runs.COMPARED_SCORES if one.rule in (None, ThresholdRule.HALF) or one.rule.score is one.score
 )

@@ -14,8 +14,6 @@ from sffshards.report.report_content import TaskContent
 from sffshards.report.result_scores import DIFFERENCES, NamedScores, SubsetScores
 from sffshards.report.table_formats import NONE, Cell, Row, Table, build_table
 
-__all__ = ["fold_table", "forecast_table", "interval_cell", "result_tables"]
-
 _ScoreT = TypeVar("_ScoreT", bound=verification.AnyScore)
 _AREAS = tuple(
     runs.ComparedScore(probability=runs.Probability.RAW, rule=None, score=score)

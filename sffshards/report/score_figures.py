@@ -27,8 +27,6 @@ from sffshards.verification import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["NUM_BINS", "draw_skill"]
-
 NUM_BINS = 10
 """Number of bins of a reliability curve."""
 _SQUARE = (4.4, 4.0)

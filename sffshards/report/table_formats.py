@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["NONE", "Cell", "Row", "Table", "build_table", "format_latex", "format_markdown"]
-
 NONE = "\u2013"
 """The text of a cell for which there is no value."""
 

@@ -18,8 +18,6 @@ from sffshards.verification import THRESHOLD
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_timelines", "draw_training"]
-
 _SIZE = (4.4, 3.0)
 _MAX_TICKS = 8
 """Maximum number of ticks; with fewer, no spacing in hours covers just under three days."""

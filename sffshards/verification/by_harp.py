@@ -15,8 +15,6 @@ from sffshards.base.errors import InputError
 from sffshards.verification.contingency_tables import Counts, check_forecasts, divide, part_outcomes
 from sffshards.verification.score_names import AnyScore, ProbabilityScore, ScoreName, compute_scores
 
-__all__ = ["Forecast", "HarpStatistic", "prepare_statistic"]
-
 _BLOCK_NUMBERS = 1 << 22
 """Number of sums in memory at once: 32 MB per copy."""
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from sffshards.base.errors import InputError
 from sffshards.verification.contingency_tables import check_forecasts
 
-__all__ = ["IsotonicCalibration", "PlattCalibration", "fit_isotonic", "fit_platt"]
-
 _LEAST_PROBABILITY = 1e-12
 """Distance from 0 and 1 that probabilities are clipped to before their logit is taken."""
 _MAX_STEPS = 100

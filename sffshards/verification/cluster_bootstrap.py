@@ -16,17 +16,6 @@ from numpy.typing import NDArray
 from sffshards.base.errors import InputError
 from sffshards.verification.by_harp import HarpStatistic
 
-__all__ = [
-    "MIN_FLARING_HARPS",
-    "Interval",
-    "IntervalMethod",
-    "Resampling",
-    "bootstrap_difference",
-    "bootstrap_interval",
-    "bootstrap_intervals",
-    "explain_inestimable",
-]
-
 MIN_FLARING_HARPS = 5
 """Number of flaring HARPs below which an interval counts as not estimable.
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 
-__all__ = ["THRESHOLD", "ContingencyTable", "Counts", "check_forecasts", "count_outcomes", "divide", "part_outcomes"]
-
 THRESHOLD = 0.5
 """A flare is forecast where its probability is this or more.
 

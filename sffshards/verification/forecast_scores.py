@@ -18,16 +18,6 @@ from sffshards.verification.cluster_bootstrap import Interval, Resampling, boots
 from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
 from sffshards.verification.score_names import ALL_SCORES, AnyScore, ProbabilityScore, ScoreName, explain_undefined
 
-__all__ = [
-    "ForecastScores",
-    "compare_forecasts",
-    "describe_forecast_scores",
-    "explain_interval",
-    "explain_score",
-    "score_forecast",
-    "score_thresholds",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForecastScores:

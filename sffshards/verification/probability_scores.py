@@ -14,15 +14,6 @@ from numpy.typing import NDArray
 from sffshards.base.errors import InputError
 from sffshards.verification.contingency_tables import check_forecasts, divide
 
-__all__ = [
-    "BrierParts",
-    "ReliabilityCurve",
-    "brier_score",
-    "brier_skill_score",
-    "decompose_brier",
-    "trace_reliability",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityCurve:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 
-__all__ = ["forecast_ever_flared", "forecast_no_skill", "forecast_persistence"]
-
 
 def forecast_no_skill(climatology: float, *, num_samples: int, seed: int) -> NDArray[np.float64]:
     """Forecast a flare at random, as often as in the training set: what no skill means in every table of this package.

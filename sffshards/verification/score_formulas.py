@@ -10,22 +10,6 @@ from numpy.typing import NDArray
 
 from sffshards.verification.contingency_tables import Counts, divide
 
-__all__ = [
-    "accuracy",
-    "appleman_skill_score",
-    "critical_success_index",
-    "equitable_threat_score",
-    "f1_score",
-    "false_alarm_rate",
-    "false_alarm_ratio",
-    "frequency_bias",
-    "heidke_skill_score",
-    "matthews_correlation",
-    "precision",
-    "probability_of_detection",
-    "true_skill_statistic",
-]
-
 
 def accuracy(counts: Counts) -> NDArray[np.float64]:
     """Compute the accuracy: the fraction of forecasts that were right.

@@ -12,19 +12,6 @@ from numpy.typing import NDArray
 from sffshards.verification import score_formulas as formulas
 from sffshards.verification.contingency_tables import ContingencyTable, Counts
 
-__all__ = [
-    "ALL_SCORES",
-    "PUBLISHED_SCORES",
-    "AnyScore",
-    "ProbabilityScore",
-    "ScoreName",
-    "compute_published_scores",
-    "compute_score",
-    "compute_scores",
-    "explain_undefined",
-    "format_score",
-]
-
 
 class ScoreName(StrEnum):
     """Scores at a threshold: first the eight of the published tables, in their order; `formulas` has each."""

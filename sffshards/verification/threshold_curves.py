@@ -16,16 +16,6 @@ from sffshards.base.errors import InputError
 from sffshards.verification.contingency_tables import THRESHOLD, Counts, check_forecasts
 from sffshards.verification.score_names import ScoreName, compute_scores
 
-__all__ = [
-    "ThresholdCurve",
-    "ThresholdRule",
-    "average_precision",
-    "choose_threshold",
-    "choose_thresholds",
-    "roc_auc",
-    "trace_thresholds",
-]
-
 
 class ThresholdRule(StrEnum):
     """How the probability at which a flare is forecast is chosen."""

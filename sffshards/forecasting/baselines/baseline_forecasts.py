@@ -21,8 +21,6 @@ from sffshards.forecasting.baselines.baseline_scores import BaselineForecasts, B
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
 
-__all__ = ["forecast_baselines", "forecast_from_labels"]
-
 _HISTORY = (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
 """Baselines that follow from the earlier flares of a region."""
 

@@ -17,8 +17,6 @@ from sffshards.domain.frames import LabelledFrame
 from sffshards.domain.sample_sets import Part
 from sffshards.labels import read_parts
 
-__all__ = ["Samples", "join_samples", "read_samples"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Samples:

@@ -18,8 +18,6 @@ from sffshards import verification
 from sffshards.base.json_records import describe_record
 from sffshards.base.progress import SILENT, Progress
 
-__all__ = ["Baseline", "BaselineForecasts", "BaselineName", "describe_baselines", "score_baselines"]
-
 
 class BaselineName(StrEnum):
     """The baselines, in display order."""

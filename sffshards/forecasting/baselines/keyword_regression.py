@@ -17,8 +17,6 @@ from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["REGULARISATION", "forecast_regression"]
-
 REGULARISATION = 0.01
 """scikit-learn's C, the inverse of the penalty's strength."""
 

@@ -24,8 +24,6 @@ from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.forecasting.baselines.baseline_samples import Samples
 
-__all__ = ["EXTENSIVE", "KEYWORDS", "KeywordTable", "read_keyword_table"]
-
 EXTENSIVE = ("USFLUX", "TOTUSJZ", "TOTUSJH", "ABSNJZH", "SAVNCPP", "TOTPOT", "AREA_ACR")
 """Keywords that grow with a region's size, over several powers of ten."""
 

@@ -21,8 +21,6 @@ from sffshards.images import read_frame
 if TYPE_CHECKING:
     from sffshards.shards.read import Build
 
-__all__ = ["BuildSource", "ImageSource", "Shown", "require_task"]
-
 _NUM_NAMED = 3
 """Number of missing images that an error names."""
 

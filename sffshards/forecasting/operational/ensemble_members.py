@@ -12,8 +12,6 @@ from sffshards.domain.task import Task
 from sffshards.forecasting.runs import DECISION_NAME, Decision, read_decision, read_run
 from sffshards.models import Attention, ModelName
 
-__all__ = ["Member", "find_members", "take_checkpoint"]
-
 _EVALUATE = "`sffshards evaluate` fits it"
 
 

@@ -10,8 +10,6 @@ from sffshards.base.json_records import to_plain
 from sffshards.forecasting.operational.region_forecasts import FullDiskForecast, RegionForecasts
 from sffshards.verification import ThresholdRule
 
-__all__ = ["describe_forecasts", "format_csv", "format_json"]
-
 _FORMAT_VERSION = 1
 _COLUMNS = (
     "kind",

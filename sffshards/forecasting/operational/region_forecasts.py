@@ -21,8 +21,6 @@ from sffshards.forecasting.operational.ensemble_members import Member
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
 from sffshards.verification import THRESHOLD, ThresholdRule
 
-__all__ = ["FullDiskForecast", "RegionForecasts", "Spread", "combine_regions", "forecast_regions"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:

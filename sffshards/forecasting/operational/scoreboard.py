@@ -20,15 +20,6 @@ from sffshards.domain.task import Task
 if TYPE_CHECKING:
     from sffshards.forecasting.operational.region_forecasts import FullDiskForecast, RegionForecasts, Spread
 
-__all__ = [
-    "ForecastMode",
-    "Submission",
-    "convert_to_utc",
-    "format_scoreboard_json",
-    "format_scoreboard_text",
-    "scoreboard_text_name",
-]
-
 
 class ForecastMode(StrEnum):
     """How a forecast was made, in the Scoreboard's words."""

@@ -16,8 +16,6 @@ from sffshards.domain.frames import IMAGE_SUFFIX, FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
 from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER
 
-__all__ = ["find_image_folder", "find_image_sequences", "read_sequence_list"]
-
 
 def find_image_folder(folder: Path) -> Path:
     """Return the folder of images: ``magnetogram_jpg`` in the named folder if there is one, else the folder itself."""

@@ -12,8 +12,6 @@ from sffshards import verification
 from sffshards.base.json_records import Count, JsonFormat, Sha256, read_record, write_record
 from sffshards.forecasting.runs.predictions_table import Predictions, plain_views
 
-__all__ = ["DECISION_NAME", "Decision", "fit_decision", "read_decision", "write_decision"]
-
 DECISION_NAME = "decision.json"
 """File name of a decision in a fold's folder."""
 

@@ -19,17 +19,6 @@ from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_folders import Run, RunFold
 from sffshards.verification import THRESHOLD, Forecast, ThresholdRule
 
-__all__ = [
-    "IssuedForecast",
-    "Probability",
-    "average_run",
-    "calibrate",
-    "combine_folds",
-    "issue_fold",
-    "issue_forecast",
-    "mean_thresholds",
-]
-
 
 class Probability(StrEnum):
     """Which probabilities a forecast consists of."""

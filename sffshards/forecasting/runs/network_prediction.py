@@ -37,15 +37,6 @@ from sffshards.loading import ClipLoader, PlanSource, Shuffle
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
 from sffshards.shards.read import Build, CheckLevel
 
-__all__ = [
-    "Inference",
-    "choose_device",
-    "predict_clips",
-    "predict_fold",
-    "predict_rows",
-    "require_finite",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inference:

@@ -13,14 +13,6 @@ from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs.predictions_table import predictions_path
 from sffshards.training import FoldRecord
 
-__all__ = [
-    "PREDICTIONS_NAME",
-    "PredictionsRecord",
-    "check_tables",
-    "find_current_tables",
-    "write_predictions_record",
-]
-
 PREDICTIONS_NAME = "predictions.json"
 """File name of the record in a fold's folder."""
 

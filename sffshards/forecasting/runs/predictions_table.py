@@ -22,15 +22,6 @@ from sffshards.flares import FIRST_YEAR
 from sffshards.shards.format import VIEWS, sequence_names
 from sffshards.shards.read import Build
 
-__all__ = [
-    "Predictions",
-    "build_predictions",
-    "plain_views",
-    "predictions_path",
-    "read_predictions",
-    "write_predictions",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:

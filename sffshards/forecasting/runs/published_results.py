@@ -12,8 +12,6 @@ from sffshards.domain.sample_sets import Variant
 from sffshards.domain.task import M24, M48, Task
 from sffshards.verification import ContingencyTable, ScoreName, compute_published_scores
 
-__all__ = ["PUBLISHED_DOI", "PUBLISHED_RESULTS", "PublishedResult"]
-
 PUBLISHED_DOI = "10.1007/s11207-024-02276-0"
 
 

@@ -20,16 +20,6 @@ from sffshards.domain.task import Task
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
 from sffshards.forecasting.runs.run_scores import RunScores
 
-__all__ = [
-    "COMPARED_SCORES",
-    "ComparedScore",
-    "Comparison",
-    "compare_issued",
-    "compare_runs",
-    "describe_comparisons",
-    "write_comparisons",
-]
-
 COMPARISONS_NAME = "comparisons.json"
 COMPARISONS_TABLE_NAME = "comparisons.csv"
 _FORMAT_VERSION = 2

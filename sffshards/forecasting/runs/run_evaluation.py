@@ -19,8 +19,6 @@ from sffshards.shards.read import Build, Place, open_build
 from sffshards.training import find_folds
 from sffshards.verification import Resampling
 
-__all__ = ["evaluate_run"]
-
 
 def evaluate_run(
     run: Path,

@@ -18,8 +18,6 @@ from sffshards.forecasting.runs.predictions_record import check_tables
 from sffshards.forecasting.runs.predictions_table import Predictions, plain_views, predictions_path, read_predictions
 from sffshards.training import METRICS_NAME, RECORD_NAME, FoldRecord, find_folds, read_record
 
-__all__ = ["Epoch", "Run", "RunFold", "check_folds_alike", "find_runs", "gather_runs", "read_run"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:

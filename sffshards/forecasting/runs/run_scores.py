@@ -21,22 +21,6 @@ from sffshards.forecasting.runs.run_folders import Run
 if TYPE_CHECKING:
     from sffshards.forecasting.runs.run_verification import RunVerification
 
-__all__ = [
-    "FOLD_COLUMNS",
-    "FoldMean",
-    "FoldScores",
-    "RunScores",
-    "StageScores",
-    "Summary",
-    "average_folds",
-    "describe_run",
-    "describe_scores",
-    "format_summary",
-    "score_folds",
-    "summarise_scores",
-    "write_scores",
-]
-
 JSON_NAME = "scores.json"
 TABLE_NAME = "scores.csv"
 FOLD_COLUMNS = ("fold", "stage", "tp", "fp", "fn", "tn", *verification.PUBLISHED_SCORES)

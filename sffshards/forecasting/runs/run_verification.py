@@ -23,20 +23,6 @@ from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
 from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_scores import FoldMean, RunScores, average_folds, describe_run
 
-__all__ = [
-    "ForecastKey",
-    "LeftOut",
-    "RunVerification",
-    "Subset",
-    "VerificationSummary",
-    "VerifiedForecast",
-    "describe_verification",
-    "find_subsets",
-    "verify_forecasts",
-    "write_verification",
-]
-
-
 VERIFICATION_NAME = "verification.json"
 VERIFICATION_TABLE_NAME = "verification.csv"
 ENSEMBLE = "ensemble"

@@ -10,8 +10,6 @@ import numpy as np
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting.runs.run_folders import Run, RunFold
 
-__all__ = ["SetCounts", "SharedHarps", "count_sets", "find_shared_harps"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetCounts:
