@@ -85,8 +85,8 @@ def rebuild(
     part: Annotated[
         Part | None,
         Option(
-            "Part to assign all frames to, if DATA is not a folder of lists. Choose Test to build, forecast and score "
-            "them; to train on them, use `labels split` instead.",
+            "Part to assign all frames to, if DATA is not a folder of lists. With Test, the frames can be built, "
+            "forecast and scored, but not used for training; for training, use `labels split` instead.",
             default_text="none",
         ),
     ] = None,

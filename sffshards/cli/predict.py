@@ -98,8 +98,8 @@ def predict(
 ) -> None:
     """Forecast flares, by region and full disk.
 
-    A forecast is the probability that the event that the network was trained to forecast, such as a flare of class M
-    or above within 48 h, follows the last image of a sequence. No labels are needed.
+    A network is trained to forecast one event, such as a flare of class M or above within 48 h. A forecast is the
+    probability that this event follows the last image of a sequence. No labels are needed.
 
     `evaluate` fitted a calibration for each fold on its validation set; it is applied to the fold's probabilities. A
     note names folds without a calibration. The forecast is the mean over the folds. It comes with their minimum,

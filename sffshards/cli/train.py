@@ -40,8 +40,8 @@ def train(
     The learning rate is cut to a tenth after more than two epochs in a row without a lower validation loss. Training
     ends after ten such epochs in a row, or after --epochs.
 
-    Finished folds are kept. A stopped fold resumes from its last checkpoint. The number of devices may change, as long
-    as the product of --batch-size, --devices, --num-nodes and --accumulate stays the same.
+    Finished folds are kept. A stopped fold resumes from its last checkpoint; --accumulate must be the same as before,
+    and so must the product of --batch-size, --devices and --num-nodes.
 
     On SIGTERM or SIGUSR1, which batch queues send before a time limit, training saves after the current step and exits
     with code 143; the same command resumes it.
