@@ -64,8 +64,7 @@ def ingest(
 
     The input is FITS files of the series hmi.sharp_720s or hmi.sharp_cea_720s, compressed or not, or a movie of one
     region. The output is 8-bit grey JPEGs in the published layout, with north up and west right. Pixels without a value
-    are set to zero field. The options and the source of each image are recorded in ingest.json, in the folder of the
-    images.
+    are set to zero field. The options and the source of each image are recorded in OUT/ingest.json.
 
     Examples
     --------

@@ -101,8 +101,8 @@ def predict(
     A network is trained to forecast one event, such as a flare of class M or above within 48 h. A forecast is the
     probability that this event follows the last image of a sequence. No labels are needed.
 
-    `evaluate` fitted a calibration for each fold on its validation set; it is applied to the fold's probabilities. A
-    note names folds without a calibration. The forecast is the mean over the folds. It comes with their minimum,
+    Each fold's probabilities are calibrated with the Platt scaling that `evaluate` fitted on the fold's validation set.
+    A note names folds without a calibration. The forecast is the mean over the folds. It comes with their minimum,
     maximum and standard deviation, and with a yes or no at each threshold.
 
     The full-disk probability is 1 - prod(1 - p), over the regions present at the same time.
