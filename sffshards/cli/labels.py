@@ -158,7 +158,7 @@ def diff(
     Examples
     --------
     sffshards labels diff data labels
-        two folders: every task that both have lists of
+        compare two folders, for every task that is in both
     sffshards labels diff mine_48h.txt theirs_48h.txt --json
         two lists, every frame that differs
     """

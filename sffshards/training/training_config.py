@@ -116,7 +116,8 @@ class TrainingOptions(LoadingOptions):
     save_every_steps: Annotated[
         int,
         Option(
-            help="Number of steps between checkpoints. With 0, or {engine} classic, they are saved only at the end of an epoch.",
+            help="Number of steps between checkpoints. With 0, or {engine} classic, they are saved only at the end of "
+            "an epoch.",
             flag="--save-steps",
             minimum=0,
         ),
