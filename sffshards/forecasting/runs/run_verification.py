@@ -101,7 +101,7 @@ class RunVerification:
     summary: tuple[VerificationSummary, ...]
     """Scores averaged over folds."""
     ensemble: IssuedForecast
-    """Forecast of the test set by the mean of the folds."""
+    """Ensemble of the folds, as a forecast of the test set."""
 
 
 def verify_forecasts(
