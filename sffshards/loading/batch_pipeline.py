@@ -25,8 +25,6 @@ from sffshards.loading.loading_options import MIN_BLOCK_SHARDS, Shuffle, ViewSou
 from sffshards.loading.shard_prefetch import ShardWindow
 from sffshards.shards.read import Build, RowShards
 
-__all__ = ["PlanSource", "PlannedBatch", "ReadClips"]
-
 _CLIPS_PER_TASK = 8
 """Largest number of clips that a thread reads at a time."""
 

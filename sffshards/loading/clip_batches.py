@@ -17,8 +17,6 @@ from torch import Tensor
 from sffshards.domain.views import View
 from sffshards.shards.format import CLIP_SHAPE, VIEWS
 
-__all__ = ["BatchBuffers", "ClipBatch", "apply_views"]
-
 _TURNS: dict[View, Callable[[Tensor], Tensor]] = {
     View.HF: lambda x: x.flip(-1),
     View.VF: lambda x: x.flip(-2),

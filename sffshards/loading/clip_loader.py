@@ -15,8 +15,6 @@ from sffshards.loading.clip_batches import ClipBatch
 from sffshards.loading.loading_options import ViewSource
 from sffshards.shards.read import Build
 
-__all__ = ["ClipLoader", "LoaderState"]
-
 _FORMAT_VERSION = 1
 
 

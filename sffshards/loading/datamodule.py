@@ -14,8 +14,6 @@ from sffshards.loading.loading_options import Engine, LoadingOptions, Shuffle, V
 from sffshards.loading.stock_loader import ClassicLoader, require_shards
 from sffshards.shards.read import Place, open_build
 
-__all__ = ["ShardDataModule"]
-
 
 class ShardDataModule(pl.LightningDataModule):
     """The sets of a fold of a build.

@@ -11,8 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PADDING", "plan_epoch", "shuffle_blocks", "shuffle_order"]
-
 PADDING = -1
 """Entry of a plan where a rank has no sample; masked out of every loss and score."""
 

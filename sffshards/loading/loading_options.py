@@ -11,8 +11,6 @@ from sffshards.base.option_fields import Option, check_minimums
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.shards.read import CheckLevel
 
-__all__ = ["MIN_BLOCK_SHARDS", "Engine", "LoadingOptions", "Shuffle", "ViewSource"]
-
 MIN_BLOCK_SHARDS = 10
 """Least number of shards whose samples are shuffled together: with fewer, neighbours in time meet in a batch."""
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from sffshards.shards.read import Build, cache_too_small
 
-__all__ = ["ShardWindow"]
-
 _NUM_THREADS = 4
 _MARGIN = 16
 """Number of steps that another process, which reads the same epoch from the same cache, may be ahead or behind."""

@@ -27,8 +27,6 @@ from sffshards.loading.epoch_plan import PADDING
 from sffshards.shards.format import REBUILD, get_codec
 from sffshards.shards.read import Build, CheckLevel, Place
 
-__all__ = ["ClassicLoader", "require_shards"]
-
 _BUFFER_SAMPLES = 1_000
 """Number of samples in the shuffle buffer, which are not decoded yet."""
 

@@ -20,8 +20,6 @@ from sffshards.domain.sample_sets import Kind, Part
 from sffshards.shards.format import CARD_NAME, INDEX_NAME, MANIFEST_NAME, BuildInputs, Manifest, format_card
 from sffshards.shards.read import CHECKED_NAME, find_manifest
 
-__all__ = ["PUBLISHED_NAME", "check_folder", "own_tars", "refuse_other"]
-
 PUBLISHED_NAME = ".published.json"
 """Name of the file in a build's folder that records which shards were copied where."""
 

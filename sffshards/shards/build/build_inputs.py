@@ -14,8 +14,6 @@ from sffshards.images import read_ingested
 from sffshards.labels import DataLayout, read_parts
 from sffshards.shards.format import SYNTHETIC_IMAGES, BuildInputs, CodecName, SourceList, get_codec
 
-__all__ = ["BuildOptions", "BuildSource", "read_sequences", "read_source"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildOptions:

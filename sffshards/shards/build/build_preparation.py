@@ -22,8 +22,6 @@ from sffshards.shards.build.build_inputs import BuildOptions, BuildSource, read_
 from sffshards.shards.build.shard_writer import prepare_worker
 from sffshards.shards.format import BuildInputs
 
-__all__ = ["Estimate", "Prepared", "estimate_build", "prepare_build"]
-
 _NUM_PROBED_FIRST = 8
 """Sequences encoded for the early check of disk space, which is good to some tenths; the plan of shards uses more."""
 

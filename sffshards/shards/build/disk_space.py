@@ -23,8 +23,6 @@ from sffshards.shards.build.build_folder import own_tars
 from sffshards.shards.build.shard_writer import read_clip, read_images, sample_size_bytes
 from sffshards.shards.format import CodecName, get_codec
 
-__all__ = ["check_room", "count_samples", "mean_sample_bytes", "means_from_images", "tars_bytes", "total_bytes"]
-
 NUM_PROBED = 48
 """Sequences encoded to estimate the size of a sample: the mean of these is within some 5 % of the mean of all."""
 

@@ -30,8 +30,6 @@ from sffshards.domain.views import View, apply_view
 from sffshards.images import StoreSnapshot, open_snapshot
 from sffshards.shards.format import PLACE_DTYPE, VIEWS, CodecName, Piece, encode_frames, get_codec
 
-__all__ = ["EncodedFrames", "EncodedSnapshot", "frames_encoded", "open_encoded"]
-
 _TABLE = "table.npy"
 _TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), *PLACE_DTYPE.descr, ("xxh3", "<u8")])
 _MIN_PER_FILE = 256

@@ -22,8 +22,6 @@ from sffshards.shards.read import (
     read_manifest,
 )
 
-__all__ = ["check_target", "publish_build"]
-
 _NUM_THREADS = 4
 _PROBE_NAME = ".write-test"
 

@@ -31,8 +31,6 @@ from sffshards.shards.build.shard_writer import ShardTask
 from sffshards.shards.format import MANIFEST_NAME, Group, Manifest, all_groups, format_index
 from sffshards.shards.read import RemoteFolder, open_build
 
-__all__ = ["BuildReport", "build_shards", "check_build"]
-
 _ENCODED_SHARE = 0.125
 """Size of the frames encoded once, as a share of the shards; half of it where sequences overlap by 15 of 16 frames."""
 

@@ -11,8 +11,6 @@ from sffshards.domain.frame_sequences import Sample, Sequence
 from sffshards.domain.sample_sets import Kind, Part, format_group
 from sffshards.shards.format import format_shard_name
 
-__all__ = ["ShardPlan", "list_samples", "plan_shards"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPlan:

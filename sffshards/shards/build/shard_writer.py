@@ -42,8 +42,6 @@ from sffshards.shards.read import check_shard
 if TYPE_CHECKING:
     from webdataset.writer import TarWriter
 
-__all__ = ["ShardTask", "prepare_worker", "read_clip", "read_images", "sample_size_bytes", "write_shard"]
-
 _BLOCK = 512
 """Size in bytes of a tar's header, and of the blocks that every member is padded to."""
 

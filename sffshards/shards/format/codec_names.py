@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["CodecName"]
-
 
 class CodecName(StrEnum):
     """The encoding of a sequence's pixels in a shard; also the extension of the payload in the tar."""

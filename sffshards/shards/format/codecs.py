@@ -20,8 +20,6 @@ from sffshards.domain.frames import FRAME_SIDE
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.jpeg_splice import STRIP_QUALITY, encode_strip
 
-__all__ = ["CLIP_SHAPE", "Codec", "get_codec"]
-
 CLIP_SHAPE = (NUM_FRAMES, FRAME_SIDE, FRAME_SIDE)
 """Shape of a decoded sample: frames, height, width."""
 

@@ -6,8 +6,6 @@ from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
 from sffshards.shards.format.manifest import Manifest
 
-__all__ = ["CARD_NAME", "format_card"]
-
 CARD_NAME = "README.md"
 """File name of the card in a build."""
 

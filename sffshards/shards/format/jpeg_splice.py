@@ -24,8 +24,6 @@ from PIL import Image
 from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
 
-__all__ = ["PLACE_DTYPE", "STRIP_QUALITY", "Piece", "encode_frames", "encode_strip", "join_pieces"]
-
 STRIP_QUALITY = 95
 """JPEG quality on libjpeg's scale."""
 

@@ -17,8 +17,6 @@ from sffshards.domain.task import Task
 from sffshards.labels import PART_SELECTIONS
 from sffshards.shards.format.codec_names import CodecName
 
-__all__ = ["MANIFEST_NAME", "REBUILD", "BuildInputs", "Group", "Manifest", "Shard", "parse_manifest"]
-
 SYNTHETIC_IMAGES = "synthetic"
 """The ``source`` among the image options of a build from images that ``sffshards synth`` drew."""
 

@@ -11,8 +11,6 @@ from sffshards.domain.sample_sets import Part
 from sffshards.domain.views import View
 from sffshards.shards.format.manifest import REBUILD
 
-__all__ = ["SampleMeta"]
-
 _EXPECTS = JsonFormat(expected="the JSON member of a sample", fix=REBUILD)
 
 

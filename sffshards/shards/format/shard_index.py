@@ -18,8 +18,6 @@ from sffshards.domain.frames import FRAME_SIDE
 from sffshards.domain.views import View
 from sffshards.shards.format.manifest import REBUILD, Manifest
 
-__all__ = ["INDEX_DTYPE", "VIEWS", "Index", "check_index", "format_index", "read_index", "sequence_names"]
-
 INDEX_DTYPE = np.dtype(
     [
         ("key", "S48"),

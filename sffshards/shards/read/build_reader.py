@@ -26,8 +26,6 @@ from sffshards.shards.read.open_shards import ShardFiles, read_exactly
 from sffshards.shards.read.places import Place, RemoteFolder
 from sffshards.shards.read.shard_sources import ShardSource, open_source
 
-__all__ = ["Build", "RowShards", "open_build"]
-
 _MAX_OPEN = 256
 """Maximum number of open shards: most systems let a process open 1,024 files."""
 

@@ -25,8 +25,6 @@ from sffshards.shards.read.places import Place, RemoteFolder
 from sffshards.shards.read.remote_files import RemoteStore
 from sffshards.shards.read.tar_members import check_members
 
-__all__ = ["verify_build", "verify_build_deep"]
-
 _MAX_MEAN_DIFFERENCE = 0.5
 """Mean difference in grey levels allowed between versions of a codec's library; different frames differ by more."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["CheckLevel"]
-
 
 class CheckLevel(StrEnum):
     """What is checked each time that a sample is read; the SHA-256 of a shard is checked once in any case."""

@@ -18,8 +18,6 @@ from sffshards.domain.views import View
 from sffshards.shards.format import VIEWS, SampleMeta
 from sffshards.shards.read.build_reader import Build
 
-__all__ = ["draw_sheet", "find_samples", "write_sheet"]
-
 _COLUMNS = 4
 _MARGIN = 12
 _CAPTION = 34

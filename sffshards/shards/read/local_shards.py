@@ -19,8 +19,6 @@ from sffshards.base.json_records import read_own_record, write_record
 from sffshards.base.progress import Progress
 from sffshards.shards.format import REBUILD, Index, Manifest, Shard, read_index
 
-__all__ = ["CHECKED_NAME", "LocalShards", "check_shard"]
-
 CHECKED_NAME = ".checked.json"
 """Name of the file in a build's folder that remembers checked shards."""
 

@@ -11,8 +11,6 @@ from sffshards.domain.task import PUBLISHED_TASKS
 from sffshards.shards.format import MANIFEST_NAME, Manifest, parse_manifest
 from sffshards.shards.read.places import Place, RemoteFolder
 
-__all__ = ["find_builds", "find_manifest", "load_builds", "read_manifest"]
-
 
 def read_manifest(place: Place) -> Manifest:
     """Read a build's manifest and check it against its own checksum.

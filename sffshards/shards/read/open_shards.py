@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from weakref import WeakSet
 
-__all__ = ["ShardFiles", "close_idle_shards", "read_exactly"]
-
 
 class ShardFiles:
     """File descriptors of shards, shared by threads.

@@ -11,8 +11,6 @@ from urllib.parse import unquote, urlsplit
 from sffshards.base.errors import InputError
 from sffshards.shards.read.remote_files import SCHEMES
 
-__all__ = ["CacheOptions", "Place", "RemoteFolder", "default_cache_folder", "parse_place"]
-
 _LOOKS_LIKE_URL = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://|.*::")
 
 

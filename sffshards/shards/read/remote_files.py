@@ -20,8 +20,6 @@ from sffshards.shards.format import Shard
 if TYPE_CHECKING:
     from sffshards.shards.read.places import RemoteFolder
 
-__all__ = ["READ_ONLY", "SCHEMES", "RemoteFile", "RemoteStore"]
-
 SCHEMES = {
     "http": "aiohttp",
     "https": "aiohttp",

@@ -24,8 +24,6 @@ from sffshards.base.errors import Field, InputError, StorageError
 from sffshards.base.file_hashes import hash_file
 from sffshards.shards.read.places import CacheOptions
 
-__all__ = ["ShardCache", "cache_too_small"]
-
 _LOCK_NAME = ".lock"
 _NAME = re.compile(r"[0-9a-f]{64}(\.part)?")
 _PAUSE_S = 0.05

@@ -12,8 +12,6 @@ from sffshards.shards.read.local_shards import LocalShards
 from sffshards.shards.read.open_shards import close_idle_shards
 from sffshards.shards.read.places import Place, RemoteFolder
 
-__all__ = ["ShardSource", "open_source"]
-
 
 class RemoteShards:
     """Shards of a remote folder, fetched into a cache and hashed on the way; safe from several threads."""

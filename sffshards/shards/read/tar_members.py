@@ -11,8 +11,6 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError
 from sffshards.shards.format import Index, Shard
 
-__all__ = ["check_members"]
-
 
 class _Member(NamedTuple):
     name: str
