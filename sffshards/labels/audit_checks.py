@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -134,9 +134,9 @@ def _check_parts(task: Task, parts: _Parts) -> Iterator[Finding]:
     shared = [(one, row) for part, one, row in rows if homes.setdefault(row.frame, part) is not part]
     places = [f"{_place(one, row)}, also in {homes[row.frame]}" for one, row in shared]
     yield _find(FindingKind.IN_TWO_PARTS, task, places, [row.frame.harp for _, row in shared])
-    counts: dict[int, Counter[Part]] = {}
+    counts: dict[int, Counter[Part]] = defaultdict(Counter)
     for part, _, row in rows:
-        counts.setdefault(row.frame.harp, Counter())[part] += 1
+        counts[row.frame.harp][part] += 1
     straddling = {harp: of for harp, of in sorted(counts.items()) if len(of) > 1}
     places = [
         f"HARP {harp}: " + ", ".join(f"{part} {format_count(count, 'row')}" for part, count in of.items())
