@@ -45,10 +45,10 @@ def baselines(
     """Score baseline forecasts of the test part.
 
     The baselines need neither images nor a network. There are four: "no skill", random forecasts; "climatology", the
-    flare rate of the training parts; "persistence", whether the region flared within one horizon before, such as the
-    last 48 h; and "ever flared", whether it flared at any time before. With --keywords there is also logistic
-    regression, scored at a threshold of 0.5 and at the thresholds that are best on validation. The 95 % intervals come
-    from resampling HARPs.
+    flare rate of the training parts; "persistence", whether the region flared within one horizon before the forecast,
+    such as in the last 48 h; and "ever flared", whether it flared at any time before it. With --keywords there is also
+    logistic regression, scored at a threshold of 0.5 and at the thresholds that are best on validation. The 95 %
+    intervals come from resampling HARPs.
 
     Examples
     --------

@@ -59,7 +59,10 @@ def build(
     ] = 16,
     on_short: Annotated[
         OnShort,
-        Option("keep: repeat frames of short sequences up to 16, as published. drop: leave out short sequences."),
+        Option(
+            "keep: fill short sequences up to 16 frames by repeating frames, as published. drop: leave out short "
+            "sequences."
+        ),
     ] = OnShort.KEEP,
     shard_size: Annotated[int, Option("Target size of a shard in MB.", minimum=1)] = 128,
     seed: Annotated[int, Option("Seed of the order of samples in a shard.", minimum=0)] = 123,

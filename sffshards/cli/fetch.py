@@ -41,7 +41,7 @@ def dataset(
     """Fetch the published images and label lists.
 
     They are extracted from a zip, doi 10.5281/zenodo.10246577. The MD5 of the zip is checked if Zenodo's record states
-    one. The SHA-256 of the zip, and which checksum was checked, are recorded in fetch.json.
+    one. fetch.json records the SHA-256 of the zip, and states which checksum was checked.
 
     Examples
     --------

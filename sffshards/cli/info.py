@@ -32,8 +32,8 @@ def info(
 ) -> None:
     """Show what builds contain.
 
-    Shows the samples, classes, sizes and sources of each build or, with --variant, the sets of that variant. With
-    --urls or --keys, a single build must be selected.
+    Shows the samples, classes, sizes and sources of each build. With --variant, it shows the sets of that variant
+    instead. With --urls or --keys, a single build must be selected.
 
     Examples
     --------

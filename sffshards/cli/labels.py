@@ -41,7 +41,7 @@ def check(
     of images, frames without an image are faults too. With --flares and --harp-map, labels that disagree with the flare
     list are faults as well.
 
-    Gaps, rows off the 96-minute grid, short sequences and dates that Test shares with training are counted, but are
+    Dates that Test shares with training, gaps, rows off the 96-minute grid and short sequences are counted, but are
     not faults.
 
     Examples
@@ -73,7 +73,9 @@ def check(
 
 
 def rebuild(
-    data: shared.DataArgument = Path("data"),
+    data: Annotated[
+        Path, typer.Argument(help="Folder of label lists, folder of images, or file of frame names.")
+    ] = Path("data"),
     horizon: Annotated[
         str | None, Option("Horizon in hours, such as 72h.", metavar="<hours>", default_text="24h and 48h")
     ] = None,
@@ -98,8 +100,8 @@ def rebuild(
     The label is 1 if a flare of class --threshold or above follows the frame within the horizon, in any NOAA region of
     its HARP; otherwise 0. The flare list, the rule and the statistics are recorded in labels.json.
 
-    DATA is a folder of label lists, a folder of images, or a file of frame names. Lists keep their frames, order and
-    parts. Images or names become a single list without parts, which `sffshards labels split` splits.
+    Lists in DATA keep their frames, order and parts. Images or names become a single list without parts, which
+    `sffshards labels split` splits.
 
     Examples
     --------
@@ -174,7 +176,10 @@ def split(
     data: shared.DataArgument = Path("data"),
     sizes: Annotated[
         str,
-        Option("Relative sizes of the parts: equal, published (five of 10,000 rows and one of 9,384), or six numbers."),
+        Option(
+            "Relative sizes of the parts: equal; published (five parts with 10,000 rows each and one with 9,384); or "
+            "six numbers."
+        ),
     ] = "equal",
     out: _OutOption = Path("parts"),
     force: shared.ForceOption = False,

@@ -103,7 +103,7 @@ def predict(
 
     Each fold's probabilities are calibrated with the Platt scaling that `evaluate` fitted on the fold's validation set.
     A note names folds without a calibration. The forecast is the mean over the folds. It comes with their minimum,
-    maximum and standard deviation, and with a yes or no at each threshold.
+    maximum and standard deviation, and with a yes or no at each decision threshold that `evaluate` chose.
 
     The full-disk probability is 1 - prod(1 - p), over the regions present at the same time.
 

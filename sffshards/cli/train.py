@@ -37,7 +37,7 @@ def train(
     """Train a network by the published recipe.
 
     The recipe is Adam on weighted cross-entropy: within each set, a class with n of N samples has the weight 1 - n/N.
-    The learning rate is cut to a tenth after more than two epochs in a row without a lower validation loss. Training
+    The learning rate is cut to a tenth after three epochs in a row without a lower validation loss. Training
     ends after ten such epochs in a row, or after --epochs.
 
     Finished folds are kept. A stopped fold resumes from its last checkpoint; --accumulate must be the same as before,

@@ -27,10 +27,10 @@ def verify(
     workers: shared.WorkersOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
-    """Check every byte of builds against the checksums in their manifests.
+    """Check every byte of builds.
 
-    The exit code is 0 if all builds are intact, and 2 if something is damaged. Each problem is a line on standard
-    error.
+    Every file is compared with the checksums in the manifest of its build. The exit code is 0 if all builds are intact,
+    and 2 if something is damaged. Each problem is a line on standard error.
 
     Examples
     --------

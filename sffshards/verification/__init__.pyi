@@ -11,7 +11,7 @@ from .forecast_scores import (
     score_forecast,
     score_thresholds,
 )
-from .probability_scores import trace_reliability
+from .probability_scores import BrierParts, decompose_brier, trace_reliability
 from .reference_forecasts import forecast_ever_flared, forecast_no_skill, forecast_persistence
 from .score_names import (
     ALL_SCORES,
@@ -39,6 +39,7 @@ __all__ = [
     "PUBLISHED_SCORES",
     "THRESHOLD",
     "AnyScore",
+    "BrierParts",
     "ContingencyTable",
     "Forecast",
     "ForecastScores",
@@ -58,6 +59,7 @@ __all__ = [
     "compute_published_scores",
     "compute_score",
     "count_outcomes",
+    "decompose_brier",
     "describe_forecast_scores",
     "explain_inestimable",
     "explain_interval",
