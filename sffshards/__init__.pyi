@@ -5,8 +5,8 @@ from .labels import find_data
 from .loading import ShardDataModule
 from .models import build_model
 from .report import write_report
-from .shards.build import BuildOptions, build_shards
-from .shards.read import open_build, verify_build
+from .shards.build import BuildOptions, build_shards, verify_build
+from .shards.read import open_build
 from .training import TrainingOptions, train_folds
 
 __version__: str

@@ -30,11 +30,11 @@ from sffshards.labels.data_layout import find_data
 from sffshards.shards.build import encoded_frames as encoded
 from sffshards.shards.build import shard_writer
 from sffshards.shards.build.build_preparation import estimate_build
+from sffshards.shards.build.build_verification import verify_build, verify_build_deep
 from sffshards.shards.build.shard_writer import HashedStream
 from sffshards.shards.format import jpeg_splice as strip
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import open_build
-from sffshards.shards.read.build_verification import verify_build, verify_build_deep
 from sffshards.shards.read.manifest_reading import read_manifest
 from sffshards.synth.synthetic_dataset import synthesize
 from tests.test_shards import build, options

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -57,6 +58,21 @@ def test_help_and_info_load_no_heavy_library(home, arguments, also):
     script += f"print(sorted({{'numpy', 'PIL', 'torch', 'rich', 'webdataset', *{also}}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=home)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_needs_no_docstrings():
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "sffshards", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Commands:" in done.stdout
+
+
+def test_verify_names_flags_and_not_fields(home, tmp_path):
+    folder = Path(shutil.copytree(home / "shards" / "48h", tmp_path / "48h"))
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 1'))
+    message = error_of("verify", folder)
+    assert "manifest.json: expected format version 2, found 1; build again and pass --force" in message
 
 
 def test_version_is_printed():

@@ -36,11 +36,11 @@ from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.loading_options import Shuffle
 from sffshards.models.model_weights import read_checkpoint
+from sffshards.shards.build.build_verification import verify_build, verify_build_deep
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.codecs import CLIP_SHAPE, get_codec
 from sffshards.shards.format.shard_index import INDEX_DTYPE
 from sffshards.shards.read.build_reader import open_build
-from sffshards.shards.read.build_verification import verify_build, verify_build_deep
 from sffshards.shards.read.check_level import CheckLevel
 from sffshards.shards.read.manifest_reading import read_manifest
 from tests.test_shards import build, options

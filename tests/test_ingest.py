@@ -561,6 +561,14 @@ def test_the_command_prints_json(tmp_path):
     }
 
 
+def test_the_json_counts_what_was_left_out_by_reason(tmp_path):
+    put(tmp_path / "fits")
+    put(tmp_path / "fits", time="20120306_143600")  # of two frames near one point of the grid, one is kept
+    done = run("ingest", "fits", "--workers", "1", "--json", cwd=tmp_path)
+    (count,) = json.loads(done.stdout)["left_out"].values()
+    assert count == 1
+
+
 # To shards
 
 

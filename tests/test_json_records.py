@@ -86,6 +86,8 @@ def test_bytes_that_are_not_utf8_are_named() -> None:
 def test_another_version_is_told_apart_from_damage() -> None:
     with pytest.raises(FormatError, match="expected format version 2, found 3; update sffshards, or write it again"):
         decode_record(TEXT.replace("2", "3", 1), Note, where="x", expects=NOTE)
+    with pytest.raises(FormatError, match="expected format version 2, found 1; write it again"):
+        decode_record(TEXT.replace("2", "1", 1), Note, where="x", expects=NOTE)
 
 
 def test_the_error_is_of_the_class_that_the_reader_asks_for() -> None:

@@ -21,10 +21,10 @@ from sffshards.forecasting.runs.run_scores import RunScores
 from sffshards.labels.data_layout import DataLayout, find_data, find_label_lists
 from sffshards.models.model_names import ModelName
 from sffshards.shards.build.build_inputs import BuildOptions, read_source
+from sffshards.shards.build.build_verification import verify_build, verify_build_deep
 from sffshards.shards.build.shard_build import build_shards
 from sffshards.shards.build.shard_plan import plan_shards
 from sffshards.shards.format.codec_names import CodecName
-from sffshards.shards.read.build_verification import verify_build, verify_build_deep
 from sffshards.training.fold_training import train_fold
 from sffshards.verification.score_names import ScoreName
 from tests.commands import run

@@ -30,12 +30,12 @@ from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
 from sffshards.loading.datamodule import ShardDataModule
 from sffshards.loading.loading_options import Engine, LoadingOptions, Shuffle
+from sffshards.shards.build.build_verification import verify_build
 from sffshards.shards.build.publishing import publish_build
 from sffshards.shards.format.manifest import MANIFEST_NAME
 from sffshards.shards.read import remote_files as store_module
 from sffshards.shards.read import shard_cache as cache_module
 from sffshards.shards.read.build_reader import open_build
-from sffshards.shards.read.build_verification import verify_build
 from sffshards.shards.read.manifest_reading import load_builds
 from sffshards.shards.read.places import CacheOptions, Place, RemoteFolder, parse_place
 from sffshards.shards.read.remote_files import RemoteStore

@@ -178,16 +178,11 @@ def _from_text(kind: type[Any], text: Any) -> Any:
 
 
 def _check_version(found: object, where: object, expects: JsonFormat) -> None:
-    if type(found) is int and found == expects.version:
-        return
-    if type(found) is not int:
+    if type(found) is not int or expects.version is None:
         raise _complain(where, f"format version {found!r}"[:_MAX_FOUND], expects)
-    raise FormatError(
-        where,
-        expected=f"format version {expects.version}",
-        found=str(found)[:40],
-        fix=f"update sffshards, or {expects.fix}",
-    )
+    if found != expects.version:
+        fix = expects.fix if found < expects.version else f"update sffshards, or {expects.fix}"
+        raise FormatError(where, expected=f"format version {expects.version}", found=str(found)[:40], fix=fix)
 
 
 def _find_unknown(content: object, known: object) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from sffshards.base.errors import Field, InputError
 
-__all__ = ["Option", "OptionField", "check_minimums", "list_options"]
+__all__ = ["Option", "OptionField", "check_bounds", "list_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,14 @@ def list_options(record: type) -> tuple[OptionField, ...]:
     return tuple(found)
 
 
-def check_minimums(record: Any) -> None:
-    """Check the numbers of a configuration record; raises `InputError` for the first that is below its minimum."""
+def check_bounds(record: Any) -> None:
+    """Check the numbers of a configuration record; raises `InputError` for the first that is out of its bounds."""
     for field in list_options(record.__class__):
-        minimum, value = field.option.minimum, getattr(record, field.name)
+        minimum, maximum, value = field.option.minimum, field.option.maximum, getattr(record, field.name)
         if minimum is not None and value < minimum:
-            raise InputError(
-                Field(field.name), expected=f"at least {minimum}", found=str(value), fix="choose another number"
-            )
+            expected = f"at least {minimum}"
+        elif maximum is not None and value > maximum:
+            expected = f"at most {maximum}"
+        else:
+            continue
+        raise InputError(Field(field.name), expected=expected, found=str(value), fix="choose another number")

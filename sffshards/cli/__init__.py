@@ -7,26 +7,12 @@ import sys
 import typer
 
 from sffshards.base.errors import SffshardsError
+from sffshards.cli.terminal_output import show_flag
 
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 130
 """128 plus the number of SIGINT, by which shells know a program that Ctrl-C ended."""
-
-_FLAGS = {
-    "end_tai": "--end",
-    "frames_per_harp": "--frames",
-    "limit_bytes": "--cache-size",
-    "num_frames": "--frames",
-    "num_harps": "--harps",
-    "num_jobs": "--jobs",
-    "num_workers": "--workers",
-    "max_gap_minutes": "--max-gap",
-    "max_skipped_percent": "--max-skipped",
-    "shard_size_bytes": "--shard-size",
-    "skip_bad_images": "--on-bad-image skip",
-}
-"""Flags of options outside configuration records that are not the option's name with dashes."""
 
 app = typer.Typer(
     name="sffshards",
@@ -57,7 +43,7 @@ def main() -> None:
     try:
         app()
     except SffshardsError as error:
-        print(f"error: {error.render(_show_flag)}", file=sys.stderr)
+        print(f"error: {error.render(show_flag)}", file=sys.stderr)
         sys.exit(2)
     except MemoryError as error:
         print(f"error: not enough memory ({error}); use fewer --workers or a smaller --batch-size", file=sys.stderr)
@@ -71,12 +57,3 @@ def main() -> None:
         found = (error.strerror or str(error)).lower()
         print(f"error: {place}: {found}; check the path and its permissions", file=sys.stderr)
         sys.exit(2)
-
-
-def _show_flag(field: str) -> str:
-    """Return the flag of an option that the library names."""
-    from sffshards.base.option_fields import list_options
-    from sffshards.training import TrainingOptions
-
-    flags = _FLAGS | {option.name: option.flag for option in list_options(TrainingOptions)}
-    return flags.get(field, f"--{field.replace('_', '-')}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import import_module
 from typing import Annotated, Any
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         module = import_module(f"sffshards.cli.{name}")
         if hasattr(module, "COMMANDS"):
             group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-            firsts = [_add(group, command)[0] for command in module.COMMANDS]
+            firsts = [example for command in module.COMMANDS for example in _add(group, command)[:1]]
             app.add_typer(group, name=name, help=module.HELP, epilog=_format_examples(firsts))
         else:
             _add(app, getattr(module, name))
@@ -89,7 +89,9 @@ def _root(
     """Do nothing: the options of the program itself act when they are parsed."""
 
 
-def _format_examples(examples: Iterable[tuple[str, str]]) -> str:
+def _format_examples(examples: Sequence[tuple[str, str]]) -> str:
+    if not examples:  # Python was started with -OO, which removes docstrings
+        return ""
     width = max(len(command) for command, _ in examples)
     lines = [f"  {command:<{width}}  # {what}" for command, what in examples]
     # The character \b keeps click from joining the lines into a paragraph.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -114,7 +113,9 @@ def ingest(
         report = images.ingest_fits(
             source, out, options=options, skip_bad=skip_bad, force=force, workers=workers, progress=progress
         )
-    print_result(_format(report, out), asdict(report), as_json=as_json)
+    from sffshards.base.json_records import to_plain
+
+    print_result(_format(report, out), to_plain(report), as_json=as_json)
 
 
 def _format(report: images.IngestReport, out: Path) -> str:

@@ -10,7 +10,22 @@ from typing import Any
 
 from sffshards.base.progress import Advance, Progress
 
-__all__ = ["format_bytes", "format_table", "make_progress", "print_result"]
+__all__ = ["format_bytes", "format_table", "make_progress", "print_result", "show_flag"]
+
+_FLAGS = {
+    "end_tai": "--end",
+    "frames_per_harp": "--frames",
+    "limit_bytes": "--cache-size",
+    "num_frames": "--frames",
+    "num_harps": "--harps",
+    "num_jobs": "--jobs",
+    "num_workers": "--workers",
+    "max_gap_minutes": "--max-gap",
+    "max_skipped_percent": "--max-skipped",
+    "shard_size_bytes": "--shard-size",
+    "skip_bad_images": "--on-bad-image skip",
+}
+"""Flags of options outside configuration records that are not the option's name with dashes."""
 
 _LINE_SECONDS = 30.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -115,3 +130,12 @@ def _format_left(counted: int, total: int | None, seconds: float, *, done: int) 
     if not (total and counted):
         return ""
     return f" of {total:,}, {seconds / counted * (total - done - counted):.0f} s left"
+
+
+def show_flag(field: str) -> str:
+    """Return the flag of an option that the library names."""
+    from sffshards.base.option_fields import list_options
+    from sffshards.training import TrainingOptions
+
+    flags = _FLAGS | {option.name: option.flag for option in list_options(TrainingOptions)}
+    return flags.get(field, f"--{field.replace('_', '-')}")

@@ -12,8 +12,8 @@ from sffshards import labels as label_lists
 from sffshards.base.errors import SffshardsError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import make_progress, print_result
-from sffshards.shards import read
+from sffshards.cli.terminal_output import make_progress, print_result, show_flag
+from sffshards.shards import build, read
 
 __all__ = ["verify"]
 
@@ -45,15 +45,15 @@ def verify(
     place = shared.place_of(shards)
     for folder in read.load_builds(place) if isinstance(place, read.RemoteFolder) else read.find_builds(place):
         try:
-            found = read.verify_build(folder, workers=num_workers, progress=progress)
+            found = build.verify_build(folder, workers=num_workers, progress=progress)
             if layout is not None and not found:
-                found = read.verify_build_deep(folder, layout, workers=num_workers, progress=progress)
+                found = build.verify_build_deep(folder, layout, workers=num_workers, progress=progress)
         except SffshardsError as error:  # a manifest, index or label list; the other builds are still checked
             found = [error]
-        problems[str(folder)] = [str(problem) for problem in found]
+        problems[str(folder)] = [problem.render(show_flag) for problem in found]
         for problem in problems[str(folder)]:
             print(f"error: {problem}", file=sys.stderr)
-    lines = [f"{build}: {format_count(len(of), 'problem') if of else 'intact'}" for build, of in problems.items()]
+    lines = [f"{name}: {format_count(len(of), 'problem') if of else 'intact'}" for name, of in problems.items()]
     print_result("\n".join(lines), problems, as_json=as_json)
     if any(problems.values()):
         raise typer.Exit(2)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from sffshards.base.errors import Field, InputError
-from sffshards.base.option_fields import Option, check_minimums
+from sffshards.base.option_fields import Option, check_bounds
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.shards.read import CheckLevel
 
@@ -109,7 +109,7 @@ class LoadingOptions:
     seed: Annotated[int, Option(help="Random seed.", minimum=0)] = 123
 
     def __post_init__(self) -> None:
-        check_minimums(self)
+        check_bounds(self)
         if self.engine is Engine.CLASSIC and (self.shuffle, self.views) != (Shuffle.GLOBAL, ViewSource.STORED):
             raise InputError(
                 Field("engine"),

@@ -100,10 +100,10 @@ def _read_lists(layout: DataLayout, task: Task, windows: WindowRule) -> tuple[li
     """Return the sequences of the label lists of a task, and a description of each list."""
     if task not in layout.lists:
         raise InputError(
-            Field("task"),
-            expected=f"a task that has label lists ({', '.join(map(str, layout.lists))})",
-            found=str(task),
-            fix="add its lists, or choose one of these by {horizon} and {threshold}",
+            "label lists",
+            expected=f"those of {task}",
+            found=f"those of {', '.join(map(str, layout.lists)) or 'no task'} only",
+            fix="add the lists, or name a folder that has them",
         )
     paths = layout.lists[task]
     parts = read_parts(paths)

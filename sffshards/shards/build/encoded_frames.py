@@ -6,6 +6,7 @@ store in seconds, so a build that resumes makes it again for the shards that are
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +36,7 @@ _TABLE_DTYPE = np.dtype([("key", "<i8"), ("file", "<u2"), *PLACE_DTYPE.descr, ("
 _MIN_PER_FILE = 256
 """Minimum number of frames per task: some 30 ms of work and 2 MB."""
 _MAX_FILES = 256
-"""Maximum number of files, which every worker keeps mapped."""
+"""Maximum number of files, which every worker keeps open."""
 
 
 class _Entry(NamedTuple):
@@ -68,7 +69,7 @@ class EncodedFrames:
             self._table = np.load(folder / _TABLE, allow_pickle=False)
         self._keys = self._table["key"].copy()  # contiguous, or every search would copy it
         self._folder = folder
-        self._files: dict[int, memoryview] = {}
+        self._descriptors: dict[int, int] = {}
 
     def read(self, rows: Sequence[int], view: View) -> list[Piece]:
         """Return rows of the store in a view, encoded: one piece for each run of consecutive frames.
@@ -79,38 +80,43 @@ class EncodedFrames:
             If the bytes are not those that were written.
         """
         numbers = self._keys.searchsorted([_key(row, view) for row in rows]).tolist()
-        shown = list(dict.fromkeys(numbers))
+        shown = sorted(set(numbers))
         entries = {number: _Entry(*row) for number, row in zip(shown, self._table[shown].tolist(), strict=True)}
-        for entry in entries.values():
-            self._check(entry)
-        borders = [
-            slot
-            for slot, (before, number) in enumerate(pairwise(numbers), 1)
-            if number != before + 1 or entries[number].file != entries[before].file
-        ]
-        runs = [numbers[start:end] for start, end in pairwise([0, *borders, len(numbers)])]
-        return [self._join(entries[run[0]], entries[run[-1]], len(run)) for run in runs]
+        content: dict[int, tuple[memoryview, int]] = {}
+        for run in _split_runs(shown, entries):
+            content |= dict.fromkeys(run, self._read_run([entries[number] for number in run]))
+        pieces = []
+        for run in _split_runs(numbers, entries):
+            head, tail, (data, first_bit) = entries[run[0]], entries[run[-1]], content[run[0]]
+            rest, end = head.rest - first_bit, tail.end - first_bit
+            pieces.append(Piece(data=data, rest=rest, end=end, first=head.first, last=tail.last, num_frames=len(run)))
+        return pieces
 
-    def _join(self, head: _Entry, tail: _Entry, num_frames: int) -> Piece:
-        data = self._map(head.file)
-        return Piece(data=data, rest=head.rest, end=tail.end, first=head.first, last=tail.last, num_frames=num_frames)
+    def _read_run(self, entries: Sequence[_Entry]) -> tuple[memoryview, int]:
+        """Read consecutive frames of a file at once and check each; return their bytes and the number of the first bit.
 
-    def _check(self, entry: _Entry) -> None:
-        if _hash_bits(self._map(entry.file), entry.start, entry.end) != entry.xxh3:
-            raise DamageError(
-                _file_path(self._folder, entry.file),
-                expected=f"checksum {entry.xxh3:016x} at byte {entry.start // 8}",
-                found="other bytes",
-                fix="run the same command again to resume",
-            )
+        Positional reads, not a memory map: its pages would count as memory of every worker, and a disk that fails
+        would end the process without a word.
+        """
+        file, first = entries[0].file, entries[0].start // 8
+        with storage_errors(path := _file_path(self._folder, file)):
+            if file not in self._descriptors:
+                self._descriptors[file] = os.open(path, os.O_RDONLY)
+            data = memoryview(os.pread(self._descriptors[file], -(-entries[-1].end // 8) - first, first))
+        for entry in entries:
+            if _hash_bits(data, entry.start - 8 * first, entry.end - 8 * first) != entry.xxh3:
+                raise DamageError(
+                    path,
+                    expected=f"checksum {entry.xxh3:016x} at byte {entry.start // 8}",
+                    found="other bytes",
+                    fix="run the same command again to resume",
+                )
+        return data, 8 * first
 
-    def _map(self, number: int) -> memoryview:
-        """Return the bytes of a file, mapped into memory for as long as this reader exists."""
-        if number not in self._files:
-            path = _file_path(self._folder, number)
-            with storage_errors(path):
-                self._files[number] = memoryview(np.memmap(path, np.uint8, "r"))
-        return self._files[number]
+    def close(self) -> None:
+        """Close the files."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
 
 
 @lru_cache(maxsize=1)
@@ -157,7 +163,9 @@ def frames_encoded(
             snapshot = _encode(_list_shown(samples, store), store, folder, pool=pool, progress=progress)
         yield snapshot
     finally:
-        open_encoded.cache_clear()  # other processes close their files when they end
+        if snapshot is not None and not pool.workers:  # other processes close their files when they end
+            open_encoded(snapshot).close()
+            open_encoded.cache_clear()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -216,6 +224,16 @@ def _encode_file(
         path.write_bytes(data)
     borders = zip(places["start"].tolist(), places["end"].tolist(), strict=True)
     return places, np.array([_hash_bits(memoryview(data), start, end) for start, end in borders], np.uint64)
+
+
+def _split_runs(numbers: Sequence[int], entries: dict[int, _Entry]) -> list[Sequence[int]]:
+    """Split numbers of entries into runs of frames that are consecutive in one file."""
+    borders = [
+        slot
+        for slot, (before, number) in enumerate(pairwise(numbers), 1)
+        if number != before + 1 or entries[number].file != entries[before].file
+    ]
+    return [numbers[start:end] for start, end in pairwise([0, *borders, len(numbers)])]
 
 
 def _hash_bits(data: memoryview, start: int, end: int) -> int:

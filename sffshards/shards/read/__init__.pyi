@@ -1,5 +1,4 @@
 from .build_reader import Build, RowShards, open_build
-from .build_verification import verify_build, verify_build_deep
 from .check_level import CheckLevel
 from .contact_sheet import find_samples, write_sheet
 from .local_shards import CHECKED_NAME, check_shard
@@ -7,6 +6,7 @@ from .manifest_reading import find_builds, find_manifest, load_builds, read_mani
 from .places import CacheOptions, Place, RemoteFolder, default_cache_folder, parse_place
 from .remote_files import READ_ONLY, RemoteFile, RemoteStore
 from .shard_cache import cache_too_small
+from .tar_members import check_members
 
 __all__ = [
     "CHECKED_NAME",
@@ -20,6 +20,7 @@ __all__ = [
     "RemoteStore",
     "RowShards",
     "cache_too_small",
+    "check_members",
     "check_shard",
     "default_cache_folder",
     "find_builds",
@@ -29,7 +30,5 @@ __all__ = [
     "open_build",
     "parse_place",
     "read_manifest",
-    "verify_build",
-    "verify_build_deep",
     "write_sheet",
 ]

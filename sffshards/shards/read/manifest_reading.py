@@ -88,5 +88,7 @@ def _may_be_ours(path: Path) -> bool:
 
 def _no_build(place: Place, *, expected: str, found: str) -> InputError:
     fix = "write a build there with `sffshards build` and {out}, or name the folder of a build"
+    if not isinstance(place, Path):
+        fix = "check the address, or build first"
     found = "no such folder" if isinstance(place, Path) and not place.is_dir() else found
     return InputError(place, expected=expected, found=found, fix=fix)

@@ -17,13 +17,11 @@ from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.sample_sets import Kind, Part
 from sffshards.labels import DataLayout
-from sffshards.shards.build import list_samples, read_clip, read_images, read_sequences
+from sffshards.shards.build.build_inputs import read_sequences
+from sffshards.shards.build.shard_plan import list_samples
+from sffshards.shards.build.shard_writer import read_clip, read_images
 from sffshards.shards.format import CARD_NAME, VIEWS, Index, Manifest, SampleMeta, Shard, format_card, get_codec
-from sffshards.shards.read.build_reader import Build, open_build
-from sffshards.shards.read.local_shards import check_shard
-from sffshards.shards.read.places import Place, RemoteFolder
-from sffshards.shards.read.remote_files import RemoteStore
-from sffshards.shards.read.tar_members import check_members
+from sffshards.shards.read import Build, Place, RemoteFolder, RemoteStore, check_members, check_shard, open_build
 
 _MAX_MEAN_DIFFERENCE = 0.5
 """Mean difference in grey levels allowed between versions of a codec's library; different frames differ by more."""
