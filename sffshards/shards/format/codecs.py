@@ -40,6 +40,8 @@ class Codec(ABC):
     """Turns a clip, uint8 of shape (16, 224, 224), into bytes and back."""
 
     name: ClassVar[CodecName]
+    description: ClassVar[str]
+    """What a payload is, for the dataset card."""
     lossless: ClassVar[bool] = False
     """Whether decoding restores the exact pixels."""
     is_spliced: ClassVar[bool] = False
@@ -77,6 +79,7 @@ class _Jpg(Codec):
     """One grey film strip, 224 wide and 16 x 224 high, of quality 95: about a sixth of the raw size."""
 
     name = CodecName.JPG
+    description = "one grey film strip of 224 x 3584 pixels (one frame per 224 rows)"
     is_spliced = True
 
     def encode(self, clip: NDArray[np.uint8]) -> bytes:
@@ -107,6 +110,7 @@ class _Npy(Codec):
     """An uncompressed numpy array: lossless, read at the speed of memory."""
 
     name = CodecName.NPY
+    description = "a uint8 array of shape (16, 224, 224)"
     lossless = True
     raw_header = _format_npy_header()
 
@@ -131,6 +135,7 @@ class _Mp4(Codec):
     """H.264 in grey, full range, constant rate factor 15: the smallest, for slow links."""
 
     name = CodecName.MP4
+    description = "a grey H.264 movie of 224 x 224 pixels"
     _CRF = "15"
     _RATE = 10
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
+from sffshards.shards.format.codecs import get_codec
 from sffshards.shards.format.manifest import Manifest
 
 CARD_NAME = "README.md"
@@ -27,6 +28,7 @@ def format_card(manifest: Manifest) -> bytes:
     card = environment.get_template("dataset_card.md.j2").render(
         task=manifest.task,
         inputs=manifest.inputs,
+        payload=get_codec(manifest.inputs.codec).description,
         windows=manifest.inputs.windows,
         num_short_sequences=manifest.num_short_sequences,
         num_skipped_sequences=manifest.num_skipped_sequences,
