@@ -14,7 +14,9 @@ from tests.web import FaultyServer
 
 __all__ = ["FakeJsoc", "serve_jsoc"]
 
-_QUERY = re.compile(r"([\w.]+)\[(\d+)\]\[([\d._:]+)_TAI-([\d._:]+)_TAI@(\d+)([mhd])\](?:\{(\w+)\})?")
+_QUERY = re.compile(
+    r"([\w.]+)\[(\d+)\]\[([\d._:]+)_TAI-([\d._:]+)_TAI@(\d+)([mhd])\](\[\? QUALITY >= 0 \?\])?(?:\{(\w+)\})?"
+)
 _BARE = ("T_REC", "HARPNUM", "QUALITY", "CROTA2", "CTYPE1", "CDELT1", "CDELT2")
 """Keywords that the stored files lack."""
 
@@ -26,6 +28,8 @@ class FakeJsoc(FaultyServer):
     ----------
     on_tape
         Times (yyyymmdd_hhmmss) of records whose files are not on disk.
+    without_image
+        Times of records without an image; an export that includes one is refused.
     num_polls
         Times that an export's status is asked before it is ready.
     exports
@@ -36,6 +40,7 @@ class FakeJsoc(FaultyServer):
         super().__init__()
         self.harp, self.first, self.last = harp, first, last
         self.on_tape: set[str] = set()
+        self.without_image: set[str] = set()
         self.num_polls = 2
         self.exports: dict[str, str] = {}
         self.emails = {"someone@example.org"}
@@ -63,7 +68,9 @@ class FakeJsoc(FaultyServer):
         step = timedelta(minutes=int(match[5]) * unit)
         times = [start + k * step for k in range((end - start) // step + 1)]
         seen = [t for t in times if self.first <= t <= self.last and int(match[2]) == self.harp]
-        return match[1], match[7], seen
+        if match[7]:
+            seen = [t for t in seen if f"{t:%Y%m%d_%H%M%S}" not in self.without_image]
+        return match[1], match[8], seen
 
     def list_records(self, asked):
         """Answer op=rs_list."""
@@ -74,7 +81,7 @@ class FakeJsoc(FaultyServer):
         values = {
             "T_REC": [f"{t:%Y.%m.%d_%H:%M:%S}_TAI" for t in times],
             "HARPNUM": [str(self.harp)] * len(times),
-            "QUALITY": ["0x00000000"] * len(times),
+            "QUALITY": ["0xc0000000" if f"{t:%Y%m%d_%H%M%S}" in self.without_image else "0x00000000" for t in times],
             "CROTA2": ["0.000000"] * len(times),
             "CTYPE1": ["CRLN-CEA"] * len(times),
         }
@@ -82,7 +89,9 @@ class FakeJsoc(FaultyServer):
         stamps = [f"{t:%Y%m%d_%H%M%S}" for t in times]
         segment = asked["seg"]
         paths = [
-            "NoDataDirectory" if stamp in self.on_tape else f"/SUM{k + 1}/D{1000 + k}/S00000/{stamp}.{segment}.fits"
+            "NoDataDirectory"
+            if stamp in self.on_tape | self.without_image
+            else f"/SUM{k + 1}/D{1000 + k}/S00000/{stamp}.{segment}.fits"
             for k, stamp in enumerate(stamps)
         ]
         if not times:
@@ -101,6 +110,9 @@ class FakeJsoc(FaultyServer):
         if asked["op"] == "exp_request":
             if asked["notify"] not in self.emails:
                 return {"status": 4, "error": "Email address is not valid or not registered."}
+            found = self.records(asked["ds"])
+            if found is None or any(f"{t:%Y%m%d_%H%M%S}" in self.without_image for t in found[2]):
+                return {"status": 4, "error": "a record has no files"}
             request = f"JSOC_20260101_{len(self.exports) + 1:03d}"
             self.exports[request] = asked["ds"]
             return {"status": 2, "requestid": request, "method": "url", "protocol": "fits", "wait": 0}

@@ -586,6 +586,25 @@ def test_files_on_tape_are_named_and_come_by_export(jsoc, tmp_path):
     assert list(jsoc.exports.values()) == [f"{query_of().record_set}{{magnetogram}}"]
 
 
+@pytest.mark.parametrize("email", [None, "someone@example.org"])
+def test_records_without_an_image_are_counted_and_not_asked_for(jsoc, tmp_path, email):
+    """QUALITY is negative as a signed word: bit 31 says that there is no image."""
+    jsoc.without_image = {STAMPS[1], STAMPS[5]}
+    jsoc.on_tape = {STAMPS[2]}
+    report = fetch_jsoc(tmp_path / "fits", query_of(), email=email, server=jsoc.url)
+    assert (report.num_records, report.num_without_image) == (6, 2)
+    assert (report.num_fetched, report.offline) == ((4, ()) if email else (3, (FILES[2],)))
+
+
+def test_the_command_counts_records_without_an_image(jsoc, tmp_path):
+    jsoc.without_image = {STAMPS[1]}
+    command = ["fetch", "jsoc", "--harp", "377", "--start", "2011-02-13", "--end", "2011-02-13T03:12:00"]
+    done = run(*command, "--series", "hmi.sharp_cea_720s", "--server", jsoc.url, cwd=tmp_path)
+    assert "2 of 3 frames fetched" in done.stdout
+    assert "1 record has no image at JSOC" in done.stdout
+    assert "on tape" not in done.stdout
+
+
 def test_an_export_is_asked_for_once(jsoc, tmp_path, monkeypatch):
     monkeypatch.setattr(retries, "NUM_TRIES", 2)
     jsoc.faults.extend([None, None, None, None, None, *[(503, None)] * 40])

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import struct
+import subprocess
+import sys
+import warnings
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -30,6 +37,7 @@ from sffshards.images import (
     parse_crop,
     read_ingested,
 )
+from sffshards.images.fits_headers import parse_quality
 from sffshards.images.fits_ingest import choose_on_grid
 from sffshards.images.grey_scales import invert_colours, scale_field
 from tests.commands import error_of, run
@@ -116,6 +124,111 @@ def test_another_angle_than_half_a_turn_is_refused(tmp_path):
         ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
 
 
+HALF_TURN = {"PC1_1": -1.0, "PC1_2": 0.0, "PC2_1": 0.0, "PC2_2": -1.0}
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {**HALF_TURN, "CROTA2": 180.0},
+        HALF_TURN,
+        {"PC1_1": -0.9998, "PC1_2": 0.02, "PC2_1": -0.02, "PC2_2": -0.9998},
+        {"CD1_1": -0.5, "CD2_2": -0.5},
+        {"PC1_1": -1.0, "CDELT2": -0.5},
+    ],
+)
+def test_a_matrix_turns_an_image_as_the_angle_does(tmp_path, keywords):
+    name = file_name(1449, TIME, series="hmi.sharp_720s")
+    put(tmp_path / "fits", name=name, camera=True, drop=("CROTA2",), **keywords)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([191, 255, 0, 64], abs=2)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "found"),
+    [
+        ({"PC1_1": 0.0, "PC1_2": -1.0, "PC2_1": 1.0, "PC2_2": 0.0}, "PCi_j within 5 degrees of 0 or 180"),
+        ({**HALF_TURN, "CROTA2": 0.0}, "PCi_j and CROTA2 that agree"),
+        ({"CTYPE1": "CRLT-CEA", "CTYPE2": "CRLN-CEA"}, "CTYPE1, a longitude"),
+        ({"BUNIT": "DN"}, "BUNIT, a unit of magnetic field"),
+        ({"QUALITY": "good"}, "QUALITY, a word of 32 bits"),
+        ({"SEGMENT": "Br"}, "an image of magnetogram, as the file is named, found a header that says Br"),
+        ({"EXTNAME": "BITMAP"}, "found a header that says bitmap"),
+        ({"SEGMENT": "Bp", "EXTNAME": "BT"}, "one segment in SEGMENT and EXTNAME, found Bp and Bt"),
+    ],
+)
+def test_a_header_that_contradicts_itself_or_the_name_is_refused(tmp_path, keywords, found):
+    bad = put(tmp_path / "fits", compressed=False, **keywords)
+    put(tmp_path / "fits", harp=1450)
+    with pytest.raises(InputError, match="1 of 2 that cannot"):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL, skip_bad=True)
+    assert found in record_of(tmp_path / "data").skipped[bad.name]
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"),
+    [("Gauss", 1), ("GAUSS", 1), ("Mx/cm^2", 1), ("T", 1e-4), ("mT", 0.1), ("kG", 1e-3), ("10**-4 T", 1), ("", 1)],
+)
+def test_other_units_than_gauss_are_converted(tmp_path, unit, scale):
+    field = np.kron([[-800.0, -400.0], [400.0, 800.0]], np.ones((20, 30)))
+    put(tmp_path / "fits", compressed=False, field=field * scale, BUNIT=unit)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([191, 255, 0, 64], abs=2)
+
+
+# Several images in a file
+
+
+def several(*levels, extension=True):
+    """A file with an image of each segment, its field uniform but for one pixel, in gauss."""
+    images = [fits.PrimaryHDU()]
+    for segment, level in levels:
+        field = np.full((40, 60), float(level))
+        field[0, 0] += 1
+        (image,) = fits.open(io.BytesIO(make_fits(1449, TIME, compressed=False, field=field)))[1:]
+        if segment:
+            image.header["EXTNAME" if extension else "SEGMENT"] = segment
+        images.append(image)
+    buffer = io.BytesIO()
+    fits.HDUList(images).writeto(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("extension", [True, False])
+@pytest.mark.parametrize("name", ["sharp_1449.fits", "sharp_1449.magnetogram.fits", file_name(1449, TIME)])
+def test_of_several_images_the_named_segment_is_taken(tmp_path, name, extension):
+    data = several(("bitmap", 33), ("BR", -400), ("MAGNETOGRAM", 400), extension=extension)
+    (tmp_path / name).write_bytes(data)
+    ingest_fits(tmp_path / name, tmp_path / "data", options=ALL)
+    assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == [191] * 4
+
+
+def test_of_several_images_the_wanted_component_is_taken_if_the_name_states_none(tmp_path):
+    (tmp_path / "sharp.fits").write_bytes(several(("MAGNETOGRAM", 400), ("BR", -400)))
+    ingest_fits(tmp_path / "sharp.fits", tmp_path / "data", options=options(component=Component.BR))
+    assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == [64] * 4
+    with pytest.raises(InputError, match="1 left out: shows magnetogram, Br"):
+        ingest_fits(tmp_path / "sharp.fits", tmp_path / "bp", options=options(component=Component.BP))
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [("", 33), ("", 400)],
+        [("BITMAP", 33), ("", 400)],
+        [("MAGNETOGRAM", 33), ("MAGNETOGRAM", 400)],
+        [("BITMAP", 33), ("BR", 400)],
+    ],
+)
+def test_several_images_of_which_none_or_two_are_the_named_segment_are_refused(tmp_path, levels):
+    path = tmp_path / file_name(1449, TIME)
+    path.write_bytes(several(*levels))
+    stderr = error_of("ingest", path, "--cadence", "all", "--workers", "1", "--out", tmp_path / "data")
+    assert "that cannot" in stderr
+    assert not (tmp_path / "data").exists()
+
+
 # Grey
 
 
@@ -191,6 +304,71 @@ def test_poor_frames_are_kept_when_told_and_their_quality_recorded(tmp_path):
     assert record_of(tmp_path / "data").frames[IMAGE.removesuffix(".fits.jpg")].quality == 0x10400
 
 
+@pytest.mark.parametrize(
+    ("quality", "bits"),
+    [
+        (0x10400, 0x10400),
+        (-2147483648, 0x80000000),
+        (-2147417088, 0x80010400),
+        ("0xC0000000", 0xC0000000),
+        ("-2147483648", 0x80000000),
+        ("2147483648", 0x80000000),
+        (65536.0, 0x10000),
+    ],
+)
+def test_quality_is_a_word_of_32_bits_in_all_its_spellings(tmp_path, quality, bits):
+    """JSOC's QUALITY.txt: without observables, QUALITY is negative, for bit 31 is set."""
+    folder = tmp_path / "fits"
+    path = put(folder, drop=("QUALITY",))
+    put(folder, harp=1450)
+    content = {"format_version": 1, "files": {path.name: {"QUALITY": quality}}}
+    (folder / "keywords.json").write_text(json.dumps(content))
+    assert ingest_fits(folder, tmp_path / "data", options=ALL).left_out == {"of poor quality": 1}
+    ingest_fits(folder, tmp_path / "kept", options=options(bad_quality=BadQuality.KEEP))
+    assert record_of(tmp_path / "kept").frames[IMAGE.removesuffix(".fits.jpg")].quality == bits
+
+
+@pytest.mark.parametrize("quality", ["00010400", "1e5", "c0000000", "4294967296", "-2147483649", "0.5", "nan", "True"])
+def test_a_quality_that_is_no_word_of_32_bits_is_refused(quality):
+    with pytest.raises(ImageError, match="32 bits"):
+        parse_quality(quality, where="a.fits")
+
+
+def test_a_frame_without_field_of_poor_quality_is_left_out_rather_than_called_damaged(tmp_path):
+    put(tmp_path / "fits", compressed=False, field=np.full((40, 60), np.nan), QUALITY=-2147483648)
+    put(tmp_path / "fits", harp=1450)
+    report = ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert (report.num_written, report.left_out) == (1, {"of poor quality": 1})
+
+
+@pytest.mark.parametrize("empty", [0.0, np.nan])
+def test_a_frame_that_is_mostly_empty_is_left_out_and_its_neighbour_taken(tmp_path, empty):
+    """Definitive files of HARP 11930 are mostly zero or NaN; they are no quiet Sun."""
+    field = np.random.default_rng(0).normal(0, 100, (40, 60))
+    mostly, half = field.copy(), field.copy()
+    mostly.flat[:1201] = empty
+    half.flat[:1200] = empty
+    put(tmp_path / "fits", time="20120306_142400", field=mostly, compressed=False)
+    put(tmp_path / "fits", time="20120306_143600", field=half, compressed=False)
+    grid = options(cadence=timedelta(minutes=96), tolerance=timedelta(minutes=12))
+    report = ingest_fits(tmp_path / "fits", tmp_path / "data", options=grid)
+    assert report.left_out == {"more than 50 % of the pixels zero or without a value": 1}
+    ((name, made),) = record_of(tmp_path / "data").frames.items()
+    assert name.split(".")[3] == "20120306_143600_TAI"
+    assert (made.num_zero, made.num_missing) == ((1200, 0) if empty == 0 else (0, 1200))
+    kept = ingest_fits(tmp_path / "fits", tmp_path / "all", options=options(max_empty_percent=60.0))
+    assert kept.num_written == 2
+
+
+def test_a_patch_that_is_too_small_is_left_out_with_that_reason(tmp_path):
+    field = np.random.default_rng(0).normal(0, 100, (60, 40))
+    put(tmp_path / "fits", time="20120306_142400", field=field)
+    put(tmp_path / "fits", time="20120306_160000", field=field[:, :16])
+    put(tmp_path / "fits", time="20120306_173600", field=field[:, :15])
+    report = ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert (report.num_written, report.left_out) == (2, {"fewer than 16 pixels a side": 1})
+
+
 @given(
     minutes=st.lists(st.integers(0, 4000), unique=True, min_size=1, max_size=40),
     tolerance=st.integers(0, 48),
@@ -209,7 +387,7 @@ def test_the_grid_takes_one_frame_a_slot_and_none_farther_than_the_tolerance(min
 def test_other_components_are_passed_over_and_named_ones_taken(tmp_path):
     folder = tmp_path / "fits"
     put(folder)
-    put(folder, name=file_name(1449, TIME, segment="Br"), field=np.kron([[0, 0], [0, 800.0]], np.ones((20, 30))))
+    put(folder, name=file_name(1449, TIME, segment="Br"), field=np.kron([[1, 1], [1, 800.0]], np.ones((20, 30))))
     report = ingest_fits(folder, tmp_path / "data", options=options(component=Component.BR))
     assert report.left_out == {"shows magnetogram": 1}
     assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([128, 255, 128, 128], abs=2)
@@ -241,6 +419,8 @@ def test_the_record_says_how_each_image_was_made(tmp_path):
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "quality": 0,
             "num_missing": 0,
+            "num_zero": 0,
+            "has_stale_datasum": False,
         }
     }
 
@@ -361,6 +541,66 @@ def test_a_bad_file_ends_it_or_is_skipped_and_named(tmp_path, kind):
     report = ingest_fits(folder, data, options=ALL, skip_bad=True)
     assert (report.num_images, report.num_bad) == (2, 1)
     assert found in record_of(data).skipped[bad.name]
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_stale_datasum_is_named_and_may_be_ignored(tmp_path, compressed):
+    """Programs that change pixels may keep the DATASUM of the old ones."""
+    path = put(tmp_path / "fits", compressed=compressed, checksum=True)
+    data = bytearray(path.read_bytes())
+    first = data.rindex(b"DATASUM = '") + len(b"DATASUM = '")
+    data[first] = ord("1") if data[first] == ord("2") else ord("2")
+    path.write_bytes(data)
+    done = run("ingest", path, "--out", tmp_path / "data", "--cadence", "all", "--workers", "1", code=2)
+    assert (
+        "DATASUM, found others: a program changed them and kept the old DATASUM, or the file is damaged" in done.stderr
+    )
+    run("ingest", path, "--out", tmp_path / "data", "--cadence", "all", "--ignore-datasum", "--workers", "1")
+    assert record_of(tmp_path / "data").frames[IMAGE.removesuffix(".fits.jpg")].has_stale_datasum
+
+
+def gzip_tile_bomb(num_bytes):
+    """A file whose only tile is 16x16 pixels, and unpacks to more."""
+    field = np.random.default_rng(0).integers(-500, 500, (16, 16)).astype(np.int32)
+    header = fits.open(io.BytesIO(make_fits(1449, TIME)))[1].header
+    image = fits.CompImageHDU(field, header, compression_type="GZIP_1", tile_shape=(16, 16))
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"):
+        fits.HDUList([fits.PrimaryHDU(), image]).writeto(buffer)
+    (table,) = fits.open(io.BytesIO(buffer.getvalue()), disable_image_compression=True)[1:]
+    tile = np.array([np.frombuffer(gzip.compress(bytes(num_bytes)), np.uint8)], dtype=object)
+    column = fits.Column(name="COMPRESSED_DATA", format="1PB()", array=tile)
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column], header=table.header)]).writeto(buffer)
+    return buffer.getvalue()
+
+
+def wide_tiles():
+    """A file that states more pixels than its tiles hold."""
+    data = make_fits(1449, TIME)
+    return data.replace(b"ZNAXIS1 =                   60", b"ZNAXIS1 =                 9000")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (gzip_tile_bomb(100_000), "a tile that unpacks to more bytes than the image (limit 2048)"),
+        (wide_tiles(), "cannot be read"),
+        (
+            make_fits(1449, TIME, compressed=False).replace(b"= " + b"60".rjust(20), b"= " + b"999999".rjust(20)),
+            "limit 16777216",
+        ),
+        (several(*[("BR", 400)] * 100), "more images and tables (limit 100)"),
+        (gzip.compress(make_fits(1449, TIME) + bytes(1 << 28)), "unpacks to more bytes (limit 268435456)"),
+    ],
+    ids=["gzip tile", "wide tiles", "pixels", "units", "gzip"],
+)
+def test_a_file_that_unpacks_to_more_than_a_sharp_is_refused_with_the_limit(tmp_path, data, found):
+    put(tmp_path / "fits", harp=1450)
+    path = put(tmp_path / "fits")
+    path.write_bytes(data)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL, skip_bad=True)
+    assert found in record_of(tmp_path / "data").skipped[path.name]
 
 
 def test_each_bad_file_is_named_in_one_line(tmp_path):
@@ -503,6 +743,81 @@ def test_a_movie_whose_pictures_do_not_decode_is_refused(tmp_path, movie):
     with pytest.raises(ImageError, match="pictures, as it states itself"):
         ingest_movie(movie, tmp_path / "data", options=movie_options())
     assert not list(tmp_path.glob("data/magnetogram_jpg/*"))
+
+
+def cut_movie(path, num_cut):
+    """Cut pictures away by an edit list, which players obey, without removing them from the file."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"elst")
+    duration, media_time = struct.unpack_from(">iI", data, start + 12)
+    scale = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)[0]
+    shown = duration * (5 - num_cut) // 5
+    struct.pack_into(">iI", data, start + 12, shown, media_time + num_cut * scale // 25)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("num_cut", [1, 3])
+def test_pictures_that_a_movie_cuts_away_are_not_taken(tmp_path, movie, num_cut):
+    cut_movie(movie, num_cut)
+    report = ingest_movie(movie, tmp_path / "data", options=movie_options(num_frames=5 - num_cut))
+    images = sorted((tmp_path / "data" / "magnetogram_jpg").iterdir())
+    assert report.num_written == len(images) == 5 - num_cut
+    assert [pixels(path).mean() for path in images] == pytest.approx([20, 60, 100, 140, 180][num_cut:], abs=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_damage_that_the_decoder_notices_is_not_concealed(tmp_path, codec):
+    """FFmpeg conceals damaged blocks unless told otherwise: of these movies it shows nearly all, with other pixels."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (8, 12, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    path = tmp_path / "a.mp4"
+    write_movie(path, [np.roll(blocks, 3 * k, axis=1) for k in range(13)], codec=codec)
+    whole = path.read_bytes()
+    start = whole.index(b"mdat") + 4
+    size = int.from_bytes(whole[start - 8 : start - 4], "big") - 8
+    num_refused = 0
+    for number in range(20):
+        data = bytearray(whole)
+        place = start + 100 + int(rng.integers(size - 200))
+        data[place : place + 32] = rng.bytes(32)
+        path.write_bytes(data)
+        with suppress(ImageError):
+            ingest_movie(path, tmp_path / f"data{number}", options=movie_options(crop=None))
+            continue
+        assert not (tmp_path / f"data{number}").exists()
+        num_refused += 1
+    assert num_refused >= 15
+
+
+@pytest.mark.slow
+def test_a_long_movie_does_not_fill_the_memory(tmp_path):
+    """300 pictures of 1 megapixel would take 300 MB as grey and 900 MB in colour."""
+    picture = np.full((1024, 1024, 3), 90, np.uint8)
+    write_movie(tmp_path / "a.mp4", [picture] * 300)
+    code = (
+        "import resource, sys; from sffshards.cli import main; sys.argv[0] = 'sffshards'\n"
+        "try: main()\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)"
+    )
+    place = ["--harp", "7117", "--start", "2017-09-03", "--cadence", "96m", "--out", str(tmp_path / "data")]
+    command = [sys.executable, "-c", code, "ingest", str(tmp_path / "a.mp4"), *place]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) < 300
+
+
+@pytest.mark.parametrize("suffix", ["mov", "MKV", "avi", "webm", "gif"])
+def test_a_movie_of_another_kind_is_named_so(tmp_path, movie, suffix):
+    other = movie.rename(tmp_path / f"m.{suffix}")
+    given = ["--harp", "7117", "--start", "2017-09-03", "--cadence", "6h"]
+    assert f"found a movie of a kind that is not read (.{suffix.lower()})" in error_of("ingest", other, *given)
+    assert "ffmpeg -i" in error_of("ingest", other)
+
+
+def test_pictures_larger_than_the_full_disk_are_refused(tmp_path, monkeypatch, movie):
+    monkeypatch.setattr("sffshards.images.movie_ingest._MAX_PIXELS", 64 * 95)
+    with pytest.raises(ImageError, match="at most 6080 pixels, those of HMI's full disk, found 96x64"):
+        ingest_movie(movie, tmp_path / "data", options=movie_options())
 
 
 def test_a_crop_outside_the_pictures_is_refused(tmp_path, movie):

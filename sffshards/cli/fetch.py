@@ -145,6 +145,9 @@ def jsoc(
     report = fetch.fetch_jsoc(out, query, email=email, server=address, progress=make_progress())
     kept = f", {report.num_kept:,} kept" if report.num_kept else ""
     print(f"{out}: {report.num_fetched:,} of {format_count(report.num_records, 'frame')} fetched{kept}")
+    if report.num_without_image:
+        empty = format_count(report.num_without_image, "record has", "records have")
+        print(f"{empty} no image at JSOC (QUALITY 0x80000000)")
     if report.offline:
         tape = format_count(len(report.offline), "file is", "files are")
         print(f"{tape} on tape at JSOC; pass --email to request an export")

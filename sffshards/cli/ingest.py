@@ -46,6 +46,17 @@ def ingest(
     bad_quality: Annotated[
         images.BadQuality, Option("Treatment of frames whose QUALITY has bit 0x10000 or a higher bit set.")
     ] = images.BadQuality.DROP,
+    max_empty: Annotated[
+        float,
+        Option(
+            "Maximum percentage of pixels that are zero or without a value; frames with more are left out.",
+            minimum=0,
+            maximum=100,
+        ),
+    ] = 50.0,
+    ignore_datasum: Annotated[
+        bool, Option("Take files whose pixels disagree with the DATASUM in the header, as after editing.")
+    ] = False,
     jpeg_quality: Annotated[int, Option("JPEG quality of the images.", minimum=1, maximum=95)] = 92,
     skip_bad: Annotated[bool, Option("Skip files that cannot be used, and report their names and number.")] = False,
     harp: Annotated[int | None, Option("Movie: HARP of the region.", minimum=1)] = None,
@@ -62,8 +73,9 @@ def ingest(
     """Convert FITS files or a movie to images.
 
     The input is FITS files of the series hmi.sharp_720s or hmi.sharp_cea_720s, compressed or not, or a movie of one
-    region. The output is 8-bit grey JPEGs in the published layout, with north up and west right. Pixels without a value
-    are set to zero field. The options and the source of each image are recorded in OUT/ingest.json.
+    region. The output is 8-bit grey JPEGs in the published layout, with north up and west right. Field in other units
+    (BUNIT) is converted to gauss. Pixels without a value are set to zero field. If a file holds several images, EXTNAME
+    or SEGMENT selects one. The options and the source of each image are recorded in OUT/ingest.json.
 
     Examples
     --------
@@ -75,7 +87,7 @@ def ingest(
         the magnetogram panel of a movie
     """
     progress = make_progress()
-    if source.suffix.lower() in images.MOVIE_SUFFIXES:
+    if images.is_movie(source):
         if harp is None or start is None or cadence is None:
             given = {"--harp": harp, "--start": start, "--cadence": cadence}
             raise InputError(
@@ -97,7 +109,9 @@ def ingest(
     else:
         for flag, value in {"--harp": harp, "--start": start, "--crop": crop, "--frames": frames}.items():
             if value is not None:
-                raise InputError(flag, expected="a movie (mp4, mpg)", found="FITS files", fix=f"leave out {flag}")
+                raise InputError(
+                    flag, expected="a movie (.mp4, .m4v, .mpg, .mpeg)", found=f"{source}", fix=f"leave out {flag}"
+                )
         grid = cadence or _DEFAULT_CADENCE
         options = images.FitsOptions(
             component=component,
@@ -105,6 +119,8 @@ def ingest(
             clip_gauss=clip_gauss,
             jpeg_quality=jpeg_quality,
             bad_quality=bad_quality,
+            max_empty_percent=max_empty,
+            ignore_datasum=ignore_datasum,
             cadence=None if grid == "all" else parse_duration(grid, where="--cadence"),
             tolerance=timedelta(0) if grid == "all" else parse_duration(tolerance, where="--tolerance"),
             series=series,

@@ -21,6 +21,7 @@ _FLAGS = {
     "num_jobs": "--jobs",
     "num_workers": "--workers",
     "max_gap_minutes": "--max-gap",
+    "max_empty_percent": "--max-empty",
     "max_skipped_percent": "--max-skipped",
     "shard_size_bytes": "--shard-size",
     "skip_bad_images": "--on-bad-image skip",

@@ -28,7 +28,9 @@ class JsocReport:
     """What arrived from JSOC."""
 
     num_records: int
-    """Number of magnetograms that JSOC has."""
+    """Number of records that JSOC has."""
+    num_without_image: int
+    """Number of these records for which QUALITY says that there is no image."""
     num_fetched: int
     """Number of files that were fetched this time."""
     num_kept: int
@@ -90,23 +92,29 @@ def fetch_jsoc(
         keywords = read_own_record(path, KeywordsFile, version=KEYWORDS_VERSION) or KeywordsFile()
         keywords.files.update((record.name, record.keywords) for record in records)
         write_record(path, keywords, version=KEYWORDS_VERSION)
-        wanted = [record for record in records if not (out / record.name).is_file()]
+        observed = [record for record in records if record.has_image]
+        wanted = [record for record in observed if not (out / record.name).is_file()]
         urls = {record.name: record.url for record in wanted if record.url}
         if email is not None and wanted:
-            urls = _export(service, query, email, note, out)
+            # JSOC may refuse an export that includes records without an image.
+            condition = "" if len(observed) == len(records) else "[? QUALITY >= 0 ?]"
+            record_set = f"{query.record_set}{condition}{{{query.segment}}}"
+            urls = _export(service, query, record_set, email=email, note=note, out=out)
         present = [record for record in wanted if record.name in urls]
         _fetch_all(present, urls, out, note, progress=progress)
         return JsocReport(
             num_records=len(records),
             num_fetched=len(present),
-            num_kept=len(records) - len(wanted),
+            num_without_image=len(records) - len(observed),
+            num_kept=len(observed) - len(wanted),
             offline=tuple(record.name for record in wanted if record.name not in urls),
         )
 
 
-def _export(service: JsocService, query: JsocQuery, email: str, note: _Note, out: Path) -> dict[str, str]:
+def _export(
+    service: JsocService, query: JsocQuery, record_set: str, *, email: str, note: _Note, out: Path
+) -> dict[str, str]:
     """Return URLs by file name of an export, the one that was asked for before if there is one."""
-    record_set = f"{query.record_set}{{{query.segment}}}"
     known = note.exports.get(record_set)
     export = service.find_export(known) if known else None
     if export is None:

@@ -12,6 +12,7 @@ from sffshards.base.errors import Field, InputError, StorageError
 from sffshards.base.progress import Progress
 from sffshards.base.retries import Retries
 from sffshards.domain.times import format_duration, parse_tai
+from sffshards.images import has_no_image
 
 T = TypeVar("T")
 
@@ -71,6 +72,8 @@ class JsocRecord(NamedTuple):
     url: str
     """URL of its stored file; empty where JSOC has it on tape only."""
     keywords: dict[str, str]
+    has_image: bool
+    """Whether there is an image; JSOC has records of times without any."""
 
 
 class JsocService:
@@ -136,7 +139,8 @@ class JsocService:
         keywords = {name: str(row[name]) for name in _KEYWORDS if str(row.get(name, "")) not in _NO_VALUES}
         path = str(place.get(query.segment, ""))
         url = urljoin(f"{self._server}/", path.lstrip("/")) if path.startswith("/") else ""
-        return JsocRecord(query.file_name(keywords.get("T_REC", "")), url, keywords)
+        has_image = not has_no_image(keywords.get("QUALITY"), where=f"QUALITY of {query.record_set}")
+        return JsocRecord(query.file_name(keywords.get("T_REC", "")), url, keywords, has_image)
 
     def request_export(self, record_set: str, email: str) -> Any:
         """Ask for an export; raises as `find_records`."""

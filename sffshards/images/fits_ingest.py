@@ -17,10 +17,10 @@ from sffshards.base.errors import Field, ImageError, InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.base.worker_pool import WorkerPool
 from sffshards.domain.frames import FrameId
-from sffshards.images.fits_files import find_fits, opened_fits, read_field, read_fits_bytes
-from sffshards.images.fits_headers import POOR_QUALITY, FrameHeader, component_of, parse_header, read_keywords
+from sffshards.images.fits_files import OpenFits, find_fits, opened_fits, read_field, read_fits_bytes
+from sffshards.images.fits_headers import POOR_QUALITY, FrameHeader, parse_header, read_keywords
 from sffshards.images.grey_scales import scale_field
-from sffshards.images.image_files import write_picture
+from sffshards.images.image_files import MIN_SIDE, write_picture
 from sffshards.images.ingest_options import BadQuality, FitsOptions
 from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
 
@@ -46,13 +46,14 @@ class _File:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
-    """The header of a file."""
+    """The content of a file."""
 
     path: Path
     sha256: str
-    component: str
     header: FrameHeader | None
-    """None where the component is not the wanted one."""
+    """None where the file shows another component."""
+    left_out: str
+    """Reason for which the file is not wanted; empty if it is."""
 
 
 def ingest_fits(
@@ -100,7 +101,7 @@ def ingest_fits(
     keywords = read_keywords(source if source.is_dir() else source.parent).files
     files = {path.name: _File(path=path, keywords=keywords.get(path.name, {}), options=options) for path in paths}
     with WorkerPool(workers if len(files) > 1 else 0) as pool:
-        headers = dict(_try_each("headers", _read_header, files, pool=pool, progress=progress))
+        headers = dict(_try_each("FITS files", _check_file, files, pool=pool, progress=progress))
         bad = {name: result for name, result in headers.items() if isinstance(result, ImageError)}
         for error in bad.values():
             progress.note(str(error))
@@ -183,15 +184,31 @@ def _try(function: Callable[[_File], Result], file: _File) -> Result | ImageErro
         return error
 
 
-def _read_header(file: _File) -> _Found:
-    header = None
+def _check_file(file: _File) -> _Found:
+    """Read the header of a file, and its pixels if it is wanted."""
     data = read_fits_bytes(file.path)
-    with opened_fits(data, where=file.path, keywords=file.keywords) as (get, _):
-        component = component_of(file.path.name, get, where=file.path)
-        if component == file.options.component:
+    header, left_out = None, ""
+    with opened_fits(data, where=file.path, keywords=file.keywords, options=file.options) as opened:
+        if opened.segment != file.options.component:
+            left_out = f"shows {opened.segment}"
+        else:
             needs_quality = file.options.bad_quality is BadQuality.DROP
-            header = parse_header(get, where=file.path, needs_quality=needs_quality)
-    return _Found(path=file.path, sha256=hashlib.sha256(data).hexdigest(), component=component, header=header)
+            header = parse_header(opened.get, where=file.path, needs_quality=needs_quality)
+            left_out = _find_fault(file, opened, header)
+    return _Found(path=file.path, sha256=hashlib.sha256(data).hexdigest(), header=header, left_out=left_out)
+
+
+def _find_fault(file: _File, opened: OpenFits, header: FrameHeader) -> str:
+    """Return why the frame of a file is of no use, or nothing."""
+    if header.quality >= POOR_QUALITY and file.options.bad_quality is BadQuality.DROP:
+        return "of poor quality"
+    if opened.is_too_small:
+        return f"fewer than {MIN_SIDE} pixels a side"
+    field = read_field(opened, header, where=file.path)
+    max_percent = file.options.max_empty_percent
+    if 100 * np.count_nonzero(~np.isfinite(field) | (field == 0)) > max_percent * field.size:
+        return f"more than {max_percent:g} % of the pixels zero or without a value"
+    return ""
 
 
 def _refuse_bad(bad: Mapping[str, ImageError], source: Path, num_files: int, *, skip_bad: bool) -> None:
@@ -200,7 +217,7 @@ def _refuse_bad(bad: Mapping[str, ImageError], source: Path, num_files: int, *, 
             source,
             expected="FITS files that can all be used",
             found=f"{len(bad)} of {num_files} that cannot: {', '.join(list(bad)[:5])}",
-            fix="fetch them again or remove them, or pass {skip_bad}",
+            fix="the lines above say what to do; {skip_bad} goes on without them",
         )
     _check_share(len(bad), num_files)
 
@@ -221,10 +238,8 @@ def _choose(found: Iterable[_Found], options: FitsOptions) -> tuple[dict[str, _F
     good: dict[FrameId, _Found] = {}
     for look in found:
         header = look.header
-        if header is None:
-            left_out[look.path.name] = f"shows {look.component}"
-        elif header.quality >= POOR_QUALITY and options.bad_quality is BadQuality.DROP:
-            left_out[look.path.name] = "of poor quality"
+        if header is None or look.left_out:
+            left_out[look.path.name] = look.left_out
         elif header.frame in good:
             raise InputError(
                 look.path,
@@ -249,7 +264,7 @@ def _check_chosen(chosen: Mapping[str, _Found], left_out: Mapping[str, str], sou
             source,
             expected="a frame to take",
             found=", ".join(f"{count} left out: {reason}" for reason, count in reasons) or "none",
-            fix="look at {component}, {bad_quality}, {cadence} (`all` takes every time) and {tolerance}",
+            fix="look at {component}, {bad_quality}, {max_empty_percent}, {cadence} (or take `all`) and {tolerance}",
         )
     kinds = {look.header.is_cea: look.path for look in chosen.values() if look.header is not None}
     if len(kinds) > 1:
@@ -264,9 +279,9 @@ def _check_chosen(chosen: Mapping[str, _Found], left_out: Mapping[str, str], sou
 def _write_image(file: _File) -> Ingested:
     """Write the image of a file, whole or not at all."""
     data = read_fits_bytes(file.path)
-    with opened_fits(data, where=file.path, keywords=file.keywords) as (get, image):
-        header = parse_header(get, where=file.path, needs_quality=False)
-        field = read_field(image, header, where=file.path)
+    with opened_fits(data, where=file.path, keywords=file.keywords, options=file.options) as opened:
+        header = parse_header(opened.get, where=file.path, needs_quality=False)
+        field = read_field(opened, header, where=file.path)
     grey = scale_field(field, scale=file.options.scale, clip_gauss=file.options.clip_gauss)
     write_picture(grey, file.image, jpeg_quality=file.options.jpeg_quality)
     return Ingested(
@@ -274,6 +289,8 @@ def _write_image(file: _File) -> Ingested:
         sha256=hashlib.sha256(data).hexdigest(),
         quality=header.quality,
         num_missing=int(np.count_nonzero(~np.isfinite(field))),
+        num_zero=int(np.count_nonzero(field == 0)),
+        has_stale_datasum=opened.has_stale_datasum,
     )
 
 

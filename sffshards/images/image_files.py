@@ -27,6 +27,9 @@ MIN_SIDE = 16
 MAX_PIXELS = 1 << 26
 """Largest number of pixels of an image: four times that of HMI's full disk."""
 
+_MAX_BYTES = 1 << 26
+"""Largest size of an image file; the published ones take 30 kB."""
+
 _READABLE = "an image that can be read"
 _EXPECTED = "an 8-bit grey JPEG"
 _FIX = "replace the image, or build with {skip_bad_images}"
@@ -104,7 +107,10 @@ def read_frame(path: Path) -> NDArray[np.uint8]:
 def read_bytes(path: Path | str) -> bytes:
     """Read an image's bytes, or raise `ImageError` where there is no such file."""
     with _opened(path) as descriptor:
-        return os.read(descriptor, os.fstat(descriptor).st_size)
+        size = os.fstat(descriptor).st_size
+        if size > _MAX_BYTES:
+            raise _bad(path, f"{size} bytes", expected=f"an image file of at most {_MAX_BYTES} bytes")
+        return os.read(descriptor, size)
 
 
 def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:

@@ -59,6 +59,10 @@ class FitsOptions:
     jpeg_quality: int
     """JPEG quality of the images, 1 to 95."""
     bad_quality: BadQuality
+    max_empty_percent: float = 50.0
+    """Largest percentage of pixels that may be zero or without a value; a frame with more is left out."""
+    ignore_datasum: bool = False
+    """Whether to take files whose pixels disagree with the DATASUM of their headers."""
     cadence: timedelta | None
     """Time between slots of the grid; None to take every frame."""
     tolerance: timedelta
@@ -71,6 +75,9 @@ class FitsOptions:
             raise InputError(
                 Field("clip_gauss"), expected="a field above 0", found=f"{self.clip_gauss:g}", fix="change it"
             )
+        if not 0 <= self.max_empty_percent <= 100:
+            found = f"{self.max_empty_percent:g}"
+            raise InputError(Field("max_empty_percent"), expected="0 to 100", found=found, fix="change it")
         if not 1 <= self.jpeg_quality <= 95:
             raise InputError(Field("jpeg_quality"), expected="1 to 95", found=str(self.jpeg_quality), fix="change it")
         if self.cadence is not None and 2 * self.tolerance > self.cadence:
@@ -82,12 +89,12 @@ class FitsOptions:
             )
 
     def as_record(self) -> dict[str, str | float | int | None]:
-        """Return the options as ``ingest.json`` holds them."""
+        """Return the options as ``ingest.json`` holds them, without ``ignore_datasum``, which each frame notes."""
         from sffshards.base.json_records import to_plain
 
         return {
             "kind": "fits",
-            **to_plain(self),
+            **{name: value for name, value in to_plain(self).items() if name != "ignore_datasum"},
             "knee_gauss": None if self.scale is Scale.LINEAR else KNEE_GAUSS,
             "cadence": None if self.cadence is None else format_duration(self.cadence),
             "tolerance": None if self.cadence is None else format_duration(self.tolerance),

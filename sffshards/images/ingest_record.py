@@ -40,9 +40,13 @@ class Ingested:
     sha256: str
     """SHA-256 of that file."""
     quality: int = 0
-    """JSOC's QUALITY of the frame, as bits; 0 for a movie."""
+    """JSOC's QUALITY of the frame, as 32 bits without a sign; 0 for a movie."""
     num_missing: int = 0
     """Number of pixels without a value, which are shown as zero field."""
+    num_zero: int = 0
+    """Number of pixels whose field is exactly zero."""
+    has_stale_datasum: bool = False
+    """Whether the pixels disagreed with the DATASUM of the file, which was ignored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

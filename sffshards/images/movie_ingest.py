@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frames import FrameId
 from sffshards.domain.times import format_duration
 from sffshards.images.grey_scales import invert_colours
-from sffshards.images.image_files import MAX_PIXELS, MIN_SIDE, write_picture
+from sffshards.images.image_files import MIN_SIDE, write_picture
 from sffshards.images.ingest_options import Colours
 from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
 
-MOVIE_SUFFIXES = frozenset({".mp4", ".mpg", ".mpeg", ".m4v"})
+_SUFFIXES = (".mp4", ".m4v", ".mpg", ".mpeg")
+_OTHER_KINDS = re.compile(r"\.(3gp|apng|asf|avi|f4v|flv|gif|m2ts|m2v|mkv|mov|mts|ogv|qt|rm|ts|vob|webm|webp|wmv)")
+_MAX_PIXELS = 1 << 24
+"""Largest number of pixels of a picture: those of HMI's full disk."""
 _CROP = re.compile(",".join([r"\s*(\d{1,5})\s*"] * 4), re.ASCII)
-_FIX = "fetch the movie again, or set {num_frames} to as many as it has"
+_FETCH_AGAIN = "fetch the movie again, or make it again if it is yours"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,25 @@ class MovieOptions:
             "colours": self.colours.value,
             "jpeg_quality": self.jpeg_quality,
         }
+
+
+def is_movie(source: Path) -> bool:
+    """Return whether the name of a file is that of a movie; raises `InputError` for a kind that is not read.
+
+    Examples
+    --------
+    >>> is_movie(Path("harp7117.mp4")), is_movie(Path("fits"))
+    (True, False)
+    """
+    suffix = source.suffix.lower()
+    if _OTHER_KINDS.fullmatch(suffix) and not source.is_dir():
+        raise InputError(
+            source,
+            expected=f"a movie ({', '.join(_SUFFIXES)}), or FITS files",
+            found=f"a movie of a kind that is not read ({suffix})",
+            fix=f"convert it, as in: ffmpeg -i {source.name} {source.stem}.mp4",
+        )
+    return suffix in _SUFFIXES
 
 
 def parse_crop(text: str) -> tuple[int, int, int, int]:
@@ -106,25 +129,35 @@ def ingest_movie(
     Raises
     ------
     ImageError
-        If the movie cannot be read, has fewer pictures than it states or than ``options`` state, or a smaller one
-        than the crop.
+        If the movie cannot be read, is damaged, has another number of pictures than it states or than ``options``
+        state, or pictures that are larger than HMI's full disk or smaller than the crop.
     ConflictError
         If ``out`` holds other images.
     StorageError
         If the system refuses.
     """
     sha256 = hash_file(source, expected="a movie that can be read")
-    num_pictures = _count_pictures(source, options.num_frames)
+    num_pictures = _count_pictures(source)
+    if options.num_frames not in (None, num_pictures):
+        raise ImageError(
+            source,
+            expected=f"{options.num_frames} pictures",
+            found=f"{num_pictures}",
+            fix="check that it is the right movie, or set {num_frames} to as many as it has",
+        )
     names = _name_frames(num_pictures, options)
+    for _ in _read_pictures(source, num_pictures, options):
+        pass  # all are decoded once before the first is written, and a second time instead of being held in memory
     ingested = Ingested(source=source.name, sha256=sha256)
     num_written = 0
     with (
         claimed_images(out, options.as_record(), force=force, progress=progress) as folder,
         progress.task("pictures", num_pictures) as advance,
     ):
-        pictures = list(_read_pictures(source, num_pictures, options))  # all, before the first is written
-        for name, grey in zip(names, pictures, strict=True):
+        pictures = _read_pictures(source, num_pictures, options)
+        for name, picture in zip(names, pictures, strict=True):
             if not folder.has(name, source=source.name, sha256=sha256):
+                grey = invert_colours(picture(), colours=options.colours)
                 write_picture(grey, folder.path_of(name), jpeg_quality=options.jpeg_quality)
                 folder.add(name, ingested)
                 num_written += 1
@@ -151,57 +184,81 @@ def _name_frames(num_pictures: int, options: MovieOptions) -> list[str]:
     return [FrameId(harp=options.harp, t_rec_tai=time).name for time in times]
 
 
-def _count_pictures(source: Path, num_expected: int | None) -> int:
-    """Return the number of pictures that a movie states, or of those that are stored where it states none."""
+def _count_pictures(source: Path) -> int:
+    """Return the number of pictures that a movie shows: those that are stored, without those that it cuts away."""
+    with _opened(source, ignore_editlist="1") as (container, stream):
+        num_stated = int(stream.frames)
+        num_stored = sum(packet.size > 0 for packet in container.demux(stream))
+    if num_stated not in (0, num_stored):
+        raise _bad(
+            source, f"{num_stated} pictures, as it states itself", f"{num_stored} that are stored: it is damaged"
+        )
     with _opened(source) as (container, stream):
-        num_pictures = int(stream.frames) or sum(packet.size > 0 for packet in container.demux(stream))
-    if num_expected is not None and num_pictures != num_expected:
-        raise _bad(source, f"{num_expected} pictures", f"{num_pictures}")
-    return num_pictures
+        return sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
 
 
-def _read_pictures(source: Path, num_pictures: int, options: MovieOptions) -> Iterator[NDArray[np.uint8]]:
-    """Decode every picture as grey, in order."""
+def _read_pictures(source: Path, num_pictures: int, options: MovieOptions) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+    """Decode every picture, in order; yield functions that return its crop as RGB, of shape (height, width, 3)."""
     import av
 
     with _opened(source) as (container, stream):
-        stream.codec_context.options = {"err_detect": "explode"}  # or FFmpeg conceals damage, and shows something else
+        # Otherwise FFmpeg conceals damage, and shows something else.
+        stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(_MAX_PIXELS)}
         num_decoded = 0
         with suppress(av.FFmpegError):
             for frame in container.decode(stream):
-                yield invert_colours(_crop(frame.to_ndarray(format="rgb24"), source, options), colours=options.colours)
+                if frame.is_corrupt:
+                    break
+                _check_size(frame, source, options)
+                yield partial(_crop, frame, options)
                 num_decoded += 1
         if num_decoded != num_pictures:
-            raise _bad(source, f"{num_pictures} pictures, as it states itself", f"{num_decoded} that decode")
+            raise _bad(
+                source, f"{num_pictures} pictures, as it states itself", f"{num_decoded} that decode: it is damaged"
+            )
 
 
-def _crop(picture: NDArray[np.uint8], source: Path, options: MovieOptions) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
+def _check_size(frame: Any, source: Path, options: MovieOptions) -> None:
+    width, height = frame.width, frame.height
     left, top, crop_width, crop_height = options.crop or (0, 0, width, height)
-    if left + crop_width > width or top + crop_height > height or width * height > MAX_PIXELS:
+    if left + crop_width > width or top + crop_height > height:
         raise ImageError(
             source,
             expected=f"pictures that hold {crop_width}x{crop_height} pixels from {left},{top} on",
             found=f"some of {width}x{height}",
             fix="choose another {crop}",
         )
-    return picture[top : top + crop_height, left : left + crop_width]
+
+
+def _crop(frame: Any, options: MovieOptions) -> NDArray[np.uint8]:
+    picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    left, top, width, height = options.crop or (0, 0, frame.width, frame.height)
+    return picture[top : top + height, left : left + width]
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a movie with PyAV: the container and its first video stream."""
+def _opened(source: Path, **options: str) -> Iterator[tuple[Any, Any]]:
+    """Open a movie with PyAV and options of FFmpeg: the container and its first video stream."""
     import av
 
     try:
-        container = av.open(str(source))
+        container = av.open(str(source), options=options)
     except (av.FFmpegError, ValueError) as error:
         raise _bad(source, "a movie that FFmpeg reads", f"none ({error})"[:160]) from None
     with container:
         if not container.streams.video or container.streams.video[0].codec_context is None:
             raise _bad(source, "a movie", "a file without pictures that can be decoded")
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        size = stream.codec_context.width, stream.codec_context.height
+        if size[0] * size[1] > _MAX_PIXELS:
+            raise ImageError(
+                source,
+                expected=f"pictures of at most {_MAX_PIXELS} pixels, those of HMI's full disk",
+                found=f"{size[0]}x{size[1]}",
+                fix="make a smaller movie",
+            )
+        yield container, stream
 
 
 def _bad(source: Path, expected: str, found: str) -> ImageError:
-    return ImageError(source, expected=expected, found=found, fix=_FIX)
+    return ImageError(source, expected=expected, found=found, fix=_FETCH_AGAIN)

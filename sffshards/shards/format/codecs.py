@@ -208,7 +208,8 @@ def _movie_size(payload: Payload) -> tuple[int, int] | None:
 def _decode_with_decord(decord: Any, payload: Payload, clip: NDArray[np.uint8], *, where: object) -> None:
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        reader = decord.VideoReader(io.BytesIO(payload), ctx=decord.cpu(0), num_threads=1)
+        # Without a tolerance below one frame, decord shows a neighbour in place of a frame that does not decode.
+        reader = decord.VideoReader(io.BytesIO(payload), ctx=decord.cpu(0), num_threads=1, fault_tol=0.01)
         if len(reader) != NUM_FRAMES:
             raise _damage(where, f"a movie of {len(reader)} frames")
         for picture in clip:
@@ -216,7 +217,7 @@ def _decode_with_decord(decord: Any, payload: Payload, clip: NDArray[np.uint8], 
             if frame.shape != (*picture.shape, 3):
                 raise _damage(where, f"a frame of shape {frame.shape}")
             picture[:] = frame.asnumpy()[..., 0]
-    except decord.DECORDError as error:
+    except (decord.DECORDError, decord.DECORDLimitReachedError) as error:
         raise ValueError(str(error)) from None
 
 
@@ -229,6 +230,7 @@ def _decode_with_av(payload: Payload, clip: NDArray[np.uint8], *, where: object)
         if stream.frames != NUM_FRAMES:
             raise _damage(where, f"a movie of {stream.frames} frames")
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"err_detect": "explode"}  # otherwise FFmpeg conceals damage
         frames = container.decode(stream)
         for picture in clip:
             frame = next(frames)
