@@ -636,6 +636,16 @@ def lying_movie(side: int) -> bytes:
     return bytes(data)
 
 
+def cut_movie(payload):
+    """Cut six of sixteen frames away by an edit list; the container still states sixteen."""
+    data = bytearray(payload)
+    start = data.index(b"elst") + 12
+    duration, media_time = struct.unpack_from(">iI", data, start)
+    timescale = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)[0]
+    struct.pack_into(">iI", data, start, duration * 10 // 16, media_time + 6 * timescale // 25)
+    return bytes(data)
+
+
 HOSTILE_PAYLOADS: dict[str, tuple[CodecName, Callable[[Path], bytes]]] = {
     "npy: objects": (CodecName.NPY, lambda ran: npy_bytes(np.array([Evil(ran)], dtype=object))),
     "npy: pickle": (CodecName.NPY, lambda ran: pickle.dumps(Evil(ran))),
@@ -662,6 +672,7 @@ HOSTILE_PAYLOADS: dict[str, tuple[CodecName, Callable[[Path], bytes]]] = {
     "mp4: a frame less": (CodecName.MP4, lambda _: movie(15)),
     "mp4: larger": (CodecName.MP4, lambda _: movie(16, 448)),
     "mp4: larger than it says": (CodecName.MP4, lambda _: lying_movie(448)),
+    "mp4: frames cut away": (CodecName.MP4, lambda _: cut_movie(movie(16))),
     "mp4: half": (CodecName.MP4, lambda _: movie(16)[:900]),
     "mp4: text": (CodecName.MP4, lambda _: b"file '/etc/passwd'\n"),
     "mp4: concat": (CodecName.MP4, lambda ran: f"ffconcat version 1.0\nfile '{ran.parent}/secret.mp4'\n".encode()),

@@ -67,6 +67,14 @@ def test_decoding_gives_the_pixels_of_the_file():
     assert (decode_image(WHOLE + b"\0\0", where="a.jpg") == decode_image(WHOLE, where="a.jpg")).all()
 
 
+def test_an_image_file_larger_than_an_image_can_be_is_not_read(tmp_path):
+    path = tmp_path / "a.fits.jpg"
+    with path.open("wb") as file:
+        file.truncate(40 << 30)
+    with pytest.raises(ImageError, match="at most 67108864 bytes, found 42949672960 bytes"):
+        read_frame(path)
+
+
 def test_a_missing_image_says_so(tmp_path):
     with pytest.raises(ImageError, match="expected an 8-bit grey JPEG, found no such file"):
         read_frame(tmp_path / "a.fits.jpg")

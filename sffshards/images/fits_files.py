@@ -92,7 +92,7 @@ class OpenFits(NamedTuple):
     @property
     def is_too_small(self) -> bool:
         """Whether the image has a side of fewer than `MIN_SIDE` pixels."""
-        return min(self.image.shape) < MIN_SIDE
+        return bool(min(self.image.shape) < MIN_SIDE)
 
 
 @contextmanager

@@ -217,7 +217,9 @@ def _decode_with_decord(decord: Any, payload: Payload, clip: NDArray[np.uint8], 
             if frame.shape != (*picture.shape, 3):
                 raise _damage(where, f"a frame of shape {frame.shape}")
             picture[:] = frame.asnumpy()[..., 0]
-    except (decord.DECORDError, decord.DECORDLimitReachedError) as error:
+    except decord.DECORDLimitReachedError:
+        raise ValueError("frames are missing or damaged") from None
+    except decord.DECORDError as error:
         raise ValueError(str(error)) from None
 
 
