@@ -1,5 +1,6 @@
 from .flare_lists import Flare, FlareList, FlareTime, UnusedReason, read_flare_list
-from .harp_flares import FrameClock, HarpFlares, HarpMap, assign_flares, has_flare, read_harp_map
+from .harp_flares import FrameClock, HarpFlares, assign_flares, has_flare
+from .harp_map import HarpMap, read_harp_map
 from .leap_seconds import FIRST_YEAR, tai_to_utc, utc_to_tai
 
 __all__ = [

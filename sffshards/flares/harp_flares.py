@@ -1,26 +1,22 @@
-"""The map of HARPs to NOAA regions, flares attributed to HARPs by it, and which frames a flare follows or precedes.
+"""Flares attributed to HARPs through their NOAA regions, and which frames a flare follows or precedes.
 
 Shapes: n frames.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import InputError
 from sffshards.domain.task import GoesClass
 from sffshards.flares.flare_lists import Flare, FlareList, FlareTime
+from sffshards.flares.harp_map import HarpMap
 from sffshards.flares.leap_seconds import utc_to_tai
-
-_LINE = re.compile(r"([1-9]\d{0,8})(?:\s+(\d{1,6}(?:\s*,\s*\d{1,6})*|--|MISSING))?", re.ASCII)
 
 
 class FrameClock(StrEnum):
@@ -30,20 +26,6 @@ class FrameClock(StrEnum):
     """Compare digit by digit, 34 to 37 s off; the published lists are made this way."""
     TAI = "tai"
     """Convert the flares' times to TAI first."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HarpMap:
-    """Which NOAA active regions lie in which HARP."""
-
-    source: str
-    """Path of the map."""
-    regions: dict[int, tuple[int, ...]]
-    """NOAA numbers of each HARP in ascending order, at least one."""
-    repeated: tuple[int, ...]
-    """HARPs listed on several lines with different regions; they have the regions of all these lines."""
-    without_region: tuple[int, ...]
-    """HARPs listed without a region, or with region 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,49 +67,6 @@ class HarpFlares:
 
     def _strong(self, threshold: GoesClass) -> list[Flare]:
         return [flare for flare in self.flares.flares if flare.goes_class >= threshold]
-
-
-def read_harp_map(path: Path) -> HarpMap:
-    """Read a map of HARPs to NOAA regions, as JSOC publishes in ``all_harps_with_noaa_ars.txt``.
-
-    It has lines ``<HARP> <NOAA>[,<NOAA>...]``, and may have a header, blank lines and comments (#).
-
-    A HARP that is repeated with other regions has the regions of all its lines, because later maps only add regions to
-    a HARP; `HarpMap.repeated` names such HARPs. Region 0 means no region.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If a line is not of that form, or no HARP has a region.
-    StorageError
-        If the file cannot be read.
-    """
-    regions: dict[int, set[int]] = {}
-    repeated = set()
-    lines = read_text(path).removeprefix("\ufeff").splitlines()
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#") or (number == 1 and text.split()[0].upper() == "HARPNUM"):
-            continue
-        harp, found = _parse_line(text, where=f"{path}:{number}")
-        before = regions.setdefault(harp, set(found))
-        if before != found:
-            repeated.add(harp)
-            before |= found
-    with_regions = {harp: tuple(sorted(found)) for harp, found in sorted(regions.items()) if found}
-    if not with_regions:
-        raise InputError(path, expected="a HARP with its NOAA regions", found="none", fix="check the path")
-    return HarpMap(
-        source=str(path),
-        regions=with_regions,
-        repeated=tuple(sorted(repeated)),
-        without_region=tuple(sorted(set(regions) - set(with_regions))),
-    )
 
 
 def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime, clock: FrameClock) -> HarpFlares:
@@ -236,15 +175,3 @@ def _time_of(flare: Flare, which: FlareTime) -> np.datetime64 | None:
 def _on_clock(t_utc: list[np.datetime64], clock: FrameClock) -> NDArray[np.datetime64]:
     times = np.array(t_utc, "datetime64[s]")
     return times if clock is FrameClock.AS_WRITTEN or not len(times) else utc_to_tai(times)
-
-
-def _parse_line(text: str, *, where: str) -> tuple[int, set[int]]:
-    match = _LINE.fullmatch(text)
-    if match is None:
-        raise InputError(
-            where,
-            expected="<HARP> <NOAA>[,<NOAA>...], such as `45 11073,11077`",
-            found=repr(text[:80]),
-            fix="correct or remove the line",
-        )
-    return int(match[1]), {int(region) for region in re.findall(r"\d+", match[2] or "")} - {0}
