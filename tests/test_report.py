@@ -43,7 +43,7 @@ from sffshards.forecasting.runs.published_results import PUBLISHED_DOI, PUBLISHE
 from sffshards.forecasting.runs.run_folders import gather_runs
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.report.report_baselines import ReportSources
-from sffshards.report.report_content import ReportOptions
+from sffshards.report.report_content import ReportOptions, compute_content
 from sffshards.report.report_folder import write_folder
 from sffshards.report.report_writing import write_report
 from sffshards.report.result_scores import score_named, score_subsets
@@ -334,6 +334,18 @@ def test_further_forecasts_stand_in_the_tables(runs, tmp_path):
     perfect = score_named("a <perfect> one", forecast, QUICK.resampling)
     page = Page(write(runs, tmp_path, options=replace(QUICK, further={M48: [perfect]})))
     assert page.row("a <perfect> one")[1].split()[0] == "1.000"
+
+
+def test_a_further_forecast_does_not_replace_a_baseline_of_its_name(runs, tmp_path):
+    label, _ = plain(runs / "base" / "fold0" / "predictions-test.csv")
+    forecast = Forecast(
+        label=label, probability=label.astype(float), harp=np.arange(len(label)), threshold=0.5, climatology=0.1
+    )
+    named = score_named("persistence", forecast, QUICK.resampling)
+    content = compute_content(gather_runs(runs), M48, replace(QUICK, further={M48: [named]}))
+    assert content.references[-1] is named
+    assert content.persistence is not named
+    assert content.persistence.scores.interval(ScoreName.TSS).estimate < 1
 
 
 @pytest.fixture

@@ -85,7 +85,8 @@ def _score(made: Sequence[baselines.BaselineForecasts], resampling: Resampling) 
     for one in made:
         if one.name in _SHOWN:
             source = one.source.replace("earlier labels", "earlier labels of all parts")
-            yield score_named(f"{one.name}, from {source}", one.forecasts[0], resampling)
+            scored = score_named(f"{one.name}, from {source}", one.forecasts[0], resampling)
+            yield replace(scored, baseline=one.name)
     fits = [one for one in made if one.name is baselines.BaselineName.REGRESSION]
     if fits:
         means = {fit.rule: _average(fit.forecasts) for fit in fits}

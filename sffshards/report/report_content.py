@@ -76,7 +76,7 @@ class TaskContent:
     @property
     def persistence(self) -> results.NamedScores:
         """The persistence forecast that knows most: by a flare list or the labels of all parts, where there are any."""
-        return [one for one in self.references if one.name.split(",")[0] == BaselineName.PERSISTENCE][-1]
+        return [one for one in self.references if one.baseline is BaselineName.PERSISTENCE][-1]
 
 
 def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> TaskContent:

@@ -9,7 +9,7 @@ from itertools import combinations
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
 from sffshards.forecasting import runs
-from sffshards.forecasting.baselines import Samples, forecast_from_labels
+from sffshards.forecasting.baselines import BaselineName, Samples, forecast_from_labels
 from sffshards.verification import (
     THRESHOLD,
     Forecast,
@@ -40,6 +40,8 @@ class NamedScores:
     """Scores at a probability of 0.5 and, for a forecast that has them, at the thresholds chosen on validation."""
     calibrated_skill: Interval | None = None
     """Brier skill score of calibrated probabilities; None where there are none."""
+    baseline: BaselineName | None = None
+    """The baseline that it is; None for runs and for forecasts of other origin, whatever their names."""
 
     @property
     def scores(self) -> ForecastScores:
@@ -145,7 +147,9 @@ def score_references(ensemble: runs.IssuedForecast, task: Task, resampling: Resa
     known = Samples(harp=ensemble.samples.harp, t_end_tai=ensemble.samples.t_end_tai, label=ensemble.samples.label)
     forecasts = forecast_from_labels(known, task=task, climatology=ensemble.climatology, seed=resampling.seed)
     return [
-        score_named(str(name), replace(ensemble.forecast(), probability=probability), resampling)
+        replace(
+            score_named(str(name), replace(ensemble.forecast(), probability=probability), resampling), baseline=name
+        )
         for name, probability in forecasts.items()
     ]
 

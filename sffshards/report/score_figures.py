@@ -39,8 +39,10 @@ _DOTTED: dict[str, Any] = {"color": FAINT, "linewidth": 1, "linestyle": ":"}
 def draw_skill(content: TaskContent) -> Iterator[Figure]:
     """Yield the figures that compare the forecasts of a task's runs."""
     task, ensembles = content.task.folder, content.ensembles
-    tables = {one.name: one.scores.table for one in content.references}
-    points = {name: tables[name] for name in (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)}
+    points = {
+        name: next(one.scores.table for one in content.references if one.baseline is name)
+        for name in (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
+    }
     yield _draw_reliability(f"{task}-reliability", [one.samples.probability for one in ensembles], ensembles)
     yield _draw_roc(f"{task}-roc", ensembles, points)
     yield _draw_precision(f"{task}-precision", ensembles)
