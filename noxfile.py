@@ -59,8 +59,11 @@ def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
 
 
 def _pytest(session: nox.Session, *args: str, spread: str = "loadfile") -> None:
-    """Run pytest on a few processes, and write a JUnit file named after the session."""
-    processes = ["--numprocesses=auto", "--maxprocesses=4", f"--dist={spread}"]
+    """Run pytest on a few processes, and write a JUnit file named after the session.
+
+    A process that crashes ends the session: xdist's replacements of it may wait for ever.
+    """
+    processes = ["--numprocesses=auto", "--maxprocesses=4", "--max-worker-restart=0", f"--dist={spread}"]
     report = REPORTS / f"{session.name.replace('.', '_')}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
