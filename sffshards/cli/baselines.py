@@ -36,8 +36,7 @@ def baselines(
     ] = None,
     protocol: shared.ProtocolOption = Protocol.PAPER,
     show_folds: Annotated[bool, Option("Show each fold of the regression as well.", flag="--folds")] = False,
-    resamples: shared.ResamplesOption = 1000,
-    seed: shared.SeedOption = 123,
+    seed: shared.NoSkillSeedOption = 123,
     out: Annotated[Path | None, Option(f"Folder to write {_FILE} to.")] = None,
     force: shared.ReplaceOption = False,
     as_json: shared.JsonOption = False,
@@ -48,7 +47,7 @@ def baselines(
     flare rate of the training parts; "persistence", whether the region flared within one horizon before the forecast,
     such as in the last 48 h; and "ever flared", whether it flared at any time before it. With --keywords there is also
     logistic regression, scored at a threshold of 0.5 and at the thresholds that are best on validation. The 95 %
-    intervals come from resampling HARPs.
+    intervals come from a jackknife over HARPs.
 
     Examples
     --------
@@ -65,14 +64,13 @@ def baselines(
     found = label_lists.find_label_lists(data if labels is None else labels)
     tasks = shared.parse_task_choice(horizon, threshold).choose(found, where=labels or data)
     catalogue, table = flare_options.read_sources(flares, harp_map, keywords, tasks=tasks, progress=progress)
-    resampling = verification.Resampling(num_resamples=resamples, seed=seed)
     described, shown = [], []
     for task in tasks:
         samples = forecasts.read_samples(found[task])
         baseline_forecasts = forecasts.forecast_baselines(
             samples, task=task, protocol=protocol, seed=seed, flares=catalogue, keywords=table
         )
-        made = forecasts.score_baselines(baseline_forecasts, resampling, progress=progress)
+        made = forecasts.score_baselines(baseline_forecasts, progress=progress)
         lacking = {} if table is None else table.count_lacking(samples)
         shown.append(_format(task, made, lacking, show_folds=show_folds))
         described.append(
@@ -84,7 +82,7 @@ def baselines(
                 "baselines": forecasts.describe_baselines(made),
             }
         )
-    document = {"format_version": 1, "level": resampling.level, "seed": seed, "tasks": described}
+    document = {"format_version": 1, "level": verification.LEVEL, "seed": seed, "tasks": described}
     if out is not None:
         write_files({out / _FILE: format_json(document)}, force=force)
     print_result("\n\n".join(shown), document, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sffshards import labels, verification
+from sffshards import labels
 from sffshards import report as page
 from sffshards.base.errors import InputError
 from sffshards.base.option_fields import Option
@@ -44,8 +44,7 @@ def report(
     keywords: Annotated[
         Path | None, Option("Table of SHARP keywords, .csv or .csv.gz, for logistic regression. Needs --data.")
     ] = None,
-    resamples: shared.ResamplesOption = 1000,
-    seed: shared.SeedOption = 123,
+    seed: shared.NoSkillSeedOption = 123,
 ) -> None:
     """Write a report on evaluated runs.
 
@@ -79,7 +78,7 @@ def report(
     catalogue, table = flare_options.read_sources(flares, harp_map, keywords, tasks=lists, progress=progress)
     options = page.ReportOptions(
         harps=chosen,
-        resampling=verification.Resampling(num_resamples=resamples, seed=seed),
+        seed=seed,
         sources=page.ReportSources(lists=lists, catalogue=catalogue, keywords=table),
     )
     print(page.write_report(runs, out, shards=[place], options=options, progress=progress))

@@ -38,7 +38,7 @@ def format_verification(scores: runs.RunScores) -> str:
     others = [one for one in tested if one.subset is not runs.Subset.ALL]
     parts = [one for one in others if one.probability == "raw" and one.rule != "0.5"]
     folds = format_count(scores.verification.ensemble.num_folds, "fold")
-    how = f"{100 * scores.verification.resampling.level:g} % intervals by HARP"
+    how = f"{100 * verification.LEVEL:g} % intervals by HARP"
     title = f"test set, each sequence once; ensemble of {folds}, {how}, thresholds and calibration from validation"
     names = [str(name) for name in _shown()]
     rows = [row for one in every for row in _list_rows(scores, one)]
@@ -108,7 +108,7 @@ def _find_missing(scores: runs.RunScores, shown: Sequence[runs.VerifiedForecast]
         for name in _shown():
             if (why := verification.explain_score(one.scores, name)) is not None:
                 yield str(one.subset), "{} undefined", str(name), why
-            if (why := verification.explain_interval(one.scores, name)) is not None:
+            if (why := one.scores.interval(name).reason) is not None:
                 yield str(one.subset), "{} without an interval", str(name), why
     for missing in scores.verification.left_out:
         if missing.stage is Stage.TEST:

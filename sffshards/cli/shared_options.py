@@ -71,10 +71,8 @@ DeviceOption = Annotated[str, Option("Device to compute on: auto, cpu, cuda, cud
 WorkersOption = Annotated[
     int | None, Option("Number of processes.", minimum=1, maximum=1024, default_text="one per processor")
 ]
-ResamplesOption = Annotated[
-    int, Option("Number of bootstrap resamples for the intervals.", minimum=1, maximum=1_000_000)
-]
 SeedOption = Annotated[int, Option("Random seed.", minimum=0)]
+NoSkillSeedOption = Annotated[int, Option("Seed of the random forecast without skill.", minimum=0)]
 ReplaceOption = Annotated[bool, Option("Overwrite an existing file whose content differs.")]
 ForceOption = Annotated[bool, Option("Start from scratch and overwrite existing output.")]
 JsonOption = Annotated[bool, Option("Print JSON.", flag="--json")]

@@ -15,7 +15,7 @@ from sffshards.flares import HarpFlares
 from sffshards.forecasting import baselines
 from sffshards.forecasting.runs import Predictions, Run
 from sffshards.report.result_scores import NamedScores, score_named
-from sffshards.verification import Forecast, Resampling, ThresholdRule
+from sffshards.verification import Forecast, ThresholdRule
 
 _SHOWN = (baselines.BaselineName.PERSISTENCE, baselines.BaselineName.EVER_FLARED)
 """Baselines that are shown beside the regression; no skill and climatology are in every report."""
@@ -33,9 +33,7 @@ class ReportSources:
     """SHARP keywords of frames."""
 
 
-def score_baselines(
-    sources: ReportSources, runs: Sequence[Run], task: Task, resampling: Resampling
-) -> tuple[NamedScores, ...]:
+def score_baselines(sources: ReportSources, runs: Sequence[Run], task: Task, *, seed: int) -> tuple[NamedScores, ...]:
     """Score the baselines of a task that follow from its lists; none without lists.
 
     Logistic regression is fitted in the folds that were evaluated, under the protocol of the first run. Like a run, it
@@ -58,12 +56,12 @@ def score_baselines(
         samples,
         task=task,
         protocol=evaluated[0].first.options.protocol,
-        seed=resampling.seed,
+        seed=seed,
         flares=sources.catalogue,
         keywords=sources.keywords,
         folds=folds,
     )
-    return tuple(_score(made, resampling))
+    return tuple(_score(made))
 
 
 def _check_same(listed: baselines.Samples, forecast: Predictions, lists: Mapping[Part, Path]) -> None:
@@ -81,11 +79,11 @@ def _check_same(listed: baselines.Samples, forecast: Predictions, lists: Mapping
         )
 
 
-def _score(made: Sequence[baselines.BaselineForecasts], resampling: Resampling) -> Iterator[NamedScores]:
+def _score(made: Sequence[baselines.BaselineForecasts]) -> Iterator[NamedScores]:
     for one in made:
         if one.name in _SHOWN:
             source = one.source.replace("earlier labels", "earlier labels of all parts")
-            scored = score_named(f"{one.name}, from {source}", one.forecasts[0], resampling)
+            scored = score_named(f"{one.name}, from {source}", one.forecasts[0])
             yield replace(scored, baseline=one.name)
     fits = [one for one in made if one.name is baselines.BaselineName.REGRESSION]
     if fits:
@@ -93,7 +91,7 @@ def _score(made: Sequence[baselines.BaselineForecasts], resampling: Resampling) 
         thresholds = {rule: mean.threshold for rule, mean in means.items()}
         folds = f"ensemble of {len(fits[0].folds)} folds" if len(fits[0].folds) > 1 else "1 fold"
         name = f"{fits[0].name}, from {fits[0].source}, {folds}"
-        yield score_named(name, means[ThresholdRule.HALF], resampling, thresholds=thresholds)
+        yield score_named(name, means[ThresholdRule.HALF], thresholds=thresholds)
 
 
 def _average(forecasts: Sequence[Forecast]) -> Forecast:

@@ -22,19 +22,18 @@ from sffshards.forecasting.runs import (
 from sffshards.report import result_scores as results
 from sffshards.report.chosen_examples import Example, RegionFlare, choose_examples, choose_harps, find_region_flares
 from sffshards.report.report_baselines import ReportSources, score_baselines
-from sffshards.verification import Resampling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportOptions:
-    """What a report shows, and how its intervals are computed."""
+    """What a report shows."""
 
     harps: tuple[int, ...] | None = None
     """Regions to show over time, for each task that tests them; None for those with most flares."""
     per_outcome: int = 3
     """Maximum number of film strips of hits, of misses and of false alarms."""
-    resampling: Resampling = field(default_factory=Resampling)
-    """How intervals are computed."""
+    seed: int = 123
+    """Seed of the draw of the forecast without skill, 0 or more."""
     further: Mapping[Task, Sequence[results.NamedScores]] = field(default_factory=dict)
     """Scores of more forecasts of the same test sequences, for the tables."""
     sources: ReportSources = field(default_factory=ReportSources)
@@ -98,7 +97,7 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
     InputError
         If the baselines cannot be computed from their sources.
     """
-    resampling, catalogue = options.resampling, options.sources.catalogue
+    catalogue = options.sources.catalogue
     evaluated = tuple(run for run in runs if run.task == task and run.evaluated)
     ensembles = tuple(average_run(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
@@ -113,14 +112,14 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
         runs=evaluated,
         folds=folds,
         ensembles=ensembles,
-        forecasts=tuple(results.score_ensemble(ensemble, resampling) for ensemble in ensembles),
+        forecasts=tuple(results.score_ensemble(ensemble) for ensemble in ensembles),
         references=(
-            *results.score_references(ensembles[shown], task, resampling),
-            *score_baselines(options.sources, runs, task, resampling),
+            *results.score_references(ensembles[shown], task, seed=options.seed),
+            *score_baselines(options.sources, runs, task, seed=options.seed),
             *options.further.get(task, ()),
         ),
-        subsets=tuple(one for of in ensembles for one in results.score_subsets(of, task, resampling)),
-        differences=results.compare_ensembles(ensembles, resampling),
+        subsets=tuple(one for of in ensembles for one in results.score_subsets(of, task)),
+        differences=results.compare_ensembles(ensembles),
         shown=shown,
         harps=harps,
         flares=None if catalogue is None else find_region_flares(catalogue, ensembles[shown], harps, task=task),

@@ -16,10 +16,9 @@ from sffshards.verification import (
     ForecastScores,
     Interval,
     ProbabilityScore,
-    Resampling,
     ScoreName,
     ThresholdRule,
-    bootstrap_interval,
+    estimate_interval,
     prepare_statistic,
     score_thresholds,
 )
@@ -89,7 +88,7 @@ class Difference:
 
 
 def score_named(
-    name: str, forecast: Forecast, resampling: Resampling, *, thresholds: Mapping[ThresholdRule, float] | None = None
+    name: str, forecast: Forecast, *, thresholds: Mapping[ThresholdRule, float] | None = None
 ) -> NamedScores:
     """Score a forecast at 0.5 and at chosen thresholds.
 
@@ -99,57 +98,51 @@ def score_named(
         Name of the forecast in tables.
     forecast
         The forecast; its own threshold is not used.
-    resampling
-        How intervals are computed.
     thresholds
         Thresholds by rule, as far as there are any.
     """
     at = {**(thresholds or {}), ThresholdRule.HALF: THRESHOLD}
-    return NamedScores(
-        name=name, by_rule=dict(zip(at, score_thresholds(forecast, list(at.values()), resampling), strict=True))
-    )
+    return NamedScores(name=name, by_rule=dict(zip(at, score_thresholds(forecast, list(at.values())), strict=True)))
 
 
-def score_ensemble(ensemble: runs.IssuedForecast, resampling: Resampling) -> NamedScores:
+def score_ensemble(ensemble: runs.IssuedForecast) -> NamedScores:
     """Score the ensemble of a run's folds, or its only fold, and the skill of its calibrated probabilities."""
     skill = None
     if runs.Probability.PLATT in ensemble.probabilities:
         statistic = prepare_statistic(ensemble.forecast(runs.Probability.PLATT), ProbabilityScore.BRIER_SKILL)
-        skill = bootstrap_interval(statistic, resampling)
+        skill = estimate_interval(statistic)
     name = f"{ensemble.name}, {'ensemble' if ensemble.num_folds > 1 else '1 fold'}"
-    scored = score_named(name, ensemble.forecast(), resampling, thresholds=ensemble.thresholds)
+    scored = score_named(name, ensemble.forecast(), thresholds=ensemble.thresholds)
     return replace(scored, calibrated_skill=skill)
 
 
-def score_subsets(ensemble: runs.IssuedForecast, task: Task, resampling: Resampling) -> tuple[SubsetScores, ...]:
+def score_subsets(ensemble: runs.IssuedForecast, task: Task) -> tuple[SubsetScores, ...]:
     """Score an ensemble for first flares and for continuing activity."""
     found = []
     for subset, chosen in runs.find_subsets(ensemble.samples, task=task).items():
         name, forecast = f"{ensemble.name}, {subset}", ensemble.forecast(chosen=chosen)
-        scored = score_named(name, forecast, resampling, thresholds=ensemble.thresholds) if chosen.any() else None
+        scored = score_named(name, forecast, thresholds=ensemble.thresholds) if chosen.any() else None
         found.append(SubsetScores(name=ensemble.name, subset=subset, scored=scored))
     return tuple(found)
 
 
-def compare_ensembles(ensembles: Sequence[runs.IssuedForecast], resampling: Resampling) -> tuple[Difference, ...]:
+def compare_ensembles(ensembles: Sequence[runs.IssuedForecast]) -> tuple[Difference, ...]:
     """Compare every two ensembles of the same test samples, the later minus the earlier; others are left out."""
     differences = []
     for first, second in combinations(ensembles, 2):
         if first.is_comparable(second):
-            found = runs.compare_issued(first, second, resampling=resampling)
+            found = runs.compare_issued(first, second)
             intervals = {compared.heading: found.get(compared) for compared in DIFFERENCES}
             differences.append(Difference(first=first.name, second=second.name, intervals=intervals))
     return tuple(differences)
 
 
-def score_references(ensemble: runs.IssuedForecast, task: Task, resampling: Resampling) -> list[NamedScores]:
+def score_references(ensemble: runs.IssuedForecast, task: Task, *, seed: int) -> list[NamedScores]:
     """Score the baselines of an ensemble's samples that follow from their labels, against its climatology."""
     known = Samples(harp=ensemble.samples.harp, t_end_tai=ensemble.samples.t_end_tai, label=ensemble.samples.label)
-    forecasts = forecast_from_labels(known, task=task, climatology=ensemble.climatology, seed=resampling.seed)
+    forecasts = forecast_from_labels(known, task=task, climatology=ensemble.climatology, seed=seed)
     return [
-        replace(
-            score_named(str(name), replace(ensemble.forecast(), probability=probability), resampling), baseline=name
-        )
+        replace(score_named(str(name), replace(ensemble.forecast(), probability=probability)), baseline=name)
         for name, probability in forecasts.items()
     ]
 

@@ -1,12 +1,11 @@
-from .by_harp import Forecast, HarpStatistic, prepare_statistic
+from .by_harp import Forecast, HarpStatistic, average_statistics, prepare_statistic
 from .calibration import IsotonicCalibration, PlattCalibration, fit_isotonic, fit_platt
-from .cluster_bootstrap import MIN_FLARING_HARPS, Interval, Resampling, bootstrap_interval, explain_inestimable
+from .cluster_intervals import LEVEL, MIN_FLARING_HARPS, Interval, estimate_interval, explain_inestimable
 from .contingency_tables import THRESHOLD, ContingencyTable, count_outcomes, part_outcomes
 from .forecast_scores import (
     ForecastScores,
     compare_forecasts,
     describe_forecast_scores,
-    explain_interval,
     explain_score,
     score_forecast,
     score_thresholds,
@@ -35,6 +34,7 @@ from .threshold_curves import (
 
 __all__ = [
     "ALL_SCORES",
+    "LEVEL",
     "MIN_FLARING_HARPS",
     "PUBLISHED_SCORES",
     "THRESHOLD",
@@ -48,11 +48,10 @@ __all__ = [
     "IsotonicCalibration",
     "PlattCalibration",
     "ProbabilityScore",
-    "Resampling",
     "ScoreName",
     "ThresholdRule",
     "average_precision",
-    "bootstrap_interval",
+    "average_statistics",
     "choose_threshold",
     "choose_thresholds",
     "compare_forecasts",
@@ -61,8 +60,8 @@ __all__ = [
     "count_outcomes",
     "decompose_brier",
     "describe_forecast_scores",
+    "estimate_interval",
     "explain_inestimable",
-    "explain_interval",
     "explain_score",
     "explain_undefined",
     "fit_isotonic",

@@ -1,12 +1,13 @@
 """Scores as functions of how often each HARP is counted, from sums over each HARP that are computed once.
 
-Shapes: H HARPs in ascending order, R resamples, n samples.
+Shapes: H HARPs in ascending order, R sets of weights, n samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HarpStatistic:
-    """A score of forecasts, ready to be computed for resamples of their HARPs."""
+    """A score of forecasts, ready to be computed for other weights of their HARPs."""
 
     harps: NDArray[np.int64]
     """HARP numbers, shape (H,)."""
@@ -48,11 +49,19 @@ class HarpStatistic:
     num_flares: NDArray[np.int64]
     """Number of samples of each HARP that a flare followed, shape (H,)."""
     compute: _Compute
-    """Function from how often each HARP is counted, whole numbers of shape (R, H), to the score, shape (R,), or NaN."""
+    """Function from how often each HARP is counted, of shape (R, H), to the score, shape (R,), or NaN."""
+    support: NDArray[np.int64 | np.float64]
+    """Number of samples of each HARP that the score mainly depends on, shape (H,): for a fraction, its denominator."""
+    limits: tuple[float, float]
+    """Lowest and highest value that the score can have; infinite where there is none."""
+    is_fraction: bool = False
+    """Whether the score is a fraction of the samples of its support."""
+    parts: tuple[HarpStatistic, HarpStatistic] | None = None
+    """Two scores whose difference this is; None if it is not computed as a difference."""
 
 
 def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
-    """Prepare a score of a forecast for resampling its HARPs.
+    """Prepare a score of a forecast for any weights of its HARPs.
 
     Raises
     ------
@@ -65,11 +74,38 @@ def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
         raise InputError("harps", expected="a HARP for each sample", found=found, fix="give them by sample")
     harps, where = np.unique(np.asarray(forecast.harp, np.int64), return_inverse=True)
     samples = _Samples(forecast=forecast, where=where, num_harps=len(harps))
-    return HarpStatistic(
+    by_outcome = samples.count_outcomes()
+    statistic = HarpStatistic(
         harps=harps,
-        num_samples=np.bincount(where, minlength=len(harps)),
-        num_flares=np.bincount(where[forecast.label == 1], minlength=len(harps)),
-        compute=_score_table(samples, name) if isinstance(name, ScoreName) else _PREPARE[name](samples),
+        num_samples=by_outcome.sum(axis=1),
+        num_flares=by_outcome[:, _FLARES].sum(axis=1),
+        compute=_score_table(by_outcome, name) if isinstance(name, ScoreName) else _PREPARE[name](samples),
+        support=by_outcome[:, _SUPPORT.get(name, [_TP, _FP, _FN])].sum(axis=1),
+        limits=_LIMITS.get(name, (0.0, 1.0)),
+        is_fraction=name in _FRACTIONS,
+    )
+    if name is not ScoreName.TSS:
+        return statistic
+    return replace(
+        statistic,
+        parts=(prepare_statistic(forecast, ScoreName.POD), prepare_statistic(forecast, ScoreName.POFD)),
+    )
+
+
+def average_statistics(statistics: Sequence[HarpStatistic]) -> HarpStatistic:
+    """Return the mean of a score over several forecasts of the same samples, as a statistic."""
+    first = statistics[0]
+    parts = [one.parts for one in statistics if one.parts is not None]
+
+    def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean_R: NDArray[np.float64] = np.mean([one.compute(weights_RH) for one in statistics], axis=0)
+        return mean_R
+
+    return replace(
+        first,
+        compute=compute,
+        support=np.mean([one.support for one in statistics], axis=0),
+        parts=(average_statistics([a for a, _ in parts]), average_statistics([b for _, b in parts])) if parts else None,
     )
 
 
@@ -86,11 +122,15 @@ class _Samples:
         """Return the sum of values, shape (n,), over the samples of each HARP, shape (H,)."""
         return np.bincount(self.where, values, self.num_harps)
 
+    def count_outcomes(self) -> NDArray[np.int64]:
+        """Return the number of hits, false alarms, misses and correct rejections of each HARP, shape (H, 4)."""
+        of = self.forecast
+        outcomes = part_outcomes(of.label, of.probability, threshold=of.threshold)
+        return np.stack([self.sum(outcome) for outcome in outcomes], axis=1).astype(np.int64)
 
-def _score_table(samples: _Samples, name: ScoreName) -> _Compute:
-    forecast = samples.forecast
-    outcomes = part_outcomes(forecast.label, forecast.probability, threshold=forecast.threshold)
-    counts_H4 = np.stack([samples.sum(outcome) for outcome in outcomes], axis=1)
+
+def _score_table(by_outcome: NDArray[np.int64], name: ScoreName) -> _Compute:
+    counts_H4 = by_outcome.astype(np.float64)
 
     def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
         tp, fp, fn, tn = (weights_RH @ counts_H4).T
@@ -118,7 +158,7 @@ def _roc_auc(samples: _Samples) -> _Compute:
     """Prepare the area under the ROC.
 
     It is a sum over pairs of a sample with a flare and one without, so a table of pairs by their two HARPs gives the
-    exact area of every resample.
+    exact area for all weights.
     """
     label, probability, where = samples.forecast.label, samples.forecast.probability, samples.where
     flares_H, others_H = (samples.sum(label == outcome) for outcome in (1, 0))
@@ -159,13 +199,43 @@ def _average_precision(samples: _Samples) -> _Compute:
 
 
 def _average(called_RK: NDArray[np.float64], hits_RK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the average precision of each resample from forecast flares and hits at rising thresholds."""
+    """Return the average precision for each set of weights from forecast flares and hits at rising thresholds."""
     if not hits_RK.shape[1]:
         return np.full(len(hits_RK), np.nan)
     precision_RK = np.divide(hits_RK, called_RK, out=np.zeros_like(hits_RK), where=called_RK > 0)
     new_hits_RK = hits_RK - np.pad(hits_RK[:, 1:], ((0, 0), (0, 1)))
     return divide(np.sum(new_hits_RK * precision_RK, axis=1), hits_RK[:, 0])
 
+
+_TP, _FP, _FN, _TN = range(4)
+_ALL = [_TP, _FP, _FN, _TN]
+_FLARES, _CALLED = [_TP, _FN], [_TP, _FP]
+
+_SUPPORT: dict[AnyScore, list[int]] = {
+    ScoreName.POD: _FLARES,
+    ScoreName.POFD: [_FP, _TN],
+    ScoreName.PRE: _CALLED,
+    ScoreName.FAR: _CALLED,
+    ScoreName.ACC: _ALL,
+    ProbabilityScore.BRIER: _ALL,
+    ProbabilityScore.BRIER_SKILL: _FLARES,
+    ProbabilityScore.ROC_AUC: _FLARES,
+    ProbabilityScore.AVERAGE_PRECISION: _FLARES,
+}
+"""Outcomes of the samples that a score mainly depends on; of others, all but correct rejections."""
+
+_FRACTIONS = frozenset(map(ScoreName, ("F1", "ACC", "POD", "PRE", "FAR", "CSI", "POFD")))
+
+_LIMITS: dict[AnyScore, tuple[float, float]] = {
+    ScoreName.TSS: (-1.0, 1.0),
+    ScoreName.HSS: (-1.0, 1.0),
+    ScoreName.MCC: (-1.0, 1.0),
+    ScoreName.ETS: (-1 / 3, 1.0),
+    ScoreName.BIAS: (0.0, math.inf),
+    ScoreName.APSS: (-math.inf, 1.0),
+    ProbabilityScore.BRIER_SKILL: (-math.inf, 1.0),
+}
+"""Limits of a score; of others, 0 and 1."""
 
 _PREPARE: dict[ProbabilityScore, Callable[[_Samples], _Compute]] = {
     ProbabilityScore.BRIER: _brier,

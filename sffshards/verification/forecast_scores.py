@@ -14,9 +14,9 @@ import numpy as np
 
 from sffshards.base.json_records import describe_record
 from sffshards.verification.by_harp import Forecast, prepare_statistic
-from sffshards.verification.cluster_bootstrap import Interval, Resampling, bootstrap_difference, bootstrap_intervals
+from sffshards.verification.cluster_intervals import Interval, estimate_difference, estimate_interval
 from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
-from sffshards.verification.score_names import ALL_SCORES, AnyScore, ProbabilityScore, ScoreName, explain_undefined
+from sffshards.verification.score_names import AnyScore, ProbabilityScore, ScoreName, explain_undefined
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class ForecastScores:
         return self.scores[name]
 
 
-def score_forecast(forecast: Forecast, resampling: Resampling) -> ForecastScores:
+def score_forecast(forecast: Forecast) -> ForecastScores:
     """Compute all scores of a forecast; NaN where undefined.
 
     Raises
@@ -53,22 +53,19 @@ def score_forecast(forecast: Forecast, resampling: Resampling) -> ForecastScores
     ...     threshold=0.5,
     ...     climatology=0.5,
     ... )
-    >>> score_forecast(forecast, Resampling(num_resamples=10)).interval(ScoreName.TSS).estimate
+    >>> score_forecast(forecast).interval(ScoreName.TSS).estimate
     0.5
     """
-    return score_thresholds(forecast, [forecast.threshold], resampling)[0]
+    return score_thresholds(forecast, [forecast.threshold])[0]
 
 
-def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling: Resampling) -> list[ForecastScores]:
+def score_thresholds(forecast: Forecast, thresholds: Sequence[float]) -> list[ForecastScores]:
     """Compute all scores of a forecast at several thresholds, whatever its own is; raises as `score_forecast`.
 
     Faster than one after the other: the scores of probabilities are computed once.
     """
     at_each = [replace(forecast, threshold=threshold) for threshold in thresholds]
-    statistics = [prepare_statistic(at, name) for at in at_each for name in ScoreName]
-    statistics += [prepare_statistic(forecast, name) for name in ProbabilityScore]
-    found = bootstrap_intervals(statistics, resampling)
-    num, of_probabilities = len(ScoreName), found[-len(ProbabilityScore) :]
+    of_probabilities = {name: estimate_interval(prepare_statistic(forecast, name)) for name in ProbabilityScore}
     return [
         ForecastScores(
             threshold=at.threshold,
@@ -76,13 +73,13 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float], resampling
             table=count_outcomes(at.label, at.probability, threshold=at.threshold),
             num_harps=len(np.unique(at.harp)),
             num_flaring_harps=len(np.unique(at.harp[at.label == 1])),
-            scores=dict(zip(ALL_SCORES, [*found[start : start + num], *of_probabilities], strict=True)),
+            scores={name: estimate_interval(prepare_statistic(at, name)) for name in ScoreName} | of_probabilities,
         )
-        for start, at in zip(range(0, num * len(at_each), num), at_each, strict=True)
+        for at in at_each
     ]
 
 
-def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore, resampling: Resampling) -> Interval:
+def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore) -> Interval:
     """Compute a score of the second forecast minus that of the first, of the same samples, with its interval.
 
     Raises
@@ -90,7 +87,7 @@ def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore, resa
     InputError
         If the two are not of the same samples.
     """
-    return bootstrap_difference(prepare_statistic(first, name), prepare_statistic(second, name), resampling)
+    return estimate_difference(prepare_statistic(first, name), prepare_statistic(second, name))
 
 
 def describe_forecast_scores(scores: ForecastScores) -> dict[str, Any]:
@@ -107,7 +104,7 @@ def explain_score(scores: ForecastScores, name: AnyScore) -> str | None:
     >>> quiet = Forecast(
     ...     label=np.zeros(2, int), probability=np.ones(2), harp=np.array([1, 2]), threshold=0.5, climatology=0.1
     ... )
-    >>> explain_score(score_forecast(quiet, Resampling(num_resamples=10)), ProbabilityScore.ROC_AUC)
+    >>> explain_score(score_forecast(quiet), ProbabilityScore.ROC_AUC)
     'no flare came'
     """
     if not math.isnan(scores.interval(name).estimate):
@@ -116,20 +113,4 @@ def explain_score(scores: ForecastScores, name: AnyScore) -> str | None:
         return explain_undefined(name, scores.table)
     if name is ProbabilityScore.BRIER_SKILL:
         return f"the climatology of {scores.climatology:g} was right every time"
-    return _explain_outcomes(scores)
-
-
-def explain_interval(scores: ForecastScores, name: AnyScore) -> str | None:
-    """Return why a defined score has no interval, or None where it has one or is itself undefined."""
-    interval = scores.interval(name)
-    if math.isnan(interval.estimate) or not math.isnan(interval.low):
-        return None
-    if interval.num_undefined == interval.num_resamples:
-        return "undefined in every resample"
-    if scores.table.num_positive in (0, scores.table.num_samples):
-        return _explain_outcomes(scores)
-    return f"too few regions have flares ({scores.num_flaring_harps} of {scores.num_harps})"
-
-
-def _explain_outcomes(scores: ForecastScores) -> str:
     return "a flare came every time" if scores.table.num_positive else "no flare came"

@@ -1,18 +1,14 @@
-"""Baselines and their scores: of each forecast, and the mean over folds with its interval.
-
-Shapes: R resamples, H HARPs.
-"""
+"""Baselines and their scores: of each forecast, and the mean over folds with its interval."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sffshards import verification
 from sffshards.base.json_records import describe_record
@@ -57,25 +53,21 @@ class Baseline(BaselineForecasts):
     scores: tuple[verification.ForecastScores, ...]
     """Scores of each forecast."""
     mean: dict[verification.AnyScore, verification.Interval]
-    """Mean of each score over the forecasts, with the mean's interval by HARP; nan if a score is undefined."""
+    """Mean of each score over the forecasts, with the mean's interval; nan if a score is undefined."""
     deviation: dict[verification.AnyScore, float]
     """Standard deviation of each score over folds (n - 1); nan for fewer than two."""
 
 
-def score_baselines(
-    baselines: Iterable[BaselineForecasts], resampling: verification.Resampling, *, progress: Progress = SILENT
-) -> list[Baseline]:
+def score_baselines(baselines: Iterable[BaselineForecasts], *, progress: Progress = SILENT) -> list[Baseline]:
     """Score the forecasts of baselines.
 
-    The interval of the mean over folds comes from a cluster bootstrap over HARPs, with the same resamples in every
-    fold. It shows the effect of the choice of regions; the deviation shows that of the training parts.
+    The interval of the mean over folds shows the effect of the choice of regions; the deviation shows that of the
+    training parts.
 
     Parameters
     ----------
     baselines
         Baselines from `forecast_baselines`.
-    resampling
-        How intervals are computed.
     progress
         Receives the progress.
 
@@ -88,7 +80,7 @@ def score_baselines(
     scored = []
     with progress.task("Score baselines", len(waiting)) as advance:
         for one in waiting:
-            scored.append(_score(one, resampling))
+            scored.append(_score(one))
             advance(1)
     return scored
 
@@ -109,28 +101,21 @@ def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
     ]
 
 
-def _score(baseline: BaselineForecasts, resampling: verification.Resampling) -> Baseline:
-    scores = tuple(verification.score_forecast(forecast, resampling) for forecast in baseline.forecasts)
+def _score(baseline: BaselineForecasts) -> Baseline:
+    scores = tuple(verification.score_forecast(forecast) for forecast in baseline.forecasts)
     estimates = {name: [of.interval(name).estimate for of in scores] for name in verification.ALL_SCORES}
     return Baseline(
         **{field.name: getattr(baseline, field.name) for field in fields(BaselineForecasts)},
         scores=scores,
         mean=scores[0].scores
         if len(scores) == 1
-        else {name: _score_mean(baseline.forecasts, name, resampling) for name in verification.ALL_SCORES},
+        else {name: _score_mean(baseline.forecasts, name) for name in verification.ALL_SCORES},
         deviation={
             name: float(np.std(values, ddof=1)) if len(values) > 1 else math.nan for name, values in estimates.items()
         },
     )
 
 
-def _score_mean(
-    forecasts: tuple[verification.Forecast, ...], name: verification.AnyScore, resampling: verification.Resampling
-) -> verification.Interval:
+def _score_mean(forecasts: tuple[verification.Forecast, ...], name: verification.AnyScore) -> verification.Interval:
     members = [verification.prepare_statistic(forecast, name) for forecast in forecasts]
-
-    def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
-        mean_R: NDArray[np.float64] = np.mean([member.compute(weights_RH) for member in members], axis=0)
-        return mean_R
-
-    return verification.bootstrap_interval(replace(members[0], compute=compute), resampling)
+    return verification.estimate_interval(verification.average_statistics(members))

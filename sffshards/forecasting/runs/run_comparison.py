@@ -86,18 +86,14 @@ def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
         )
         for first, second in combinations(runs, 2)
         if first.run.task == second.run.task
-        for compared, difference in compare_issued(
-            first.verification.ensemble, second.verification.ensemble, resampling=first.verification.resampling
-        ).items()
+        for compared, difference in compare_issued(first.verification.ensemble, second.verification.ensemble).items()
     ]
 
 
-def compare_issued(
-    first: IssuedForecast, second: IssuedForecast, *, resampling: verification.Resampling
-) -> dict[ComparedScore, verification.Interval]:
+def compare_issued(first: IssuedForecast, second: IssuedForecast) -> dict[ComparedScore, verification.Interval]:
     """Compute the scores of the second forecast minus those of the first, each with its confidence interval.
 
-    Both are resampled alike, so that what makes a region hard for both cancels. A score that one of the two does not
+    What makes a region hard for both cancels. A score that one of the two does not
     have, such as one at a threshold that could not be chosen, is left out. Forecasts of different samples have none.
     """
     found = {}
@@ -109,7 +105,7 @@ def compare_issued(
             is not None
         ]
         if len(pair) == 2:
-            found[compared] = verification.compare_forecasts(*pair, name=compared.score, resampling=resampling)
+            found[compared] = verification.compare_forecasts(*pair, name=compared.score)
     return found
 
 

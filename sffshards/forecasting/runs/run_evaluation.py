@@ -17,7 +17,6 @@ from sffshards.forecasting.runs.run_scores import RunScores, score_folds, write_
 from sffshards.forecasting.runs.run_verification import verify_forecasts, write_verification
 from sffshards.shards.read import Build, Place, open_build
 from sffshards.training import find_folds
-from sffshards.verification import Resampling
 
 
 def evaluate_run(
@@ -75,7 +74,7 @@ def evaluate_run(
         run=published.run,
         stages=published.stages,
         summary=published.summary,
-        verification=verify_forecasts(issued, name=read.name, task=read.task, resampling=Resampling()),
+        verification=verify_forecasts(issued, name=read.name, task=read.task),
     )
     if len(read.folds) == len(find_folds(run)):
         write_scores(scores)

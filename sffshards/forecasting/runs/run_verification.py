@@ -5,7 +5,7 @@ Always over plain views, each sequence once, whatever the variant oversamples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -92,8 +92,6 @@ class VerificationSummary(FoldMean):
 class RunVerification:
     """The verification of a run's forecasts."""
 
-    resampling: verification.Resampling
-    """How the intervals were computed."""
     forecasts: tuple[VerifiedForecast, ...]
     """Scores fold by fold, the ensemble last."""
     left_out: tuple[LeftOut, ...]
@@ -104,9 +102,7 @@ class RunVerification:
     """Ensemble of the folds, as a forecast of the test set."""
 
 
-def verify_forecasts(
-    issued: Sequence[IssuedForecast], *, name: str, task: Task, resampling: verification.Resampling
-) -> RunVerification:
+def verify_forecasts(issued: Sequence[IssuedForecast], *, name: str, task: Task) -> RunVerification:
     """Verify the forecasts of a run's folds, and of their ensemble for the test set.
 
     Parameters
@@ -117,19 +113,16 @@ def verify_forecasts(
         Name of the run.
     task
         The task that is forecast.
-    resampling
-        How intervals are computed.
     """
     ensemble = combine_folds([fold for fold in issued if fold.stage is Stage.TEST], name=name)
     outcomes = [
         outcome
         for one in (*issued, ensemble)
         for subset, chosen in _subsets_of(one, task)
-        for outcome in _verify(one, subset, chosen, resampling)
+        for outcome in _verify(one, subset, chosen)
     ]
     forecasts = tuple(outcome for outcome in outcomes if isinstance(outcome, VerifiedForecast))
     return RunVerification(
-        resampling=resampling,
         forecasts=forecasts,
         left_out=tuple(outcome for outcome in outcomes if isinstance(outcome, LeftOut)),
         summary=tuple(_summarise(forecasts)),
@@ -174,7 +167,7 @@ def describe_verification(scores: RunScores) -> dict[str, Any]:
         "format_version": _FORMAT_VERSION,
         **describe_run(scores.run),
         "num_folds": found.ensemble.num_folds,
-        "resampling": describe_record(found.resampling),
+        "level": verification.LEVEL,
         "subsets": {str(subset): text for subset, text in _SUBSETS.items()},
         "forecasts": [_describe_forecast(forecast) for forecast in found.forecasts],
         "left_out": [_key(left_out) | {"reason": left_out.reason} for left_out in found.left_out],
@@ -189,9 +182,7 @@ def _subsets_of(issued: IssuedForecast, task: Task) -> Iterator[tuple[Subset, ND
         yield from find_subsets(issued.samples, task=task).items()
 
 
-def _verify(
-    issued: IssuedForecast, subset: Subset, chosen: NDArray[np.bool_], resampling: verification.Resampling
-) -> Iterator[VerifiedForecast | LeftOut]:
+def _verify(issued: IssuedForecast, subset: Subset, chosen: NDArray[np.bool_]) -> Iterator[VerifiedForecast | LeftOut]:
     base: dict[str, Any] = {"fold": issued.fold, "stage": issued.stage, "subset": subset}
     for probability in Probability:
         rules = (
@@ -201,9 +192,7 @@ def _verify(
         defined = {rule: t for rule, t in thresholds.items() if t is not None and chosen.any()}
         found: list[verification.ForecastScores] = []
         if defined:
-            found = verification.score_thresholds(
-                issued.forecast(probability, chosen=chosen), list(defined.values()), resampling
-            )
+            found = verification.score_thresholds(issued.forecast(probability, chosen=chosen), list(defined.values()))
         scores = dict(zip(defined, found, strict=True))
         for rule in rules:
             key = base | {"probability": probability, "rule": rule}
@@ -231,16 +220,12 @@ def _describe_forecast(forecast: VerifiedForecast) -> dict[str, Any]:
     return {
         **_key(forecast),
         **verification.describe_forecast_scores(forecast.scores),
-        "undefined": _explain(forecast.scores, verification.explain_score),
-        "no_interval": _explain(forecast.scores, verification.explain_interval),
+        "undefined": {
+            str(name): why
+            for name in verification.ALL_SCORES
+            if (why := verification.explain_score(forecast.scores, name)) is not None
+        },
     }
-
-
-def _explain(
-    scores: verification.ForecastScores,
-    explain: Callable[[verification.ForecastScores, verification.AnyScore], str | None],
-) -> dict[str, str]:
-    return {str(name): why for name in verification.ALL_SCORES if (why := explain(scores, name)) is not None}
 
 
 def _key(of: ForecastKey) -> dict[str, Any]:
@@ -254,7 +239,7 @@ def _make_rows(scores: RunScores) -> Iterator[list[object]]:
         start = [*_key(forecast).values(), found.threshold, table.num_samples, table.num_positive]
         for name in verification.ALL_SCORES:
             interval = found.interval(name)
-            note = verification.explain_score(found, name) or verification.explain_interval(found, name)
+            note = verification.explain_score(found, name) or interval.reason
             yield [*start, name, interval.estimate, interval.low, interval.high, note]
     for left_out in scores.verification.left_out:
         yield [*_key(left_out).values(), *[None] * 7, left_out.reason]
