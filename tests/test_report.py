@@ -51,14 +51,14 @@ from sffshards.report.table_formats import Cell, Table, format_latex, format_mar
 from sffshards.shards.read.manifest_reading import read_manifest
 from sffshards.training.fold_record import read_record, write_record
 from sffshards.verification.by_harp import Forecast
-from sffshards.verification.cluster_bootstrap import Interval, Resampling, explain_inestimable
+from sffshards.verification.cluster_intervals import Interval, explain_inestimable
 from sffshards.verification.score_names import ScoreName
 from sffshards.verification.threshold_curves import ThresholdRule
 from tests.commands import error_of, run
 from tests.report_data import make_builds, make_runs
 from tests.tiny import digest_tree
 
-QUICK = ReportOptions(resampling=Resampling(num_resamples=50))
+QUICK = ReportOptions()
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
 
@@ -331,7 +331,7 @@ def test_further_forecasts_stand_in_the_tables(runs, tmp_path):
     forecast = Forecast(
         label=label, probability=label.astype(float), harp=np.arange(len(label)), threshold=0.5, climatology=0.1
     )
-    perfect = score_named("a <perfect> one", forecast, QUICK.resampling)
+    perfect = score_named("a <perfect> one", forecast)
     page = Page(write(runs, tmp_path, options=replace(QUICK, further={M48: [perfect]})))
     assert page.row("a <perfect> one")[1].split()[0] == "1.000"
 
@@ -496,7 +496,7 @@ def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_
         harp=[7, 7, 7, 7, 7, 8, 8, 8],
         probability=[0.4, 0.2, 0.9, 0.8, 0.6, 0.7, 0.1, 0.1],
     )
-    first, continuing = score_subsets(ensemble, M24, Resampling(num_resamples=10))
+    first, continuing = score_subsets(ensemble, M24)
     assert (str(first.subset), str(continuing.subset)) == ("first flares", "continuing activity")
     assert first.scored
     assert continuing.scored
@@ -621,17 +621,16 @@ def test_intervals_from_few_flaring_regions_are_not_estimable(report):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "num_flaring", "reason"),
+    ("own", "num_flaring", "reason"),
     [
-        (0.1, 0.9, 5, None),
-        (0.1, 0.9, 4, "only 4 regions have flares, and at least 5 are needed"),
-        (0.1, 0.9, 1, "only 1 region has flares, and at least 5 are needed"),
-        (0.0, 0.0, 40, "the score is the same in every resample"),
-        (np.nan, np.nan, 40, "a few regions have most of the flares, or nearly all of the times without one"),
+        (None, 5, None),
+        (None, 4, "only 4 regions have flares, and at least 5 are needed"),
+        (None, 1, "only 1 region has flares, and at least 5 are needed"),
+        ("a few regions have most of the flares", 40, "a few regions have most of the flares"),
     ],
 )
-def test_an_interval_is_estimable_if_it_has_width_and_five_flaring_regions(low, high, num_flaring, reason):
-    interval = Interval(estimate=0.5, low=low, high=high, level=0.95, num_resamples=1000, num_undefined=0)
+def test_an_interval_is_estimable_if_it_has_ends_and_five_flaring_regions(own, num_flaring, reason):
+    interval = Interval(estimate=0.5, low=0.1, high=0.9, level=0.95, reason=own)
     assert explain_inestimable(interval, num_flaring_harps=num_flaring) == reason
 
 
@@ -838,7 +837,7 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
     (tmp_path / "flares.csv").write_text("start_time,label,noaa_ar\n2011-02-14 05:00,M1.0,11429\n")
     (tmp_path / "map.txt").write_text("601 11429\n")
     write_keywords(data, tmp_path / "keywords.csv")
-    options = ["--flares", "flares.csv", "--harp-map", "map.txt", "--keywords", "keywords.csv", "--resamples", "20"]
+    options = ["--flares", "flares.csv", "--harp-map", "map.txt", "--keywords", "keywords.csv"]
     where = ["--shards", made[0], "--data", data]
     done = run("report", runs, *where, "--harps", "601,603", *options, cwd=tmp_path)
     assert done.stdout == "report/index.html\n"

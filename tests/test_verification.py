@@ -12,27 +12,21 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.typing import NDArray
+from scipy import stats
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
 from sffshards.base.errors import FormatError, InputError
 from sffshards.base.json_records import JsonFormat, decode_record, encode_record
-from sffshards.verification.by_harp import Forecast, HarpStatistic, prepare_statistic
+from sffshards.verification.by_harp import Forecast, HarpStatistic, average_statistics, prepare_statistic
 from sffshards.verification.calibration import (
     IsotonicCalibration,
     PlattCalibration,
     fit_isotonic,
     fit_platt,
 )
-from sffshards.verification.cluster_bootstrap import (
-    Interval,
-    IntervalMethod,
-    Resampling,
-    bootstrap_difference,
-    bootstrap_interval,
-    bootstrap_intervals,
-)
+from sffshards.verification.cluster_intervals import Interval, estimate_difference, estimate_interval
 from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
 from sffshards.verification.probability_scores import (
     BrierParts,
@@ -415,7 +409,7 @@ STATISTICS: list[tuple[AnyScore, float, Callable[..., float]]] = [
 
 
 @pytest.mark.parametrize("number", range(len(STATISTICS)))
-def test_a_score_of_a_resample_is_that_of_its_samples_repeated(number: int) -> None:
+def test_a_score_of_weighted_regions_is_that_of_their_samples_repeated(number: int) -> None:
     name, threshold, reference = STATISTICS[number]
     labels, probabilities, harps = draw_regions(number, 30)
     statistic = prepare(name, labels, probabilities, harps, threshold=threshold)
@@ -431,159 +425,232 @@ def mean_of(values: NDArray[np.float64]) -> HarpStatistic:
     once = np.ones(len(values), np.int64)
     return HarpStatistic(
         harps=np.arange(len(values)),
-        num_samples=once,
+        num_samples=2 * once,
         num_flares=once,
         compute=lambda weights_RH: weights_RH @ values / weights_RH.sum(axis=1),
+        support=once,
+        limits=(-math.inf, math.inf),
     )
 
 
-def interval(
-    statistic: HarpStatistic, method: IntervalMethod = IntervalMethod.PERCENTILE, *, seed: int = 1
-) -> Interval:
-    return bootstrap_interval(statistic, Resampling(level=0.9, num_resamples=4000, seed=seed, method=method))
+def interval(name: AnyScore, *forecast: NDArray[Any]) -> Interval:
+    return estimate_interval(prepare(name, *forecast))
+
+
+def leave_out(
+    score: Callable[[NDArray[np.int64], NDArray[np.float64]], float],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    harps: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """A score without each HARP, from its samples."""
+    kept = [harps != harp for harp in np.unique(harps)]
+    return np.array([score(labels[rows], probabilities[rows]) for rows in kept])
+
+
+def korn_graubard(share: float, error: float, num_harps: float) -> tuple[float, float]:
+    """Clopper and Pearson's interval for as many samples as have this error, as scipy's distributions have it."""
+    num = share * (1 - share) / error**2 * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, num_harps - 1)) ** 2
+    wrong = (1 - share) * num
+    return stats.beta.ppf(0.025, share * num, wrong + 1), stats.beta.ppf(0.975, share * num + 1, wrong)
 
 
 def test_the_interval_of_a_mean_is_the_textbooks() -> None:
-    values = np.random.default_rng(0).normal(5, 2, 400)
-    found = interval(mean_of(values))
-    error = 1.645 * values.std() / 20
-    assert found.estimate == pytest.approx(values.mean())
-    assert (found.low, found.high) == pytest.approx((values.mean() - error, values.mean() + error), abs=error / 10)
-    assert (found.level, found.num_resamples, found.num_undefined) == (0.9, 4000, 0)
+    values = np.random.default_rng(0).normal(5, 2, 12)
+    found = estimate_interval(mean_of(values), level=0.9)
+    low, high = stats.t.interval(0.9, 11, values.mean(), stats.sem(values))
+    assert (found.low, found.estimate, found.high) == pytest.approx((low, values.mean(), high))
+    assert (found.level, found.reason) == (0.9, None)
+
+
+def test_the_interval_of_a_fraction_of_equal_regions_is_clopper_and_pearsons() -> None:
+    # In each of 60 regions one flare and one quiet time; 45 of the flares are forecast.
+    labels, harps = np.tile([1, 0], 60), np.repeat(np.arange(60), 2)
+    probabilities = np.where((labels == 1) & (harps < 45), 0.9, 0.1)
+    found = interval(ScoreName.POD, labels, probabilities, harps)
+    expected = korn_graubard(0.75, math.sqrt(0.75 * 0.25 / 59), 60)
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
+    exact = stats.binomtest(45, 60).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=0.005)
+    # A region's samples are all alike: a hundred are worth one.
+    many = interval(ScoreName.POD, *(np.repeat(of, 100) for of in (labels, probabilities, harps)))
+    assert (many.low, many.high) == pytest.approx((found.low, found.high), abs=1e-12)
+
+
+def test_the_interval_of_a_fraction_is_that_of_the_linearised_variance_of_clusters() -> None:
+    labels, probabilities, harps = draw_regions(4, 300)
+    found = interval(ScoreName.PRE, labels, probabilities, harps)
+    hits, calls = (
+        np.bincount(harps, weights=of)[np.unique(harps)]
+        for of in ((probabilities >= 0.5) * labels, (probabilities >= 0.5) * 1.0)
+    )
+    share = hits.sum() / calls.sum()
+    error = math.sqrt(300 / 299 * np.sum((hits - share * calls) ** 2)) / calls.sum()
+    expected = korn_graubard(share, error, calls.sum() ** 2 / np.sum(calls**2))
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.002)
+
+
+def test_the_interval_of_tss_joins_those_of_pod_and_pofd() -> None:
+    forecast = draw_regions(7, 40)
+    pod, pofd, tss = (interval(name, *forecast) for name in (ScoreName.POD, ScoreName.POFD, ScoreName.TSS))
+    assert tss.estimate == pytest.approx(pod.estimate - pofd.estimate)
+    correlation = np.corrcoef(
+        leave_out(lambda y, p: np.mean(p[y == 1] >= 0.5), *forecast),
+        leave_out(lambda y, p: np.mean(p[y == 0] >= 0.5), *forecast),
+    )[0, 1]
+    # Zou and Donner 2008, with their term for correlated estimates.
+    a, b = pod.estimate - pod.low, pofd.high - pofd.estimate
+    assert tss.low == pytest.approx(tss.estimate - math.sqrt(a * a + b * b - 2 * correlation * a * b))
+    a, b = pod.high - pod.estimate, pofd.estimate - pofd.low
+    assert tss.high == pytest.approx(tss.estimate + math.sqrt(a * a + b * b - 2 * correlation * a * b))
+
+
+def test_the_interval_of_the_area_is_that_of_delong_where_each_region_has_one_sample() -> None:
+    random = np.random.default_rng(8)
+    labels = np.repeat([1, 0], [80, 120])
+    probabilities = 1 / (1 + np.exp(-random.normal(labels, 1)))
+    found = interval(ProbabilityScore.ROC_AUC, labels, probabilities, np.arange(200))
+    right = (probabilities[:80, None] > probabilities[None, 80:]).astype(float)
+    error = math.sqrt(right.mean(axis=1).var(ddof=1) / 80 + right.mean(axis=0).var(ddof=1) / 120)
+    expected = korn_graubard(right.mean(), error, 80)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.001)
+
+
+def test_the_interval_of_the_brier_skill_is_students_with_the_linearised_variance() -> None:
+    labels, probabilities, harps = draw_regions(11, 300)
+    found = interval(ProbabilityScore.BRIER_SKILL, labels, probabilities, harps)
+    own, reference = (
+        np.bincount(harps, weights=(of - labels) ** 2)[np.unique(harps)] for of in (probabilities, np.float64(0.3))
+    )
+    ratio = own.sum() / reference.sum()
+    error = math.sqrt(300 / 299 * np.sum((own - ratio * reference) ** 2)) / reference.sum()
+    flares = np.bincount(harps, weights=labels)
+    reach = stats.t.ppf(0.975, flares.sum() ** 2 / np.sum(flares**2) - 1) * error
+    assert (found.low, found.high) == pytest.approx((1 - ratio - reach, 1 - ratio + reach), abs=0.01 * reach)
+
+
+def test_a_score_at_its_limit_counts_each_region_once() -> None:
+    # Nine regions of 50 flares and 50 quiet times; every flare is forecast, and nothing else.
+    labels, harps = np.tile(np.repeat([1, 0], 50), 9), np.repeat(np.arange(9), 100)
+    low, high = stats.binomtest(9, 9).proportion_ci(0.95, method="exact")
+    for name in (ScoreName.POD, ScoreName.F1, ProbabilityScore.ROC_AUC):
+        found = interval(name, labels, labels * 0.8 + 0.1, harps)
+        assert (found.low, found.estimate, found.high) == pytest.approx((low, 1, high))
+    never = interval(ScoreName.POFD, labels, labels * 0.8 + 0.1, harps)
+    assert (never.low, never.high) == pytest.approx((0, 1 - low))
+    tss = interval(ScoreName.TSS, labels, labels * 0.8 + 0.1, harps)
+    assert (tss.low, tss.high) == pytest.approx((1 - math.hypot(1 - low, 1 - low), 1))
+
+
+def test_a_fraction_counts_each_region_as_four_samples_at_most() -> None:
+    labels, harps = np.tile(np.repeat([1, 0], 50), 10), np.repeat(np.arange(10), 100)
+    probabilities = labels * 0.8 + 0.1
+    probabilities[[0, 1, 100]] = 0.1  # three of 500 flares are missed
+    found = interval(ScoreName.POD, labels, probabilities, harps)
+    expected = stats.beta.ppf([0.025, 0.975], [40 * 0.994, 40 * 0.994 + 1], [40 * 0.006 + 1, 40 * 0.006])
+    assert (found.low, found.high) == pytest.approx(expected.tolist())
 
 
 @pytest.mark.parametrize(
-    ("num_flares", "quantile"),
+    ("num_flares", "reason"),
     [
-        # Student's t at 95 %, from the tables, times sqrt(n / (n - 1)); n = (sum m)^2 / sum m^2.
-        ([5] * 6 + [0] * 94, 2.015 * math.sqrt(6 / 5)),  # 6 alike that flare
-        ([10, 4, 4] + [0] * 97, None),  # 324 / 132: fewer than three
-        ([10] * 94 + [5] * 6, 2.015 * math.sqrt(6 / 5)),  # times without a flare are the rare ones
-        ([5] * 100, 1.660 * math.sqrt(100 / 99)),
+        ([10, 4, 4] + [0] * 97, "a few regions have most of the flares"),  # 18^2 / 132 = 2.5
+        ([100] * 97 + [90, 96, 96], "a few regions have most of the times without a flare"),
+        ([0] * 100, "no flare came"),
+        ([100] * 100, "a flare came every time"),
     ],
 )
-def test_intervals_of_few_flaring_regions_are_expanded(num_flares: list[int], quantile: float | None) -> None:
-    values = np.random.default_rng(0).normal(0, 1, 100)
-    statistic = replace(mean_of(values), num_samples=np.full(100, 10), num_flares=np.array(num_flares))
-    found = interval(statistic, IntervalMethod.EXPANDED)
-    if quantile is None:
+def test_few_regions_have_no_interval(num_flares: list[int], reason: str) -> None:
+    statistic = replace(
+        mean_of(np.random.default_rng(0).normal(0, 1, 100)),
+        num_samples=np.full(100, 100),
+        num_flares=np.array(num_flares),
+    )
+    found = estimate_interval(statistic)
+    assert found.reason == reason
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_a_score_that_no_region_changes_has_no_interval() -> None:
+    labels, _, harps = draw_regions(5, 40)
+    for name in (ScoreName.TSS, ScoreName.HSS, ProbabilityScore.ROC_AUC):
+        found = interval(name, labels, np.full(len(labels), 0.2), harps)
+        assert found.reason == "the score is the same whichever region is left out"
         assert math.isnan(found.low)
-        assert math.isnan(found.high)
-    else:
-        error = values.std() / 10
-        expected = (values.mean() - quantile * error, values.mean() + quantile * error)
-        assert (found.low, found.high) == pytest.approx(expected, abs=error / 10)
+    assert interval(ScoreName.POD, labels, np.full(len(labels), 0.2), harps).high > 0
 
 
-def test_intervals_are_expanded_further_where_few_regions_sway_the_score() -> None:
-    def mean_of_alike(values: NDArray[np.float64]) -> HarpStatistic:
-        return replace(mean_of(values), num_samples=np.full(100, 10), num_flares=np.full(100, 5))
-
-    # Four regions have nearly all of the variance: at 90 %, Student's t of 3 degrees is 2.353, of 99 degrees 1.660.
-    values = np.concatenate([np.random.default_rng(0).normal(0, 1, 96), [30.0, -30.0, 30.0, -30.0]])
-    found = interval(mean_of_alike(values), IntervalMethod.EXPANDED)
-    quantile = NormalDist().cdf(-2.353 * math.sqrt(4 / 3))
-    draws = np.random.default_rng(1).multinomial(100, np.full(100, 0.01), 40_000) @ values / 100
-    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [quantile, 1 - quantile]).tolist(), abs=0.2)
-    # One region alone: as if they were three, since there are many of its size.
-    one = mean_of_alike(np.concatenate([np.zeros(99), [1.0]]))
-    assert interval(one, IntervalMethod.EXPANDED).high > interval(one).high
+def test_a_score_that_one_region_decides_has_no_interval() -> None:
+    labels, harps = np.tile([1, 0], 20), np.repeat(np.arange(20), 2)
+    probabilities = np.where(harps == 3, 0.9, 0.1)
+    assert interval(ScoreName.PRE, labels, probabilities, harps).reason == (
+        "a few regions have most of the samples that the score depends on"
+    )
+    assert interval(ScoreName.MCC, labels, probabilities, harps).reason is not None
+    undefined = interval(ScoreName.PRE, labels, 0 * probabilities, harps)
+    assert math.isnan(undefined.estimate)
+    assert undefined.reason is None
 
 
-def test_intervals_of_several_scores_are_those_of_each() -> None:
-    labels, probabilities, harps = draw_regions(9, 60)
-    statistics = [prepare(name, labels, probabilities, harps, threshold=at) for name, at, _ in STATISTICS]
-    resampling = Resampling(num_resamples=300, seed=3, method=IntervalMethod.EXPANDED)
-    together = bootstrap_intervals(statistics, resampling)
-    assert together == [bootstrap_interval(statistic, resampling) for statistic in statistics]
-    with pytest.raises(InputError, match="expected the harps of the first"):
-        bootstrap_intervals([*statistics, mean_of(np.ones(3))], resampling)
+@pytest.mark.parametrize("name", [*ScoreName, *ProbabilityScore])
+def test_every_interval_has_its_score_inside_and_keeps_within_its_limits(name: AnyScore) -> None:
+    lowest = {"TSS": -1, "HSS": -1, "MCC": -1, "ETS": -1 / 3, "ApSS": -math.inf, "BSS": -math.inf}.get(name, 0)
+    for seed in range(20):
+        found = interval(name, *draw_regions(seed, 12))
+        if found.reason is None and not math.isnan(found.estimate):
+            assert lowest <= found.low <= found.estimate <= found.high <= (math.inf if name == "BIAS" else 1)
 
 
-def test_the_draws_follow_from_the_seed_and_not_from_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    statistic = prepare(ProbabilityScore.ROC_AUC, *draw_regions(3, 40))
-    whole = interval(statistic)
-    assert interval(statistic, seed=2) != whole
-    monkeypatch.setattr("sffshards.verification.cluster_bootstrap._BLOCK_NUMBERS", 130)
-    parts = interval(statistic)
-    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=1e-12)
+def test_the_interval_of_a_mean_over_forecasts_is_that_of_one_where_all_are_alike() -> None:
+    forecast = draw_regions(9, 60)
+    for name in (ScoreName.TSS, ProbabilityScore.ROC_AUC):
+        one = prepare(name, *forecast)
+        found, expected = estimate_interval(average_statistics([one, one, one])), estimate_interval(one)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_the_draws_are_those_of_the_raw_stream() -> None:
-    seen: list[list[float]] = []
-
-    def compute(weights_RH: NDArray[np.float64]) -> NDArray[np.float64]:
-        seen.extend(weights_RH.tolist())
-        return weights_RH[:, 0]
-
-    once = np.ones(3, np.int64)
-    statistic = HarpStatistic(harps=np.arange(3), num_samples=once, num_flares=once, compute=compute)
-    bootstrap_interval(statistic, Resampling(level=0.9, num_resamples=2, seed=7, method=IntervalMethod.PERCENTILE))
-    raw = np.random.PCG64(np.random.SeedSequence(7)).random_raw(6).tolist()
-    drawn = [(number >> 32) * 3 >> 32 for number in raw]
-    assert seen[1:] == [[float(draw.count(harp)) for harp in range(3)] for draw in (drawn[:3], drawn[3:])]
-
-
-def test_samples_of_one_region_do_not_narrow_the_interval() -> None:
-    labels, probabilities, harps = draw_regions(5, 100)
-    once = interval(prepare(ScoreName.TSS, labels, probabilities, harps))
-    tenfold = prepare(ScoreName.TSS, np.tile(labels, 10), np.tile(probabilities, 10), np.tile(harps, 10))
-    assert interval(tenfold) == once
+def test_the_difference_of_forecasts_is_that_of_students_paired_test() -> None:
+    random = np.random.default_rng(6)
+    labels, harps = np.tile([0, 1], 30), np.arange(60)
+    one, two = random.random((2, 60))
+    first, second = (prepare(ProbabilityScore.BRIER, labels, of, harps) for of in (one, two))
+    found = estimate_difference(first, second)
+    expected = stats.ttest_rel((two - labels) ** 2, (one - labels) ** 2).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    same = estimate_difference(first, first)
+    assert same.estimate == 0
+    assert same.reason == "the score is the same whichever region is left out"
 
 
 def test_what_is_hard_for_both_cancels_in_their_difference() -> None:
     labels, probabilities, harps = draw_regions(6, 100)
     worse = np.where(np.arange(len(labels)) % 7 == 0, 1 - probabilities, probabilities)
     first, second = (prepare(ProbabilityScore.ROC_AUC, labels, p, harps) for p in (probabilities, worse))
-    resampling = Resampling(num_resamples=2000, seed=3, method=IntervalMethod.PERCENTILE)
-    difference = bootstrap_difference(first, second, resampling)
+    difference = estimate_difference(first, second)
     assert difference.estimate == pytest.approx(roc_auc(labels, worse) - roc_auc(labels, probabilities))
     assert difference.high < 0
-    apart = [bootstrap_interval(one, resampling) for one in (first, second)]
+    apart = [estimate_interval(one) for one in (first, second)]
     assert difference.high - difference.low < min(one.high - one.low for one in apart)
-    same = bootstrap_difference(first, first, resampling)
-    assert (same.low, same.estimate, same.high) == (0, 0, 0)
 
 
 def test_a_difference_is_of_the_same_samples_only() -> None:
     labels, probabilities, harps = draw_regions(6, 30)
     first = prepare(ProbabilityScore.BRIER, labels, probabilities, harps)
-    resampling = Resampling(num_resamples=10, seed=3, method=IntervalMethod.PERCENTILE)
     for other, field in (
         (prepare(ProbabilityScore.BRIER, labels, probabilities, harps + 1), "harps"),
         (prepare(ProbabilityScore.BRIER, labels[1:], probabilities[1:], harps[1:]), "num_samples"),
         (prepare(ProbabilityScore.BRIER, 1 - labels, probabilities, harps), "num_flares"),
     ):
         with pytest.raises(InputError, match=f"expected the {field} of the first"):
-            bootstrap_difference(first, other, resampling)
+            estimate_difference(first, other)
 
 
-def test_resamples_without_flares_are_counted_and_left_out() -> None:
-    labels, probabilities, harps = np.array([1, 0, 0]), np.array([0.9, 0.1, 0.6]), np.array([1, 2, 3])
-    statistic = prepare(ScoreName.POD, labels, probabilities, harps)
-    found = interval(statistic)
-    assert (found.low, found.estimate, found.high) == (1, 1, 1)
-    assert found.num_undefined == pytest.approx(4000 * (2 / 3) ** 3, rel=0.1)
-    assert math.isnan(interval(statistic, IntervalMethod.EXPANDED).low)  # one flaring HARP tells nothing of others
-    never = interval(prepare(ScoreName.POD, 0 * labels, probabilities, harps))
-    assert math.isnan(never.estimate)
-    assert math.isnan(never.low)
-    assert never.num_undefined == 4000
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"level": 1.0}, "level: expected above 0 and below 1"),
-        ({"num_resamples": 0}, "num_resamples: expected at least 1"),
-        ({"seed": -1}, "seed: expected 0 or more"),
-    ],
-)
-def test_an_interval_that_cannot_be_drawn_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Resampling(**change)
+def test_an_interval_without_regions_or_a_level_is_refused() -> None:
+    with pytest.raises(InputError, match="level: expected above 0 and below 1"):
+        estimate_interval(mean_of(np.ones(4)), level=1.0)
     with pytest.raises(InputError, match="harps: expected at least one"):
-        bootstrap_interval(mean_of(np.ones(0)), Resampling(num_resamples=1))
+        estimate_interval(mean_of(np.ones(0)))
     with pytest.raises(InputError, match="a HARP for each sample"):
         prepare(ProbabilityScore.ROC_AUC, np.array([0, 1]), np.array([0.1, 0.2]), np.array([1]))
 
@@ -596,7 +663,7 @@ def test_95_percent_intervals_of_many_flaring_regions_hold_the_truth_about_that_
     # region a third of the samples is followed by a flare: 0.2 / 3 of all samples; 0.4 / 3 of all are its others.
     above = NormalDist().cdf
     truth = above(1.5) - (0.4 / 3 * above(0.5) + 0.8 * above(-1)) / (0.4 / 3 + 0.8)
-    for seed in range(num_sets):
+    for _ in range(num_sets):
         flaring = random.random(num_harps) < 0.2
         assert flaring.sum() >= 50
         harps = np.repeat(np.arange(num_harps), random.integers(20, 61, num_harps))
@@ -604,7 +671,7 @@ def test_95_percent_intervals_of_many_flaring_regions_hold_the_truth_about_that_
         shift = np.where(flaring, 0.5, -1) + random.normal(0, 0.8, num_harps)
         logits = shift[harps] + labels + random.normal(0, 0.6, len(harps))
         statistic = prepare(ScoreName.TSS, labels, 1 / (1 + np.exp(-logits)), harps)
-        found = bootstrap_interval(statistic, Resampling(seed=seed))
+        found = estimate_interval(statistic)
         held += found.low <= truth <= found.high
     assert 0.92 <= held / num_sets <= 0.97, held
 
