@@ -158,7 +158,7 @@ def describe_verification(scores: RunScores) -> dict[str, Any]:
     """Return a run's verification as ``verification.json`` holds it.
 
     ``forecasts`` has an entry for each fold (or ``ensemble``), set, subset, kind of probability and threshold rule: its
-    threshold, climatology, counts, and scores with intervals. ``undefined`` states why a score is null, ``no_interval``
+    threshold, climatology, counts, and scores with intervals. ``undefined`` states why a score is null, ``reason``
     why the ends of its interval are. ``left_out`` lists forecasts that do not exist, with the reason; ``summary`` has
     mean and standard deviation over folds.
     """
