@@ -22,6 +22,20 @@ from sffshards.forecasting import baselines as forecasts
 __all__ = ["baselines"]
 
 _FILE = "baselines.json"
+_WIDE: tuple[verification.AnyScore, ...] = (
+    verification.ScoreName.TSS,
+    verification.ScoreName.HSS,
+    verification.ProbabilityScore.BRIER_SKILL,
+)
+"""Scores that are shown with intervals."""
+_NARROW: tuple[verification.AnyScore, ...] = (
+    verification.ScoreName.POD,
+    verification.ScoreName.FAR,
+    verification.ScoreName.F1,
+    verification.ProbabilityScore.ROC_AUC,
+    verification.ProbabilityScore.AVERAGE_PRECISION,
+)
+"""Scores that are shown without."""
 
 
 def baselines(
@@ -89,13 +103,9 @@ def baselines(
 
 
 def _format(task: Task, made: list[forecasts.Baseline], lacking: dict[Part, int], *, show_folds: bool) -> str:
-    score, chance = verification.ScoreName, verification.ProbabilityScore
-    wide: tuple[verification.AnyScore, ...] = (score.TSS, score.HSS, chance.BRIER_SKILL)
-    narrow = (score.POD, score.FAR, score.F1, chance.ROC_AUC, chance.AVERAGE_PRECISION)
-
     def cells(find: Callable[[verification.AnyScore], verification.Interval]) -> list[str]:
-        intervals = [_format_interval(find(name)) for name in wide]
-        return intervals + [_format_number(find(name).estimate) for name in narrow]
+        intervals = [_format_interval(find(name)) for name in _WIDE]
+        return intervals + [_format_number(find(name).estimate) for name in _NARROW]
 
     rows = []
     for baseline in made:
@@ -107,7 +117,7 @@ def _format(task: Task, made: list[forecasts.Baseline], lacking: dict[Part, int]
         f"{task}: Test, {first.table.num_samples:,} samples, {first.table.num_positive:,} positive, of "
         f"{first.num_harps:,} HARPs, {first.num_flaring_harps:,} of which flare"
     )
-    table = format_table(["forecast", "from", "threshold", *wide, *narrow], rows, left=(0, 1, 2))
+    table = format_table(["forecast", "from", "threshold", *_WIDE, *_NARROW], rows, left=(0, 1, 2))
     return "\n".join([title, table, *(f"  {note}" for note in _list_notes(made, lacking))])
 
 
@@ -119,9 +129,8 @@ def _list_notes(made: list[forecasts.Baseline], lacking: dict[Part, int]) -> lis
         notes.append(f"no keywords of {frames} ({by_part}), replaced by medians of training")
     if any(baseline.folds for baseline in made):
         notes.append("logistic regression: the mean over folds")
-    if any(math.isnan(baseline.mean[verification.ScoreName.ACC].low) for baseline in made):
-        notes.append("[-, -]: too few HARPs flare for an interval")
-    return notes
+    reasons = dict.fromkeys(baseline.mean[name].reason for baseline in made for name in _WIDE)
+    return notes + [f"[-, -]: {reason}" for reason in reasons if reason is not None]
 
 
 def _format_interval(interval: verification.Interval) -> str:

@@ -177,7 +177,7 @@ def _explain_changes(changes_H: NDArray[np.float64], estimate: float, statistic:
     """Return why the changes of a score yield no interval, if they do not."""
     if np.isnan(changes_H).any():
         return "the score is undefined without one of the regions"
-    if not changes_H.any() and (estimate not in statistic.limits):
+    if not changes_H.any() and not any(math.isclose(estimate, limit, abs_tol=_ROUNDING) for limit in statistic.limits):
         return "the score is the same whichever region is left out"
     return None
 
