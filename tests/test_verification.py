@@ -495,8 +495,8 @@ def test_the_interval_of_tss_joins_those_of_pod_and_pofd() -> None:
     pod, pofd, tss = (interval(name, *forecast) for name in (ScoreName.POD, ScoreName.POFD, ScoreName.TSS))
     assert tss.estimate == pytest.approx(pod.estimate - pofd.estimate)
     correlation = np.corrcoef(
-        leave_out(lambda y, p: np.mean(p[y == 1] >= 0.5), *forecast),
-        leave_out(lambda y, p: np.mean(p[y == 0] >= 0.5), *forecast),
+        leave_out(lambda y, p: float(np.mean(p[y == 1] >= 0.5)), *forecast),
+        leave_out(lambda y, p: float(np.mean(p[y == 0] >= 0.5)), *forecast),
     )[0, 1]
     # Zou and Donner 2008, with their term for correlated estimates.
     a, b = pod.estimate - pod.low, pofd.high - pofd.estimate

@@ -245,7 +245,7 @@ def _find_part(statistic: HarpStatistic, *, tail: float) -> tuple[float, float, 
     return estimate, low, high, changes_H
 
 
-def _count_effective(sizes: NDArray[np.integer]) -> float:
+def _count_effective(sizes: NDArray[np.int64 | np.float64]) -> float:
     """Return Kish's effective number of HARPs; 0 where all sizes are 0."""
     total = float(np.sum(sizes))
     return total**2 / float(np.sum(np.square(sizes, dtype=np.float64))) if total else 0.0
