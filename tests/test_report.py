@@ -341,7 +341,7 @@ def test_a_further_forecast_does_not_replace_a_baseline_of_its_name(runs, tmp_pa
     forecast = Forecast(
         label=label, probability=label.astype(float), harp=np.arange(len(label)), threshold=0.5, climatology=0.1
     )
-    named = score_named("persistence", forecast, QUICK.resampling)
+    named = score_named("persistence", forecast)
     content = compute_content(gather_runs(runs), M48, replace(QUICK, further={M48: [named]}))
     assert content.references[-1] is named
     assert content.persistence is not named

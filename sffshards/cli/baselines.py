@@ -22,20 +22,6 @@ from sffshards.forecasting import baselines as forecasts
 __all__ = ["baselines"]
 
 _FILE = "baselines.json"
-_WIDE: tuple[verification.AnyScore, ...] = (
-    verification.ScoreName.TSS,
-    verification.ScoreName.HSS,
-    verification.ProbabilityScore.BRIER_SKILL,
-)
-"""Scores that are shown with intervals."""
-_NARROW: tuple[verification.AnyScore, ...] = (
-    verification.ScoreName.POD,
-    verification.ScoreName.FAR,
-    verification.ScoreName.F1,
-    verification.ProbabilityScore.ROC_AUC,
-    verification.ProbabilityScore.AVERAGE_PRECISION,
-)
-"""Scores that are shown without."""
 
 
 def baselines(
@@ -102,10 +88,21 @@ def baselines(
     print_result("\n\n".join(shown), document, as_json=as_json)
 
 
+def _shown_scores() -> tuple[tuple[verification.AnyScore, ...], tuple[verification.AnyScore, ...]]:
+    """Return the scores that are shown with intervals, and those that are shown without."""
+    score, chance = verification.ScoreName, verification.ProbabilityScore
+    return (
+        (score.TSS, score.HSS, chance.BRIER_SKILL),
+        (score.POD, score.FAR, score.F1, chance.ROC_AUC, chance.AVERAGE_PRECISION),
+    )
+
+
 def _format(task: Task, made: list[forecasts.Baseline], lacking: dict[Part, int], *, show_folds: bool) -> str:
+    wide, narrow = _shown_scores()
+
     def cells(find: Callable[[verification.AnyScore], verification.Interval]) -> list[str]:
-        intervals = [_format_interval(find(name)) for name in _WIDE]
-        return intervals + [_format_number(find(name).estimate) for name in _NARROW]
+        intervals = [_format_interval(find(name)) for name in wide]
+        return intervals + [_format_number(find(name).estimate) for name in narrow]
 
     rows = []
     for baseline in made:
@@ -117,7 +114,7 @@ def _format(task: Task, made: list[forecasts.Baseline], lacking: dict[Part, int]
         f"{task}: Test, {first.table.num_samples:,} samples, {first.table.num_positive:,} positive, of "
         f"{first.num_harps:,} HARPs, {first.num_flaring_harps:,} of which flare"
     )
-    table = format_table(["forecast", "from", "threshold", *_WIDE, *_NARROW], rows, left=(0, 1, 2))
+    table = format_table(["forecast", "from", "threshold", *wide, *narrow], rows, left=(0, 1, 2))
     return "\n".join([title, table, *(f"  {note}" for note in _list_notes(made, lacking))])
 
 
@@ -129,7 +126,8 @@ def _list_notes(made: list[forecasts.Baseline], lacking: dict[Part, int]) -> lis
         notes.append(f"no keywords of {frames} ({by_part}), replaced by medians of training")
     if any(baseline.folds for baseline in made):
         notes.append("logistic regression: the mean over folds")
-    reasons = dict.fromkeys(baseline.mean[name].reason for baseline in made for name in _WIDE)
+    with_intervals, _ = _shown_scores()
+    reasons = dict.fromkeys(baseline.mean[name].reason for baseline in made for name in with_intervals)
     return notes + [f"[-, -]: {reason}" for reason in reasons if reason is not None]
 
 

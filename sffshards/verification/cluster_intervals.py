@@ -86,8 +86,10 @@ def estimate_interval(statistic: HarpStatistic, *, level: float = LEVEL) -> Inte
     none = Interval(estimate=estimate, low=math.nan, high=math.nan, level=level)
     if math.isnan(estimate):
         return none
+    if (reason := _explain_few(statistic)) is not None:
+        return replace(none, reason=reason)
     changes_H = _leave_out(statistic)
-    if (reason := _explain_few(statistic) or _explain_changes(changes_H, estimate, statistic)) is not None:
+    if (reason := _explain_changes(changes_H, estimate, statistic)) is not None:
         return replace(none, reason=reason)
     tail = (1 - level) / 2
     if statistic.parts is not None:
