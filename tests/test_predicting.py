@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from sffshards.base.errors import ConflictError, DamageError, ImageError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.cli import command_list
-from sffshards.domain.frame_sequences import build_sequences
+from sffshards.domain.frame_sequences import OnShort, WindowRule, build_sequences
 from sffshards.domain.sample_sets import Part, Variant
 from sffshards.domain.task import M24, M48
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, require_task
@@ -55,7 +55,7 @@ from sffshards.verification.threshold_curves import ThresholdRule
 from tests.training_data import FastNetwork, Listener, fast_options, make_build, make_labelled_images
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))
-SUBMISSION = Submission(short_name="SFF_MViT", spase_id="", mode=ForecastMode.HISTORICAL, issue_time_utc=None)
+SUBMISSION = Submission(short_name="SFF_MViT", spase_id=None, mode=ForecastMode.HISTORICAL, issue_time_utc=None)
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +318,7 @@ def member(name: str) -> Member:
         model=ModelName.MVIT_V2_S,
         attention=Attention.FUSED,
         task=M24,
+        image_options={},
         decision=None,
         reason="not fitted",
     )
@@ -342,20 +343,20 @@ def of_regions(rows: list[tuple[int, int]], probabilities_MN: list[list[float]])
 
 def test_the_full_disk_is_one_less_the_chance_of_no_flare_anywhere() -> None:
     found = of_regions([(1, 0), (2, 0), (3, 0)], [[0.5, 0.2, 0.0], [0.3, 0.4, 0.1]])
-    (disk,) = combine_regions(found, tolerance_minutes=96)
+    (disk,) = combine_regions(found, tolerance_minutes=96, every=True)
     assert disk.spread.probability == pytest.approx(1 - 0.6 * 0.7 * 0.95)
     assert disk.spread.low == pytest.approx(1 - 0.5 * 0.8)
     assert disk.spread.high == pytest.approx(1 - 0.7 * 0.6 * 0.9)
     assert disk.regions == (0, 1, 2)
     # Members that disagree on which region flares: neither has as little as their means together.
-    (disk,) = combine_regions(of_regions([(1, 0), (2, 0)], [[0.5, 0.0], [0.0, 0.5]]), tolerance_minutes=96)
+    (disk,) = combine_regions(of_regions([(1, 0), (2, 0)], [[0.5, 0.0], [0.0, 0.5]]), tolerance_minutes=96, every=True)
     assert (disk.spread.low, disk.spread.probability, disk.spread.high) == (0.4375, 0.4375, 0.5)
 
 
 def test_each_harp_counts_once_with_its_latest_sequence_within_the_tolerance() -> None:
     rows = [(1, 0), (1, 96), (1, 192), (2, 10), (2, 106), (3, 192)]
     found = of_regions(rows, [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]])
-    disks = combine_regions(found, tolerance_minutes=86)
+    disks = combine_regions(found, tolerance_minutes=86, every=True)
     assert [(disk.t_end_tai.hour * 60 + disk.t_end_tai.minute, disk.regions) for disk in disks] == [
         (0, (0,)),
         (10, (0, 3)),
@@ -363,12 +364,22 @@ def test_each_harp_counts_once_with_its_latest_sequence_within_the_tolerance() -
         (106, (1, 4)),
         (192, (2, 4, 5)),
     ]
-    assert combine_regions(found, tolerance_minutes=85)[-1].regions == (2, 5)
-    assert combine_regions(found, tolerance_minutes=10**15)[-1].regions == (2, 4, 5)
+    assert combine_regions(found, tolerance_minutes=85, every=True)[-1].regions == (2, 5)
+    assert combine_regions(found, tolerance_minutes=10**15, every=True)[-1].regions == (2, 4, 5)
     assert disks[-1].spread.probability == pytest.approx(1 - 0.7 * 0.5 * 0.4)
     assert disks[-1].spread.deviation is None
     with pytest.raises(InputError, match="`tolerance`: expected 0 or more"):
-        combine_regions(found, tolerance_minutes=-1)
+        combine_regions(found, tolerance_minutes=-1, every=True)
+
+
+def test_the_full_disk_of_a_time_is_the_same_from_all_sequences_and_from_the_latest() -> None:
+    every = of_regions([(1, 0), (1, 96), (2, 0)], [[0.99, 0.9, 0.05]])
+    latest = of_regions([(1, 96), (2, 0)], [[0.9, 0.05]])
+    first, last = combine_regions(every, tolerance_minutes=96, every=True)
+    assert first.spread.probability == pytest.approx(1 - 0.01 * 0.95)
+    (only,) = combine_regions(latest, tolerance_minutes=96, every=False)
+    assert (only.t_end_tai, only.spread) == (last.t_end_tai, last.spread)
+    assert only.spread.probability == pytest.approx(1 - 0.1 * 0.95)
 
 
 # Files --------------------------------------------------------------------------------------------------------------
@@ -376,7 +387,7 @@ def test_each_harp_counts_once_with_its_latest_sequence_within_the_tolerance() -
 
 def test_csv_and_json_hold_regions_and_full_disk() -> None:
     found = of_regions([(1, 0), (2, 0)], [[0.5, 0.2], [0.3, 0.4]])
-    disks = combine_regions(found, tolerance_minutes=96)
+    disks = combine_regions(found, tolerance_minutes=96, every=True)
     rows = list(csv.DictReader(format_csv(found, disks).splitlines()))
     assert [row["kind"] for row in rows] == ["region", "region", "full disk"]
     assert (rows[0]["harp"], rows[0]["t_end_tai"]) == ("1", "2012-03-06T00:00:00")
@@ -384,9 +395,10 @@ def test_csv_and_json_hold_regions_and_full_disk() -> None:
     assert (rows[0]["flare at 0.5"], rows[0]["flare at max TSS"]) == ("0", "")
     assert float(rows[2]["probability"]) == pytest.approx(1 - 0.6 * 0.7)
     assert (rows[2]["num_regions"], rows[2]["harp"]) == ("2", "")
-    assert {row["task"] for row in rows} == {"M24"}
+    assert {(row["task"], row["goes_threshold"], row["horizon_hours"]) for row in rows} == {("M24", "M1.0", "24")}
     content = json.loads(format_json(found, disks, tolerance_minutes=96))
-    assert (content["format_version"], content["task"], content["full_disk_tolerance_minutes"]) == (1, "M24", 96)
+    assert (content["format_version"], content["task"], content["full_disk_tolerance_minutes"]) == (2, "M24", 96)
+    assert (content["goes_threshold"], content["horizon_hours"]) == ("M1.0", 24)
     assert content["event"] == "a flare of class M or above within 24 h of t_end_tai"
     assert content["regions"][1]["of_members"] == [0.2, 0.4]
     assert content["full_disk"][0]["harps"] == [1, 2]
@@ -408,12 +420,12 @@ def check_probabilities(forecast: dict) -> None:
 
 def test_the_scoreboards_json_has_its_layout() -> None:
     found = of_regions([(1, 0), (2, 96), (4, 0)], [[0.5, 0.2, 0.3], [0.3, 0.4, 0.1]])
-    disk = combine_regions(found, tolerance_minutes=96)[-1]
+    disk = combine_regions(found, tolerance_minutes=96, every=True)[-1]
     content = json.loads(format_scoreboard_json(found, disk, SUBMISSION))
     assert set(content) == {"forecast_submission"}
     submission = content["forecast_submission"]
     assert set(submission) == {"model", "issue_time", "mode", "full_disk_forecasts", "region_forecasts"}
-    assert submission["model"] == {"short_name": "SFF_MViT", "spase_id": ""}
+    assert submission["model"] == {"short_name": "SFF_MViT"}
     assert (submission["issue_time"], submission["mode"]) == ("2012-03-06T01:35:26Z", "historical")
     (full_disk,) = submission["full_disk_forecasts"]
     assert set(full_disk) == {"prediction_window", "flare_probabilities"}
@@ -427,9 +439,50 @@ def test_the_scoreboards_json_has_its_layout() -> None:
     assert submission["region_forecasts"][0]["prediction_window"]["start_time"] == "2012-03-05T23:59:26Z"
 
 
+def test_a_registered_id_is_written_and_a_blank_one_refused() -> None:
+    found = of_regions([(1, 0)], [[0.5]])
+    (disk,) = combine_regions(found, tolerance_minutes=96, every=True)
+    registered = replace(SUBMISSION, spase_id="spase://CCMC/SimulationModel/SFF")
+    content = json.loads(format_scoreboard_json(found, disk, registered))
+    assert content["forecast_submission"]["model"]["spase_id"] == "spase://CCMC/SimulationModel/SFF"
+    for blank in ("", " "):
+        with pytest.raises(InputError, match="`spase_id`: expected a registered id"):
+            replace(SUBMISSION, spase_id=blank)
+
+
+@pytest.mark.parametrize(
+    ("mode", "time", "is_possible"),
+    [
+        # The last image is of 2012-03-05T23:59:26Z, and the window of 24 h ends a day later.
+        ("forecast", "2012-03-05T23:59:26", True),
+        ("forecast", "2012-03-06T23:59:26", True),
+        ("forecast", "2012-03-06T23:59:27", False),
+        ("forecast", "2030-01-01T00:00:00", False),
+        ("nowcast", "2030-01-01T00:00:00", False),
+        ("simulated_realtime_forecast", "2012-03-08T00:00:00", False),
+        ("historical", "2012-03-08T00:00:00", True),
+        ("historical", "2999-01-01T00:00:00", False),
+        ("historical", "2012-03-05T23:59:25", False),
+        ("forecast", "2010-01-01T00:00:00", False),
+    ],
+)
+def test_a_forecast_is_issued_after_its_data_and_before_its_window_ends(
+    mode: str, time: str, is_possible: bool
+) -> None:
+    found = of_regions([(1, 0)], [[0.5]])
+    (disk,) = combine_regions(found, tolerance_minutes=96, every=True)
+    submission = replace(SUBMISSION, mode=ForecastMode(mode), issue_time_utc=datetime.fromisoformat(time))
+    for write in (format_scoreboard_json, format_scoreboard_text):
+        if is_possible:
+            assert f"{time}Z" in write(found, disk, submission)
+        else:
+            with pytest.raises(InputError, match="`issue_time`: expected a time from that of the last image to"):
+                write(found, disk, submission)
+
+
 def test_one_member_has_no_uncertainty() -> None:
     found = of_regions([(1, 0)], [[0.5]])
-    (disk,) = combine_regions(found, tolerance_minutes=96)
+    (disk,) = combine_regions(found, tolerance_minutes=96, every=True)
     content = json.loads(format_scoreboard_json(found, disk, SUBMISSION))
     probabilities = content["forecast_submission"]["full_disk_forecasts"][0]["flare_probabilities"]
     assert probabilities == [{"class": "M+", "probability": 0.5}]
@@ -438,10 +491,10 @@ def test_one_member_has_no_uncertainty() -> None:
 
 def test_the_scoreboards_text_has_its_lines_and_name() -> None:
     found = of_regions([(377, 0), (401, 0)], [[0.5, 0.2], [0.3, 0.4]])
-    (disk,) = combine_regions(found, tolerance_minutes=96)
+    (disk,) = combine_regions(found, tolerance_minutes=96, every=True)
     issued = Submission(
         short_name="SFF-MViT",
-        spase_id="",
+        spase_id=None,
         mode=ForecastMode.FORECAST,
         issue_time_utc=datetime(2012, 3, 6, 1, 30),
     )
@@ -463,7 +516,7 @@ def test_the_scoreboards_text_has_its_lines_and_name() -> None:
         "401 0.3000 0.1414",
     ]
     with pytest.raises(InputError, match="`short_name`: expected letters, digits, _ and -"):
-        Submission(short_name="../x", spase_id="", mode=ForecastMode.FORECAST, issue_time_utc=None)
+        Submission(short_name="../x", spase_id=None, mode=ForecastMode.FORECAST, issue_time_utc=None)
 
 
 @pytest.mark.parametrize(
@@ -487,7 +540,7 @@ def test_a_time_before_whole_leap_seconds_is_refused() -> None:
 
 def test_a_horizon_past_the_calendar_is_refused() -> None:
     found = of_regions([(1, 0)], [[0.1]])
-    (disk,) = combine_regions(found, tolerance_minutes=96)
+    (disk,) = combine_regions(found, tolerance_minutes=96, every=True)
     with pytest.raises(InputError, match="expected one before 9999"):
         format_scoreboard_text(found, replace(disk, t_end_tai=datetime(9999, 12, 31, 23)), SUBMISSION)
 
@@ -532,7 +585,8 @@ def test_a_published_checkpoint_forecasts_images_by_command(published: Path, tmp
     assert done.exit_code == 0, done.exception
     (path,) = tmp_path.iterdir()
     assert path.name == "Flare_Forecast_Test_20110218_0623.txt"
-    assert done.stdout == f"{path}: 2 sequences, 1 time of the full disk\n"
+    event = "a flare of class M or above within 24 h"
+    assert done.stdout == f"{path}: {event}: 2 sequences, 1 time of the full disk\n"
     assert "raw probabilities, not calibrated: there is no decision.json beside it" in done.stderr
     member = take_checkpoint(checkpoint, model=ModelName.MVIT_TINY, task=M24)
     images = published / "data" / "magnetogram_jpg"
@@ -550,7 +604,8 @@ def test_shards_and_folds_by_command(trained: tuple[Path, Path], a_run: Path, tm
     assert [member["probability"] for member in content["members"]] == ["Platt", "Platt"]
     assert len(content["regions"]) == 20
     one = predict(*start, "--folds", "2", "--out", tmp_path / "f.csv")
-    assert one.stdout == f"{tmp_path / 'f.csv'}: 2 sequences, 1 time of the full disk\n"
+    event = "a flare of class M or above within 48 h"
+    assert one.stdout == f"{tmp_path / 'f.csv'}: {event}: 2 sequences, 1 time of the full disk\n"
     row = next(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
     assert row["low"] == row["high"]
     of = {region["sequence"]: region for region in content["regions"]}
@@ -570,6 +625,11 @@ def test_bad_input_of_the_command_is_refused(published: Path, trained: tuple[Pat
         (["--run", a_run, "--images", tmp_path], "expected images named"),
         (["--run", a_run, "--images", tmp_path / "none"], "no such file"),
         (["--run", a_run, "--images", published, "--issue-time", "noon"], "`issue_time`: expected a time in ISO"),
+        (
+            ["--run", a_run, "--images", published / "data", "--mode", "forecast", "--issue-time", "2030-01-01"],
+            "in mode forecast, 2011-02-18T06:23:26Z to 2011-02-20T06:23:26Z, found 2030-01-01T00:00:00Z",
+        ),
+        (["--run", a_run, "--images", published / "data", "--min-frames", "6"], "expected a sequence of enough frames"),
         (["--run", a_run, "--images", published, "--issue-time", "0001-01-01T00:00+05:00"], "`issue_time`: expected"),
         (["--run", checkpoint, "--horizon", "24h", "--shards", trained[0] / "shards"], "expected a build of 24h"),
         (["--run", a_run, "--shards", trained[0] / "shards", "--out", tmp_path / "x", "--tolerance", "-1"], ""),
@@ -607,6 +667,95 @@ def test_a_file_that_is_there_is_replaced_by_force_only(
     assert (tmp_path / "f.csv").read_text() == "mine"
     assert predict(*start, "--force").exit_code == 0
     assert (tmp_path / "f.csv").read_text().startswith("kind,")
+
+
+def test_the_same_forecast_again_is_no_conflict(trained: tuple[Path, Path], a_run: Path, tmp_path: Path) -> None:
+    start = ["--run", a_run, "--shards", trained[0] / "shards", "--device", "cpu", "--out", tmp_path / "f.csv"]
+    assert predict(*start).exit_code == 0
+    date = (tmp_path / "f.csv").stat().st_mtime_ns
+    again = predict(*start)
+    assert again.exit_code == 0, again.exception
+    assert "f.csv: exists; another forecast replaces it only with --force" in again.stderr
+    assert (tmp_path / "f.csv").stat().st_mtime_ns == date
+    assert "found one of other content" in str(predict(*start, "--folds", "0").exception)
+
+
+def test_the_full_disk_does_not_depend_on_whether_every_sequence_is_asked_for(
+    a_run: Path, images: Path, tmp_path: Path
+) -> None:
+    for path in images.glob("*.60[01].*"):
+        shutil.copy(path, tmp_path)
+    max(tmp_path.glob("*.601.*")).unlink()  # HARP 601 ends 96 minutes before HARP 600
+    start = ["--run", a_run, "--images", tmp_path, "--device", "cpu", "--format", "json"]
+    latest, every = (json.loads(predict(*start, *more).stdout)["full_disk"] for more in ([], ["--every"]))
+    assert (len(latest), len(every)) == (1, 5)
+    assert latest[0]["harps"] == every[-1]["harps"] == [600, 601]
+    assert latest[0]["probability"] == pytest.approx(every[-1]["probability"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "warning"),
+    [
+        ({"kind": "fits", "scale": "linear", "clip_gauss": 800.0, "jpeg_quality": 95}, None),
+        ({"kind": "fits", "scale": "linear", "clip_gauss": 1500.0}, "here kind fits, scale linear, clip_gauss 1500.0;"),
+        (None, "here a scale that is not recorded;"),
+    ],
+)
+def test_images_of_another_scale_than_in_training_are_warned_of(
+    a_run: Path, images: Path, tmp_path: Path, recorded: dict[str, object] | None, warning: str | None
+) -> None:
+    for fold in (0, 2):
+        path = a_run / f"fold{fold}" / "run.json"
+        options = {"kind": "fits", "scale": "linear", "clip_gauss": 800.0, "jpeg_quality": 90}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"image_options": options}))
+    folder = Path(shutil.copytree(images, tmp_path / "data" / "magnetogram_jpg"))
+    if recorded is not None:
+        record = {"format_version": 1, "options": recorded, "frames": {}, "left_out": {}, "skipped": {}}
+        (folder.parent / "ingest.json").write_text(json.dumps(record))
+    progress = Listener()
+    source = ImageSource(folder, find_image_sequences(folder, every=False, progress=SILENT))
+    forecast_regions(find_members(a_run, folds=None), source, inference=ON_CPU, progress=progress)
+    warnings = [note for note in progress.notes if note.startswith("warning: the images have another grey scale")]
+    if warning is None:
+        assert warnings == []
+    else:
+        assert len(warnings) == 1
+        assert warning in warnings[0]
+        assert "fold 0 was trained with kind fits, scale linear, clip_gauss 800.0" in warnings[0]
+
+
+def test_short_sequences_and_gaps_are_left_out_of_each_source(
+    trained: tuple[Path, Path], images: Path, sequence_list: Path, tmp_path: Path
+) -> None:
+    long_enough = WindowRule(max_gap_minutes=None, min_frames=4, on_short=OnShort.DROP)
+    no_gaps = WindowRule(max_gap_minutes=96, min_frames=3, on_short=OnShort.DROP)
+    progress = Listener()
+    found = find_image_sequences(images, every=True, windows=long_enough, progress=progress)
+    assert {sequence.num_distinct for sequence in found} == {4, 5}
+    assert progress.notes == [f"{images}: 36 sequences left out, too few frames or too long a gap"]
+    listed = read_sequence_list(sequence_list, windows=long_enough)
+    assert [sequence.num_distinct for sequence in listed] == [4, 5, 4, 5]
+    with open_build(trained[0] / "shards" / "48h") as build:
+        of_build = BuildSource(build, parts=[Part.TEST], every=True, windows=long_enough)
+        assert [shown.sequence for shown in of_build.shown] == [sequence.name for sequence in listed]
+        narrow = WindowRule(max_gap_minutes=95, min_frames=1, on_short=OnShort.DROP)
+        (first, second) = BuildSource(build, parts=[Part.TEST], every=False, windows=narrow).shown
+        assert (first.num_distinct, second.num_distinct) == (1, 1)
+        with pytest.raises(InputError, match="expected a sequence of enough frames in .*, found none of 10"):
+            BuildSource(build, parts=[Part.TEST], every=True, windows=replace(long_enough, min_frames=6))
+    # Of HARP 600 the second image is missing: three images follow the gap. Of HARP 601 the third is: two follow.
+    few = tmp_path / "few"
+    few.mkdir()
+    for harp, missing in ((600, 1), (601, 2)):
+        for number, path in enumerate(sorted(images.glob(f"*.{harp}.*"))):
+            if number != missing:
+                shutil.copy(path, few)
+    progress = Listener()
+    (only,) = find_image_sequences(few, every=False, windows=no_gaps, progress=progress)
+    assert (only.harp, only.num_distinct, max(only.gaps_minutes)) == (600, 3, 96)
+    assert progress.notes == [
+        f"{few}: 7 sequences left out, too few frames or too long a gap; none is left of HARP 601"
+    ]
 
 
 @pytest.mark.parametrize("source", ["--shards", "--images"])

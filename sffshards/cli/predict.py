@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from sffshards.base.option_fields import Option
 from sffshards.base.progress import Progress
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import make_progress
+from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Part
 from sffshards.domain.task import M1, Task
 from sffshards.forecasting import operational, runs
@@ -55,6 +57,18 @@ def predict(
         ),
     ] = None,
     every: Annotated[bool, Option("Forecast every sequence, not only the latest of each HARP.")] = False,
+    max_gap: Annotated[
+        int | None,
+        Option(
+            "Maximum gap in minutes between two frames. Of --images, frames before a longer one are not used; listed "
+            "sequences and those of --shards are left out.",
+            minimum=1,
+            default_text="no limit",
+        ),
+    ] = None,
+    min_frames: Annotated[
+        int, Option("Minimum number of distinct frames; sequences of fewer are left out.", minimum=1, maximum=16)
+    ] = 1,
     folds: Annotated[
         str, Option("Folds of the run to average: all, or numbers such as 0,2.", metavar="<all|0..4,...>")
     ] = "all",
@@ -84,13 +98,19 @@ def predict(
         ),
     ] = None,
     short_name: Annotated[str, Option("Scoreboard: registered name of the model.")] = "SFF_MViT",
-    spase_id: Annotated[str, Option("Scoreboard: registered SPASE id of the model.")] = "",
+    spase_id: Annotated[
+        str | None, Option("Scoreboard: registered SPASE id of the model.", default_text="not stated")
+    ] = None,
     mode: Annotated[
         operational.ForecastMode, Option("Scoreboard: how the forecast was made.")
     ] = operational.ForecastMode.HISTORICAL,
     issue_time: Annotated[
         str | None,
-        Option("Scoreboard: time of issue in UTC, such as 2012-03-06T01:30.", default_text="time of the last image"),
+        Option(
+            "Scoreboard: time of issue in UTC, such as 2012-03-06T01:30; within the prediction window, except in mode "
+            "historical.",
+            default_text="time of the last image",
+        ),
     ] = None,
     batch_size: shared.BatchSizeOption = 10,
     threads: shared.ThreadsOption = 2,
@@ -105,7 +125,8 @@ def predict(
     A note names folds without a calibration. The forecast is the mean over the folds. It comes with their minimum,
     maximum and standard deviation, and with a yes or no at each decision threshold that `evaluate` chose.
 
-    The full-disk probability is 1 - prod(1 - p), over the regions present at the same time.
+    The full-disk probability is 1 - prod(1 - p), over the regions present at the same time. With --every or
+    --sequences there is one at each time at which a sequence ends, otherwise only one, at the latest time.
 
     Examples
     --------
@@ -120,18 +141,27 @@ def predict(
     sffshards predict --run runs/24h/oTV --images DIR --format scoreboard-json --out f.json
         a file for the Flare Scoreboard
     """
-    if out is not None and not out.is_dir():  # before the forecast is computed
-        check_replaceable({out: b""}, force=force)
     progress = make_progress()
+    if out is not None and not out.is_dir():  # before the forecast is computed
+        check_replaceable({out: b""}, force=True)
+        if out.is_file() and not force:
+            progress.note(f"{out}: exists; another forecast replaces it only with --force")
     members = _find_members(run, folds, model=model, choice=shared.parse_task_choice(horizon, threshold))
     inference = runs.Inference(batch_size=batch_size, num_threads=threads, device=runs.choose_device(device))
     submission = operational.Submission(
         short_name=short_name, spase_id=spase_id, mode=mode, issue_time_utc=_parse_issue_time(issue_time)
     )
-    parts, task = part or [Part.TEST], members[0].task
-    with _open_source(images, sequences, shards, parts=parts, every=every, task=task, progress=progress) as source:
+    task = members[0].task
+    wanted = _Wanted(
+        parts=part or [Part.TEST],
+        every=every,
+        windows=WindowRule(max_gap_minutes=max_gap, min_frames=min_frames, on_short=OnShort.DROP),
+    )
+    with _open_source(images, sequences, shards, wanted=wanted, task=task, progress=progress) as source:
+        submission.check_issue(max(shown.t_end_tai for shown in source.shown), task)
         forecasts = operational.forecast_regions(members, source, inference=inference, progress=progress)
-    disks = operational.combine_regions(forecasts, tolerance_minutes=tolerance)
+    is_complete = every or sequences is not None
+    disks = operational.combine_regions(forecasts, tolerance_minutes=tolerance, every=is_complete)
     if output is OutputFormat.SCOREBOARD_JSON and not spase_id:
         progress.note("no --spase-id: the Scoreboard accepts forecasts of registered models only")
     text, name = _format(output, forecasts, disks, tolerance=tolerance, submission=submission)
@@ -141,7 +171,7 @@ def predict(
     path = out / name if out.is_dir() else out
     write_files({path: text.encode("utf-8")}, force=force)
     num_sequences = format_count(len(forecasts.shown), "sequence")
-    print(f"{path}: {num_sequences}, {format_count(len(disks), 'time')} of the full disk")
+    print(f"{path}: {task.event}: {num_sequences}, {format_count(len(disks), 'time')} of the full disk")
 
 
 def _find_members(run: Path, folds: str, *, model: ModelName, choice: shared.TaskChoice) -> list[operational.Member]:
@@ -172,14 +202,22 @@ def _parse_issue_time(text: str | None) -> datetime | None:
         raise InputError(Field("issue_time"), expected="a time in ISO format", found=found, fix=fix) from None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wanted:
+    """Which sequences to forecast."""
+
+    parts: list[Part]
+    every: bool
+    windows: WindowRule
+
+
 @contextmanager
 def _open_source(
     images: Path | None,
     sequences: Path | None,
     shards: str | None,
     *,
-    parts: list[Part],
-    every: bool,
+    wanted: _Wanted,
     task: Task,
     progress: Progress,
 ) -> Iterator[operational.ImageSource | operational.BuildSource]:
@@ -196,16 +234,20 @@ def _open_source(
     if images is not None:
         folder = operational.find_image_folder(images)
         if sequences is None:
-            found = operational.find_image_sequences(folder, every=every, progress=progress)
+            found = operational.find_image_sequences(
+                folder, every=wanted.every, windows=wanted.windows, progress=progress
+            )
         else:
-            found = operational.read_sequence_list(sequences)
+            found = operational.read_sequence_list(sequences, windows=wanted.windows, progress=progress)
         yield operational.ImageSource(folder, found)
         return
     builds = read.load_builds(shared.place_of(str(shards)))
     place = next((place for place, manifest in builds.items() if manifest.task == task), next(iter(builds)))
     with read.open_build(place, check=read.CheckLevel.FULL) as build:
         operational.require_task(build, task)
-        yield operational.BuildSource(build, parts=parts, every=every)
+        yield operational.BuildSource(
+            build, parts=wanted.parts, every=wanted.every, windows=wanted.windows, progress=progress
+        )
 
 
 def _format(

@@ -212,6 +212,11 @@ class WindowRule:
         if not 1 <= self.min_frames <= NUM_FRAMES:
             raise ValueError(f"min_frames must be from 1 to {NUM_FRAMES}, got {self.min_frames}")
 
+    def keeps(self, *, num_distinct: int, longest_gap_minutes: int) -> bool:
+        """Return whether a sequence that was cut by another rule is long enough, and has no gap that is too long."""
+        is_kept = self.on_short is OnShort.KEEP or num_distinct >= self.min_frames
+        return is_kept and (self.max_gap_minutes is None or longest_gap_minutes <= self.max_gap_minutes)
+
 
 PUBLISHED_WINDOWS = WindowRule(max_gap_minutes=None, min_frames=NUM_FRAMES, on_short=OnShort.KEEP)
 """The rule of the published program."""

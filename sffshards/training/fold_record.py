@@ -6,7 +6,7 @@ import math
 import platform
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -101,6 +101,8 @@ class FoldRecord:
     """Class counts of each set, as its loss weighs them."""
     versions: dict[str, str]
     """Versions of the packages that trained the fold."""
+    image_options: dict[str, str | float | int | None] = field(default_factory=dict)
+    """How the images of the build were made, their grey scale included; empty where that is not known."""
     git: GitState | None = None
     """Checkout of this package, where it runs from one."""
     num_epochs: Count = 0
@@ -142,6 +144,7 @@ def start_record(manifest: Manifest, options: TrainingOptions, *, fold: int) -> 
         weights_sha256=weights_sha256,
         options=options,
         class_counts={stage: stage_weights(manifest, options.sample_set(stage, fold=fold)) for stage in Stage},
+        image_options=dict(manifest.inputs.image_options),
         versions=own_versions | {name: metadata.version(name) for name in _PACKAGES},
         git=read_git(),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import ConflictError, ImageError, InputError
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, WindowRule
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Kind, Part, format_group
 from sffshards.domain.task import Task
+from sffshards.forecasting.operational.unlabelled_sequences import note_dropped
 from sffshards.images import read_frame
+from sffshards.labels import DataLayout
+from sffshards.shards.build import describe_images
 
 if TYPE_CHECKING:
     from sffshards.shards.read import Build
@@ -61,6 +66,11 @@ class ImageSource:
         self.folder = folder
         self._sequences = sequences
         self._require_images()
+
+    @property
+    def image_options(self) -> Mapping[str, object]:
+        """How the images were made, as far as their folder records it."""
+        return describe_images(DataLayout(images=self.folder, lists={}))
 
     @property
     def shown(self) -> list[Shown]:
@@ -111,25 +121,56 @@ class BuildSource:
         Parts to forecast.
     every
         Whether to forecast every sequence, or only the latest of each HARP.
+    windows
+        Which sequences to leave out, as too short or with too long a gap.
+    progress
+        Receives a note about sequences that are left out.
 
     Raises
     ------
     InputError
-        If the parts have no samples.
+        If the parts have no samples, or no sequence is long enough.
     """
 
-    def __init__(self, build: Build, *, parts: Sequence[Part], every: bool) -> None:
+    def __init__(
+        self,
+        build: Build,
+        *,
+        parts: Sequence[Part],
+        every: bool,
+        windows: WindowRule = PUBLISHED_WINDOWS,
+        progress: Progress = SILENT,
+    ) -> None:
         self.build = build
         rows = build.group_rows(format_group(part, Kind.BASE) for part in dict.fromkeys(parts))
         index = build.index
-        rows = rows[np.lexsort((index["t_end_tai"][rows], index["harp"][rows]))]
-        if not every:
-            harps = index["harp"][rows]
-            rows = rows[np.append(harps[1:] != harps[:-1], np.True_)] if len(rows) else rows
         if not len(rows):
             found = f"none in {', '.join(parts)}"
             raise InputError(build.folder, expected="samples", found=found, fix="choose other parts with {part}")
-        self.rows: NDArray[np.int64] = rows
+        rows = rows[np.lexsort((index["t_end_tai"][rows], index["harp"][rows]))]
+        kept = rows[self._keep(rows, windows)]
+        gone = set(index["harp"][rows].tolist()) - set(index["harp"][kept].tolist())
+        note_dropped(build.folder, len(rows) - len(kept), gone, is_empty=not len(kept), progress=progress)
+        if not every:
+            harps = index["harp"][kept]
+            kept = kept[np.append(harps[1:] != harps[:-1], np.True_)]
+        self.rows: NDArray[np.int64] = kept
+
+    def _keep(self, rows: NDArray[np.int64], windows: WindowRule) -> NDArray[np.bool_]:
+        """Return which rows a rule keeps; only a limit of gaps needs the description of each sample."""
+        if windows.max_gap_minutes is None:
+            found = [(int(num_distinct), 0) for num_distinct in self.build.index["num_distinct"][rows]]
+        else:
+            metas = [self.build.read_meta(int(row)) for row in rows]
+            found = [(meta.num_distinct, meta.longest_gap_minutes) for meta in metas]
+        return np.array(
+            [windows.keeps(num_distinct=frames, longest_gap_minutes=gap) for frames, gap in found], np.bool_
+        )
+
+    @property
+    def image_options(self) -> Mapping[str, object]:
+        """How the images of the build were made, as far as its manifest states it."""
+        return self.build.manifest.inputs.image_options
 
     @property
     def shown(self) -> list[Shown]:

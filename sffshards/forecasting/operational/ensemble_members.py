@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sffshards.base.errors import ConflictError
@@ -26,6 +26,8 @@ class Member:
     model: ModelName
     attention: Attention
     task: Task
+    image_options: Mapping[str, object]
+    """How the images of its training were made; empty where that is not known."""
     decision: Decision | None
     reason: str | None
     """Why its probabilities are not calibrated; None where they are."""
@@ -54,12 +56,15 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
         If the folds are of several tasks.
     """
     members = [
-        take_checkpoint(
-            fold.checkpoint,
-            model=fold.record.options.model,
-            task=fold.record.task,
-            attention=fold.record.options.attention,
-            name=f"fold {fold.record.fold}",
+        replace(
+            take_checkpoint(
+                fold.checkpoint,
+                model=fold.record.options.model,
+                task=fold.record.task,
+                attention=fold.record.options.attention,
+                name=f"fold {fold.record.fold}",
+            ),
+            image_options=fold.record.image_options,
         )
         for fold in read_run(run, folds=folds).folds
     ]
@@ -90,6 +95,7 @@ def take_checkpoint(
         model=model,
         attention=attention,
         task=task,
+        image_options={},
         decision=decision,
         reason=reason,
     )

@@ -10,10 +10,12 @@ from sffshards.base.json_records import to_plain
 from sffshards.forecasting.operational.region_forecasts import FullDiskForecast, RegionForecasts
 from sffshards.verification import ThresholdRule
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _COLUMNS = (
     "kind",
     "task",
+    "goes_threshold",
+    "horizon_hours",
     "t_end_tai",
     "harp",
     "sequence",
@@ -58,7 +60,7 @@ def describe_forecasts(
     return {
         "format_version": _FORMAT_VERSION,
         "event": f"{forecasts.task.event} of t_end_tai",
-        "task": forecasts.task.name,
+        **_describe_task(forecasts),
         "members": [
             {
                 "name": member.name,
@@ -91,13 +93,18 @@ def describe_forecasts(
     }
 
 
+def _describe_task(forecasts: RegionForecasts) -> dict[str, Any]:
+    task = forecasts.task
+    return {"task": task.name, "goes_threshold": str(task.threshold), "horizon_hours": task.horizon_hours}
+
+
 def _describe_region(forecasts: RegionForecasts, number: int) -> dict[str, Any]:
     spread, raw = forecasts.spread(number), float(forecasts.mean_raw[number])
     return {**to_plain(forecasts.shown[number]), **to_plain(spread), "raw_probability": raw}
 
 
 def _list_rows(forecasts: RegionForecasts, disks: Sequence[FullDiskForecast]) -> Iterator[dict[str, object]]:
-    task = {"task": forecasts.task.name}
+    task = _describe_task(forecasts)
     for number in range(len(forecasts.shown)):
         calls = {f"flare at {rule}": int(called) for rule, called in forecasts.calls(number).items()}
         yield {"kind": "region"} | task | _describe_region(forecasts, number) | calls

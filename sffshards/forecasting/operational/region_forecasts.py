@@ -5,7 +5,7 @@ Shapes: M members, N sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,6 +20,9 @@ from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSou
 from sffshards.forecasting.operational.ensemble_members import Member
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
 from sffshards.verification import THRESHOLD, ThresholdRule
+
+_SCALE_OPTIONS = ("source", "kind", "component", "scale", "clip_gauss", "knee_gauss", "colours")
+"""Options of images, as `sffshards.images` records them, that the grey of a field depends on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +123,8 @@ def forecast_regions(
     DamageError
         If a network returns values that are not finite.
     """
+    if (scaled := _explain_scale(members, source.image_options)) is not None:
+        progress.note(scaled)
     raw_MN = np.stack([_forecast(member, source, inference=inference, progress=progress) for member in members])
     calibrated = []
     for member, raw_N in zip(members, raw_MN, strict=True):
@@ -132,8 +137,8 @@ def forecast_regions(
     )
 
 
-def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int) -> list[FullDiskForecast]:
-    """Compute the full-disk forecast at every time at which a sequence ends, in order of time.
+def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int, every: bool) -> list[FullDiskForecast]:
+    """Compute the full-disk forecast at every time at which a sequence ends, in order of time, or at the last one.
 
     The probability is ``1 - prod(1 - p)`` over the regions, which assumes that they are independent. Each HARP
     contributes its latest sequence that ends at that time, or at most ``tolerance_minutes`` earlier. ``p`` is the mean
@@ -145,6 +150,9 @@ def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int) -> li
         Forecasts of regions.
     tolerance_minutes
         Maximum age of a sequence, 0 or more.
+    every
+        Whether the forecasts hold every sequence of each HARP. If they hold only the latest, the full disk of an
+        earlier time would lack the regions whose latest is later, so that only the last time has one.
 
     Raises
     ------
@@ -156,8 +164,8 @@ def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int) -> li
     order = sorted(range(len(forecasts.shown)), key=lambda number: forecasts.shown[number].t_end_tai)
     disks, first = [], 0
     for position, number in enumerate(order):
-        time = forecasts.shown[number].t_end_tai
-        if position + 1 < len(order) and forecasts.shown[order[position + 1]].t_end_tai == time:
+        time, is_last = forecasts.shown[number].t_end_tai, position + 1 == len(order)
+        if not is_last and not (every and forecasts.shown[order[position + 1]].t_end_tai > time):
             continue
         while (time - forecasts.shown[order[first]].t_end_tai).total_seconds() > 60 * tolerance_minutes:
             first += 1
@@ -180,6 +188,24 @@ def _forecast(
             raw_N = runs.predict_clips(model, source.clips(), inference=inference, advance=advance)
     runs.require_finite(raw_N, checkpoint=member.checkpoint)
     return raw_N
+
+
+def _explain_scale(members: Sequence[Member], options: Mapping[str, object]) -> str | None:
+    """Return how the grey scale of the images to forecast differs from that of training, or None where it does not."""
+    here = _describe_scale(options)
+    for member in members:
+        trained = _describe_scale(member.image_options)
+        if trained != here:
+            return (
+                f"warning: the images have another grey scale than those of training, so do not rely on the forecasts: "
+                f"here {here}; {member.name} was trained with {trained}"
+            )
+    return None
+
+
+def _describe_scale(options: Mapping[str, object]) -> str:
+    stated = [f"{name} {options[name]}" for name in _SCALE_OPTIONS if options.get(name) is not None]
+    return ", ".join(stated) or "a scale that is not recorded"
 
 
 def _combine(forecasts: RegionForecasts, time: datetime, regions: tuple[int, ...]) -> FullDiskForecast:

@@ -10,7 +10,7 @@ https://ccmc.gsfc.nasa.gov/scoreboards/flare
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,8 @@ class Submission:
 
     short_name: str
     """Registered name of the model: letters, digits, ``_`` and ``-``, because file names contain it."""
-    spase_id: str
-    """SPASE id of the registration; empty before there is one."""
+    spase_id: str | None
+    """SPASE id of the registration; None before there is one, which the file then does not state."""
     mode: ForecastMode
     """How the forecast was made."""
     issue_time_utc: datetime | None
@@ -52,6 +52,39 @@ class Submission:
                 expected="letters, digits, _ and -",
                 found=repr(self.short_name),
                 fix="choose another name",
+            )
+        if self.spase_id is not None and not self.spase_id.strip():
+            raise InputError(
+                Field("spase_id"),
+                expected="a registered id",
+                found=repr(self.spase_id),
+                fix="omit it before there is one",
+            )
+
+    def check_issue(self, t_end_tai: datetime, task: Task) -> None:
+        """Check that the forecast whose last image is of a time can have been issued at the time of issue.
+
+        It cannot before that image. It can at any later time that has come for past data, but only before the end of
+        the prediction window in the other modes, which state that the outcome was open.
+
+        Raises
+        ------
+        InputError
+            If it cannot.
+        """
+        if self.issue_time_utc is None:
+            return
+        start, end = _window(t_end_tai, task)
+        if self.mode is ForecastMode.HISTORICAL:
+            end = datetime.now(UTC).replace(tzinfo=None)
+        if not start <= self.issue_time_utc <= end:
+            last = "now" if self.mode is ForecastMode.HISTORICAL else "the end of the prediction window"
+            raise InputError(
+                Field("issue_time"),
+                expected=f"a time from that of the last image to {last} in mode {self.mode}, "
+                f"{_format_time(start)} to {_format_time(end)}",
+                found=_format_time(self.issue_time_utc),
+                fix="correct it, or choose another {mode}",
             )
 
 
@@ -84,8 +117,10 @@ def format_scoreboard_json(forecasts: RegionForecasts, disk: FullDiskForecast, s
     from sffshards.base.json_records import format_json  # msgspec is not loaded for `ForecastMode` alone
 
     task = forecasts.task
+    submission.check_issue(disk.t_end_tai, task)
+    spase_id = {} if submission.spase_id is None else {"spase_id": submission.spase_id}
     content = {
-        "model": {"short_name": submission.short_name, "spase_id": submission.spase_id},
+        "model": {"short_name": submission.short_name, **spase_id},
         "issue_time": _format_time(_issue_time(disk, submission)),
         "mode": str(submission.mode),
         "full_disk_forecasts": [_describe(disk.t_end_tai, task, disk.spread)],
@@ -100,6 +135,7 @@ def format_scoreboard_json(forecasts: RegionForecasts, disk: FullDiskForecast, s
 
 def format_scoreboard_text(forecasts: RegionForecasts, disk: FullDiskForecast, submission: Submission) -> str:
     """Return a submission as text; parameters as for `format_scoreboard_json`. Uncertainties are deviations."""
+    submission.check_issue(disk.t_end_tai, forecasts.task)
     start, end = _window(disk.t_end_tai, forecasts.task)
     letter = forecasts.task.threshold.short
     lines = [

@@ -6,12 +6,20 @@ Labels are ignored; a record that needs one has 0.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from sffshards.base.atomic_files import read_text, storage_errors
-from sffshards.base.errors import InputError, format_count
-from sffshards.base.progress import Progress
-from sffshards.domain.frame_sequences import NUM_FRAMES, Sequence, SequenceId, build_sequences
+from sffshards.base.errors import Field, InputError, format_count
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.frame_sequences import (
+    NUM_FRAMES,
+    PUBLISHED_WINDOWS,
+    Sequence,
+    SequenceId,
+    WindowRule,
+    build_sequences,
+)
 from sffshards.domain.frames import IMAGE_SUFFIX, FrameId, LabelledFrame
 from sffshards.domain.sample_sets import Part
 from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER
@@ -23,7 +31,9 @@ def find_image_folder(folder: Path) -> Path:
     return within if within.is_dir() else folder
 
 
-def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> list[Sequence]:
+def find_image_sequences(
+    folder: Path, *, every: bool, windows: WindowRule = PUBLISHED_WINDOWS, progress: Progress
+) -> list[Sequence]:
     """Return the sequences of the images in a folder: up to 16 frames of one HARP, in order of time.
 
     Parameters
@@ -32,8 +42,10 @@ def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> li
         Folder of images named ``<frame name>.fits.jpg``; other images are ignored and counted.
     every
         Whether to return a sequence that ends at every image, or only the latest of each HARP.
+    windows
+        Longest gap within a sequence, at which it is cut, and what to do with short ones.
     progress
-        Receives a note about ignored images.
+        Receives notes about ignored images and dropped sequences.
 
     Returns
     -------
@@ -42,7 +54,7 @@ def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> li
     Raises
     ------
     InputError
-        If there are no such images.
+        If there are no such images, or no sequence is long enough.
     """
     with storage_errors(folder, expected="a folder of images"):
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(IMAGE_SUFFIX))
@@ -62,17 +74,25 @@ def find_image_sequences(folder: Path, *, every: bool, progress: Progress) -> li
             fix="name their folder with {images}",
         )
     rows = [LabelledFrame(frame=frame, label=0, row=row) for row, frame in enumerate(sorted(frames))]
-    sequences = build_sequences(rows, part=Part.TEST)
+    sequences = build_sequences(rows, part=Part.TEST, windows=windows)
+    harps = {row.frame.harp for row in rows} - {sequence.harp for sequence in sequences}
+    note_dropped(folder, len(rows) - len(sequences), harps, is_empty=not sequences, progress=progress)
     return sequences if every else list({sequence.harp: sequence for sequence in sequences}.values())
 
 
-def read_sequence_list(path: Path) -> list[Sequence]:
+def read_sequence_list(
+    path: Path, *, windows: WindowRule = PUBLISHED_WINDOWS, progress: Progress = SILENT
+) -> list[Sequence]:
     """Read a sequence list, with or without labels, and the frames of each sequence from ``Seqs16/`` beside it.
 
     Parameters
     ----------
     path
         A text file with lines ``<sequence name>`` or ``<sequence name> <0|1>``.
+    windows
+        Which sequences to leave out, as too short or with too long a gap.
+    progress
+        Receives a note about sequences that are left out.
 
     Returns
     -------
@@ -81,7 +101,8 @@ def read_sequence_list(path: Path) -> list[Sequence]:
     Raises
     ------
     InputError
-        If the list is empty, a line is not the name of a sequence, or its file is missing or of another sequence.
+        If the list is empty, a line is not the name of a sequence, or its file is missing or of another sequence; or if
+        no sequence is long enough.
     """
     sequences: dict[str, Sequence] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -97,7 +118,37 @@ def read_sequence_list(path: Path) -> list[Sequence]:
         sequences[fields[0]] = _read_sequence(path.parent / SEQUENCE_FOLDER / fields[0], row=number - 1)
     if not sequences:
         raise InputError(path, expected="at least one sequence name", found="none", fix="restore the list")
-    return sorted(sequences.values(), key=lambda sequence: (sequence.harp, sequence.t_end_tai))
+    kept = [
+        sequence
+        for sequence in sequences.values()
+        if windows.keeps(num_distinct=sequence.num_distinct, longest_gap_minutes=max(sequence.gaps_minutes))
+    ]
+    harps = {sequence.harp for sequence in sequences.values()} - {sequence.harp for sequence in kept}
+    note_dropped(path, len(sequences) - len(kept), harps, is_empty=not kept, progress=progress)
+    return sorted(kept, key=lambda sequence: (sequence.harp, sequence.t_end_tai))
+
+
+def note_dropped(
+    where: object, num_dropped: int, harps: Collection[int], *, is_empty: bool, progress: Progress
+) -> None:
+    """Report how many sequences were left out as too short or with too long a gap, and which HARPs have none left.
+
+    Raises
+    ------
+    InputError
+        If no sequence is left.
+    """
+    if is_empty:
+        raise InputError(
+            Field("min_frames"),
+            expected=f"a sequence of enough frames in {where}",
+            found=f"none of {num_dropped:,}",
+            fix="lower {min_frames}, or allow longer gaps with {max_gap_minutes}",
+        )
+    if num_dropped:
+        gone = f"; none is left of HARP {', '.join(map(str, sorted(harps)))}" if harps else ""
+        dropped = format_count(num_dropped, "sequence")
+        progress.note(f"{where}: {dropped} left out, too few frames or too long a gap{gone}")
 
 
 def _read_sequence(path: Path, *, row: int) -> Sequence:

@@ -1,4 +1,4 @@
-from .build_inputs import BuildOptions
+from .build_inputs import BuildOptions, describe_images
 from .build_preparation import estimate_build
 from .build_verification import verify_build, verify_build_deep
 from .publishing import publish_build
@@ -9,6 +9,7 @@ __all__ = [
     "BuildReport",
     "build_shards",
     "check_build",
+    "describe_images",
     "estimate_build",
     "publish_build",
     "verify_build",

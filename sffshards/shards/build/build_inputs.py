@@ -72,7 +72,7 @@ class BuildSource:
             shard_size_bytes=options.shard_size_bytes,
             windows=options.windows,
             lists=self.lists,
-            image_options=_describe_images(self.layout),
+            image_options=describe_images(self.layout),
             num_images=0,
             images_sha256="",
             skipped_frames={},
@@ -124,8 +124,8 @@ def _read_lists(layout: DataLayout, task: Task, windows: WindowRule) -> tuple[li
     return sequences, lists
 
 
-def _describe_images(layout: DataLayout) -> dict[str, str | float | int | None]:
-    """Return how the images were made, as far as their folder records it."""
+def describe_images(layout: DataLayout) -> dict[str, str | float | int | None]:
+    """Return how the images were made, as far as their folder records it; empty where it does not."""
     if layout.is_synthetic:
         return {"source": SYNTHETIC_IMAGES}
     ingested = read_ingested(layout.images.parent)
