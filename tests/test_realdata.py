@@ -92,7 +92,7 @@ def test_the_commands_of_a_page_run_on_real_magnetograms(real_data: Path, tmp_pa
     demo = tmp_path / "sffshards-demo"
     run("synth", demo / "data", "--harps", "2", "--frames", "2", cwd=tmp_path)
     run("build", demo / "data", "--horizon", "48h", "--out", demo / "shards", cwd=tmp_path)
-    small = ("--model", "mvit_tiny", "--epochs", "1", "--fold", "0", "--batch-size", "8")
+    small = ("--model", "mvit_tiny", "--epochs", "1", "--fold", "0", "--batch-size", "8", "--allow-one-class")
     run("train", "--shards", demo / "shards", "--out", demo / "runs", *small, cwd=tmp_path)
     run("evaluate", demo / "runs", "--shards", demo / "shards", cwd=tmp_path)
 
@@ -119,7 +119,7 @@ def _go_the_whole_way(data: Path, out: Path, *, codec: CodecName, task: Task, **
     assert report.num_decoded == 135
     assert verify_build(folder, workers=0, progress=SILENT) == []
     assert verify_build_deep(folder, layout, workers=2, progress=SILENT) == []
-    training = fast_options(model=ModelName.MVIT_TINY, max_epochs=1, **changes)
+    training = fast_options(model=ModelName.MVIT_TINY, max_epochs=1, allow_one_class=True, **changes)
     train_fold(folder, out / "run" / "fold0", training, fold=0, force=False, progress=SILENT)
     inference = Inference(batch_size=8, num_threads=1, device=torch.device("cpu"))
     scores = evaluate_run(out / "run", folder, folds=None, inference=inference, force=False, progress=SILENT)

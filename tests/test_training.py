@@ -244,6 +244,16 @@ def test_optimiser_and_schedule_are_the_published_ones() -> None:
     assert rates == pytest.approx([1e-7] * 4 + [1e-8] * 2)
 
 
+@pytest.mark.parametrize(("rate", "lowest"), [(1e-7, 1e-8), (3e-4, 3e-9)])
+def test_the_learning_rate_falls_as_far_as_the_documentation_states(rate: float, lowest: float) -> None:
+    module = FlareClassifier(FastNetwork(), some_record(fast_options(learning_rate=rate)))
+    configured: dict = module.configure_optimizers()  # type: ignore[assignment]
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    for epoch in range(100):
+        schedule.step(1.0 - 1e-6 * epoch)  # lower, but by less than 0.01 %
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(lowest)
+
+
 @pytest.mark.parametrize(("rate", "tag"), [(1e-7, "10-7"), (1e-3, "10-3"), (5e-5, "5x10-5"), (0.1, "10-1")])
 def test_checkpoints_are_named_as_published(rate: float, tag: str) -> None:
     options = replace(fast_options(), learning_rate=rate)
@@ -560,15 +570,40 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     assert all(torch.isfinite(value).all() for value in last_weights(tmp_path / "fold0").values())
 
 
-def test_a_set_of_one_class_is_said_and_trained_all_the_same(
+@pytest.mark.parametrize(
+    ("stage", "counts", "found"),
+    [
+        (Stage.TRAIN, (10, 0), "the train set has no positives"),
+        (Stage.VAL, (10, 0), "the val set has no positives"),
+        (Stage.VAL, (0, 10), "the val set has no negatives"),
+    ],
+)
+def test_a_fold_with_a_set_of_one_class_is_refused_before_work(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, counts: tuple[int, int], found: str
+) -> None:
+    from sffshards.training import fold_record
+
+    def count(_: object, samples: SampleSet) -> StageWeights:
+        negative, positive = counts if (samples.stage, samples.fold) == (stage, 2) else (10, 10)
+        return StageWeights(num_negative=negative, num_positive=positive)
+
+    monkeypatch.setattr(fold_record, "stage_weights", count)
+    expected = rf"48h fold 2: expected samples of both classes .*, found {found}, .*, or pass `allow_one_class`"
+    with pytest.raises(InputError, match=expected):  # also where other folds have both
+        train_folds(build, tmp_path / "run", fast_options(), folds=[0, 2], force=False, progress=SILENT)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_of_one_class_is_said_and_trained_where_that_is_asked_for(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sffshards.training import fold_record
 
     monkeypatch.setattr(fold_record, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
     progress = Listener()
-    record = fit(build, tmp_path / "fold0", fast_options(max_epochs=1), progress=progress)
+    record = fit(build, tmp_path / "fold0", fast_options(max_epochs=1, allow_one_class=True), progress=progress)
     assert record.finished
+    assert fit(build, tmp_path / "fold0", fast_options(max_epochs=1)) == record  # finished, and so kept
     assert "fold 0: the val set has no positives; with w_c = 1 - n_c/N its loss is 0" in progress.notes
 
 

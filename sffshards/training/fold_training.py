@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
 
-from sffshards.base.errors import Field, TrainingError
+from sffshards.base.errors import Field, InputError, TrainingError
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage
@@ -81,7 +81,8 @@ def train_fold(
     Raises
     ------
     InputError
-        If the build, an option or a weights file cannot be used.
+        If the build, an option or a weights file cannot be used; or if the training or validation set has samples of
+        one class only, unless the options allow that.
     ConflictError
         If ``out`` holds a training with other options or on another build, and ``force`` is false.
     TrainingError
@@ -113,7 +114,10 @@ def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, 
         data.stage_loader(stage, shuffle=Shuffle.NONE)  # raises early if the set is empty
     data.check_ranks(options.num_ranks)
     record = start_record(data.build.manifest, options, fold=fold)
-    return _FoldPlan(out=out, data=data, record=record, there=None if force else check_folder(out, record))
+    there = None if force else check_folder(out, record)
+    if not options.allow_one_class and not (there is not None and there.finished):
+        _require_both_classes(record)
+    return _FoldPlan(out=out, data=data, record=record, there=there)
 
 
 def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
@@ -218,8 +222,24 @@ def _build_module(record: FoldRecord, *, weights: str, progress: Progress) -> Fl
 
 def _warn_of_weights(record: FoldRecord, progress: Progress) -> None:
     """Note which set lacks a class, which makes its loss zero."""
+    for lacking in _list_lacking(record):
+        progress.note(f"fold {record.fold}: {lacking}; with w_c = 1 - n_c/N its loss is 0")
+
+
+def _require_both_classes(record: FoldRecord) -> None:
+    """Check that the loss of no set is zero whatever is forecast."""
+    for lacking in _list_lacking(record):
+        raise InputError(
+            f"{record.task} fold {record.fold}",
+            expected="samples of both classes to train on and to validate with",
+            found=f"{lacking}, so that its loss is 0 whatever is forecast",
+            fix="train other folds, use parts of both classes, or pass {allow_one_class} to train it all the same",
+        )
+
+
+def _list_lacking(record: FoldRecord) -> Iterator[str]:
+    """Yield which of the two sets lacks which class."""
     for stage in (Stage.TRAIN, Stage.VAL):
         counts = record.class_counts[stage]
         if not (counts.num_negative and counts.num_positive):
-            missing = "positives" if counts.num_negative else "negatives"
-            progress.note(f"fold {record.fold}: the {stage} set has no {missing}; with w_c = 1 - n_c/N its loss is 0")
+            yield f"the {stage} set has no {'positives' if counts.num_negative else 'negatives'}"

@@ -18,6 +18,7 @@ from sffshards.models import Attention, ModelName
 _IN_GLOBAL_BATCH = {"batch_size", "devices", "num_nodes", "accumulate"}
 _WITHOUT_EFFECT = {
     *("num_threads", "check", "save_every_steps", "logger"),
+    "allow_one_class",
     *("accelerator", "strategy", "attention", "compile_network"),  # apart from rounding
     *_IN_GLOBAL_BATCH,
 }
@@ -122,14 +123,21 @@ class TrainingOptions(LoadingOptions):
             minimum=0,
         ),
     ] = 500
+    allow_one_class: Annotated[
+        bool,
+        Option(
+            help="Train a fold even if its training or validation set has one class only. The loss of such a set is 0, "
+            "so that training learns nothing, or keeps an arbitrary epoch."
+        ),
+    ] = False
     stop_patience: int = 10
     """Epochs without a lower validation loss after which training ends."""
     decay_patience: int = 2
-    """Epochs without a lower validation loss after which the learning rate is cut."""
+    """Epochs in a row without a validation loss lower by 0.01 % that are tolerated; the next one cuts the rate."""
     decay_factor: float = 0.1
     """Factor by which the learning rate is cut."""
     min_learning_rate: float = 1e-10
-    """Learning rate below which it is not cut."""
+    """Lower bound of the learning rate, which the published rate does not reach: torch ignores cuts below 1e-8."""
 
     def __post_init__(self) -> None:
         LoadingOptions.__post_init__(self)
