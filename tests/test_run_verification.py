@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from sffshards.cli.score_output import format_comparisons, format_verification
 from sffshards.domain.sample_sets import Protocol, Stage, Variant
 from sffshards.domain.task import M24, M48, Task
 from sffshards.domain.views import View
+from sffshards.flares import FlareTime, FrameClock, HarpFlares, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.runs.decision import fit_decision
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability, combine_folds, issue_forecast
 from sffshards.forecasting.runs.predictions_table import Predictions
@@ -25,12 +28,11 @@ from sffshards.forecasting.runs.run_folders import Run, RunFold
 from sffshards.forecasting.runs.run_scores import RunScores
 from sffshards.forecasting.runs.run_verification import (
     RunVerification,
-    Subset,
     describe_verification,
-    find_subsets,
     verify_forecasts,
     write_verification,
 )
+from sffshards.forecasting.runs.sample_subsets import Subset, explain_subsets, find_subsets
 from sffshards.training.fold_record import FoldRecord
 from sffshards.verification.forecast_scores import ForecastScores
 from sffshards.verification.score_names import ProbabilityScore, ScoreName
@@ -76,7 +78,9 @@ def issue(seed: int, *, num_folds: int = 3, skill: float = 2.0, quiet: tuple[int
     return issued
 
 
-def run_scores(run: Path, issued: list[IssuedForecast], *, task: Task = M24) -> RunScores:
+def run_scores(
+    run: Path, issued: list[IssuedForecast], *, task: Task = M24, flares: HarpFlares | None = None
+) -> RunScores:
     record = FoldRecord(
         task=task,
         fold=0,
@@ -88,11 +92,11 @@ def run_scores(run: Path, issued: list[IssuedForecast], *, task: Task = M24) -> 
     )
     folds = (RunFold(folder=run / "fold0", record=record),)
     described = Run(folder=run, name="oT", folds=folds)
-    return RunScores(run=described, stages=(), summary=(), verification=verify(issued, task=task))
+    return RunScores(run=described, stages=(), summary=(), verification=verify(issued, task=task, flares=flares))
 
 
-def verify(issued: list[IssuedForecast], *, task: Task = M24) -> RunVerification:
-    return verify_forecasts(issued, name="oT", task=task)
+def verify(issued: list[IssuedForecast], *, task: Task = M24, flares: HarpFlares | None = None) -> RunVerification:
+    return verify_forecasts(issued, name="oT", task=task, flares=flares)
 
 
 def find(
@@ -158,20 +162,79 @@ def test_the_ensemble_is_the_mean_of_probabilities_thresholds_and_climatologies(
         combine_folds([tests[0], other], name="oT")
 
 
-def test_continuing_activity_is_of_regions_that_were_known_to_have_flared() -> None:
+def test_a_flare_is_known_from_labels_a_horizon_after_a_positive_one() -> None:
     # Every 12 hours, horizon 24 hours: the label of two samples before is the latest that is known.
     labels = np.zeros(NUM_HARPS * PER_HARP, np.int64)
     labels[[3, 4]] = 1  # of the first region
     labels[PER_HARP - 1] = 1  # its last, which nothing follows
     labels[2 * PER_HARP] = 1  # of the third region
-    continuing = find_subsets(samples(1, labels), task=M24)[Subset.CONTINUING]
-    assert np.flatnonzero(continuing).tolist() == [5, 6, 2 * PER_HARP + 2]
+    known = find_subsets(samples(1, labels), task=M24)[Subset.KNOWN]
+    assert np.flatnonzero(known).tolist() == [5, 6, 2 * PER_HARP + 2]
 
 
-def test_first_flares_and_continuing_activity_make_up_the_test_set() -> None:
+def catalogue(tmp_path: Path, rows: list[str], regions: str) -> HarpFlares:
+    (tmp_path / "flares.csv").write_text("\n".join(["start_time,peak_time,goes_class,noaa_ar", *rows]))
+    (tmp_path / "harps.txt").write_text(regions)
+    return assign_flares(
+        read_flare_list(tmp_path / "flares.csv"),
+        read_harp_map(tmp_path / "harps.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+
+
+def test_first_flares_are_those_before_which_the_flare_list_has_none(tmp_path: Path) -> None:
+    # Samples of HARPs 1 to 40 at 2012-03-06 00:00, 12:00 and so on; HARPs 1 to 39 are in the map.
+    flares = catalogue(
+        tmp_path,
+        [
+            "2012-03-01 00:00,2012-03-01 00:10,C9.9,11001",  # too weak
+            "2012-03-07 00:00,2012-03-07 00:10,M1.0,11001",  # of HARP 1, at the time of its third sample
+            "2012-02-20 00:00,2012-02-20 00:10,X1.0,11002",  # of HARP 2, before its labels begin
+            "2012-03-11 00:01,2012-03-11 00:10,M1.0,11003",  # of HARP 3, a minute after its last but one sample
+        ],
+        "\n".join(f"{harp} {11000 + harp}" for harp in range(1, NUM_HARPS)),
+    )
+    labels = np.zeros(NUM_HARPS * PER_HARP, np.int64)
+    labels[[0, 1, 4, PER_HARP, 2 * PER_HARP + 9, NUM_HARPS * PER_HARP - 1]] = 1
+    found = find_subsets(samples(1, labels), task=M24, flares=flares)
+    later = [*range(2, PER_HARP), *range(PER_HARP, 2 * PER_HARP), 3 * PER_HARP - 1]
+    assert np.flatnonzero(found[Subset.LATER]).tolist() == later
+    assert (found[Subset.FIRST] == ~found[Subset.LATER]).all()
+    note = explain_subsets(samples(1, labels), task=M24, flares=flares)
+    assert note == (
+        f"first flares: 4 positive samples; 1 are of HARPs that {tmp_path / 'harps.txt'} does not list, and 1 are "
+        f"outside the time of {tmp_path / 'flares.csv'}; such samples count as first flares"
+    )
+
+
+def test_a_note_says_how_many_flares_without_a_known_one_may_not_be_first() -> None:
+    # Every 12 hours, horizon 24 hours: a label is known two samples later.
+    labels = np.zeros(NUM_HARPS * PER_HARP, np.int64)
+    labels[[0, 1]] = 1  # no label of HARP 1 is known yet
+    labels[[PER_HARP + 2, PER_HARP + 8]] = 1  # of HARP 2: none known, and one known that older labels show
+    note = explain_subsets(samples(1, labels), task=M24)
+    assert note.startswith(
+        "no flare known from labels: 4 positive samples, each of which may follow an earlier flare: 1 do by older "
+        "labels, 2 have no label of their region that is known yet, and 1 do if the region flared before its labels"
+    )
+
+
+def test_evaluation_with_a_flare_list_scores_its_subsets(tmp_path: Path) -> None:
+    flares = catalogue(tmp_path, ["2012-03-08 00:00,,M1.0,11001"], "1 11001\n2 11002\n")
+    scores = run_scores(tmp_path, issue(4), flares=flares)
+    described = describe_verification(scores)
+    assert list(described["subsets"]) == ["all", "first flares", "later flares"]
+    assert described["subset_note"].startswith("first flares: ")
+    assert described["subset_note"] in format_verification(scores)
+    without = describe_verification(run_scores(tmp_path, issue(4)))
+    assert list(without["subsets"]) == ["all", "no flare known from labels", "flare known from labels"]
+
+
+def test_samples_with_and_without_a_known_flare_make_up_the_test_set() -> None:
     verified = verify(issue(4))
     tables = {}
-    for subset in Subset:
+    for subset in (Subset.ALL, Subset.NONE_KNOWN, Subset.KNOWN):
         found = find(
             verified,
             fold=None,
@@ -182,10 +245,10 @@ def test_first_flares_and_continuing_activity_make_up_the_test_set() -> None:
         )
         tables[subset] = found.table
     for count in ("tp", "fp", "fn", "tn"):
-        parts = getattr(tables[Subset.FIRST], count) + getattr(tables[Subset.CONTINUING], count)
+        parts = getattr(tables[Subset.NONE_KNOWN], count) + getattr(tables[Subset.KNOWN], count)
         assert getattr(tables[Subset.ALL], count) == parts
-    assert tables[Subset.FIRST].num_positive > 0
-    assert tables[Subset.CONTINUING].num_positive > 0
+    assert tables[Subset.NONE_KNOWN].num_positive > 0
+    assert tables[Subset.KNOWN].num_positive > 0
 
 
 def test_mean_and_deviation_are_over_the_folds_and_not_the_ensemble() -> None:
@@ -235,7 +298,11 @@ def test_what_a_fold_without_flares_in_validation_lacks_is_left_out_with_the_rea
     )
     assert undefined["scores"]["TSS"]["estimate"] is None
     assert undefined["undefined"]["TSS"] == undefined["undefined"]["AUC"] == "no flare came"
-    assert "fold 1, all: no max TSS, max HSS, Platt, isotonic: the validation set has" in format_verification(scores)
+    lines = [line for line in format_verification(scores).splitlines() if "the validation set has" in line]
+    subsets = "all, no flare known from labels, flare known from labels"
+    assert lines == [
+        f"  fold 1 ({subsets}): no max TSS, max HSS, Platt, isotonic: the validation set has no samples with a flare"
+    ]
 
 
 def test_a_run_without_any_flare_is_verified_as_far_as_that_goes(tmp_path: Path) -> None:
@@ -245,10 +312,13 @@ def test_a_run_without_any_flare_is_verified_as_far_as_that_goes(tmp_path: Path)
     scores = run_scores(tmp_path, issued)
     write_verification(scores)
     content = json.loads((tmp_path / "verification.json").read_text())
-    nothing = [one for one in content["left_out"] if one["subset"] == "continuing activity"]
+    nothing = [one for one in content["left_out"] if one["subset"] == "flare known from labels"]
     assert {one["reason"] for one in nothing} == {"there are no such samples"}
     text = format_verification(scores)
-    assert "TSS, AUC undefined: no flare came" in text
+    # What all folds and all subsets lack for one reason is one line.
+    assert text.count("the validation set has no samples with a flare") == 1
+    assert "  fold 0, fold 1, fold 2, ensemble (all, " in text
+    assert text.count("TSS, AUC undefined: no flare came") == 1
     assert "HSS, BSS without an interval: no flare came" in text
 
 
@@ -257,7 +327,7 @@ def test_verification_is_written_for_programs_and_people(tmp_path: Path) -> None
     write_verification(scores)
     content = json.loads((tmp_path / "verification.json").read_text())
     assert (content["format_version"], content["task"], content["variant"], content["num_folds"]) == (
-        1,
+        2,
         "M24",
         "oT",
         3,
@@ -320,5 +390,61 @@ def test_the_table_shows_ensemble_and_folds_for_every_rule(tmp_path: Path) -> No
     assert lines[1].split() == ["probability", "threshold", "TSS", "HSS", "BSS", "AUC"]
     assert sum(" ensemble " in line for line in lines[2:]) == 5
     assert sum(" folds " in line for line in lines[2:]) == 5
-    assert sum(line.startswith("  first flares (") for line in lines) == 2
-    assert sum(line.startswith("  continuing activity (") for line in lines) == 2
+    assert sum(line.startswith("  no flare known from labels (") for line in lines) == 2
+    assert sum(line.startswith("  flare known from labels (") for line in lines) == 2
+
+
+# The published lists -------------------------------------------------------------------------------------------------
+
+
+def read_strong(path: Path) -> dict[int, list[datetime]]:
+    """Starts of the flares of class M and X of each NOAA region, read without the package."""
+    found: dict[int, list[datetime]] = {}
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            if row["label"][0] in "MX" and row["noaa_ar"] not in ("", "0"):
+                start = datetime.fromisoformat(row["start_time"].replace("/", "-"))
+                found.setdefault(int(float(row["noaa_ar"])), []).append(start)
+    return found
+
+
+def read_regions(path: Path) -> dict[int, set[int]]:
+    rows = [line.split(maxsplit=1) for line in path.read_text().splitlines() if line[:1].isdigit()]
+    return {int(harp): {int(number) for number in re.findall(r"\d+", regions)} for harp, regions in rows}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("task", "num_called", "num_later", "by_labels"), [(M24, 161, 89, 31), (M48, 286, 154, 0)])
+def test_most_flares_that_labels_call_first_follow_an_earlier_one(
+    real_data: Path, task: Task, num_called: int, num_later: int, by_labels: int
+) -> None:
+    strong = read_strong(real_data / "catalog" / "flares_2010_2025.csv")
+    regions = read_regions(real_data / "catalog" / "harp_to_noaa.txt")
+    text = (real_data / "labels" / task.name / task.list_name("Test")).read_text()
+    rows = [re.fullmatch(r"hmi\.sharp_720s\.(\d+)\.(\d{8}_\d{6})\S* ([01])", line) for line in text.splitlines()]
+    found = [(int(row[1]), datetime.strptime(row[2], "%Y%m%d_%H%M%S"), int(row[3])) for row in rows if row]
+    assert len(found) == 9_384
+    labels = np.array([label for *_, label in found])
+    test = Predictions(
+        sequence=tuple(f"{harp} {time}" for harp, time, _ in found),
+        harp=np.array([harp for harp, *_ in found]),
+        t_end_tai=np.array([time for _, time, _ in found], "datetime64[s]"),
+        view=(NF,) * len(found),
+        label=labels,
+        probability=np.zeros(len(found)),
+    )
+    called = find_subsets(test, task=task)[Subset.NONE_KNOWN] & (labels == 1)
+    starts = {harp: sorted(t for region in regions.get(harp, ()) for t in strong.get(region, ())) for harp, *_ in found}
+    later = np.array([bool(starts[harp]) and starts[harp][0] <= time for harp, time, _ in found])
+    assert (int(called.sum()), int((called & later).sum())) == (num_called, num_later)
+    flares = assign_flares(
+        read_flare_list(real_data / "catalog" / "flares_2010_2025.csv"),
+        read_harp_map(real_data / "catalog" / "harp_to_noaa.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    assert np.array_equal(find_subsets(test, task=task, flares=flares)[Subset.LATER], later)
+    note = explain_subsets(test, task=task)
+    assert (
+        f": {num_called} positive samples, each of which may follow an earlier flare: {by_labels} do by older" in note
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sffshards.base.option_fields import Option
-from sffshards.cli import score_output
+from sffshards.cli import flare_options, score_output
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import make_progress, print_result
 from sffshards.forecasting import runs as forecasts
@@ -27,6 +27,9 @@ def evaluate(
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
     check: shared.CheckOption = read.CheckLevel.FULL,
     device: shared.DeviceOption = "auto",
+    flares: flare_options.FlaresOption = None,
+    harp_map: flare_options.HarpMapOption = None,
+    clock: flare_options.ClockOption = "as-written",
     force: Annotated[bool, Option("Predict again even if predictions exist.")] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -38,7 +41,8 @@ def evaluate(
 
     The scores are written to the run's folder. scores.json and scores.csv hold the eight published scores at a decision
     threshold of 0.5, with mean and standard deviation over the folds. verification.json and verification.csv hold all
-    scores, with each sequence counted once and with intervals from a jackknife over HARPs.
+    scores, with each sequence counted once and with intervals from a jackknife over HARPs. They also hold the scores of first
+    and later flares by a flare list or, without one, of samples without and with a flare that is known from labels.
 
     Runs of the same task and test samples are compared in pairs. comparisons.json and comparisons.csv hold the scores
     of the second run minus those of the first; they are written to the folder that contains the runs.
@@ -53,19 +57,32 @@ def evaluate(
         every run in runs/
     sffshards evaluate runs/48h/oTV --fold 0 --device cuda
         one fold, on a GPU
+    sffshards evaluate --flares flares.csv --harp-map harps.txt
+        first flares as the flare list has them
     """
     inference = forecasts.Inference(
         batch_size=batch_size, num_threads=threads, device=forecasts.choose_device(device), check=check
     )
     place = shared.place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     folds = None if fold is None else [fold]
+    found = forecasts.find_runs(runs, folds=folds)
+    progress = make_progress()
+    tasks = sorted({run.task for run in found})
+    catalogue, _ = flare_options.read_sources(flares, harp_map, None, tasks=tasks, clock=clock, progress=progress)
     scored = []
-    for run in forecasts.find_runs(runs, folds=folds):
+    for run in found:
         task = shared.TaskChoice(horizon_hours=run.task.horizon_hours, threshold=run.task.threshold)
         build, _ = shared.choose_build(place, task)
-        progress = make_progress()
         scored.append(
-            forecasts.evaluate_run(run.folder, build, folds=folds, inference=inference, force=force, progress=progress)
+            forecasts.evaluate_run(
+                run.folder,
+                build,
+                folds=folds,
+                inference=inference,
+                force=force,
+                flares=catalogue,
+                progress=progress,
+            )
         )
     comparisons = forecasts.compare_runs(scored)
     if fold is None:

@@ -138,10 +138,16 @@ def load_catalogue(
 
 
 def read_sources(
-    flares: Path | None, harp_map: Path | None, keywords: Path | None, *, tasks: Iterable[Task], progress: Progress
+    flares: Path | None,
+    harp_map: Path | None,
+    keywords: Path | None,
+    *,
+    tasks: Iterable[Task],
+    clock: str,
+    progress: Progress,
 ) -> tuple[flare_lists.HarpFlares | None, baselines.KeywordTable | None]:
     """Read what baselines follow from besides label lists: a catalogue, which is reported in notes, and keywords."""
-    catalogue = load_catalogue(flares, harp_map)
+    catalogue = load_catalogue(flares, harp_map, clock=clock)
     for line in catalogue.format_lines(tasks, {}) if catalogue else []:
         progress.note(line)
     table = None if keywords is None else baselines.read_keyword_table(keywords)

@@ -13,8 +13,8 @@ from sffshards.forecasting import runs
 
 __all__ = ["format_comparisons", "format_results", "format_scores", "format_verification"]
 
-_Note = tuple[str, str, str, str]
-"""A place, a phrase with {} for names, a name, and the reason."""
+_Note = tuple[str, str, str, str, str]
+"""Whose forecast, of which samples, a phrase with {} for names, a name, and the reason."""
 
 
 def format_scores(scores: runs.RunScores) -> str:
@@ -24,7 +24,7 @@ def format_scores(scores: runs.RunScores) -> str:
     counted = format_count(len(scores.run.folds), "fold")
     title = f"{scores.run.folder}: {counted}, a flare is forecast at a probability of 0.5 or more"
     notes = (
-        (f"fold {stage.fold} {stage.stage}", "{} undefined", str(name), why)
+        (f"fold {stage.fold}", str(stage.stage), "{} undefined", str(name), why)
         for stage in scores.stages
         for name, why in stage.undefined.items()
     )
@@ -46,7 +46,8 @@ def format_verification(scores: runs.RunScores) -> str:
     if parts:
         rows = [_list_subset(one) for one in parts]
         tables.append(format_table(["samples", "threshold", "flares", *names], rows, left=(0, 1)))
-    return "\n".join([title, *tables, *_format_notes(_find_missing(scores, [*every, *parts]))])
+    notes = _format_notes(_find_missing(scores, [*every, *parts]))
+    return "\n".join([title, *tables, f"  {scores.verification.subset_note}", *notes])
 
 
 def format_comparisons(comparisons: Sequence[runs.Comparison]) -> str:
@@ -107,22 +108,34 @@ def _find_missing(scores: runs.RunScores, shown: Sequence[runs.VerifiedForecast]
     for one in shown:
         for name in _shown():
             if (why := verification.explain_score(one.scores, name)) is not None:
-                yield str(one.subset), "{} undefined", str(name), why
+                yield "ensemble", str(one.subset), "{} undefined", str(name), why
             if (why := one.scores.interval(name).reason) is not None:
-                yield str(one.subset), "{} without an interval", str(name), why
+                yield "ensemble", str(one.subset), "{} without an interval", str(name), why
     for missing in scores.verification.left_out:
         if missing.stage is Stage.TEST:
             whose = "ensemble" if missing.fold is None else f"fold {missing.fold}"
             kind = missing.rule if missing.probability == "raw" else missing.probability
-            yield f"{whose}, {missing.subset}", "no {}", str(kind), missing.reason
+            yield whose, str(missing.subset), "no {}", str(kind), missing.reason
 
 
 def _format_notes(notes: Iterable[_Note]) -> list[str]:
-    """Return a line for each place and reason, with each of its names once."""
-    found: dict[tuple[str, str, str], dict[str, None]] = {}
-    for where, what, name, why in notes:
-        found.setdefault((where, what, why), {})[name] = None
-    return [f"  {where}: {what.format(', '.join(names))}: {why}" for (where, what, why), names in found.items()]
+    """Return a line for all places that lack the same for the same reason."""
+    found: dict[tuple[str, str, str, str], dict[str, None]] = {}
+    for whose, where, what, name, why in notes:
+        found.setdefault((whose, where, what, why), {})[name] = None
+    places: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+    for (whose, where, what, why), names in found.items():
+        lacking = what.format(", ".join(names))
+        places.setdefault((lacking, why), {}).setdefault(whose, {})[where] = None
+    return [f"  {_format_places(of)}: {lacking}: {why}" for (lacking, why), of in places.items()]
+
+
+def _format_places(places: dict[str, dict[str, None]]) -> str:
+    """Return places such as ``fold 0, fold 1 (all, later flares); ensemble (all)``."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for whose, of in places.items():
+        alike.setdefault(tuple(of), []).append(whose)
+    return "; ".join(f"{', '.join(whose)} ({', '.join(of)})" for of, whose in alike.items())
 
 
 def _format(interval: verification.Interval, *, sign: str = "") -> str:

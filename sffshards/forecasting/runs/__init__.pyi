@@ -33,7 +33,8 @@ from .run_scores import (
     format_summary,
     score_folds,
 )
-from .run_verification import Subset, VerifiedForecast, describe_verification, find_subsets
+from .run_verification import VerifiedForecast, describe_verification
+from .sample_subsets import Subset, explain_subsets, find_subsets
 from .set_counts import SetCounts, SharedHarps, count_sets, find_shared_harps
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "describe_scores",
     "describe_verification",
     "evaluate_run",
+    "explain_subsets",
     "find_runs",
     "find_shared_harps",
     "find_subsets",

@@ -9,6 +9,7 @@ from pathlib import Path
 from sffshards.base.errors import ConflictError
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage
+from sffshards.flares import HarpFlares
 from sffshards.forecasting.runs.decision import fit_decision, write_decision
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, issue_fold
 from sffshards.forecasting.runs.network_prediction import Inference, predict_fold
@@ -26,6 +27,7 @@ def evaluate_run(
     folds: Collection[int] | None,
     inference: Inference,
     force: bool,
+    flares: HarpFlares | None = None,
     progress: Progress,
 ) -> RunScores:
     """Predict and score the folds of a run.
@@ -46,6 +48,8 @@ def evaluate_run(
         How predictions are computed.
     force
         Whether to predict again where there are tables of the same checkpoint.
+    flares
+        Flares that decide which flares are a region's first; None to follow the labels of the test set.
     progress
         Receiver of progress.
 
@@ -74,7 +78,7 @@ def evaluate_run(
         run=published.run,
         stages=published.stages,
         summary=published.summary,
-        verification=verify_forecasts(issued, name=read.name, task=read.task),
+        verification=verify_forecasts(issued, name=read.name, task=read.task, flares=flares),
     )
     if len(read.folds) == len(find_folds(run)):
         write_scores(scores)

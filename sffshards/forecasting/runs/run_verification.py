@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -19,35 +18,18 @@ from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability, combine_folds
-from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_scores import FoldMean, RunScores, average_folds, describe_run
+from sffshards.forecasting.runs.sample_subsets import DEFINITIONS, Subset, explain_subsets, find_subsets
 
 VERIFICATION_NAME = "verification.json"
 VERIFICATION_TABLE_NAME = "verification.csv"
 ENSEMBLE = "ensemble"
 """What stands in place of a fold's number for the ensemble."""
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _KEY = ("fold", "stage", "subset", "probability", "rule")
-
-
-class Subset(StrEnum):
-    """Samples of a set that are scored together."""
-
-    ALL = "all"
-    FIRST = "first flares"
-    """Samples whose region was not known to flare: a flare that follows is its first, or its first for some time."""
-    CONTINUING = "continuing activity"
-    """Samples whose region was known to have flared in the horizon before."""
-
-
-_SUBSETS = {
-    Subset.ALL: "all samples of the set, each sequence once, as it is (view nf)",
-    Subset.FIRST: "samples that are not of continuing activity",
-    Subset.CONTINUING: "samples whose region's latest label of the set that was known by then, of a horizon ago or "
-    "earlier, was a flare of the task's class or above",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,9 +82,13 @@ class RunVerification:
     """Scores averaged over folds."""
     ensemble: IssuedForecast
     """Ensemble of the folds, as a forecast of the test set."""
+    subset_note: str
+    """How many positive samples of the first subset may follow an earlier flare."""
 
 
-def verify_forecasts(issued: Sequence[IssuedForecast], *, name: str, task: Task) -> RunVerification:
+def verify_forecasts(
+    issued: Sequence[IssuedForecast], *, name: str, task: Task, flares: HarpFlares | None = None
+) -> RunVerification:
     """Verify the forecasts of a run's folds, and of their ensemble for the test set.
 
     Parameters
@@ -113,12 +99,14 @@ def verify_forecasts(issued: Sequence[IssuedForecast], *, name: str, task: Task)
         Name of the run.
     task
         The task that is forecast.
+    flares
+        Flares that decide which flares are first; None to follow the labels of the test set.
     """
     ensemble = combine_folds([fold for fold in issued if fold.stage is Stage.TEST], name=name)
     outcomes = [
         outcome
         for one in (*issued, ensemble)
-        for subset, chosen in _subsets_of(one, task)
+        for subset, chosen in _subsets_of(one, task, flares)
         for outcome in _verify(one, subset, chosen)
     ]
     forecasts = tuple(outcome for outcome in outcomes if isinstance(outcome, VerifiedForecast))
@@ -127,23 +115,8 @@ def verify_forecasts(issued: Sequence[IssuedForecast], *, name: str, task: Task)
         left_out=tuple(outcome for outcome in outcomes if isinstance(outcome, LeftOut)),
         summary=tuple(_summarise(forecasts)),
         ensemble=ensemble,
+        subset_note=explain_subsets(ensemble.samples, task=task, flares=flares),
     )
-
-
-def find_subsets(samples: Predictions, *, task: Task) -> dict[Subset, NDArray[np.bool_]]:
-    """Return whether each sample is of first flares, and of continuing activity: bool arrays of shape (n,).
-
-    A region is in continuing activity if its latest label that was known by then, of a horizon ago or earlier, was a
-    flare of the task's class or above. Only labels of the same set count; each is known a horizon after its time.
-
-    References
-    ----------
-    Park et al., ApJ 890 (2020), 124: first flares are harder to forecast, and more useful.
-    """
-    continuing = verification.forecast_persistence(
-        samples.label, samples.t_end_tai, samples.harp, horizon_hours=task.horizon_hours, unknown=0
-    )
-    return {Subset.FIRST: continuing == 0, Subset.CONTINUING: continuing == 1}
 
 
 def write_verification(scores: RunScores) -> None:
@@ -168,18 +141,26 @@ def describe_verification(scores: RunScores) -> dict[str, Any]:
         **describe_run(scores.run),
         "num_folds": found.ensemble.num_folds,
         "level": verification.LEVEL,
-        "subsets": {str(subset): text for subset, text in _SUBSETS.items()},
+        "subsets": {str(subset): DEFINITIONS[subset] for subset in dict.fromkeys(_list_subsets(found))},
+        "subset_note": found.subset_note,
         "forecasts": [_describe_forecast(forecast) for forecast in found.forecasts],
         "left_out": [_key(left_out) | {"reason": left_out.reason} for left_out in found.left_out],
         "summary": [describe_record(summary) for summary in found.summary],
     }
 
 
-def _subsets_of(issued: IssuedForecast, task: Task) -> Iterator[tuple[Subset, NDArray[np.bool_]]]:
+def _list_subsets(found: RunVerification) -> Iterator[Subset]:
+    for one in (*found.forecasts, *found.left_out):
+        yield one.subset
+
+
+def _subsets_of(
+    issued: IssuedForecast, task: Task, flares: HarpFlares | None
+) -> Iterator[tuple[Subset, NDArray[np.bool_]]]:
     """Yield the samples of each subset that is scored; the validation set is scored as a whole only."""
     yield Subset.ALL, np.ones(len(issued.samples), np.bool_)
     if issued.stage is Stage.TEST:
-        yield from find_subsets(issued.samples, task=task).items()
+        yield from find_subsets(issued.samples, task=task, flares=flares).items()
 
 
 def _verify(issued: IssuedForecast, subset: Subset, chosen: NDArray[np.bool_]) -> Iterator[VerifiedForecast | LeftOut]:
