@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Part, Protocol
-from sffshards.domain.task import M24, M48
-from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
+from sffshards.domain.task import M1, M24, M48
+from sffshards.flares import FlareTime, FrameClock, assign_flares, has_known_flare, read_flare_list, read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines
 from sffshards.forecasting.baselines.baseline_samples import Samples, read_samples
 from sffshards.forecasting.baselines.baseline_scores import BaselineName, describe_baselines, score_baselines
@@ -108,6 +108,30 @@ def test_history_by_a_flare_list_counts_what_came_up_to_now(tmp_path):
         assert made[name].source == "the flare list, M1.0 and above"
 
 
+def test_a_flare_of_the_list_is_known_from_its_peak_on(tmp_path):
+    # Frames at 00:00, 01:36, 03:12, ...; the first flare starts before the second frame and peaks after it, the second
+    # has no peak in the list, so that its start counts, and the third is too weak.
+    rows = [
+        "2012-03-07 01:30,2012-03-07 01:40,M1.0,11001",
+        "2012-03-07 01:30,,M1.0,11002",
+        "2012-03-07 00:00,,C9.9,11003",
+    ]
+    (tmp_path / "flares.csv").write_text("\n".join(["start_time,peak_time,goes_class,noaa_ar", *rows]))
+    (tmp_path / "map.txt").write_text("1 11001\n2 11002\n3 11003\n")
+    flares = assign_flares(
+        read_flare_list(tmp_path / "flares.csv"),
+        read_harp_map(tmp_path / "map.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    times = np.datetime64("2012-03-07", "s") + np.arange(18) * np.timedelta64(96, "m")
+    for harp, first in ((1, 2), (2, 1), (3, 18), (4, 18)):
+        for within_hours, end in ((24, 15 + 1), (None, 18)):
+            found = has_known_flare(flares, np.full(18, harp), times, threshold=M1, within_hours=within_hours)
+            # The start of 01:30 is in the 24 hours before the frames up to 01:30 of the next day, frame 15 of 00:00.
+            assert found.tolist() == [first <= number < end for number in range(18)], (harp, within_hours)
+
+
 def test_regression_is_that_of_a_scikit_learn_pipeline():
     samples, table = make_samples()
     training, test = (table.find(samples[part]) for part in (Part.TRAIN_VAL_0, Part.TEST))
@@ -135,7 +159,8 @@ def test_regression_is_that_of_a_scikit_learn_pipeline():
 def test_regression_is_fitted_by_fold_and_its_thresholds_are_chosen_on_validation():
     samples, table = make_samples()
     made = [baseline for baseline in compute(samples, keywords=table) if baseline.name is BaselineName.REGRESSION]
-    assert [baseline.rule for baseline in made] == list(ThresholdRule)
+    assert [baseline.rule for baseline in made] == [*ThresholdRule, ThresholdRule.HALF]
+    assert [baseline.title for baseline in made] == ["logistic regression"] * 3 + ["logistic regression, Platt"]
     parts = list(Part)
     for baseline in made:
         assert baseline.folds == (0, 1, 2, 3, 4)
@@ -152,7 +177,23 @@ def test_regression_is_fitted_by_fold_and_its_thresholds_are_chosen_on_validatio
             0.5,
             *(choose_threshold(validation.label, of_validation, score=s) for s in (ScoreName.TSS, ScoreName.HSS)),
         ]
-        for baseline, threshold in zip(made, thresholds, strict=True):
+        calibrated = made[3].forecasts[fold]
+        # Platt's targets by scikit-learn: each sample counts as both classes, weighted by its target.
+        targets = {
+            1: (sum(validation.label) + 1) / (sum(validation.label) + 2),
+            0: 1 / (sum(validation.label == 0) + 2),
+        }
+        of_flare = np.array([targets[label] for label in validation.label.tolist()])
+        logits = np.log(of_validation / (1 - of_validation))[:, None]
+        line = LogisticRegression(C=1e12, tol=1e-12, max_iter=10_000).fit(
+            np.concatenate([logits, logits]),
+            np.repeat([1, 0], len(logits)),
+            sample_weight=np.concatenate([of_flare, 1 - of_flare]),
+        )
+        expected = line.predict_proba(np.log(of_test / (1 - of_test))[:, None])[:, 1]
+        np.testing.assert_allclose(calibrated.probability, expected, atol=1e-5)
+        assert (calibrated.threshold, calibrated.climatology) == (0.5, labels.mean())
+        for baseline, threshold in zip(made[:3], thresholds, strict=True):
             forecast = baseline.forecasts[fold]
             np.testing.assert_array_equal(forecast.probability, of_test)
             assert (forecast.threshold, forecast.climatology) == (threshold, labels.mean())
@@ -329,7 +370,7 @@ def test_the_command_shows_a_table(home):
     lines = done.stdout.splitlines()
     assert lines[0] == "48h: Test, 20 samples, 6 positive, of 4 HARPs, 2 of which flare"
     assert [line.split("  ")[1] for line in lines[2:6]] == list(BaselineName)[:4]
-    assert sum(line.startswith("    fold ") for line in lines) == 15
+    assert sum(line.startswith("    fold ") for line in lines) == 20
     assert "no keywords of 1 frame (Test 1), replaced by medians of training" in done.stdout
     assert "flares.csv: 1 of M1.0 and above without a region, not attributed" in done.stderr
 
@@ -342,7 +383,10 @@ def test_the_command_prints_and_writes_json(home, tmp_path):
     assert written == printed
     (of_horizon,) = printed["tasks"]
     assert of_horizon["num_without_keywords"]["Test"] == 1
-    assert [made["threshold_rule"] for made in of_horizon["baselines"]] == ["0.5"] * 5 + ["max TSS", "max HSS"]
+    assert [made["threshold_rule"] for made in of_horizon["baselines"]] == ["0.5"] * 5 + [
+        *("max TSS", "max HSS", "0.5")
+    ]
+    assert [made["probability"] for made in of_horizon["baselines"]] == ["raw"] * 7 + ["Platt"]
 
 
 def test_without_a_horizon_the_command_does_all_that_have_lists(home):
@@ -355,6 +399,7 @@ def test_bad_input_ends_in_one_line(home, tmp_path):
     assert "expected both --flares and --harp-map, found no --harp-map" in error_of(
         "baselines", "--flares", "flares.csv", cwd=home
     )
+    assert "--clock: expected as-written or tai, found 'utc'" in error_of("baselines", "--clock", "utc", cwd=home)
     assert "nowhere: expected lists such as" in error_of("baselines", "nowhere", cwd=home)
     assert "expected a column of the start" in error_of(
         "baselines", "--flares", "map.txt", "--harp-map", "map.txt", cwd=home
@@ -369,13 +414,15 @@ def test_bad_input_ends_in_one_line(home, tmp_path):
 
 @pytest.mark.realdata
 @pytest.mark.parametrize(
-    ("task", "regression", "by_hss", "persistence"),
+    ("task", "regression", "by_hss", "brier_skill", "persistence"),
     [
-        (M24, (0.71, 0.20), 0.34, (0.42, 0.34)),
-        (M48, (0.81, 0.44), 0.58, (0.50, 0.50)),
+        (M24, (0.71, 0.20), 0.34, (-3.29, 0.12), (0.42, 0.34)),
+        (M48, (0.81, 0.44), 0.58, (-0.78, 0.45), (0.50, 0.50)),
     ],
 )
-def test_the_published_lists_give_the_figures_of_the_field(real_data, task, regression, by_hss, persistence):
+def test_the_published_lists_give_the_figures_of_the_field(
+    real_data, task, regression, by_hss, brier_skill, persistence
+):
     """Found before by a program of its own, with scikit-learn's pipeline."""
     samples = read_samples(find_label_lists(real_data / "labels")[task])
     flares = assign_flares(
@@ -387,7 +434,7 @@ def test_the_published_lists_give_the_figures_of_the_field(real_data, task, regr
     table = read_keyword_table(real_data / "keywords" / "sharp_keywords.csv.gz")
     assert sum(table.count_lacking(samples).values()) == 59_384 - 57_860
     made = {
-        (baseline.name, baseline.rule): baseline.mean
+        (baseline.title, baseline.rule): baseline.mean
         for baseline in compute(samples, task=task, flares=flares, keywords=table)
     }
     for key, (tss, hss), tolerance in (
@@ -398,5 +445,8 @@ def test_the_published_lists_give_the_figures_of_the_field(real_data, task, regr
         assert made[key][ScoreName.HSS].estimate == pytest.approx(hss, abs=tolerance)
     best = made[BaselineName.REGRESSION, ThresholdRule.MAX_HSS][ScoreName.HSS]
     assert best.estimate == pytest.approx(by_hss, abs=0.02)
+    for title, skill in zip(("logistic regression", "logistic regression, Platt"), brier_skill, strict=True):
+        mean = made[title, ThresholdRule.HALF]
+        assert mean[ProbabilityScore.BRIER_SKILL].estimate == pytest.approx(skill, abs=0.02)
     for mean in made.values():
         assert mean[ScoreName.TSS].low <= mean[ScoreName.TSS].estimate <= mean[ScoreName.TSS].high

@@ -460,6 +460,29 @@ def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path
     assert [(one["first"], one["second"]) for one in content] == [("base", "oTV")]
 
 
+def test_every_run_is_compared_with_every_baseline(runs, sources, tmp_path):
+    """Persistence by the flare list forecasts the last two frames of 601; 601 and 603 flare after their last three."""
+    page = Page(write(runs, tmp_path, options=replace(QUICK, sources=sources)))
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]
+    baselines = [
+        *("no skill", "climatology", "persistence", "ever flared"),
+        "persistence, from the flare list, M1.0 and above",
+        "ever flared, from the flare list, M1.0 and above",
+    ]
+    pairs = [(one["first"], one["second"]) for one in content["baseline_differences"]]
+    assert pairs == [(baseline, run) for baseline in baselines for run in ("base", "oTV")]
+    tests = [plain(runs / "oTV" / f"fold{fold}" / "predictions-test.csv") for fold in (0, 3)]
+    own = skill(tests[0][0], np.mean([probability for _, probability in tests], axis=0) >= 0.5)
+    for baseline, of_baseline in (("climatology", 0), (baselines[4], 2 / 6)):
+        row = page.row(f"oTV minus {baseline}")
+        assert float(row[1].split()[0]) == pytest.approx(own - of_baseline, abs=6e-4)
+    chosen = content["baseline_differences"][1 + 2 * 4]["TSS, chosen threshold"]["estimate"]
+    of_run = next(one for one in content["forecasts"] if one["name"].startswith("oTV"))["chosen"]["max TSS"]["estimate"]
+    assert chosen == pytest.approx(of_run - 2 / 6)
+    with (tmp_path / "out" / "tables" / "48h-baseline-differences.csv").open() as file:
+        assert {(row["first"], row["second"]) for row in csv.DictReader(file)} == set(pairs)
+
+
 def test_one_run_alone_has_no_differences(runs, tmp_path):
     page = Page(write(runs / "base", tmp_path))
     assert "Differences between runs: there is only one run for this task." in page.text
@@ -488,7 +511,7 @@ def make_ensemble(days, label, harp, probability):
     )
 
 
-def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_flare():
+def test_flares_without_a_known_one_are_scored_apart_from_those_of_regions_that_were_known_to_flare():
     """At 24 h a day's label is known the next day: 7 flares on days 1, 2 and 4; 8 never."""
     ensemble = make_ensemble(
         days=[0, 1, 2, 3, 4, 0, 1, 2],
@@ -497,13 +520,13 @@ def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_
         probability=[0.4, 0.2, 0.9, 0.8, 0.6, 0.7, 0.1, 0.1],
     )
     first, continuing = score_subsets(ensemble, M24)
-    assert (str(first.subset), str(continuing.subset)) == ("first flares", "continuing activity")
+    assert (str(first.subset), str(continuing.subset)) == ("no flare known from labels", "flare known from labels")
     assert first.scored
     assert continuing.scored
-    # Continuing are days 2 and 3 of region 7, after the flares of days 1 and 2: one hit, one false alarm.
+    # A flare is known on days 2 and 3 of region 7, after the flares of days 1 and 2: one hit, one false alarm.
     counts = continuing.scored.scores.table
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == (1, 1, 0, 0)
-    # First flares: those of days 1, missed, and 4, hit; of four quiet times, one false alarm.
+    # Without: the flares of days 1, missed, and 4, hit; of four quiet times, one false alarm.
     counts = first.scored.scores.table
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == (1, 1, 1, 3)
     assert first.scored.scores.interval(ScoreName.TSS).estimate == pytest.approx(1 / 2 - 1 / 4)
@@ -514,12 +537,28 @@ def test_first_flares_are_scored_apart_from_those_of_regions_that_were_known_to_
 
 
 @pytest.mark.slow
-def test_a_test_set_without_continuing_activity_is_said_to_have_none(runs, tmp_path):
+def test_a_test_set_without_a_known_flare_is_said_to_have_none(runs, tmp_path):
     """Six frames of 96 minutes are over before a label of 48 h is known."""
     page = Page(write(runs, tmp_path))
-    assert page.row("oTV, first flares")[1] == "24"
-    assert page.row("oTV, continuing activity")[1:3] == ["0", "\u2013"]
-    assert "oTV, continuing activity: no test sequence is of this kind" in page.text
+    assert page.row("oTV, no flare known from labels")[1] == "24"
+    assert page.row("oTV, flare known from labels")[1:3] == ["0", "\u2013"]
+    assert "oTV, flare known from labels: no test sequence is of this kind" in page.text
+    assert (
+        "no flare known from labels: 6 positive samples, each of which may follow an earlier flare: 0 do by older "
+        "labels, 6 have no label of their region that is known yet"
+    ) in page.text
+    assert "first flares:" not in page.text
+
+
+def test_a_flare_list_decides_which_flares_are_first(runs, sources, tmp_path):
+    # The flare of HARP 601 is at 05:00 of the first day, before the last two of its six frames.
+    page = Page(write(runs, tmp_path, options=replace(QUICK, sources=sources)))
+    assert page.row("oTV, first flares")[1] == "22"
+    assert page.row("oTV, later flares")[1] == "2"
+    assert "known from labels:" not in page.text
+    content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]
+    assert {one["subset"] for one in content["subsets"]} == {"first flares", "later flares"}
+    assert content["subset_note"].startswith("first flares: 4 positive samples; ")
 
 
 # What is missing ----------------------------------------------------------------------------------------------------
@@ -837,7 +876,7 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
     (tmp_path / "flares.csv").write_text("start_time,label,noaa_ar\n2011-02-14 05:00,M1.0,11429\n")
     (tmp_path / "map.txt").write_text("601 11429\n")
     write_keywords(data, tmp_path / "keywords.csv")
-    options = ["--flares", "flares.csv", "--harp-map", "map.txt", "--keywords", "keywords.csv"]
+    options = ["--flares", "flares.csv", "--harp-map", "map.txt", "--keywords", "keywords.csv", "--clock", "tai"]
     where = ["--shards", made[0], "--data", data]
     done = run("report", runs, *where, "--harps", "601,603", *options, cwd=tmp_path)
     assert done.stdout == "report/index.html\n"

@@ -31,6 +31,7 @@ def baselines(
     labels: shared.LabelsOption = None,
     flares: flare_options.FlaresOption = None,
     harp_map: flare_options.HarpMapOption = None,
+    clock: flare_options.ClockOption = "as-written",
     keywords: Annotated[
         Path | None, Option("Table of SHARP keywords for logistic regression, .csv or .csv.gz.")
     ] = None,
@@ -46,8 +47,8 @@ def baselines(
     The baselines need neither images nor a network. There are four: "no skill", random forecasts; "climatology", the
     flare rate of the training parts; "persistence", whether the region flared within one horizon before the forecast,
     such as in the last 48 h; and "ever flared", whether it flared at any time before it. With --keywords there is also
-    logistic regression, scored at a threshold of 0.5 and at the thresholds that are best on validation. The 95 %
-    intervals come from a jackknife over HARPs.
+    logistic regression, scored at a threshold of 0.5, at the thresholds that are best on validation, and with
+    probabilities that Platt scaling calibrates on validation. The 95 % intervals come from a jackknife over HARPs.
 
     Examples
     --------
@@ -63,7 +64,9 @@ def baselines(
     progress = make_progress()
     found = label_lists.find_label_lists(data if labels is None else labels)
     tasks = shared.parse_task_choice(horizon, threshold).choose(found, where=labels or data)
-    catalogue, table = flare_options.read_sources(flares, harp_map, keywords, tasks=tasks, progress=progress)
+    catalogue, table = flare_options.read_sources(
+        flares, harp_map, keywords, tasks=tasks, clock=clock, progress=progress
+    )
     described, shown = [], []
     for task in tasks:
         samples = forecasts.read_samples(found[task])
@@ -106,7 +109,7 @@ def _format(task: Task, made: list[forecasts.Baseline], lacking: dict[Part, int]
 
     rows = []
     for baseline in made:
-        rows.append([str(baseline.name), baseline.source, str(baseline.rule), *cells(baseline.mean.__getitem__)])
+        rows.append([baseline.title, baseline.source, str(baseline.rule), *cells(baseline.mean.__getitem__)])
         for fold, scores in zip(baseline.folds, baseline.scores, strict=True) if show_folds and baseline.folds else ():
             rows.append([f"  fold {fold}", "", f"{scores.threshold:.3f}", *cells(scores.interval)])
     first = made[0].scores[0]

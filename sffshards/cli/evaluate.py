@@ -41,8 +41,9 @@ def evaluate(
 
     The scores are written to the run's folder. scores.json and scores.csv hold the eight published scores at a decision
     threshold of 0.5, with mean and standard deviation over the folds. verification.json and verification.csv hold all
-    scores, with each sequence counted once and with intervals from a jackknife over HARPs. They also hold the scores of first
-    and later flares by a flare list or, without one, of samples without and with a flare that is known from labels.
+    scores, with each sequence counted once and with intervals from a jackknife over HARPs. They also hold the
+    scores of first and later flares by a flare list or, without one, of samples without and with a flare that is known
+    from labels.
 
     Runs of the same task and test samples are compared in pairs. comparisons.json and comparisons.csv hold the scores
     of the second run minus those of the first; they are written to the folder that contains the runs.

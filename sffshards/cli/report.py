@@ -41,6 +41,7 @@ def report(
     ] = None,
     flares: flare_options.FlaresOption = None,
     harp_map: flare_options.HarpMapOption = None,
+    clock: flare_options.ClockOption = "as-written",
     keywords: Annotated[
         Path | None, Option("Table of SHARP keywords, .csv or .csv.gz, for logistic regression. Needs --data.")
     ] = None,
@@ -75,7 +76,9 @@ def report(
             fix="name the folder of the label lists that the regression is fitted to",
         )
     lists = {} if data is None else labels.find_label_lists(data)
-    catalogue, table = flare_options.read_sources(flares, harp_map, keywords, tasks=lists, progress=progress)
+    catalogue, table = flare_options.read_sources(
+        flares, harp_map, keywords, tasks=lists, clock=clock, progress=progress
+    )
     options = page.ReportOptions(
         harps=chosen,
         seed=seed,

@@ -1,5 +1,5 @@
 from .flare_lists import Flare, FlareList, FlareTime, UnusedReason, read_flare_list
-from .harp_flares import FrameClock, HarpFlares, assign_flares, has_flare
+from .harp_flares import FrameClock, HarpFlares, assign_flares, has_flare, has_known_flare
 from .harp_map import HarpMap, read_harp_map
 from .leap_seconds import FIRST_YEAR, tai_to_utc, utc_to_tai
 
@@ -14,6 +14,7 @@ __all__ = [
     "UnusedReason",
     "assign_flares",
     "has_flare",
+    "has_known_flare",
     "read_flare_list",
     "read_harp_map",
     "tai_to_utc",

@@ -40,6 +40,8 @@ class HarpFlares:
     """Times of the flares of each HARP in ascending order, in whole seconds; only HARPs with flares."""
     fluxes: dict[int, NDArray[np.int64]]
     """Peak fluxes of the same flares in 1e-12 W/m2, in the same order."""
+    peaks: dict[int, NDArray[np.datetime64]]
+    """Peak times of the same flares, in the same order, on the same clock; the start where the list has no peak."""
     flare_time: FlareTime
     """Which time of a flare counts."""
     clock: FrameClock
@@ -96,10 +98,11 @@ def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime
             fix="use a list with regions, such as HEK's",
         )
     timed = [(flare, time) for flare in flares.flares if (time := _time_of(flare, flare_time)) is not None]
-    by_region: dict[int, list[tuple[np.datetime64, int]]] = defaultdict(list)
-    for (flare, _), time in zip(timed, _on_clock([time for _, time in timed], clock), strict=True):
+    peaks = _on_clock([np.datetime64(flare.peak_utc or flare.start_utc, "s") for flare, _ in timed], clock)
+    by_region: dict[int, list[tuple[np.datetime64, int, np.datetime64]]] = defaultdict(list)
+    for (flare, _), time, peak in zip(timed, _on_clock([time for _, time in timed], clock), peaks, strict=True):
         if flare.noaa_region is not None:
-            by_region[flare.noaa_region].append((time, flare.goes_class.flux_pw_per_m2))
+            by_region[flare.noaa_region].append((time, flare.goes_class.flux_pw_per_m2, peak))
     by_harp = {
         harp: sorted(found)
         for harp, regions in harp_map.regions.items()
@@ -109,8 +112,9 @@ def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime
     return HarpFlares(
         flares=flares,
         harp_map=harp_map,
-        times={harp: np.array([time for time, _ in found], "datetime64[s]") for harp, found in by_harp.items()},
-        fluxes={harp: np.array([flux for _, flux in found], np.int64) for harp, found in by_harp.items()},
+        times={harp: np.array([time for time, _, _ in found], "datetime64[s]") for harp, found in by_harp.items()},
+        fluxes={harp: np.array([flux for _, flux, _ in found], np.int64) for harp, found in by_harp.items()},
+        peaks={harp: np.array([peak for _, _, peak in found], "datetime64[s]") for harp, found in by_harp.items()},
         flare_time=flare_time,
         clock=clock,
         first=every.min(),
@@ -164,6 +168,42 @@ def has_flare(
             else 0
         )
         found[rows] = num_by_end > num_before
+    return found
+
+
+def has_known_flare(
+    flares: HarpFlares,
+    harps: NDArray[np.integer],
+    times: NDArray[np.datetime64],
+    *,
+    threshold: GoesClass,
+    within_hours: int | None,
+) -> NDArray[np.bool_]:
+    """Return for each frame whether its HARP had a flare whose class was known by then, because it had peaked.
+
+    Parameters
+    ----------
+    flares, harps, times, threshold
+        As of `has_flare`.
+    within_hours
+        The flare came in ``(time - within_hours, time]``; None: at any time before.
+
+    Returns
+    -------
+    bool of shape (n,)
+    """
+    times = np.asarray(times, "datetime64[s]")
+    found = np.zeros(len(times), np.bool_)
+    for harp in np.unique(harps):
+        strong = flares.fluxes.get(int(harp), np.zeros(0, np.int64)) >= threshold.flux_pw_per_m2
+        if not strong.any():
+            continue
+        rows = np.flatnonzero(harps == harp)
+        came, peaks = flares.times[int(harp)][strong], flares.peaks[int(harp)][strong]
+        known = np.maximum(came, peaks) <= times[rows, None]
+        if within_hours is not None:
+            known &= came > times[rows, None] - np.timedelta64(within_hours, "h")
+        found[rows] = known.any(axis=1)
     return found
 
 

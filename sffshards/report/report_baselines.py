@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sffshards.base.errors import ConflictError
-from sffshards.domain.sample_sets import Part, Stage
+from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
 from sffshards.forecasting import baselines
-from sffshards.forecasting.runs import Predictions, Run
-from sffshards.report.result_scores import NamedScores, score_named
+from sffshards.forecasting.runs import IssuedForecast, Predictions, Probability, Run
 from sffshards.verification import Forecast, ThresholdRule
 
 _SHOWN = (baselines.BaselineName.PERSISTENCE, baselines.BaselineName.EVER_FLARED)
@@ -33,11 +33,13 @@ class ReportSources:
     """SHARP keywords of frames."""
 
 
-def score_baselines(sources: ReportSources, runs: Sequence[Run], task: Task, *, seed: int) -> tuple[NamedScores, ...]:
-    """Score the baselines of a task that follow from its lists; none without lists.
+def issue_baselines(
+    sources: ReportSources, evaluated: Sequence[Run], ensemble: IssuedForecast, task: Task, *, seed: int
+) -> list[baselines.IssuedBaseline]:
+    """Forecast the samples of an ensemble by the baselines of a task that follow from its lists; none without lists.
 
     Logistic regression is fitted in the folds that were evaluated, under the protocol of the first run. Like a run, it
-    is scored as an ensemble: the mean of the folds' probabilities, at the mean of the thresholds chosen on validation.
+    forecasts as an ensemble: the mean of the folds' probabilities, raw and calibrated, and of their thresholds.
 
     Raises
     ------
@@ -46,11 +48,10 @@ def score_baselines(sources: ReportSources, runs: Sequence[Run], task: Task, *, 
     ConflictError
         If the list of Test is not of the samples that the runs forecast.
     """
-    evaluated = [run for run in runs if run.task == task and run.evaluated]
-    if task not in sources.lists or not evaluated:
-        return ()
+    if task not in sources.lists:
+        return []
     samples = baselines.read_samples(sources.lists[task])
-    _check_same(samples[Part.TEST], evaluated[0].evaluated[0].plain(Stage.TEST), sources.lists[task])
+    _check_same(samples[Part.TEST], ensemble.samples, sources.lists[task])
     folds = sorted({fold.record.fold for run in evaluated for fold in run.evaluated})
     made = baselines.forecast_baselines(
         samples,
@@ -61,7 +62,7 @@ def score_baselines(sources: ReportSources, runs: Sequence[Run], task: Task, *, 
         keywords=sources.keywords,
         folds=folds,
     )
-    return tuple(_score(made))
+    return list(_issue(made, ensemble, _find_rows(samples[Part.TEST], ensemble.samples)))
 
 
 def _check_same(listed: baselines.Samples, forecast: Predictions, lists: Mapping[Part, Path]) -> None:
@@ -79,19 +80,36 @@ def _check_same(listed: baselines.Samples, forecast: Predictions, lists: Mapping
         )
 
 
-def _score(made: Sequence[baselines.BaselineForecasts]) -> Iterator[NamedScores]:
+def _find_rows(listed: baselines.Samples, forecast: Predictions) -> NDArray[np.int64]:
+    """Return the position in the list of each sample of the runs, whose order may be another."""
+    of_list, of_runs = (np.lexsort((of.t_end_tai, of.harp)) for of in (listed, forecast))
+    rows = np.empty(len(of_runs), np.int64)
+    rows[of_runs] = of_list
+    return rows
+
+
+def _issue(
+    made: Sequence[baselines.BaselineForecasts], ensemble: IssuedForecast, rows: NDArray[np.int64]
+) -> Iterator[baselines.IssuedBaseline]:
     for one in made:
         if one.name in _SHOWN:
             source = one.source.replace("earlier labels", "earlier labels of all parts")
-            scored = score_named(f"{one.name}, from {source}", one.forecasts[0])
-            yield replace(scored, baseline=one.name)
+            yield baselines.issue_baseline(
+                ensemble, one.name, one.forecasts[0].probability[rows], title=f"{one.name}, from {source}"
+            )
     fits = [one for one in made if one.name is baselines.BaselineName.REGRESSION]
     if fits:
-        means = {fit.rule: _average(fit.forecasts) for fit in fits}
-        thresholds = {rule: mean.threshold for rule, mean in means.items()}
+        means = {(fit.probability, fit.rule): _average(fit.forecasts) for fit in fits}
         folds = f"ensemble of {len(fits[0].folds)} folds" if len(fits[0].folds) > 1 else "1 fold"
-        name = f"{fits[0].name}, from {fits[0].source}, {folds}"
-        yield score_named(name, means[ThresholdRule.HALF], thresholds=thresholds)
+        raw, platt = (means[of, ThresholdRule.HALF] for of in (Probability.RAW, Probability.PLATT))
+        title = f"{fits[0].name}, from {fits[0].source}, {folds}"
+        alone = baselines.issue_baseline(ensemble, fits[0].name, raw.probability[rows], title=title)
+        yield replace(
+            alone,
+            probabilities={**alone.probabilities, Probability.PLATT: platt.probability[rows]},
+            thresholds={rule: mean.threshold for (of, rule), mean in means.items() if of is Probability.RAW},
+            climatology=raw.climatology,
+        )
 
 
 def _average(forecasts: Sequence[Forecast]) -> Forecast:

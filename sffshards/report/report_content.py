@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sffshards.domain.task import Task
-from sffshards.forecasting.baselines import BaselineName
+from sffshards.forecasting.baselines import BaselineName, issue_references
 from sffshards.forecasting.runs import (
     FoldScores,
     IssuedForecast,
@@ -16,12 +16,13 @@ from sffshards.forecasting.runs import (
     SharedHarps,
     average_run,
     count_sets,
+    explain_subsets,
     find_shared_harps,
     score_folds,
 )
 from sffshards.report import result_scores as results
 from sffshards.report.chosen_examples import Example, RegionFlare, choose_examples, choose_harps, find_region_flares
-from sffshards.report.report_baselines import ReportSources, score_baselines
+from sffshards.report.report_baselines import ReportSources, issue_baselines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +57,13 @@ class TaskContent:
     references: tuple[results.NamedScores, ...]
     """Scores of the baselines."""
     subsets: tuple[results.SubsetScores, ...]
-    """Scores of each ensemble for first flares and for continuing activity."""
+    """Scores of each ensemble for first and later flares or, without a flare list, by what labels show."""
+    subset_note: str
+    """How many positive samples of the first subset may follow an earlier flare."""
     differences: tuple[results.Difference, ...]
     """Differences between every two ensembles of the same test samples."""
+    baseline_differences: tuple[results.Difference, ...]
+    """Differences between every ensemble and every baseline of the same test samples."""
     shown: int
     """Position of the run with the highest mean TSS on validation, whose regions and examples are shown."""
     harps: tuple[int, ...]
@@ -107,6 +112,10 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
     shared = {
         (pair.fold, pair.first, pair.second): pair for run in reversed(evaluated) for pair in find_shared_harps(run)
     }
+    baselines = [
+        *issue_references(ensembles[shown], task, seed=options.seed),
+        *issue_baselines(options.sources, evaluated, ensembles[shown], task, seed=options.seed),
+    ]
     return TaskContent(
         task=task,
         runs=evaluated,
@@ -114,12 +123,13 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
         ensembles=ensembles,
         forecasts=tuple(results.score_ensemble(ensemble) for ensemble in ensembles),
         references=(
-            *results.score_references(ensembles[shown], task, seed=options.seed),
-            *score_baselines(options.sources, runs, task, seed=options.seed),
+            *(replace(results.score_issued(of), baseline=of.baseline) for of in baselines),
             *options.further.get(task, ()),
         ),
-        subsets=tuple(one for of in ensembles for one in results.score_subsets(of, task)),
+        subsets=tuple(one for of in ensembles for one in results.score_subsets(of, task, flares=catalogue)),
+        subset_note=explain_subsets(ensembles[shown].samples, task=task, flares=catalogue),
         differences=results.compare_ensembles(ensembles),
+        baseline_differences=results.compare_with_baselines(ensembles, baselines),
         shown=shown,
         harps=harps,
         flares=None if catalogue is None else find_region_flares(catalogue, ensembles[shown], harps, task=task),

@@ -11,7 +11,7 @@ from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
 from sffshards.forecasting.runs import FOLD_COLUMNS, Run
 from sffshards.report.report_content import TaskContent
-from sffshards.report.result_scores import NamedScores
+from sffshards.report.result_scores import Difference, NamedScores
 from sffshards.report.score_figures import NUM_BINS
 from sffshards.verification import ScoreName, describe_forecast_scores, trace_reliability, trace_thresholds
 
@@ -24,7 +24,8 @@ def format_tables(content: TaskContent) -> dict[str, str]:
     return {
         f"{content.task}-forecasts.csv": _forecasts(content),
         f"{content.task}-subsets.csv": _subsets(content),
-        f"{content.task}-differences.csv": _differences(content),
+        f"{content.task}-differences.csv": _differences(content.differences),
+        f"{content.task}-baseline-differences.csv": _differences(content.baseline_differences),
         f"{content.task}-folds.csv": _folds(content),
         f"{content.task}-reliability.csv": _reliability(content),
         f"{content.task}-thresholds.csv": _thresholds(content),
@@ -66,8 +67,13 @@ def _describe_content(content: TaskContent) -> dict[str, Any]:
             {"run": one.name, "subset": one.subset, "scored": one.scored and _describe_named(one.scored)}
             for one in content.subsets
         ],
+        "subset_note": content.subset_note,
         "differences": [
             {"first": one.first, "second": one.second, **describe_record(one.intervals)} for one in content.differences
+        ],
+        "baseline_differences": [
+            {"first": one.first, "second": one.second, **describe_record(one.intervals)}
+            for one in content.baseline_differences
         ],
         "folds": [{"name": folds.run.name, "summary": describe_record(folds.summary)} for folds in content.folds],
         "shown": content.runs[content.shown].name,
@@ -104,10 +110,10 @@ def _subsets(content: TaskContent) -> str:
     return format_csv(_SCORE_COLUMNS, [row for named in scored for row in _score_rows(named)])
 
 
-def _differences(content: TaskContent) -> str:
+def _differences(differences: Sequence[Difference]) -> str:
     rows = [
         [one.first, one.second, said, of.estimate, of.low, of.high]
-        for one in content.differences
+        for one in differences
         for said, of in one.intervals.items()
         if of is not None
     ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares
 from sffshards.forecasting import runs
-from sffshards.forecasting.baselines import BaselineName, Samples, forecast_from_labels
+from sffshards.forecasting.baselines import BaselineName, IssuedBaseline
 from sffshards.verification import (
     THRESHOLD,
     Forecast,
@@ -66,7 +67,7 @@ class NamedScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubsetScores:
-    """The scores of an ensemble for first flares, or for continuing activity."""
+    """The scores of an ensemble for a subset of the test set: first flares, or those after them."""
 
     name: str
     """Name of the run."""
@@ -77,10 +78,10 @@ class SubsetScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The scores of the second run's ensemble minus those of the first's, on the same samples."""
+    """The scores of the second run's ensemble minus those of the first's, or of a baseline, on the same samples."""
 
     first: str
-    """Name of the first run."""
+    """Name of the first run, or of the baseline."""
     second: str
     """Name of the second run."""
     intervals: dict[str, Interval | None]
@@ -107,19 +108,26 @@ def score_named(
 
 def score_ensemble(ensemble: runs.IssuedForecast) -> NamedScores:
     """Score the ensemble of a run's folds, or its only fold, and the skill of its calibrated probabilities."""
-    skill = None
-    if runs.Probability.PLATT in ensemble.probabilities:
-        statistic = prepare_statistic(ensemble.forecast(runs.Probability.PLATT), ProbabilityScore.BRIER_SKILL)
-        skill = estimate_interval(statistic)
     name = f"{ensemble.name}, {'ensemble' if ensemble.num_folds > 1 else '1 fold'}"
-    scored = score_named(name, ensemble.forecast(), thresholds=ensemble.thresholds)
+    return score_issued(replace(ensemble, name=name))
+
+
+def score_issued(issued: runs.IssuedForecast) -> NamedScores:
+    """Score a forecast under its own name, and the skill of its calibrated probabilities."""
+    skill = None
+    if runs.Probability.PLATT in issued.probabilities:
+        statistic = prepare_statistic(issued.forecast(runs.Probability.PLATT), ProbabilityScore.BRIER_SKILL)
+        skill = estimate_interval(statistic)
+    scored = score_named(issued.name, issued.forecast(), thresholds=issued.thresholds)
     return replace(scored, calibrated_skill=skill)
 
 
-def score_subsets(ensemble: runs.IssuedForecast, task: Task) -> tuple[SubsetScores, ...]:
-    """Score an ensemble for first flares and for continuing activity."""
+def score_subsets(
+    ensemble: runs.IssuedForecast, task: Task, *, flares: HarpFlares | None = None
+) -> tuple[SubsetScores, ...]:
+    """Score an ensemble for first and later flares by a flare list, or without and with a flare known from labels."""
     found = []
-    for subset, chosen in runs.find_subsets(ensemble.samples, task=task).items():
+    for subset, chosen in runs.find_subsets(ensemble.samples, task=task, flares=flares).items():
         name, forecast = f"{ensemble.name}, {subset}", ensemble.forecast(chosen=chosen)
         scored = score_named(name, forecast, thresholds=ensemble.thresholds) if chosen.any() else None
         found.append(SubsetScores(name=ensemble.name, subset=subset, scored=scored))
@@ -128,23 +136,24 @@ def score_subsets(ensemble: runs.IssuedForecast, task: Task) -> tuple[SubsetScor
 
 def compare_ensembles(ensembles: Sequence[runs.IssuedForecast]) -> tuple[Difference, ...]:
     """Compare every two ensembles of the same test samples, the later minus the earlier; others are left out."""
+    return _compare(combinations(ensembles, 2))
+
+
+def compare_with_baselines(
+    ensembles: Sequence[runs.IssuedForecast], baselines: Sequence[IssuedBaseline]
+) -> tuple[Difference, ...]:
+    """Compare every ensemble with every baseline of the same test samples, the ensemble minus the baseline."""
+    return _compare(product(baselines, ensembles))
+
+
+def _compare(pairs: Iterable[tuple[runs.IssuedForecast, runs.IssuedForecast]]) -> tuple[Difference, ...]:
     differences = []
-    for first, second in combinations(ensembles, 2):
+    for first, second in pairs:
         if first.is_comparable(second):
             found = runs.compare_issued(first, second)
             intervals = {compared.heading: found.get(compared) for compared in DIFFERENCES}
             differences.append(Difference(first=first.name, second=second.name, intervals=intervals))
     return tuple(differences)
-
-
-def score_references(ensemble: runs.IssuedForecast, task: Task, *, seed: int) -> list[NamedScores]:
-    """Score the baselines of an ensemble's samples that follow from their labels, against its climatology."""
-    known = Samples(harp=ensemble.samples.harp, t_end_tai=ensemble.samples.t_end_tai, label=ensemble.samples.label)
-    forecasts = forecast_from_labels(known, task=task, climatology=ensemble.climatology, seed=seed)
-    return [
-        replace(score_named(str(name), replace(ensemble.forecast(), probability=probability)), baseline=name)
-        for name, probability in forecasts.items()
-    ]
 
 
 def validation_skill(scores: runs.FoldScores) -> float:

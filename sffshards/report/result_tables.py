@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sffshards import verification
@@ -11,7 +11,7 @@ from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting import runs
 from sffshards.report.report_content import TaskContent
-from sffshards.report.result_scores import DIFFERENCES, NamedScores, SubsetScores
+from sffshards.report.result_scores import DIFFERENCES, Difference, NamedScores, SubsetScores
 from sffshards.report.table_formats import NONE, Cell, Row, Table, build_table
 
 _ScoreT = TypeVar("_ScoreT", bound=verification.AnyScore)
@@ -29,7 +29,11 @@ def result_tables(content: TaskContent, *, with_published: bool) -> Iterator[Tab
     """Yield the tables of a task's results that have rows."""
     yield forecast_table(content)
     if content.differences:
-        yield _difference_table(content)
+        yield _difference_table(content, content.differences, "differences", "Differences between runs")
+    if content.baseline_differences:
+        yield _difference_table(
+            content, content.baseline_differences, "baseline-differences", "Differences from baselines"
+        )
     yield _subset_table(content)
     for stage in (Stage.TEST, Stage.TRAIN, Stage.VAL):
         yield fold_table(content, stage, with_published=with_published and stage is Stage.TEST)
@@ -87,29 +91,29 @@ def interval_cell(
     return Cell(text=_format(interval.estimate), detail=detail, more=more)
 
 
-def _difference_table(content: TaskContent) -> Table:
+def _difference_table(content: TaskContent, differences: Sequence[Difference], name: str, title: str) -> Table:
     scored = dict(zip((run.name for run in content.runs), content.forecasts, strict=True))
-    pairs = [(one, scored[one.first]) for one in content.differences]
+    pairs = [(one, scored[one.second]) for one in differences]
     intervals = [(interval, of) for one, of in pairs for interval in one.intervals.values()]
     notes = _inestimable_notes(intervals)
     if any(interval is None for interval, _ in intervals):
-        notes.append(f"{NONE}: validation yields no such threshold or calibration for one of the two runs.")
+        notes.append(f"{NONE}: validation yields no such threshold or calibration for one of the two.")
     if any(interval is not None and math.isnan(interval.estimate) for interval, _ in intervals):
-        notes.append("Undefined: the score of one of the two runs is undefined, for the reasons above.")
+        notes.append("Undefined: the score of one of the two is undefined, for the reasons above.")
     rows = [
         {"runs": Cell(text=f"{one.second} minus {one.first}", kind="wide-name")}
         | {heading: interval_cell(interval, of.scores) for heading, interval in one.intervals.items()}
         for one, of in pairs
     ]
-    return build_table("differences", "Differences between runs", rows, notes=notes)
+    return build_table(name, title, rows, notes=notes)
 
 
 def _subset_table(content: TaskContent) -> Table:
-    ordered = [
-        one for subset in (runs.Subset.FIRST, runs.Subset.CONTINUING) for one in content.subsets if one.subset is subset
-    ]
-    notes = [note for one in ordered for note in _subset_notes(one)]
-    return build_table("subsets", "First flares and continuing activity", list(map(_subset_row, ordered)), notes=notes)
+    subsets = dict.fromkeys(one.subset for one in content.subsets)
+    ordered = [one for subset in subsets for one in content.subsets if one.subset is subset]
+    notes = [f"{content.subset_note}.", *(note for one in ordered for note in _subset_notes(one))]
+    title = "First and later flares" if runs.Subset.FIRST in subsets else "Without and with a flare known from labels"
+    return build_table("subsets", title, list(map(_subset_row, ordered)), notes=notes)
 
 
 def _subset_row(of: SubsetScores) -> Row:

@@ -6,7 +6,6 @@ Shapes: n samples of Test.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,12 @@ from sffshards import verification
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
-from sffshards.flares import HarpFlares, has_flare
+from sffshards.flares import HarpFlares, has_known_flare
 from sffshards.forecasting.baselines.baseline_samples import Samples, join_samples
 from sffshards.forecasting.baselines.baseline_scores import BaselineForecasts, BaselineName
 from sffshards.forecasting.baselines.keyword_regression import forecast_regression
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
+from sffshards.forecasting.runs import Probability
 
 _HISTORY = (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
 """Baselines that follow from the earlier flares of a region."""
@@ -39,8 +39,8 @@ def forecast_baselines(
 
     No skill, climatology, persistence and ever flared do not depend on the fold; their flare rate is that of
     TrainVal0 to TrainVal4. Persistence and ever flared follow from the flare list or, without one, from the labels of
-    earlier frames that are known at the time. Logistic regression is fitted to the training parts of each fold, with
-    the threshold 0.5 and the best thresholds on its validation part.
+    earlier frames that are known at the time. A flare of the list is known from its peak on. Logistic regression is
+    fitted to the training parts of each fold; the best thresholds, and a Platt calibration, to its validation part.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def forecast_baselines(
     Returns
     -------
     list of BaselineForecasts
-        Baselines in the order of `BaselineName`; three of the regression, one for each `ThresholdRule`.
+        Baselines in the order of `BaselineName`; four of the regression: one for each `ThresholdRule`, and calibrated.
 
     Raises
     ------
@@ -116,9 +116,10 @@ def _forecast_simply(
     history = "earlier labels"
     if flares is not None:
         history = f"the flare list, {task.threshold} and above"
-        of_frames = partial(has_flare, flares, test.harp, test.t_end_tai, threshold=task.threshold, until_hours=0)
-        for name, after_hours in zip(_HISTORY, (-task.horizon_hours, None), strict=True):
-            forecasts[name] = of_frames(after_hours=after_hours).astype(np.float64)
+        for name, within_hours in zip(_HISTORY, (task.horizon_hours, None), strict=True):
+            forecasts[name] = has_known_flare(
+                flares, test.harp, test.t_end_tai, threshold=task.threshold, within_hours=within_hours
+            ).astype(np.float64)
     for name, probability in forecasts.items():
         forecast = _make_forecast(test, probability[: len(test.label)], climatology)
         source = history if name in _HISTORY else "the training labels' rate"
@@ -133,8 +134,9 @@ def _forecast_by_keywords(
         raise InputError(
             keywords.source, expected="frames of Test", found="none of them", fix="use the table of these frames"
         )
-    made: dict[verification.ThresholdRule, list[verification.Forecast]] = {
-        rule: [] for rule in verification.ThresholdRule
+    made: dict[tuple[Probability, verification.ThresholdRule], list[verification.Forecast]] = {
+        **{(Probability.RAW, rule): [] for rule in verification.ThresholdRule},
+        (Probability.PLATT, verification.ThresholdRule.HALF): [],
     }
     for fold in folds:
         training = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=fold, protocol=protocol)
@@ -146,14 +148,24 @@ def _forecast_by_keywords(
         of_validation, of_test = forecast_regression(
             np.concatenate([values[part] for part in parts]), labels, [values[validation], values[Part.TEST]]
         )
-        for rule, threshold in verification.choose_thresholds(samples[validation].label, of_validation).items():
-            made[rule].append(_make_forecast(samples[Part.TEST], of_test, float(np.mean(labels)), threshold))
+        known, climatology = samples[validation].label, float(np.mean(labels))
+        for rule, threshold in verification.choose_thresholds(known, of_validation).items():
+            made[Probability.RAW, rule].append(_make_forecast(samples[Part.TEST], of_test, climatology, threshold))
+        calibrated = verification.fit_platt(known, of_validation).apply(of_test)
+        made[Probability.PLATT, verification.ThresholdRule.HALF].append(
+            _make_forecast(samples[Part.TEST], calibrated, climatology)
+        )
     source = f"{len(KEYWORDS)} SHARP keywords, {protocol} protocol"
     return [
         BaselineForecasts(
-            name=BaselineName.REGRESSION, source=source, rule=rule, folds=tuple(folds), forecasts=tuple(forecasts)
+            name=BaselineName.REGRESSION,
+            source=source,
+            probability=probability,
+            rule=rule,
+            folds=tuple(folds),
+            forecasts=tuple(forecasts),
         )
-        for rule, forecasts in made.items()
+        for (probability, rule), forecasts in made.items()
     ]
 
 

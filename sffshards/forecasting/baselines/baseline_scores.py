@@ -13,6 +13,7 @@ import numpy as np
 from sffshards import verification
 from sffshards.base.json_records import describe_record
 from sffshards.base.progress import SILENT, Progress
+from sffshards.forecasting.runs import Probability
 
 
 class BaselineName(StrEnum):
@@ -38,12 +39,19 @@ class BaselineForecasts:
     """Name of the baseline."""
     source: str
     """Data that the forecasts follow from, in words."""
+    probability: Probability = Probability.RAW
+    """Which probabilities the forecasts consist of."""
     rule: verification.ThresholdRule = verification.ThresholdRule.HALF
     """Rule that chose the thresholds."""
     folds: tuple[int, ...] = ()
     """Folds of the forecasts; empty if they do not depend on the fold."""
     forecasts: tuple[verification.Forecast, ...]
     """Forecasts of all samples of Test in the order of its list."""
+
+    @property
+    def title(self) -> str:
+        """Name with the calibration, such as ``logistic regression, Platt``."""
+        return str(self.name) if self.probability is Probability.RAW else f"{self.name}, {self.probability}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +99,7 @@ def describe_baselines(baselines: Iterable[Baseline]) -> list[dict[str, Any]]:
         {
             "name": str(baseline.name),
             "source": baseline.source,
+            "probability": str(baseline.probability),
             "threshold_rule": str(baseline.rule),
             "mean": describe_record(baseline.mean),
             "deviation": describe_record(baseline.deviation),
