@@ -36,7 +36,14 @@ from sffshards.verification.probability_scores import (
     trace_reliability,
 )
 from sffshards.verification.reference_forecasts import forecast_ever_flared, forecast_persistence
-from sffshards.verification.score_names import AnyScore, ProbabilityScore, ScoreName, compute_score, explain_undefined
+from sffshards.verification.score_names import (
+    ALL_SCORES,
+    AnyScore,
+    ProbabilityScore,
+    ScoreName,
+    compute_score,
+    explain_undefined,
+)
 from sffshards.verification.threshold_curves import average_precision, choose_threshold, roc_auc, trace_thresholds
 
 
@@ -570,6 +577,13 @@ def test_few_regions_have_no_interval(num_flares: list[int], reason: str) -> Non
     assert found.reason == reason
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize("name", ALL_SCORES)
+def test_the_scores_of_a_single_region_have_no_interval(name: AnyScore) -> None:
+    found = interval(name, np.array([1, 0, 1, 0]), np.array([0.9, 0.6, 0.4, 0.1]), np.full(4, 377))
+    assert not math.isnan(found.estimate)
+    assert found.reason == "a few regions have most of the flares"
 
 
 def test_a_score_that_no_region_changes_has_no_interval() -> None:
