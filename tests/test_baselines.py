@@ -448,5 +448,7 @@ def test_the_published_lists_give_the_figures_of_the_field(
     for title, skill in zip(("logistic regression", "logistic regression, Platt"), brier_skill, strict=True):
         mean = made[title, ThresholdRule.HALF]
         assert mean[ProbabilityScore.BRIER_SKILL].estimate == pytest.approx(skill, abs=0.02)
+    # A constant forecast has a TSS of 0 whichever region is left out.
+    assert made.pop(("climatology", ThresholdRule.HALF))[ScoreName.TSS].reason is not None
     for mean in made.values():
         assert mean[ScoreName.TSS].low <= mean[ScoreName.TSS].estimate <= mean[ScoreName.TSS].high
