@@ -27,15 +27,15 @@ from sffshards.shards.read import Build, open_build
 from sffshards.synth import synthesize
 
 
-def plain_rows(build: Build) -> NDArray[np.int64]:
-    """Return the rows of the sequences' plain views, in the order of their keys."""
+def plain_rows(build: Build, every: int) -> NDArray[np.int64]:
+    """Return the rows of the sequences' plain views, or of each n-th, in the order of their keys."""
     rows = np.unique(build.plain_rows())
-    return rows[np.argsort(build.index["key"][rows])]
+    return rows[np.argsort(build.index["key"][rows])][::every]
 
 
-def compare_pixels(build: Build, reference: Build) -> str:
+def compare_pixels(build: Build, reference: Build, every: int) -> str:
     square, largest, num = 0.0, 0, 0
-    for there, here in zip(plain_rows(reference), plain_rows(build), strict=True):
+    for there, here in zip(plain_rows(reference, every), plain_rows(build, every), strict=True):
         difference = build.read_clip(here).astype(np.int16) - reference.read_clip(there)
         square += float(np.square(difference, dtype=np.int64).sum())
         largest = max(largest, int(np.abs(difference).max()))
@@ -43,12 +43,12 @@ def compare_pixels(build: Build, reference: Build) -> str:
     return f"rms {np.sqrt(square / num):.2f}, at most {largest} grey levels"
 
 
-def log_odds(fold: RunFold, build: Build, *, batch_size: int) -> NDArray[np.float64]:
+def log_odds(fold: RunFold, build: Build, every: int, *, batch_size: int) -> NDArray[np.float64]:
     options = fold.record.options
     model = build_model(options.model, weights=NO_WEIGHTS, attention=options.attention)
     load_checkpoint(model, fold.checkpoint, model_name=options.model)
     inference = Inference(batch_size=batch_size, num_threads=1, device=torch.device("cpu"))
-    found = predict_rows(model, build, plain_rows(build), inference=inference, advance=lambda _: None)
+    found = predict_rows(model, build, plain_rows(build, every), inference=inference, advance=lambda _: None)
     return np.log(found) - np.log1p(-found)
 
 
@@ -56,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", help="data folder; synthetic data if not given")
     parser.add_argument("--run", type=Path, action="append", default=[], help="a run; may be repeated")
+    parser.add_argument("--every", type=int, default=1, help="use only each n-th sequence, for large networks")
     parser.add_argument("--batch-size", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -77,19 +78,19 @@ def build_all(data: Path, folder: Path) -> list[Build]:
 
 def compare(builds: list[Build], options: argparse.Namespace) -> None:
     reference, *others = builds
-    print(f"{len(plain_rows(reference))} sequences")
+    print(f"{len(plain_rows(reference, options.every))} sequences")
     for build in others:
-        print(f"{build.manifest.inputs.codec}: pixels differ by {compare_pixels(build, reference)}")
+        print(f"{build.manifest.inputs.codec}: pixels differ by {compare_pixels(build, reference, options.every)}")
     for run in options.run:
         for fold in read_run(run).folds:
-            true = log_odds(fold, reference, batch_size=options.batch_size)
-            again = log_odds(fold, reference, batch_size=options.batch_size - 1)
+            true = log_odds(fold, reference, options.every, batch_size=options.batch_size)
+            again = log_odds(fold, reference, options.every, batch_size=options.batch_size - 1)
             print(
                 f"{fold.record.options.model}, {fold.folder}: log odds from {true.min():.2f} to {true.max():.2f}, "
                 f"standard deviation {true.std():.2f}; up to {np.abs(again - true).max():.5f} by other batches"
             )
             for build in others:
-                difference = log_odds(fold, build, batch_size=options.batch_size) - true
+                difference = log_odds(fold, build, options.every, batch_size=options.batch_size) - true
                 num_changed = int(np.sum((difference + true >= 0) != (true >= 0)))
                 print(
                     f"  {build.manifest.inputs.codec}: rms {np.sqrt(np.mean(difference**2)):.4f}, "
