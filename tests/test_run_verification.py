@@ -368,7 +368,7 @@ def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_pat
     assert found[Probability.PLATT, None, ProbabilityScore.BRIER_SKILL].high < 0
     assert write_comparisons(comparisons) == [tmp_path / "24h"]
     content = json.loads((tmp_path / "24h" / "comparisons.json").read_text())
-    assert (content["format_version"], len(content["comparisons"])) == (2, 8)
+    assert (content["format_version"], len(content["comparisons"])) == (3, 8)
     assert len((tmp_path / "24h" / "comparisons.csv").read_text().splitlines()) == 9
     assert format_comparisons(comparisons).count("*") > 1
 

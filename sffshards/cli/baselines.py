@@ -85,7 +85,7 @@ def baselines(
                 "baselines": forecasts.describe_baselines(made),
             }
         )
-    document = {"format_version": 1, "level": verification.LEVEL, "seed": seed, "tasks": described}
+    document = {"format_version": 2, "level": verification.LEVEL, "seed": seed, "tasks": described}
     if out is not None:
         write_files({out / _FILE: format_json(document)}, force=force)
     print_result("\n\n".join(shown), document, as_json=as_json)

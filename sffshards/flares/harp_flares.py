@@ -6,6 +6,7 @@ Shapes: n frames.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -156,11 +157,7 @@ def has_flare(
     """
     times = np.asarray(times, "datetime64[s]")
     found = np.zeros(len(times), np.bool_)
-    for harp in np.unique(harps):
-        if int(harp) not in flares.times:
-            continue
-        events = flares.times[int(harp)][flares.fluxes[int(harp)] >= threshold.flux_pw_per_m2]
-        rows = np.flatnonzero(harps == harp)
+    for rows, events, _ in _pair_with_flares(flares, harps, threshold=threshold):
         num_by_end = np.searchsorted(events, times[rows] + np.timedelta64(until_hours, "h"), side="right")
         num_before = (
             np.searchsorted(events, times[rows] + np.timedelta64(after_hours, "h"), side="right")
@@ -194,17 +191,22 @@ def has_known_flare(
     """
     times = np.asarray(times, "datetime64[s]")
     found = np.zeros(len(times), np.bool_)
-    for harp in np.unique(harps):
-        strong = flares.fluxes.get(int(harp), np.zeros(0, np.int64)) >= threshold.flux_pw_per_m2
-        if not strong.any():
-            continue
-        rows = np.flatnonzero(harps == harp)
-        came, peaks = flares.times[int(harp)][strong], flares.peaks[int(harp)][strong]
+    for rows, came, peaks in _pair_with_flares(flares, harps, threshold=threshold):
         known = np.maximum(came, peaks) <= times[rows, None]
         if within_hours is not None:
             known &= came > times[rows, None] - np.timedelta64(within_hours, "h")
         found[rows] = known.any(axis=1)
     return found
+
+
+def _pair_with_flares(
+    flares: HarpFlares, harps: NDArray[np.integer], *, threshold: GoesClass
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.datetime64], NDArray[np.datetime64]]]:
+    """Yield, for each HARP with flares, its rows in ``harps`` and the times and peaks of its flares of the class."""
+    for harp in np.unique(harps).tolist():
+        if harp in flares.times:
+            strong = flares.fluxes[harp] >= threshold.flux_pw_per_m2
+            yield np.flatnonzero(harps == harp), flares.times[harp][strong], flares.peaks[harp][strong]
 
 
 def _time_of(flare: Flare, which: FlareTime) -> np.datetime64 | None:

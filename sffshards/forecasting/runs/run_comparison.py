@@ -22,7 +22,7 @@ from sffshards.forecasting.runs.run_scores import RunScores
 
 COMPARISONS_NAME = "comparisons.json"
 COMPARISONS_TABLE_NAME = "comparisons.csv"
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 _HEADER = ("first", "second", "probability", "rule", "score", "second_minus_first", "low", "high")
 
 
@@ -93,8 +93,8 @@ def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
 def compare_issued(first: IssuedForecast, second: IssuedForecast) -> dict[ComparedScore, verification.Interval]:
     """Compute the scores of the second forecast minus those of the first, each with its confidence interval.
 
-    What makes a region hard for both cancels. A score that one of the two does not
-    have, such as one at a threshold that could not be chosen, is left out. Forecasts of different samples have none.
+    What makes a region hard for both cancels. A score that one of the two does not have, such as one at a threshold
+    that could not be chosen, is left out. Forecasts of different samples have none.
     """
     found = {}
     for compared in COMPARED_SCORES if first.is_comparable(second) else ():
