@@ -39,16 +39,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sffshards.base.progress import SILENT
-from sffshards.base.worker_pool import WorkerPool, chunked
+from sffshards.domain.frame_codes import sort_by_name
 from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, Sample
 from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.sample_sets import Kind
 from sffshards.domain.task import M48
 from sffshards.domain.views import View, apply_view
+from sffshards.executors.executor import chunked
+from sffshards.executors.local_executor import LocalExecutor
 from sffshards.images.frame_store import FrameStore
-from sffshards.images.image_files import ImageFile, decode_image, find_images, read_frame, resize_frame
+from sffshards.images.image_files import decode_image, read_frame, resize_frame
 from sffshards.images.store_filling import fill_store
 from sffshards.labels.data_layout import find_data
+from sffshards.labels.image_folder import ImageFiles, find_images
 from sffshards.shards.build.build_inputs import read_sequences
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.codecs import get_codec
@@ -70,14 +73,16 @@ def decode_files(paths: Sequence[Path]) -> int:
     return len(paths)
 
 
-def encode_strips(shape_and_count: tuple[Path, Sequence[tuple[int, ...]]]) -> int:
-    """Encode film strips whose frames are rows of an array in memory."""
-    path, strips = shape_and_count
-    frames = np.load(path, mmap_mode="r")
+def encode_strips(strips: Sequence[tuple[tuple[Path, int], ...]]) -> int:
+    """Encode film strips whose frames are rows of arrays in memory."""
+    arrays: dict[Path, NDArray[np.uint8]] = {}
     num_bytes = 0
-    for rows in strips:
+    for places in strips:
+        for path in {path for path, _ in places} - arrays.keys():
+            arrays[path] = np.load(path, mmap_mode="r")
         buffer = io.BytesIO()
-        Image.fromarray(frames[list(rows)].reshape(-1, 224)).save(buffer, "JPEG", quality=95)
+        strip = np.concatenate([arrays[path][row] for path, row in places])
+        Image.fromarray(strip).save(buffer, "JPEG", quality=95)
         num_bytes += buffer.getbuffer().nbytes
     return num_bytes
 
@@ -122,11 +127,11 @@ class Bench:
     def __init__(self, folder: Path, workers: int, num_harps: int, frames_per_harp: int) -> None:
         self.folder, self.workers = folder, workers
         self.data = folder / "data"
-        synthesize(self.data, seed=1, num_harps=num_harps, frames_per_harp=frames_per_harp, workers=workers)
+        self.executor = LocalExecutor(workers)  # as the build uses it, and as warm as the other
+        synthesize(self.data, seed=1, num_harps=num_harps, frames_per_harp=frames_per_harp, executor=self.executor)
         self.layout = find_data(self.data)
         self.sequences = read_sequences(self.layout, M48, windows=PUBLISHED_WINDOWS)
-        names = sorted({frame.name for s in self.sequences for frame in s.frames})
-        self.images, _ = find_images(self.layout.images, names)
+        self.images, _ = find_images(self.layout.images, sort_by_name(self.sequences.frames_shown()))
         self.samples = [
             Sample(sequence=sequence, view=view)
             for sequence in self.sequences
@@ -136,12 +141,11 @@ class Bench:
         self.pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
         list(self.pool.map(decode_files, [[image.path] for image in self.images[: 4 * workers]]))
         list(self.pool.map(read_as_published, [image.path for image in self.images[: 4 * workers]]))
-        self.store_pool = WorkerPool(workers)  # as the build uses it, and as warm as the other
         self.fill_store("warm", self.images[: 64 * workers])
 
-    def fill_store(self, name: str, images: Sequence[ImageFile]) -> None:
+    def fill_store(self, name: str, images: ImageFiles) -> None:
         store = FrameStore(self.folder / name)
-        fill_store(store, images, pool=self.store_pool, strict=True, progress=SILENT)
+        fill_store(store, images, executor=self.executor, strict=True, progress=SILENT)
 
     def frame_stage(self) -> float:
         shutil.rmtree(self.folder / "frames", ignore_errors=True)
@@ -153,11 +157,12 @@ class Bench:
 
     def bare_encode(self) -> float:
         store = FrameStore(self.folder / "frames")
-        rows = {image.name: store.get(image.name) for image in self.images}
-        strips = [
-            tuple(record.row for f in s.sequence.frames if (record := rows[f.name]) is not None) for s in self.samples
-        ]
-        tasks = [(store.array_path, chunk) for chunk in chunked(strips, 64)]
+        places = {}
+        for image in self.images:
+            record = store.record(image.name)
+            places[image.name] = store.segment_path(record.segment), record.row
+        strips = [tuple(places[frame.name] for frame in s.sequence.frames) for s in self.samples]
+        tasks = list(chunked(strips, 64))
         return timed(lambda: list(self.pool.map(encode_strips, tasks)))
 
     def bare_write(self, sizes: Sequence[int]) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sffshards.domain.task import M48
 from sffshards.forecasting.runs import read_run
 from sffshards.forecasting.runs.network_prediction import Inference, predict_rows
-from sffshards.forecasting.runs.run_folders import RunFold
+from sffshards.forecasting.runs.run_fold import RunFold
 from sffshards.labels import find_data
 from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
 from sffshards.shards.build import BuildOptions, build_shards
@@ -44,7 +44,7 @@ def compare_pixels(build: Build, reference: Build, every: int) -> str:
 
 
 def log_odds(fold: RunFold, build: Build, every: int, *, batch_size: int) -> NDArray[np.float64]:
-    options = fold.record.options
+    options = fold.network.options
     model = build_model(options.model, weights=NO_WEIGHTS, attention=options.attention)
     load_checkpoint(model, fold.checkpoint, model_name=options.model)
     inference = Inference(batch_size=batch_size, num_threads=1, device=torch.device("cpu"))
@@ -86,7 +86,7 @@ def compare(builds: list[Build], options: argparse.Namespace) -> None:
             true = log_odds(fold, reference, options.every, batch_size=options.batch_size)
             again = log_odds(fold, reference, options.every, batch_size=options.batch_size - 1)
             print(
-                f"{fold.record.options.model}, {fold.folder}: log odds from {true.min():.2f} to {true.max():.2f}, "
+                f"{fold.network.options.model}, {fold.folder}: log odds from {true.min():.2f} to {true.max():.2f}, "
                 f"standard deviation {true.std():.2f}; up to {np.abs(again - true).max():.5f} by other batches"
             )
             for build in others:

@@ -94,14 +94,13 @@ def make_tars(folder: Path, size: int) -> list[str]:
 
 def make_build(folder: Path) -> Build:
     """Build at least as many samples as the largest set needs."""
-    synthesize(folder / "data", seed=1, num_harps=2, frames_per_harp=20, workers=0)
+    synthesize(folder / "data", seed=1, num_harps=2, frames_per_harp=20)
     options = BuildOptions(task=M48, codec=CodecName.JPG, seed=1, shard_size_bytes=2_000_000, skip_bad_images=False)
     build_shards(
         find_data(folder / "data"),
         options,
         out=folder / "48h",
         store_folder=folder / "frames",
-        workers=0,
         force=False,
         progress=SILENT,
     )

@@ -45,6 +45,8 @@ from torch import Tensor
 from sffshards.base.progress import SILENT
 from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.task import M48
+from sffshards.executors.executor import Executor
+from sffshards.executors.local_executor import LocalExecutor
 from sffshards.labels.data_layout import find_data
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
@@ -63,7 +65,7 @@ Batches = Iterator[Tensor]
 class Samples:
     """The samples of a build, as files in every format."""
 
-    def __init__(self, folder: Path, data: Path, codec: CodecName, workers: int) -> None:
+    def __init__(self, folder: Path, data: Path, codec: CodecName, executor: Executor) -> None:
         self.codec, self.data = codec, data
         self.folder = folder / codec
         options = BuildOptions(task=M48, codec=codec, seed=1, shard_size_bytes=64_000_000, skip_bad_images=False)
@@ -72,7 +74,7 @@ class Samples:
             options,
             out=self.folder / "48h",
             store_folder=folder / "frames",
-            workers=workers,
+            executor=executor,
             force=False,
             progress=SILENT,
         )
@@ -270,12 +272,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp())
     try:
-        workers = len(os.sched_getaffinity(0))
         data = folder / "data"
-        synthesize(data, seed=1, num_harps=options.harps, frames_per_harp=options.frames, workers=workers)
-        for codec in options.codecs:
-            samples = Samples(folder, data, CodecName(codec), workers)
-            compare(samples, num_threads=options.threads, repeats=options.repeats)
+        with LocalExecutor(len(os.sched_getaffinity(0))) as executor:
+            synthesize(data, seed=1, num_harps=options.harps, frames_per_harp=options.frames, executor=executor)
+            samples = [Samples(folder, data, CodecName(codec), executor) for codec in options.codecs]
+        for of_codec in samples:
+            compare(of_codec, num_threads=options.threads, repeats=options.repeats)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

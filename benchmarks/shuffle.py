@@ -36,14 +36,14 @@ import webdataset as wds
 from numpy.typing import NDArray
 
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
-from sffshards.domain.frame_sequences import build_sequences
-from sffshards.domain.frames import LabelledFrame
+from sffshards.domain.labelled_frames import LabelledFrame, LabelledFrames
 from sffshards.domain.sample_sets import Kind, Part, Protocol, SampleSet, Stage, Variant
+from sffshards.domain.sequence_table import SequenceTable, build_sequences
 from sffshards.domain.task import M48
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.labels.label_lists import read_parts
 from sffshards.loading.epoch_plan import shuffle_blocks, shuffle_order
-from sffshards.shards.build.shard_plan import plan_shards
+from sffshards.shards.build.shard_plan import plan_shards, shuffle_samples
 from sffshards.synth.observation_plan import plan_parts
 
 SEED = 1
@@ -66,17 +66,17 @@ class Samples:
         return len(self.shards_N)
 
 
-def made_parts() -> dict[Part, list[LabelledFrame]]:
+def synthetic_parts() -> dict[Part, LabelledFrames]:
     """Write lists of about as many rows and regions as the published ones."""
     return {
-        part: [
+        part: LabelledFrames.of(
             LabelledFrame(frame=frame, label=label, row=row)
             for row, (frame, label) in enumerate(
                 (frame, label)
                 for region in regions
                 for frame, label in zip(region.frames, region.labels(M48), strict=True)
             )
-        ]
+        )
         for part, regions in plan_parts(SEED, num_harps=167, frames_per_harp=59).items()
     }
 
@@ -88,17 +88,24 @@ def number_frames(sequences: Sequence[FrameSequence]) -> dict[str, int]:
 
 
 def read_samples(
-    parts: dict[Part, list[LabelledFrame]], *, variant: Variant, fold: int, sample_mb: float, shard_mb: float
+    parts: dict[Part, LabelledFrames], *, variant: Variant, fold: int, sample_mb: float, shard_mb: float
 ) -> Samples:
-    sequences = [s for part, rows in parts.items() for s in build_sequences(rows, part=part)]
+    sequences = SequenceTable.join(build_sequences(rows, part=part) for part, rows in parts.items())
     numbers = number_frames(sequences)
     plans = plan_shards(
-        sequences, sample_bytes=dict.fromkeys(Kind, sample_mb * 1e6), shard_bytes=round(shard_mb * 1e6), seed=SEED
+        sequences,
+        M48,
+        sample_bytes=dict.fromkeys(Kind, sample_mb * 1e6),
+        shard_bytes=round(shard_mb * 1e6),
     )
     groups = SampleSet(variant=variant, stage=Stage.TRAIN, fold=fold, protocol=Protocol.PAPER).groups(M48)
     chosen = [plan for plan in plans if plan.group in groups]
     group_numbers = {name: number for number, name in enumerate(dict.fromkeys(plan.group for plan in plans))}
-    samples = [(shard, plan.group, sample.sequence) for shard, plan in enumerate(chosen) for sample in plan.samples]
+    samples = [
+        (shard, plan.group, sample.sequence)
+        for shard, plan in enumerate(chosen)
+        for sample in shuffle_samples(plan.samples, seed=SEED)
+    ]
     ranges = [[numbers[frame.name] for frame in s.frames] for _, _, s in samples]
     if any(max(of) - min(of) + 1 != len(set(of)) for of in ranges):
         raise ValueError("a sequence leaves out rows of its HARP: frames cannot be compared as ranges")
@@ -194,7 +201,7 @@ def main() -> None:
     parser.add_argument("--sample-mb", type=float, default=0.16, help="size of a sample in a tar")
     parser.add_argument("--shard-mb", type=float, default=128.0)
     options = parser.parse_args()
-    parts = read_parts(find_label_lists(options.data)[M48]) if options.data else made_parts()
+    parts = read_parts(find_label_lists(options.data)[M48]) if options.data else synthetic_parts()
     samples = read_samples(
         parts,
         variant=options.variant,

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from sffshards.executors.local_executor import LocalExecutor
 from sffshards.synth import synthesize
 
 
@@ -24,7 +25,8 @@ def main() -> None:
     for repeat in range(options.repeats):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            report = synthesize(Path(folder), seed=repeat, num_harps=12, frames_per_harp=40, workers=options.workers)
+            with LocalExecutor(options.workers) as executor:
+                report = synthesize(Path(folder), seed=repeat, num_harps=12, frames_per_harp=40, executor=executor)
             rates.append(report.num_written / (time.perf_counter() - start))
     print(f"{statistics.median(rates):.0f} images/s with {options.workers} processes, including their start")
     print(f"of {', '.join(f'{rate:.0f}' for rate in rates)}")

@@ -5,8 +5,8 @@ forecasts. Importing it is cheap: its names, listed in ``__init__.pyi``, are imp
 Lightning, decord and the like where they are used.
 """
 
-import lazy_loader
+from sffshards.base.package_faces import attach_face
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_face(__name__, __file__)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
-__all__ = ["COMMANDS", "error_of", "run"]
+__all__ = ["COMMANDS", "call", "error_of", "run"]
 
 COMMANDS = [
     "demo",
@@ -22,9 +24,13 @@ COMMANDS = [
     "baselines",
     "train",
     "evaluate",
+    "score",
+    "import",
+    "combine",
     "reproduce",
     "report",
     "predict",
+    "explain",
 ]
 """In the order in which the help lists them."""
 
@@ -49,3 +55,30 @@ def error_of(*args, cwd=None):
     assert len(lines) == 1, done.stderr
     assert "Traceback" not in done.stderr
     return lines[0]
+
+
+def run_measured(*args, cwd=None, env=None, timeout=300):
+    """Run a command in a process of its own; give what it printed, and the peak of its memory in megabytes."""
+    code = (
+        "import resource, sys; from pathlib import Path; from sffshards.cli import main\n"
+        "try: main()\n"
+        "finally:\n"
+        "    own = int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])\n"
+        "    of_workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+        "    print(f'\\npeak {max(own, of_workers)} kB', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {}), "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    return done, int(done.stderr.rpartition("peak ")[2].split()[0]) / 1000
+
+
+def call(function, *args):
+    """Return what a function at the top level of a module returns in a new process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()

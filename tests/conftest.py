@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from tests.command_chain import Chain
 
 # Machines differ in speed, so no test has a deadline; in CI the same examples come every time.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -16,6 +21,16 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 # A shell lets what it runs in the background ignore Ctrl-C, and so would what tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """What all commands leave, given one after the other on small inputs; it takes a minute."""
+    from tests.command_chain import import_everything, make_chain
+
+    import_everything()
+    with make_chain(tmp_path_factory.mktemp("chain")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,15 @@ from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import M24, M48, PUBLISHED_TASKS
-from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
+from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, GoesClass
+from sffshards.flares import (
+    FlareTime,
+    FrameClock,
+    assign_flares,
+    find_lacking_flares,
+    read_flare_list,
+    read_harp_map,
+)
 from sffshards.labels import (
     PUBLISHED_SIZES,
     FindingKind,
@@ -273,13 +280,16 @@ def test_a_record_of_labels_takes_in_the_other_horizons_lists_of_the_same_rule_o
 
     def write(of, *, force=False):
         write_rebuilt({tmp_path / name: "list" for name in of["lists"]}, of, out=tmp_path, force=force)
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        assert len(content.pop("record_sha256")) == 64
+        return content
 
     assert write(record) == record
     assert write(record) == record
     assert write({**record, "lists": of_48h}) == {**record, "lists": of_24h | of_48h}
     other = {"threshold": "X1.0", "lists": {"M48/b.txt": {"rows": 3}}}
-    for text in (path.read_text(), "[]", "{}", "no JSON", '{"lists": 3}'):
+    whole = path.read_text()
+    for text in (whole, whole.replace('"rows": 1', '"rows": 7'), "[]", "{}", "no JSON", '{"lists": 3}'):
         path.write_text(text)
         with pytest.raises(ConflictError, match=r"labels\.json: expected no such file, or the same"):
             write(other)
@@ -364,6 +374,17 @@ def home(tmp_path):
 CATALOGUE = ["--flares", "flares.csv", "--harp-map", "map.txt"]
 
 
+@pytest.mark.parametrize("empty", [24, 48])
+def test_lists_of_one_horizon_without_a_row_are_a_finding(tmp_path, empty):
+    for hours in (24, 48):
+        path = tmp_path / f"M{hours}" / f"flare_Mclass_{hours}h_Test.txt"
+        path.parent.mkdir()
+        path.write_text("" if hours == empty else f"{frame_name(100, 0)} 1\n")
+    found = {finding.kind: finding.count for finding in audit_labels(read_lists(find_label_lists(tmp_path))).findings}
+    assert (found[FindingKind.EMPTY], found[FindingKind.ONE_HORIZON]) == (1, 1)
+
+
+@pytest.mark.slow
 def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
     text = run("labels", "check", "--strict", cwd=home).stdout
     assert "Faults\n  none found" in text
@@ -432,6 +453,120 @@ def test_labels_of_images_become_a_data_set_of_six_parts(home):
     assert "60 sequences" in build
 
 
+@pytest.mark.slow
+def test_maps_and_lists_of_which_nothing_matches_are_reported_or_refused(home):
+    (home / "map.txt").write_text("9999 11429\n")
+    error = error_of("labels", "rebuild", *CATALOGUE, cwd=home)
+    assert "map.txt: expected HARPs of the frames in data, such as 100, found none of 12 HARPs; name the map" in error
+    assert not (home / "labels").exists()
+    (home / "map.txt").write_text("101 11999\n")
+    text = run("labels", "rebuild", *CATALOGUE, cwd=home).stdout
+    assert "map.txt: no region of it is that of any flare in flares.csv" in text
+    assert not json.loads((home / "labels" / "labels.json").read_text())["is_matched"]
+
+
+@pytest.mark.slow
+def test_near_real_time_regions_are_labelled_by_a_map_of_their_numbers_only(home):
+    record = {"format_version": 1, "options": {"harp_numbers": "near-real-time"}}
+    (home / "data" / "ingest.json").write_text(json.dumps(record))
+    for data in ("data", "data/magnetogram_jpg"):
+        error = error_of("labels", "rebuild", data, *CATALOGUE, cwd=home)
+        assert "map.txt: expected near-real-time HARP numbers, as in data" in error
+        assert "found definitive ones, which are numbers of other regions" in error
+    assert "expected near-real-time HARP numbers" in error_of("labels", "check", *CATALOGUE, cwd=home)
+    assert "expected near-real-time HARP numbers" in error_of("baselines", *CATALOGUE, cwd=home)
+    (home / "map.txt").write_text("# near-real-time HARP numbers\n101 11429\n")
+    run("labels", "rebuild", *CATALOGUE, cwd=home)
+    assert json.loads((home / "labels" / "labels.json").read_text())["harp_numbers"] == "near-real-time"
+    run("labels", "check", "labels", *CATALOGUE, cwd=home)
+    whole = (home / "labels" / "labels.json").read_text()
+    (home / "labels" / "labels.json").write_text(whole.replace("near-real-time", "near-real-tame"))
+    assert (
+        "labels.json: expected the record of label lists, found content that does not match its checksum"
+        in error_of("labels", "check", "labels", *CATALOGUE, cwd=home)
+    )
+    (home / "labels" / "labels.json").write_text(whole)
+    (home / "map.txt").write_text("101 11429\n")
+    for lists in ("labels", "labels/M48"):
+        assert "expected near-real-time HARP numbers" in error_of("labels", "check", lists, *CATALOGUE, cwd=home)
+
+
+@pytest.mark.slow
+def test_lists_and_images_of_different_harp_numbers_are_never_mixed(home):
+    run("labels", "rebuild", *CATALOGUE, "--out", "definitive", cwd=home)
+    record = {"format_version": 1, "options": {"harp_numbers": "near-real-time"}}
+    (home / "data" / "ingest.json").write_text(json.dumps(record))
+    assert (
+        "data/M48: expected lists of near-real-time HARP numbers, as data/magnetogram_jpg has, found lists"
+        in error_of("build", "data", "--horizon", "48h", "--dry-run", cwd=home)
+    )
+    assert "expected definitive HARP numbers, as definitive/labels.json states, found near-real-time" in error_of(
+        "build", "data", "--labels", "definitive", "--horizon", "48h", "--dry-run", cwd=home
+    )
+    images = ["--images", "data/magnetogram_jpg"]
+    assert "expected definitive HARP numbers" in error_of("labels", "check", "definitive", *images, cwd=home)
+    (home / "map.txt").write_text("# near-real-time\n101 11429\n")
+    run("labels", "rebuild", *CATALOGUE, cwd=home)
+    assert "expected definitive HARP numbers" in error_of("labels", "diff", "labels", "definitive", cwd=home)
+    run("labels", "split", "labels", cwd=home)
+    assert json.loads((home / "parts" / "labels.json").read_text())["harp_numbers"] == "near-real-time"
+    for lists in ("labels", "parts", "labels/M48"):
+        run("build", "data", "--labels", lists, "--horizon", "48h", "--dry-run", cwd=home)
+    (home / "map.txt").write_text("101 11429\n")
+    error = error_of("labels", "check", "labels", *CATALOGUE, cwd=home)
+    assert "expected near-real-time HARP numbers, as in labels" in error
+
+
+@pytest.mark.slow
+def test_several_flare_lists_are_compared_with_labels_and_with_each_other(home):
+    header, *rows = (home / "flares.csv").read_text().splitlines()
+    lacking = [row for row in rows if "11429" not in row]
+    (home / "other.csv").write_text("\n".join([header, *lacking, ""]))
+    one = json.loads(run("labels", "check", *CATALOGUE, "--json", cwd=home).stdout)
+    both = json.loads(run("labels", "check", *CATALOGUE, "--flares", "other.csv", "--json", cwd=home).stdout)
+    counts = [
+        {kind: sum(f["count"] for f in document["findings"] if f["kind"] == kind) for kind in ("missed", "disputed")}
+        for document in (one, both)
+    ]
+    assert counts[0]["missed"] > counts[0]["disputed"] == 0
+    assert counts[1]["missed"] == 0
+    assert counts[1]["disputed"] >= counts[0]["missed"]
+    start = (START + timedelta(days=1, minutes=4 * 96 + 30)).strftime("%Y-%m-%d %H:%M")
+    assert both["lacking_flares"] == [
+        {
+            "source": "flares.csv",
+            "line": 2,
+            "flare": f"M1.0 of {start}, AR 11429",
+            "lacking": "other.csv",
+            "instead": None,
+        }
+    ]
+    text = run("labels", "check", *CATALOGUE, "--flares", "other.csv", cwd=home).stdout
+    assert f"flares.csv: 1 flare that other.csv lacks\n  line 2: M1.0 of {start}, AR 11429" in text
+
+
+def test_a_region_that_parts_share_through_different_harps_is_a_fault(home):
+    (home / "map.txt").write_text("100 11429\n101 11429,11430\n200 11430\n201 11431\n")
+    document = json.loads(run("labels", "check", *CATALOGUE, "--json", cwd=home).stdout)
+    place = "NOAA 11430: HARP 101 in TrainVal0, HARP 200 in TrainVal1"
+    shared = [finding for finding in document["findings"] if finding["kind"] == "shared_region"]
+    assert [finding["places"] for finding in shared] == [[place]] * 2
+    assert all(finding["is_wrong"] for finding in shared)
+
+
+@pytest.mark.slow
+def test_files_of_the_system_are_passed_over_and_other_files_beside_images_counted(home):
+    folder = home / "data" / "magnetogram_jpg"
+    for name in (f"._{frame_name(101, 0)}.fits.jpg", "Thumbs.db", ".DS_Store", "desktop.ini"):
+        (folder / name).write_bytes(b"x")
+    assert "not taken" not in run("labels", "rebuild", "data/magnetogram_jpg", *CATALOGUE, cwd=home).stderr
+    for name in (f"{frame_name(7, 0)}.jpg", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    (folder / "more").mkdir()
+    told = run("labels", "rebuild", "data/magnetogram_jpg", *CATALOGUE, cwd=home).stderr
+    assert told.count("1 image of another name, 1 subfolder, 1 other file not taken") == 1
+
+
 def test_split_keeps_labels_and_parts_agree_at_both_horizons(home):
     run("labels", "split", "--sizes", "published", "--out", "new", cwd=home)
     before, after = read_labels(home / "data"), read_labels(home / "new")
@@ -442,6 +577,7 @@ def test_split_keeps_labels_and_parts_agree_at_both_horizons(home):
     assert {f: part for f, (_, part) in after[M24].items()} == {f: part for f, (_, part) in after[M48].items()}
 
 
+@pytest.mark.slow
 def test_bad_input_ends_in_one_line(home):
     assert "expected a flare list and a map of HARPs, found neither" in error_of("labels", "rebuild", cwd=home)
     assert "expected both --flares and --harp-map" in error_of("labels", "check", "--flares", "flares.csv", cwd=home)
@@ -497,7 +633,30 @@ def test_the_faults_of_the_published_lists_are_found(real_labels: Path, catalogu
         assert (parts[Part.TEST].num_missed, parts[Part.TEST].num_extra) == in_test
         assert [part.num_padded for part in parts.values()] == [2_544, 2_446, 2_587, 2_508, 2_393, 2_308]
     wrong = {kind for kind, _ in of if kind.is_wrong}
-    assert wrong == {FindingKind.STRADDLING, FindingKind.CONTRADICTION, FindingKind.MISSED, FindingKind.EXTRA}
+    assert wrong == {
+        FindingKind.STRADDLING,
+        FindingKind.CONTRADICTION,
+        FindingKind.MISSED,
+        FindingKind.EXTRA,
+        FindingKind.SHARED_REGION,
+    }
+    assert any(place.startswith("NOAA 11789: HARP 2942 ") for place in of[FindingKind.SHARED_REGION, M48].places)
+
+
+@pytest.mark.realdata
+def test_13_labels_of_harp_3535_follow_a_flare_that_one_list_lacks(real_data, real_labels: Path, catalogue, tmp_path):
+    lines = (real_data / "catalog" / "flares_2010_2025.csv").read_text().splitlines()
+    lines.append("30408,2013-12-31 21:45:00,2013-12-31 21:58:00,2013-12-31 22:20:00,M6.4,11936,G15,M")
+    (tmp_path / "flares.csv").write_text("\n".join(lines))
+    without, clock = catalogue[FrameClock.AS_WRITTEN], FrameClock.AS_WRITTEN
+    read = read_flare_list(tmp_path / "flares.csv")
+    whole = assign_flares(read, without.harp_map, flare_time=FlareTime.START, clock=clock)
+    audited = audit(real_labels, flares=without, other_flares=[whole])
+    of = {(finding.kind, finding.task): finding for finding in audited.findings}
+    assert (FindingKind.EXTRA, M48) not in of
+    assert of[FindingKind.DISPUTED, M48].harps[3535] == 13
+    (lacking,) = find_lacking_flares([without.flares, whole.flares], GoesClass.parse("M1.0"))
+    assert (str(lacking.flare.goes_class), lacking.flare.noaa_region, lacking.instead) == ("M6.4", 11936, None)
 
 
 @pytest.mark.realdata

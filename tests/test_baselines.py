@@ -7,22 +7,30 @@ import json
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
 
+from sffshards import forecasting
 from sffshards.base.errors import InputError
-from sffshards.domain.sample_sets import Part, Protocol
+from sffshards.cli import command_list
+from sffshards.domain.sample_sets import Part, Protocol, Stage
 from sffshards.domain.task import M1, M24, M48
 from sffshards.flares import FlareTime, FrameClock, assign_flares, has_known_flare, read_flare_list, read_harp_map
-from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines
-from sffshards.forecasting.baselines.baseline_samples import Samples, read_samples
+from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines, forecast_fitted
+from sffshards.forecasting.baselines.baseline_samples import Samples, read_samples, rebuild_labels
 from sffshards.forecasting.baselines.baseline_scores import BaselineName, describe_baselines, score_baselines
-from sffshards.forecasting.baselines.keyword_regression import forecast_regression
+from sffshards.forecasting.baselines.fitted_folds import fit_recipes
+from sffshards.forecasting.baselines.model_fitting import RECIPES, fit_forecaster
+from sffshards.forecasting.baselines.sample_inputs import SampleInputs
 from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
+from sffshards.forecasting.baselines.skill_comparison import compare_skill
+from sffshards.forecasting.runs import gather_runs
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.verification.contingency_tables import count_outcomes
 from sffshards.verification.score_names import ProbabilityScore, ScoreName, compute_score
@@ -31,6 +39,17 @@ from tests.commands import error_of, run
 from tests.tiny import frame_name, make_data
 
 NUM_HARPS = 8
+
+
+def forecast_regression(training, labels, sets):
+    """Fit the logistic regression of the baselines, and forecast sets."""
+
+    def take(values):
+        nothing = np.zeros((len(values), 1))
+        return SampleInputs(keywords_nTK=values[:, None], hours_nT=nothing, history_nF=nothing)
+
+    forecaster = fit_forecaster(RECIPES[0], [take(training)], labels)
+    return [forecaster.forecast(take(values)) for values in sets]
 
 
 def make_samples(seed=0, *, num_frames=15):
@@ -132,6 +151,20 @@ def test_a_flare_of_the_list_is_known_from_its_peak_on(tmp_path):
             assert found.tolist() == [first <= number < end for number in range(18)], (harp, within_hours)
 
 
+def test_a_map_of_other_harps_is_refused(tmp_path):
+    samples = read_samples(find_label_lists(make_data(tmp_path / "data"))[M24])
+    (tmp_path / "flares.csv").write_text("start_time,label,noaa_ar\n2011-02-13 05:00,M1.0,11429\n")
+    (tmp_path / "map.txt").write_text("9999 11429\n")
+    flares = assign_flares(
+        read_flare_list(tmp_path / "flares.csv"),
+        read_harp_map(tmp_path / "map.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    with pytest.raises(InputError, match=r"map\.txt: expected HARPs of the frames in the label lists, such as 100"):
+        compute(samples, flares=flares)
+
+
 def test_regression_is_that_of_a_scikit_learn_pipeline():
     samples, table = make_samples()
     training, test = (table.find(samples[part]) for part in (Part.TRAIN_VAL_0, Part.TEST))
@@ -150,7 +183,7 @@ def test_regression_is_that_of_a_scikit_learn_pipeline():
     pipeline = make_pipeline(
         SimpleImputer(strategy="median"),
         StandardScaler(),
-        LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000),
+        LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000, tol=1e-10),
     )
     pipeline.fit(widen(training), labels)
     np.testing.assert_allclose(found, pipeline.predict_proba(widen(test))[:, 1], rtol=1e-6)
@@ -272,13 +305,26 @@ def test_a_table_is_found_by_frame_whatever_its_form(tmp_path):
         assert found[1, 2:].tolist() == list(range(3, 18))
         assert np.isnan(found[2]).all()
         assert table.count_lacking({Part.TEST: samples}) == {Part.TEST: 1}
+        assert table.count_incomplete({Part.TEST: samples}) == {Part.TEST: 1}
+
+
+def test_a_table_states_near_real_time_numbers_in_a_comment(tmp_path):
+    rows = f"frame,{NAMES}\n{frame_name(500, 0)},{NUMBERS}\n"
+    for first, numbers in (("", "definitive"), ("# near-real-time\n", "near-real-time")):
+        (tmp_path / "k.csv").write_text(first + rows)
+        assert read_keyword_table(tmp_path / "k.csv").harp_numbers == numbers
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("", r"k\.csv: expected columns of 17 SHARP keywords, found none of them, but nothing; check that"),
         (
-            "",
+            "start_time,class\n",
+            "found none of them, but START_TIME, CLASS; check that this is a table of SHARP keywords",
+        ),
+        (
+            f"{NAMES}\n",
             r"k\.csv: expected columns of a frame and of 17 SHARP keywords, found no frame \(or HARPNUM and T_REC\)",
         ),
         (f"HARPNUM,{NAMES}\n", r"k\.csv: .*, found no T_REC;"),
@@ -288,11 +334,18 @@ def test_a_table_is_found_by_frame_whatever_its_form(tmp_path):
         (f"frame,{NAMES}\nAR1,{NUMBERS}\n", r"k\.csv:2: expected a name of the form"),
         (
             f"HARPNUM,T_REC,{NAMES}\n1,2011-02-13,{NUMBERS}\n",
-            r"k\.csv:2: expected T_REC such as .*, found '2011-02-13'",
+            r"k\.csv:2: expected T_REC in TAI, such as .*, found '2011-02-13'",
         ),
         (
             f"frame,{NAMES}\n{frame_name(1, 0)},a{NUMBERS}\n",
             r"k\.csv:2: expected a number in column USFLUX, found 'a1'",
+        ),
+        (f"HARPNUM,T_REC,{NAMES}\nAR1,2011.02.13_00:00:00_TAI,{NUMBERS}\n", r"k\.csv:2: expected HARPNUM such as 377"),
+        (f"HARPNUM,T_REC,{NAMES}\n1,2011-02-13T00:00:00Z,{NUMBERS}\n", r"k\.csv:2: expected T_REC in TAI"),
+        (f"frame,{NAMES},usflux\n{frame_name(1, 0)},{NUMBERS},1\n", r"expected every column once, found USFLUX again"),
+        (
+            f"frame,{NAMES}\n{frame_name(1, 0)},{NUMBERS}\n".replace(",", ";"),
+            r"k\.csv:1: expected columns separated by commas, found semicolons",
         ),
         (f"frame,{NAMES}\n{frame_name(1, 0)},inf{NUMBERS[1:]}\n", r"expected a number in column USFLUX, found 'inf'"),
         *(
@@ -313,6 +366,26 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, mess
     with pytest.raises(InputError, match=message) as caught:
         read_keyword_table(tmp_path / "k.csv")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "harp", "time"),
+    [
+        ("HARPNUM,T_REC", "377.0", "2011.02.13_00:00:00_TAI"),
+        ("harpnum,t_rec", "377", "2011-02-13 00:00:00"),
+        ("HARPNUM,T_REC", "377", "2011-02-13T00:00:00"),
+        ("HARPNUM,T_REC", "377.", "2011.02.13_00:00_TAI"),
+        ("HARPNUM,T_REC", "377", "2011-02-13 00:00:00.000"),
+    ],
+)
+def test_a_frame_is_known_as_jsoc_or_pandas_writes_it(tmp_path, columns, harp, time):
+    for encoding in ("utf-8", "utf-8-sig"):
+        text = f"{columns},{NAMES.lower()}\n{harp},{time},{NUMBERS.replace('17', '<NA>')}\n"
+        (tmp_path / "k.csv").write_text(text, encoding=encoding)
+        table = read_keyword_table(tmp_path / "k.csv")
+        assert list(table.rows) == [(377, 1297555200)]
+        assert table.values[0, :16].tolist() == list(range(1, 17))
+        assert np.isnan(table.values[0, 16])
 
 
 @given(
@@ -336,9 +409,29 @@ def test_any_text_is_read_or_refused(tmp_path_factory, lines):
         assert sorted(table.rows.values()) == list(range(len(table.values))) != []
 
 
+@pytest.mark.parametrize("field", ["1_000", "\u0663", "1.5D+22", "0x10", "1e400"])
+def test_a_number_that_others_read_otherwise_is_refused(tmp_path, field):
+    (tmp_path / "k.csv").write_text(f"frame,{NAMES}\n{frame_name(1, 0)},{field},{NUMBERS.partition(',')[2]}\n")
+    with pytest.raises(InputError, match=r"k\.csv:2: expected a number in column"):
+        read_keyword_table(tmp_path / "k.csv")
+
+
+@pytest.mark.parametrize("field", ["-9999", "-9999.0", "-999", "?"])
+def test_a_number_that_stands_for_none_is_missing(tmp_path, field):
+    (tmp_path / "k.csv").write_text(f"frame,{NAMES}\n{frame_name(1, 0)},{field},{NUMBERS.partition(',')[2]}\n")
+    assert np.isnan(read_keyword_table(tmp_path / "k.csv").values).sum() == 1
+
+
+def test_a_keyword_row_of_the_future_is_refused(tmp_path):
+    name = "hmi.sharp_720s.1.29510213_000000_TAI.magnetogram"
+    (tmp_path / "k.csv").write_text(f"frame,{NAMES}\n{name},{NUMBERS}\n")
+    with pytest.raises(InputError, match=r"k\.csv:2: expected a time in the past, found 2951-02-13T00:00:00"):
+        read_keyword_table(tmp_path / "k.csv")
+
+
 def test_a_truncated_compressed_table_is_refused(tmp_path):
     (tmp_path / "k.csv.gz").write_bytes(gzip.compress(b"frame" * 1000)[:-9])
-    with pytest.raises(InputError, match=r"k\.csv\.gz: expected text, gzipped, found "):
+    with pytest.raises(InputError, match=r"k\.csv\.gz: expected a whole gzip file, found "):
         read_keyword_table(tmp_path / "k.csv.gz")
 
 
@@ -370,9 +463,11 @@ def test_the_command_shows_a_table(home):
     lines = done.stdout.splitlines()
     assert lines[0] == "48h: Test, 20 samples, 6 positive, of 4 HARPs, 2 of which flare"
     assert [line.split("  ")[1] for line in lines[2:6]] == list(BaselineName)[:4]
-    assert sum(line.startswith("    fold ") for line in lines) == 20
+    assert sum(line.startswith("    fold ") for line in lines) == 100  # five forecasters, four rows of each
+    assert "Highest HSS with a TSS of at least 0.70 on validation, means over folds:" in done.stdout
     assert "no keywords of 1 frame (Test 1), replaced by medians of training" in done.stdout
     assert "flares.csv: 1 of M1.0 and above without a region, not attributed" in done.stderr
+    assert "48h: 23 of 24 HARPs not in the map, taken as without flares" in done.stderr
 
 
 @pytest.mark.slow
@@ -389,15 +484,121 @@ def test_the_command_prints_and_writes_json(home, tmp_path):
     assert [made["probability"] for made in of_horizon["baselines"]] == ["raw"] * 7 + ["Platt"]
 
 
+@pytest.mark.slow
+def test_every_forecaster_is_written_as_a_run(home, tmp_path):
+    options = ["--horizon", "48h", "--keywords", "keywords.csv", "--flares", "flares.csv", "--harp-map", "map.txt"]
+    done = run("baselines", *options, "--runs", tmp_path / "runs", cwd=home)
+    assert "48h: 9 runs" in done.stderr
+    found = {one.folder.name: one for one in gather_runs(tmp_path / "runs")}
+    assert set(found) == {
+        *("no-skill", "climatology", "persistence", "ever-flared"),
+        *("keywords", "history", "keywords-history", "gradient-boosting", "course"),
+    }
+    samples = read_samples(find_label_lists(home / "data")[M48])
+    test = samples[Part.TEST]
+    order = np.lexsort((test.t_end_tai, test.harp))
+    for name, one in found.items():
+        assert [fold.number for fold in one.folds] == [0, 1, 2, 3, 4]
+        assert one.kind == ("baseline" if list(found).index(name) < 4 else "keywords")
+        for fold in one.folds:
+            np.testing.assert_array_equal(fold.tables[Stage.TEST].label, test.label[order])
+            assert fold.missing == {Stage.TRAIN: "forecasts of the training set are not kept"}
+            assert (fold.folder / "forecaster.json").is_file() == (one.kind == "keywords")
+    # HARP 601 flared at 05:00 on the 14th; a frame knows of it from then on.
+    expected = (test.harp == 601) & (test.t_end_tai >= np.datetime64("2011-02-14T05:00"))
+    np.testing.assert_array_equal(found["persistence"].folds[3].tables[Stage.TEST].probability, expected[order])
+    table = read_keyword_table(home / "keywords.csv")
+    regression = compute(samples, task=M48, keywords=table)[4]
+    for fold, forecast in zip(found["keywords"].folds, regression.forecasts, strict=True):
+        np.testing.assert_array_equal(fold.tables[Stage.TEST].probability, forecast.probability[order])
+        assert fold.climatology == forecast.climatology
+    for name, more in (("keywords", ()), ("course", options[4:])):
+        chosen = ["--run", tmp_path / "runs" / "48h" / name, "--keywords", "keywords.csv", *more]
+        told = json.loads(run("predict", *chosen, "--every", "--format", "json", cwd=home).stdout)
+        assert {member["model"] for member in told["members"]} == {found[name].name}
+        of_frames = {(one["harp"], one["t_end_tai"]): one["raw_probability"] for one in told["regions"]}
+        mean = np.mean([fold.tables[Stage.TEST].probability for fold in found[name].folds], axis=0)
+        tables = found[name].folds[0].tables[Stage.TEST]
+        for harp, time, probability in zip(tables.harp.tolist(), tables.t_end_tai.tolist(), mean, strict=True):
+            if harp != 600:  # of which the table lacks a frame
+                assert of_frames[harp, time.isoformat()] == pytest.approx(probability, abs=1e-12)
+    course = ["--run", tmp_path / "runs" / "48h" / "course", "--keywords", "keywords.csv"]
+    assert "--flares: expected a flare list, as the run takes flare history, found none" in error_of(
+        "predict", *course, cwd=home
+    )
+    error = error_of("baselines", *options, "--runs", tmp_path / "runs", "--seed", "7", cwd=home)
+    assert "no-skill" in error
+    assert "found seed 123" in error
+
+
+def test_a_conflict_of_the_last_run_is_found_before_any_is_fitted(home, tmp_path, monkeypatch):
+    def fit(*_, **__):
+        raise AssertionError("fitted before the folders were checked")
+
+    monkeypatch.setattr(forecasting.baselines, "fit_recipes", fit)
+    last = tmp_path / "rebuilt" / "48h" / "course" / "fold4"
+    last.mkdir(parents=True)
+    (last / "last.ckpt").write_bytes(b"a network")
+    app = typer.Typer()
+    command_list.register(app)
+    sources = ["--keywords", home / "keywords.csv", "--flares", home / "flares.csv", "--harp-map", home / "map.txt"]
+    options = [home / "data", "--horizon", "48h", *sources, "--label-set", "both", "--runs", tmp_path]
+    done = CliRunner().invoke(app, ["baselines", *map(str, options)])
+    assert str(done.exception).startswith(f"{last}: expected a folder without a network, found checkpoints")
+    assert not done.stdout
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["last.ckpt"]
+
+
+@pytest.mark.slow
+def test_a_combination_of_forecasters_of_keywords_forecasts_new_frames(home, tmp_path):
+    sources = ["--keywords", "keywords.csv", "--flares", "flares.csv", "--harp-map", "map.txt"]
+    run("baselines", "--horizon", "48h", *sources, "--runs", tmp_path, cwd=home)
+    members, both = [tmp_path / "48h" / name for name in ("keywords", "keywords-history")], tmp_path / "48h" / "both"
+    run("combine", *members, "--name", "both", cwd=home)
+    told = json.loads(run("predict", "--run", both, *sources, "--every", "--format", "json", cwd=home).stdout)
+    found = {(one["harp"], one["t_end_tai"]): one["raw_probability"] for one in told["regions"]}
+    (combined,) = gather_runs(both)
+    table = combined.folds[0].tables[Stage.TEST]
+    mean = np.mean([fold.tables[Stage.TEST].probability for fold in combined.folds], axis=0)
+    keys = [(harp, time.isoformat()) for harp, time in zip(table.harp.tolist(), table.t_end_tai.tolist(), strict=True)]
+    expected = {key: probability for key, probability in zip(keys, mean.tolist(), strict=True) if key in found}
+    assert len(expected) == 19  # the table of keywords lacks a frame
+    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-9)
+
+
+def test_labels_are_rebuilt_from_the_flare_list(tmp_path):
+    samples = read_samples(find_label_lists(make_data(tmp_path / "data"))[M24])
+    (tmp_path / "flares.csv").write_text("start_time,label,noaa_ar\n2011-02-14 01:00,M1.0,11429\n")
+    (tmp_path / "map.txt").write_text("600 11429\n")
+    flares = assign_flares(
+        read_flare_list(tmp_path / "flares.csv"),
+        read_harp_map(tmp_path / "map.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    rebuilt = rebuild_labels(samples, flares, task=M24)
+    came = np.datetime64("2011-02-14T01:00") - samples[Part.TEST].t_end_tai
+    expected = (samples[Part.TEST].harp == 600) & (came > np.timedelta64(0, "s")) & (came <= np.timedelta64(24, "h"))
+    np.testing.assert_array_equal(rebuilt[Part.TEST].label, expected)
+    assert expected.any()
+    assert not any(rebuilt[part].label.any() for part in Part if part is not Part.TEST)
+    assert (samples[Part.TEST].label != expected).any()
+
+
+@pytest.mark.slow
 def test_without_a_horizon_the_command_does_all_that_have_lists(home):
     text = run("baselines", cwd=home).stdout
     assert [line[:9] for line in text.splitlines() if "Test, " in line] == ["24h: Test", "48h: Test"]
     assert "earlier labels" in text
 
 
+@pytest.mark.slow
 def test_bad_input_ends_in_one_line(home, tmp_path):
     assert "expected both --flares and --harp-map, found no --harp-map" in error_of(
         "baselines", "--flares", "flares.csv", cwd=home
+    )
+    assert "--label-set: expected published without a flare list, found rebuilt" in error_of(
+        "baselines", "--label-set", "rebuilt", cwd=home
     )
     assert "--clock: expected as-written or tai, found 'utc'" in error_of("baselines", "--clock", "utc", cwd=home)
     assert "nowhere: expected lists such as" in error_of("baselines", "nowhere", cwd=home)
@@ -452,3 +653,43 @@ def test_the_published_lists_give_the_figures_of_the_field(
     assert made.pop(("climatology", ThresholdRule.HALF))[ScoreName.TSS].reason is not None
     for mean in made.values():
         assert mean[ScoreName.TSS].low <= mean[ScoreName.TSS].estimate <= mean[ScoreName.TSS].high
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("task", "figures", "differences"),
+    [
+        (
+            M24,
+            {BaselineName.REGRESSION: (0.708, 0.203), BaselineName.BOTH: (0.723, 0.214)},
+            {BaselineName.BOTH: (0.050, 0.022, 0.079), BaselineName.COURSE: (0.051, 0.021, 0.081)},
+        ),
+        (
+            M48,
+            {BaselineName.REGRESSION: (0.811, 0.435), BaselineName.BOTH: (0.828, 0.458)},
+            {BaselineName.BOTH: (0.067, 0.039, 0.096), BaselineName.COURSE: (0.053, -0.001, 0.106)},
+        ),
+    ],
+)
+def test_fitted_forecasters_have_the_figures_of_the_skill_page(real_data, task, figures, differences):
+    """Figures at 0.5 were found by independent code; the differences are those that the page reports."""
+    samples = read_samples(find_label_lists(real_data / "labels")[task])
+    flares = assign_flares(
+        read_flare_list(real_data / "catalog" / "flares_2010_2025.csv"),
+        read_harp_map(real_data / "catalog" / "harp_to_noaa.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    table = read_keyword_table(real_data / "keywords" / "sharp_keywords.csv.gz")
+    options = {"task": task, "protocol": Protocol.PAPER, "flares": flares, "keywords": table}
+    fitted = fit_recipes(samples, recipes=RECIPES, **options)
+    for one in forecast_fitted(samples, fitted, protocol=Protocol.PAPER):
+        if one.name in figures and (one.probability, one.rule) == ("raw", ThresholdRule.HALF):
+            tables = [count_outcomes(f.label, f.probability, threshold=0.5) for f in one.forecasts]
+            found = [np.mean([compute_score(name, of) for of in tables]) for name in (ScoreName.TSS, ScoreName.HSS)]
+            assert found == pytest.approx(figures[one.name], abs=0.005)
+    rows = {row.name: row.difference for row in compare_skill(samples, fitted)}
+    for name, expected in differences.items():
+        difference = rows[name]
+        assert difference is not None
+        assert (difference.estimate, difference.low, difference.high) == pytest.approx(expected, abs=0.003)

@@ -175,7 +175,7 @@ def test_rows_that_cannot_be_used_are_listed_with_their_line_and_reason(tmp_path
         (7, "NO_CLASS"),
         (8, "BAD_CLASS"),
         (9, "BAD_REGION"),
-        (10, "NO_CLASS"),
+        (10, "FEW_FIELDS"),
         (11, "EARLY_TIME"),
         (12, "EARLY_TIME"),
     ]
@@ -183,7 +183,162 @@ def test_rows_that_cannot_be_used_are_listed_with_their_line_and_reason(tmp_path
     assert read.unused[0].text == "12-03-07 00:02"
 
 
-@pytest.mark.parametrize("region", ["0", "", "nan", "--", "0.0"])
+GOOD_ROWS = [X54] * 40
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("2012-03-07 00:02,2012-03-07 00:24,M1.0", UnusedReason.FEW_FIELDS),
+        ("2012-03-07 00:02,2012-03-07 00:24,X5.4,11428,11429", UnusedReason.MANY_FIELDS),
+        ("2012-03-07 00:02,2012-03-07 00:24,X5.4,11429,", UnusedReason.MANY_FIELDS),
+        ("2012-03-07 12:00,2012-03-07 11:59,M1.0,11429", UnusedReason.EARLY_PEAK),
+        ("2012-03-07 00:02,2012-03-06 23:59,M1.0,11429", UnusedReason.EARLY_PEAK),
+        ("2012-03-06 23:50,2021-03-07 00:24,M1.0,11429", UnusedReason.LATE_PEAK),
+        ("2012-03-06 23:50,2012-03-07 11:51,M1.0,11429", UnusedReason.LATE_PEAK),
+        (",2012-03-07 00:24,M1.0,11429", UnusedReason.NO_START),
+        ("2912-03-07 00:02,,M1.0,11429", UnusedReason.FUTURE_TIME),
+        ("2012-03-07 00:02,2912-03-07 00:24,M1.0,11429", UnusedReason.FUTURE_TIME),
+        ("2012-03-07 00:02,,M1.0,429", UnusedReason.BAD_REGION),
+        ('2012-03-07 00:02,,M1.0,"11428,11429"', UnusedReason.BAD_REGION),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_set_aside_by_its_line(tmp_path, row, reason):
+    read = read_flare_list(write(tmp_path, HEADER, *GOOD_ROWS, row))
+    assert [(unused.line, unused.reason) for unused in read.unused] == [(42, reason)]
+    with pytest.raises(InputError, match=f"first on line 2: {reason}"):
+        read_flare_list(write(tmp_path, HEADER, row, X54))
+
+
+def test_a_peak_past_midnight_that_has_the_date_of_the_start_is_of_the_day_after(tmp_path):
+    read = read_flare_list(write(tmp_path, HEADER, "2012-03-06 23:50,2012-03-06 00:24,X5.4,11429", X54))
+    assert [flare.peak_utc for flare in read.flares] == [datetime(2012, 3, 7, 0, 24)] * 2
+    assert read.next_day_peaks == (2,)
+    assert not read.unused
+
+
+@pytest.mark.parametrize(
+    ("peak", "end", "is_used"),
+    [
+        ("2012-03-07 00:24", "2012-03-07 00:40", True),
+        ("2012-03-07 00:24", "2012-03-07 00:24", True),
+        ("2012-03-07 00:24", "2012-03-07 00:23", False),
+        ("2012-03-07 00:24", "2012-03-06 00:40", False),
+        ("2012-03-07 00:24", "2021-03-07 00:40", False),
+        ("", "2012-03-06 23:40", False),
+        ("", "2012-03-07 00:02", True),
+        ("2012-03-07 00:24", "MISSING", True),
+        ("2012-03-07 00:24", "still going", True),
+    ],
+)
+def test_a_row_with_an_end_before_its_peak_is_set_aside(tmp_path, peak, end, is_used):
+    header = "start_time,peak_time,end_time,goes_class,noaa_ar"
+    good = "2012-03-07 23:50,2012-03-07 00:01,2012-03-07 00:10,M1.0,11429"  # past midnight, with one date per flare
+    row = f"2012-03-07 00:02,{peak},{end},X5.4,11429"
+    read = read_flare_list(write(tmp_path, header, *[good] * 40, row))
+    assert read.next_day_peaks == tuple(range(2, 42))
+    assert [(unused.line, unused.reason.value) for unused in read.unused] == [
+        (42, "an end before the peak, or more than a day after the start")
+    ] * (not is_used)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {"overmax": True},
+        {"overmax": "true"},
+        {"next": "page2"},
+        {"total": 500},
+        {"numberMatched": 500},
+        {"meta": {"total": 500}},
+        {"count": 500, "page": 1},
+        {"pages": 9},
+    ],
+)
+def test_a_page_that_states_that_it_is_cut_is_refused(tmp_path, mark):
+    event = {"event_starttime": "2012-03-07T00:02:00", "fl_goescls": "X5.4", "ar_noaanum": 11429}
+    with pytest.raises(InputError, match=r"hek\.json: expected a whole flare list, found one page of it, cut after 1"):
+        read_flare_list(write(tmp_path, json.dumps({"result": [event], **mark}), name="hek.json"))
+    whole = {"result": [event], "overmax": False, "next": None, "total": 1}
+    assert len(read_flare_list(write(tmp_path, json.dumps(whole), name="hek.json")).flares) == 1
+
+
+@pytest.mark.parametrize(
+    ("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars"), (" ", "blanks")]
+)
+def test_another_separator_is_named_as_the_cause(tmp_path, separator, name):
+    lines = [line.replace(" ", "T").replace(",", separator) for line in (HEADER, X54)]
+    with pytest.raises(InputError, match=rf"list:2: expected columns separated by commas, found {name}; save"):
+        read_flare_list(write(tmp_path, "# a remark, with a comma", *lines, name="list"))
+
+
+def test_missing_numbers_in_json_are_read_as_python_writes_them(tmp_path):
+    event = {"event_starttime": "2012-03-07T00:02:00", "fl_goescls": "X5.4", "ar_noaanum": float("nan")}
+    text = json.dumps([event, {**event, "ar_noaanum": 11429.0, "event_peaktime": None}])
+    assert "NaN" in text
+    read = read_flare_list(write(tmp_path, text, name="hek.json"))
+    assert [flare.noaa_region for flare in read.flares] == [None, 11429]
+    lines = "\n".join(json.dumps({**event, "ar_noaanum": 11429}) for _ in range(2))
+    with pytest.raises(InputError, match="expected one list of objects, found an object on each line; join them"):
+        read_flare_list(write(tmp_path, lines, name="hek.jsonl"))
+
+
+def test_a_flare_list_in_place_of_the_map_is_named_as_such(tmp_path):
+    with pytest.raises(InputError, match=r"flares\.csv:1: expected <HARP> <NOAA>.*; check that this is a map of HARPs"):
+        read_harp_map(write(tmp_path, HEADER, X54))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_lists_and_maps_are_read_with_a_byte_order_mark(tmp_path, encoding):
+    event = {"event_starttime": "2012-03-07T00:02:00", "fl_goescls": "X5.4", "ar_noaanum": 11429}
+    for text in (f"{HEADER}\r\n{X54}\r\n", json.dumps([event])):
+        (tmp_path / "flares").write_bytes(text.encode(encoding))
+        assert [flare.noaa_region for flare in read_flare_list(tmp_path / "flares").flares] == [11429]
+    (tmp_path / "map").write_bytes("45 11073".encode(encoding))
+    assert read_harp_map(tmp_path / "map").regions == {45: (11073,)}
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (f"{HEADER}\n{X54}\n".encode("utf-16"), "found text in UTF-16; save it as UTF-8"),
+        (b"PK\x03\x04\xff", "found a zip or an Excel workbook; unpack it, or save it as CSV"),
+        (b"\x1f\x8b\x08", "found a gzip file; unpack it"),
+        (f"{HEADER}\n{X54}\n".encode("utf-16-le"), "found byte 0x00 at offset 1; check that this is the right file"),
+        (b"<!DOCTYPE html>", "found a web page or XML; download the file itself, or save it as CSV"),
+    ],
+)
+def test_another_format_is_named_where_text_is_expected(tmp_path, data, found):
+    (tmp_path / "flares").write_bytes(data)
+    with pytest.raises(InputError, match=found):
+        read_flare_list(tmp_path / "flares")
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        "0",
+        "",
+        "nan",
+        "--",
+        "0.0",
+        "N/A",
+        "NA",
+        "<NA>",
+        "#N/A",
+        "-nan",
+        "None",
+        "null",
+        "NULL",
+        "n/a",
+        "1.#QNAN",
+        "?",
+        "n.a.",
+        "-1",
+        "-9999",
+        "-999.0",
+    ],
+)
 def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
     read = read_flare_list(write(tmp_path, HEADER, X54, f"2012-03-08 00:00,,M2.0,{region}"))
     assert [flare.noaa_region for flare in read.flares] == [11429, None]
@@ -206,10 +361,10 @@ def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
             "expected a column of the start, one of start_time, .*found time, label",
         ),
         (["start_time,flux", "2012-03-07 00:02,1"], "expected a column of the class, .*found start_time, flux"),
-        ([HEADER], "found 0 flares and 0 such rows of 0"),
+        ([HEADER], "found no rows; check that this is the right file"),
         (
             [HEADER, X54, "12-03-07 00:02,,M1.0,11429"],
-            r"found 1 flares and 1 such rows of 2, first on line 3: a year of two digits \('12-03-07 00:02'\)",
+            r"found 1 flare and 1 such row of 2, first on line 3: a year of two digits \('12-03-07 00:02'\)",
         ),
         (
             [HEADER, X54, "0001-01-01 00:00,,M1.0,11429"],
@@ -218,7 +373,7 @@ def test_a_flare_without_a_region_is_kept_and_counted(tmp_path, region):
         ([HEADER, '2012-03-07,"'], "flares.csv:2: expected comma-separated values"),
         (['[{"begin_time": 1}'], "expected JSON, found no JSON"),
         ([f"[{'9' * 5000}]"], "expected JSON, found no JSON"),
-        (["[1, 2]"], "expected a list of objects, found other JSON"),
+        (["[1, 2]"], "expected a list of objects, .*, found other JSON"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_refused_in_one_line(tmp_path, lines, message):
@@ -235,6 +390,7 @@ LINES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(LINES)
 def test_any_text_is_read_or_refused(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("any") / "any.txt"
@@ -264,10 +420,45 @@ def test_a_map_of_jsoc_is_read_and_repeated_harps_have_all_their_regions(tmp_pat
     assert harp_map.without_region == (51, 52)
 
 
-@pytest.mark.parametrize("line", ["45 11073;11077", "0 11073", "HARPNUM NOAA_ARS", "45,11073", "45 AR11073"])
+def test_regions_of_four_digits_and_floats_are_the_same_regions_in_maps_as_in_lists(tmp_path):
+    lines = ["1449 1429", "1450 11428.0,1430", "1451.0 11433", "1452 nan", "1453 N/A", "1454 --"]
+    harp_map = read_harp_map(write(tmp_path, *lines))
+    assert harp_map.regions == {1449: (11429,), 1450: (11428, 11430), 1451: (11433,)}
+    assert harp_map.without_region == (1452, 1453, 1454)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["45 11073;11077", "0 11073", "HARPNUM NOAA_ARS", "45,11073", "45 AR11073", "45 429", "45 110730", "45 11073,"],
+)
 def test_a_malformed_map_is_refused_with_its_line(tmp_path, line):
-    with pytest.raises(InputError, match=r"map\.txt:2: expected <HARP> <NOAA>.*correct or remove the line"):
+    with pytest.raises(InputError, match=r"map\.txt:2: expected <HARP> <NOAA>.*correct the line; regions have four"):
         read_harp_map(write(tmp_path, "1 11067", line, name="map.txt"))
+
+
+@pytest.mark.parametrize("line", ["377,11158", "377;11158", "377: 11158", "HARPNUM,NOAA_ARS", "377 11158;11159"])
+def test_a_map_with_other_separators_is_told_so(tmp_path, line):
+    with pytest.raises(InputError, match=r"map\.txt:1: .*write a blank after the HARP, and commas between its regions"):
+        read_harp_map(write(tmp_path, line, name="map.txt"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_lists_and_maps_may_have_any_line_ends(tmp_path, end, encoding):
+    (tmp_path / "flares").write_bytes(f"# a remark{end}{HEADER}{end}{end}{X54}{end}".encode(encoding))
+    (tmp_path / "map").write_bytes(f"HARPNUM NOAA_ARS{end}1449 11429{end}".encode(encoding))
+    assert [flare.line for flare in read_flare_list(tmp_path / "flares").flares] == [4]
+    assert read_harp_map(tmp_path / "map").regions == {1449: (11429,)}
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [(b"PAR1", "a Parquet file; save it as CSV"), (b"\x1f\x9d", "a file of compress"), (b"%PDF", "a PDF")],
+)
+def test_further_formats_are_named_where_text_is_expected(tmp_path, start, found):
+    (tmp_path / "flares").write_bytes(start + bytes(100))
+    with pytest.raises(InputError, match=f"expected text in UTF-8, found {found}"):
+        read_flare_list(tmp_path / "flares")
 
 
 def test_a_map_without_any_region_is_refused(tmp_path):

@@ -166,6 +166,28 @@ def test_a_damaged_shard_or_sample_stops_the_epoch(tmp_path: Path, monkeypatch: 
             list(classic(build))
 
 
+@pytest.mark.parametrize("forged", ["no tar", "cut off", "a member twice", "a long name"])
+def test_a_forged_tar_ends_in_one_line(tmp_path: Path, forged: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_build(tmp_path)
+    monkeypatch.setattr(Build, "check_shards", lambda *_, **__: None)  # as if the manifest were forged too
+    with open_build(folder, check=CheckLevel.FAST) as build:
+        shard = folder / build.manifest.shards[int(build.index["shard"][train_rows(build)[0]])].name
+        if forged == "no tar":
+            shard.write_bytes(b"\x1f\x8b" + bytes(10_000))
+        elif forged == "cut off":
+            os.truncate(shard, shard.stat().st_size // 2 - 700)
+        else:
+            name = "a" if forged == "a member twice" else "\udcff" * 60
+            with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as tar:
+                for _ in range(2):
+                    write(tar, f"{name}.cls", b"1")
+                    write(tar, f"{name}.npy", b"1")
+        with pytest.raises(DamageError) as caught:
+            list(classic(build))
+    assert str(caught.value).startswith(str(folder))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["a#b", "a?b"])
 def test_a_path_that_webdataset_would_not_open_as_it_is_is_refused(tmp_path: Path, name: str) -> None:
     place = tmp_path / name

@@ -61,7 +61,7 @@ def oversample(plain: Predictions) -> Predictions:
 
 def test_thresholds_are_where_scikit_learns_scores_are_highest() -> None:
     labels, probabilities = draw(1)
-    decision = fit_decision(predictions(labels, probabilities), checkpoint_sha256=SHA256)
+    decision = fit_decision(predictions(labels, probabilities), source_sha256=SHA256)
     assert decision.thresholds[ThresholdRule.HALF] == 0.5
     for rule, score in (
         (ThresholdRule.MAX_TSS, lambda y, called: metrics.balanced_accuracy_score(y, called, adjusted=True)),
@@ -74,7 +74,7 @@ def test_thresholds_are_where_scikit_learns_scores_are_highest() -> None:
 
 def test_what_is_calibrated_comes_as_often_as_it_says() -> None:
     labels, probabilities = draw(2, 5000)
-    decision = fit_decision(predictions(labels, probabilities), checkpoint_sha256=SHA256)
+    decision = fit_decision(predictions(labels, probabilities), source_sha256=SHA256)
     assert decision.platt is not None
     assert decision.isotonic is not None
     assert decision.platt.apply(probabilities).mean() == pytest.approx(labels.mean(), abs=2e-4)
@@ -85,7 +85,7 @@ def test_augmented_views_of_an_oversampled_set_do_not_affect_it() -> None:
     plain = predictions(*draw(3))
     many = oversample(plain)
     assert np.mean(many.label) > 2 * np.mean(plain.label)
-    assert fit_decision(many, checkpoint_sha256=SHA256) == fit_decision(plain, checkpoint_sha256=SHA256)
+    assert fit_decision(many, source_sha256=SHA256) == fit_decision(plain, source_sha256=SHA256)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_augmented_views_of_an_oversampled_set_do_not_affect_it() -> None:
 )
 def test_without_both_outcomes_there_is_half_and_a_reason(tmp_path: Path, labels: list[int], reason: str) -> None:
     given = predictions(np.array(labels, np.int64), np.linspace(0.2, 0.7, len(labels)))
-    decision = fit_decision(given, checkpoint_sha256=SHA256)
+    decision = fit_decision(given, source_sha256=SHA256)
     assert decision.thresholds == {ThresholdRule.HALF: 0.5}
     assert (decision.platt, decision.isotonic, decision.reason) == (None, None, reason)
     write_decision(tmp_path, decision)
@@ -107,11 +107,11 @@ def test_without_both_outcomes_there_is_half_and_a_reason(tmp_path: Path, labels
 
 def test_a_decision_reads_back_exactly_and_none_is_none(tmp_path: Path) -> None:
     assert read_decision(tmp_path) is None
-    decision = fit_decision(predictions(*draw(4)), checkpoint_sha256=SHA256)
+    decision = fit_decision(predictions(*draw(4)), source_sha256=SHA256)
     write_decision(tmp_path, decision)
     assert read_decision(tmp_path) == decision
     content = json.loads((tmp_path / DECISION_NAME).read_text())
-    assert content["format_version"] == 2
+    assert content["format_version"] == 3
     assert set(content["thresholds"]) == {"0.5", "max TSS", "max HSS"}
     assert set(content["platt"]) == {"slope", "intercept"}
 
@@ -119,7 +119,7 @@ def test_a_decision_reads_back_exactly_and_none_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"format_version": 3}, FormatError, "expected format version 2, found 3"),
+        ({"format_version": 4}, FormatError, "expected format version 3, found 4"),
         ({"thresholds": {"max TSS": 0.2}}, DamageError, "the rule 0.5"),
         ({"thresholds": {"0.5": 0.5, "max TSS": 1.2}}, DamageError, "from 0 to 1"),
         ({"thresholds": {"0.5": 0.5, "max TSS": float("nan")}}, DamageError, "found no JSON"),
@@ -137,7 +137,7 @@ def test_a_decision_reads_back_exactly_and_none_is_none(tmp_path: Path) -> None:
 def test_what_is_no_decision_is_refused(
     tmp_path: Path, change: dict[str, object], kind: type[Exception], message: str
 ) -> None:
-    write_decision(tmp_path, fit_decision(predictions(*draw(5)), checkpoint_sha256=SHA256))
+    write_decision(tmp_path, fit_decision(predictions(*draw(5)), source_sha256=SHA256))
     path = tmp_path / DECISION_NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(kind, match=message) as caught:
@@ -147,7 +147,7 @@ def test_what_is_no_decision_is_refused(
 
 
 def test_calibrations_in_each_others_place_are_refused(tmp_path: Path) -> None:
-    write_decision(tmp_path, fit_decision(predictions(*draw(5)), checkpoint_sha256=SHA256))
+    write_decision(tmp_path, fit_decision(predictions(*draw(5)), source_sha256=SHA256))
     path = tmp_path / DECISION_NAME
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"platt": content["isotonic"]}))
@@ -164,5 +164,5 @@ def test_calibrations_in_each_others_place_are_refused(tmp_path: Path) -> None:
 def test_a_decision_without_the_published_threshold_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="0.5"):
         Decision(
-            checkpoint_sha256=SHA256, num_samples=1, num_flares=0, thresholds={}, platt=None, isotonic=None, reason="x"
+            source_sha256=SHA256, num_samples=1, num_flares=0, thresholds={}, platt=None, isotonic=None, reason="x"
         )

@@ -8,6 +8,7 @@ import pytest
 
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
+from sffshards.executors.local_executor import IN_PROCESS
 from sffshards.experiments import demo_run as demo
 from sffshards.experiments.demo_run import FOLD, run_demo
 from sffshards.shards.read.build_reader import open_build
@@ -17,7 +18,7 @@ from sffshards.verification.score_names import ScoreName
 @pytest.mark.long
 def test_the_demo_learns_flares_of_regions_it_never_saw(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "MAX_EPOCHS", 1)  # three are for a wider margin
-    report = run_demo(tmp_path, seed=0, workers=2, progress=SILENT)
+    report = run_demo(tmp_path, seed=0, executor=IN_PROCESS, progress=SILENT)
     scores = {stage.stage: stage for stage in report.scores.stages}
     # No skill is 0. Were labels shuffled or views mixed up, so would this be.
     assert scores[Stage.TEST].scores[ScoreName.TSS] >= 0.5
@@ -33,6 +34,6 @@ def test_the_demo_learns_flares_of_regions_it_never_saw(tmp_path, monkeypatch):
     assert report.page == tmp_path / "report" / "index.html"
     assert "48h/base" in report.page.read_text()
     # Run again, everything is kept.
-    again = run_demo(tmp_path, seed=0, workers=2, progress=SILENT)
+    again = run_demo(tmp_path, seed=0, executor=IN_PROCESS, progress=SILENT)
     assert again.build.num_written == 0
     assert again.scores.stages == report.scores.stages

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +25,13 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from typer.testing import CliRunner
 
-from sffshards.base.errors import ConflictError, InputError
+from sffshards.base.errors import ConflictError, DamageError, InputError, SffshardsError, StorageError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.cli.command_options import to_typer
 from sffshards.cli.evaluate import evaluate as evaluate_command
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.domain.views import View
+from sffshards.forecasting.operational.ensemble_members import find_members
 from sffshards.forecasting.runs.decision import read_decision
 from sffshards.forecasting.runs.network_prediction import Inference, choose_device
 from sffshards.forecasting.runs.predictions_table import Predictions, read_predictions, write_predictions
@@ -43,7 +48,8 @@ from sffshards.verification.score_names import (
     explain_undefined,
     format_score,
 )
-from tests.training_data import FastNetwork, Listener, fast_options, make_build
+from tests.tiny import digest_tree
+from tests.training_data import FastNetwork, Listener, describe_checkpoint, fast_options, make_build, rewrite_record
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))
 
@@ -90,6 +96,7 @@ def test_the_published_rows_are_reproduced_to_the_printed_digits(
     assert tuple(round(compute_score(name, table(*counts)), 2) for name in names) == printed
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1, width=32)), min_size=1, max_size=60))
 def test_scores_equal_scikit_learns(rows: list[tuple[int, float]]) -> None:
     labels = np.array([label for label, _ in rows])
@@ -205,7 +212,7 @@ def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
         (3, "s,3,2011-02-14T00:00:00+00:00,nf,1,0.5", "expected a time without a zone"),
         (3, "s,3,0001-01-01T00:00:00,nf,1,0.5", "in 1972 to 2999, found 0001-01-01"),
         (3, "s,3,9999-12-31T00:00:00,nf,1,0.5", "in 1972 to 2999, found 9999-12-31"),
-        (3, "s,3\r,2011-02-14T00:00:00,nf,1,0.5", "expected comma-separated values"),
+        (3, "s,3\r,2011-02-14T00:00:00,nf,1,0.5", "expected 6 fields, found 2"),
         (4, "s,3,2011-02-14T00:00:00,nf,2,0.5", "expected label 0 or 1"),
         (4, "s,3,2011-02-14T00:00:00,nf,1,1.5", "from 0 to 1"),
         (4, "s,3,2011-02-14T00:00:00,nf,1,nan", "from 0 to 1"),
@@ -269,7 +276,8 @@ def evaluate(trained: tuple[Path, Path], run: Path) -> Callable[..., RunScores]:
     return call
 
 
-def test_every_sample_of_every_set_is_predicted_once_in_index_order(
+@pytest.mark.slow
+def test_every_sample_of_every_set_is_predicted_once_and_read_in_the_order_of_harp_time_and_view(
     trained: tuple[Path, Path], run: Path, evaluate: Callable[..., RunScores]
 ) -> None:
     evaluate()
@@ -277,7 +285,9 @@ def test_every_sample_of_every_set_is_predicted_once_in_index_order(
         for fold in (0, 2):
             for stage in Stage:
                 samples = SampleSet(variant=Variant.OTV, stage=stage, fold=fold, protocol=Protocol.PAPER)
-                rows = np.sort(build.set_rows(samples))
+                rows = build.set_rows(samples)
+                index = build.index[rows]
+                rows = rows[np.lexsort((index["view"], index["t_end_tai"], index["harp"]))]
                 predicted = read_predictions(run / f"fold{fold}" / f"predictions-{stage}.csv")
                 assert predicted.harp.tolist() == build.index["harp"][rows].tolist()
                 assert predicted.label.tolist() == build.index["label"][rows].tolist()
@@ -304,7 +314,8 @@ def test_scores_are_those_of_the_tables_and_of_the_best_checkpoint(
 def test_scores_are_written_for_programs_and_people(run: Path, evaluate: Callable[..., RunScores]) -> None:
     scores = evaluate()
     content = json.loads((run / "scores.json").read_text())
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
+    assert (content["kind"], content["name"], content["missing"]) == ("network", "oTV", [])
     assert (content["task"], content["variant"], content["threshold"]) == ("M48", "oTV", 0.5)
     assert [f["counts"]["tp"] for f in content["folds"]] == [s.table.tp for s in scores.stages]
     lines = list(csv.reader((run / "scores.csv").read_text().splitlines()))
@@ -312,6 +323,7 @@ def test_scores_are_written_for_programs_and_people(run: Path, evaluate: Callabl
     assert len(lines) == 1 + 6 + 9
 
 
+@pytest.mark.slow
 def test_thresholds_calibration_and_verification_are_kept_beside_the_checkpoints(
     run: Path, evaluate: Callable[..., RunScores]
 ) -> None:
@@ -322,7 +334,7 @@ def test_thresholds_calibration_and_verification_are_kept_beside_the_checkpoints
         decision = read_decision(folder)
         assert best is not None
         assert decision is not None
-        assert decision.checkpoint_sha256 == hashlib.sha256((folder / best.name).read_bytes()).hexdigest()
+        assert decision.source_sha256 == hashlib.sha256((folder / best.name).read_bytes()).hexdigest()
         # oTV: 10 sequences, of which the 5 positive ones come in 6 views.
         assert len(read_predictions(folder / "predictions-val.csv")) == 35
         assert (decision.num_samples, decision.num_flares) == (10, 5)
@@ -353,7 +365,9 @@ def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tup
     content = json.loads((runs / "comparisons.json").read_text())
     assert {one["second_minus_first"]["estimate"] for one in content["comparisons"]} == {0}
     printed = json.loads(CliRunner().invoke(app, [*start, "--json"]).stdout)
-    assert printed["comparisons"] == content["comparisons"]
+    of_runs = [json.loads((runs / name / "comparisons.json").read_text())["comparisons"] for name in ("a", "b")]
+    assert printed["comparisons"] == [*content["comparisons"], *of_runs[0], *of_runs[1]]
+    assert f"{runs / 'b'} - ever flared" in done.stdout
     for described in printed["runs"]:
         written = json.loads((runs / "a" / "verification.json").read_text())
         assert described["verification"] == written
@@ -381,6 +395,7 @@ def test_what_is_undefined_is_null_and_said_so(
     assert "undefined" in (run / "scores.csv").read_text()
 
 
+@pytest.mark.slow
 def test_predictions_of_the_same_checkpoint_are_kept(run: Path, evaluate: Callable[..., RunScores]) -> None:
     first = evaluate()
     again, forced, spoilt = Listener(), Listener(), Listener()
@@ -393,6 +408,18 @@ def test_predictions_of_the_same_checkpoint_are_kept(run: Path, evaluate: Callab
     assert list(spoilt.tasks) == ["Fold 2, predict val"]
 
 
+@pytest.mark.slow
+def test_a_table_that_is_computed_again_leaves_the_files_that_were_there_before(
+    run: Path, evaluate: Callable[..., RunScores]
+) -> None:
+    evaluate()
+    whole = digest_tree(run)
+    (run / "fold0" / "predictions-train.csv").unlink()
+    evaluate()
+    assert digest_tree(run) == whole
+
+
+@pytest.mark.slow
 def test_scores_of_some_folds_leave_those_of_all_as_they_are(run: Path, evaluate: Callable[..., RunScores]) -> None:
     evaluate()
     before = (run / "scores.json").read_bytes()
@@ -402,6 +429,7 @@ def test_scores_of_some_folds_leave_those_of_all_as_they_are(run: Path, evaluate
     assert "scores.json and scores.csv cover all folds" in progress.notes[-1]
 
 
+@pytest.mark.slow
 def test_folds_that_were_trained_otherwise_are_not_averaged(run: Path, evaluate: Callable[..., RunScores]) -> None:
     record = read_record(run / "fold2")
     write_record(run / "fold2", replace(record, options=replace(record.options, learning_rate=0.5)))
@@ -411,6 +439,7 @@ def test_folds_that_were_trained_otherwise_are_not_averaged(run: Path, evaluate:
     evaluate()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_build_is_refused(run: Path, tmp_path: Path) -> None:
     other = make_build(tmp_path / "other", seed=1)
     with pytest.raises(ConflictError, match="expected a fold trained on"):
@@ -438,12 +467,15 @@ def test_checkpoints_that_cannot_be_used_are_refused_and_their_code_not_run(
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     path.write_bytes(whole[: len(whole) // 2])
+    describe_checkpoint(run / "fold0")
     with pytest.raises(InputError, match="cut off"):
         evaluate()
     torch.save({"state_dict": {"model.head.1.weight": torch.ones(2, 768)}}, path)
+    describe_checkpoint(run / "fold0")
     with pytest.raises(InputError, match="those of another network"):
         evaluate()
     torch.save({"state_dict": {"model.x": Evil()}}, path)
+    describe_checkpoint(run / "fold0")
     with pytest.raises(InputError, match="could run code"):
         evaluate()
     assert not (tmp_path / "ran").exists()
@@ -452,16 +484,61 @@ def test_checkpoints_that_cannot_be_used_are_refused_and_their_code_not_run(
         evaluate()
 
 
+def test_the_checkpoint_of_another_fold_in_its_place_is_refused(run: Path, evaluate: Callable[..., RunScores]) -> None:
+    here, other = (run / fold / read_record(run / fold).checkpoints[0].name for fold in ("fold0", "fold2"))
+    here.write_bytes(other.read_bytes())
+    expected = rf"{re.escape(here.name)}: expected the checkpoint that run\.json describes, .* found another file"
+    with pytest.raises(DamageError, match=expected):
+        evaluate()
+    with pytest.raises(DamageError, match=expected):
+        find_members(run, folds=None)
+    assert not (run / "fold0" / "predictions-val.csv").exists()
+
+
+@pytest.mark.slow
+def test_what_another_process_trained_meanwhile_is_evaluated(
+    run: Path, trained: tuple[Path, Path], evaluate: Callable[..., RunScores]
+) -> None:
+    class Training(Listener):
+        def note(self, message: str | SffshardsError) -> None:
+            describe_checkpoint(run / "fold2")
+
+    record = read_record(run / "fold2")
+    best = record.checkpoints[0]
+    (run / "fold2" / best.name).write_bytes((run / "fold2" / record.checkpoints[1].name).read_bytes())
+    rewrite_record(run / "fold0" / "run.json", finished=False)  # which is noted, and then fold 2 is described again
+    evaluate(progress=Training())
+    sha256 = read_record(run / "fold2").checkpoints[0].sha256
+    assert sha256 != best.sha256
+    decision = read_decision(run / "fold2", source_sha256=sha256)
+    assert decision is not None
+    with pytest.raises(ConflictError, match=r"decision\.json: expected the decision of the checkpoint or table of"):
+        read_decision(run / "fold2", source_sha256=best.sha256)
+
+
+def test_a_run_that_cannot_be_written_to_is_found_before_any_prediction(
+    run: Path, evaluate: Callable[..., RunScores], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **kwargs: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(kwargs["dir"]))
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    progress = Listener()
+    with pytest.raises(StorageError, match="oTV: expected a folder that can be written, found read-only file system"):
+        evaluate(progress=progress)
+    assert not progress.tasks
+
+
+@pytest.mark.slow
 def test_a_fold_without_an_epoch_is_refused_and_one_under_way_is_scored_with_a_word(
     run: Path, evaluate: Callable[..., RunScores]
 ) -> None:
     record = run / "fold0" / "run.json"
-    content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"finished": False}))
+    rewrite_record(record, finished=False)
     progress = Listener()
     evaluate(progress=progress)
     assert "training is not finished" in progress.notes[0]
-    record.write_text(json.dumps(content | {"finished": False, "checkpoints": []}))
+    rewrite_record(record, checkpoints=[])
     with pytest.raises(InputError, match="expected a checkpoint, found none yet"):
         evaluate()
 

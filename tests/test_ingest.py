@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import re
 import struct
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from PIL import Image
 from sffshards.base.errors import ConflictError, FormatError, ImageError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.times import parse_duration, parse_tai
+from sffshards.executors.local_executor import LocalExecutor
 from sffshards.images import (
     BadQuality,
     Colours,
@@ -39,8 +42,9 @@ from sffshards.images import (
     read_ingested,
 )
 from sffshards.images.fits_headers import parse_quality
-from sffshards.images.fits_ingest import choose_on_grid
 from sffshards.images.grey_scales import invert_colours, scale_field
+from sffshards.images.ingest_options import choose_on_grid
+from sffshards.images.ingest_record import IngestFolder
 from tests.commands import error_of, run
 from tests.fits_files import file_name, make_fits
 
@@ -136,6 +140,8 @@ HALF_TURN = {"PC1_1": -1.0, "PC1_2": 0.0, "PC2_1": 0.0, "PC2_2": -1.0}
         {"PC1_1": -0.9998, "PC1_2": 0.02, "PC2_1": -0.02, "PC2_2": -0.9998},
         {"CD1_1": -0.5, "CD2_2": -0.5},
         {"PC1_1": -1.0, "CDELT2": -0.5},
+        {"PC001001": -1.0, "PC002002": -1.0},
+        {"CROTA1": 180.0},
     ],
 )
 def test_a_matrix_turns_an_image_as_the_angle_does(tmp_path, keywords):
@@ -151,6 +157,10 @@ def test_a_matrix_turns_an_image_as_the_angle_does(tmp_path, keywords):
         ({"PC1_1": 0.0, "PC1_2": -1.0, "PC2_1": 1.0, "PC2_2": 0.0}, "PCi_j within 5 degrees of 0 or 180"),
         ({**HALF_TURN, "CROTA2": 0.0}, "PCi_j and CROTA2 that agree"),
         ({"CTYPE1": "CRLT-CEA", "CTYPE2": "CRLN-CEA"}, "CTYPE1, a longitude"),
+        ({"PC001001": -1.0, "PC002002": -1.0}, "PC00i00j and CROTA2 that agree"),
+        ({"CROTA1": 180.0}, "CROTA2 and CROTA1 that agree"),
+        ({"CDELT1": 0.0}, "CDELT1 and CDELT2, the size of a pixel, found 0"),
+        ({"T_REC": "2951.03.06_14:24:00_TAI"}, "a header that agrees with the file name"),
         ({"BUNIT": "DN"}, "BUNIT, a unit of magnetic field"),
         ({"QUALITY": "good"}, "QUALITY, a word of 32 bits"),
         ({"SEGMENT": "Br"}, "an image of magnetogram, as the file is named, found a header that says Br"),
@@ -213,6 +223,7 @@ def test_of_several_images_the_wanted_component_is_taken_if_the_name_states_none
         ingest_fits(tmp_path / "sharp.fits", tmp_path / "bp", options=options(component=Component.BP))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "levels",
     [
@@ -361,6 +372,55 @@ def test_a_frame_that_is_mostly_empty_is_left_out_and_its_neighbour_taken(tmp_pa
     assert kept.num_written == 2
 
 
+@pytest.mark.parametrize("fill", [-32768.0, -9999.0, -2147483648.0, 65535.0])
+def test_a_frame_of_a_number_for_none_is_left_out(tmp_path, fill):
+    """Programs that know no NaN write such a number, and lose the BLANK that says so."""
+    field = np.random.default_rng(0).normal(0, 100, (40, 60))
+    field.flat[:1201] = fill
+    put(tmp_path / "fits", field=field, compressed=False)
+    put(tmp_path / "fits", harp=1450)
+    report = ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    reason = "more than 50 % of the pixels without a value or beyond 8000 G, as where -32768 means none"
+    assert (report.num_written, report.left_out) == (1, {reason: 1})
+
+
+def test_a_frame_of_the_future_is_refused(tmp_path):
+    put(tmp_path / "fits", time="29510306_142400")
+    put(tmp_path / "fits", harp=1450)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL, skip_bad=True)
+    (found,) = record_of(tmp_path / "data").skipped.values()
+    assert found == "expected T_REC, a time in the past, found 2951-03-06T14:24:00"
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (b"BZh9", "found a bzip2 file"),
+        (b"PK\x03\x04", "found a zip"),
+        (b"\x1f\x9d", "found a file of compress (.Z)"),
+        (b"\xff\xd8\xff\xe0", "found a JPEG image"),
+        (b"\0\0\0\x0cjP  ", "found a JPEG 2000 image"),
+        (b"\x89HDF", "found an HDF5 file"),
+        (b"version https://git-lfs.github.com/spec/v1", "found a pointer of Git LFS"),
+    ],
+)
+def test_another_format_in_place_of_fits_is_named(tmp_path, start, found):
+    path = put(tmp_path / "fits")
+    path.write_bytes(start + bytes(3000))
+    put(tmp_path / "fits", harp=1450)
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL, skip_bad=True)
+    assert found in record_of(tmp_path / "data").skipped[path.name]
+
+
+def test_links_to_nothing_and_pipes_are_counted(tmp_path):
+    put(tmp_path / "fits", harp=1450)
+    (tmp_path / "fits" / "a.fits").symlink_to("a.fits")
+    (tmp_path / "fits" / "b.fits").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "fits" / "c.fits")
+    report = ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    assert report.left_out == {"a link to nothing": 2, "no regular file": 1}
+
+
 def test_a_patch_that_is_too_small_is_left_out_with_that_reason(tmp_path):
     field = np.random.default_rng(0).normal(0, 100, (60, 40))
     put(tmp_path / "fits", time="20120306_142400", field=field)
@@ -392,6 +452,83 @@ def test_other_components_are_passed_over_and_named_ones_taken(tmp_path):
     report = ingest_fits(folder, tmp_path / "data", options=options(component=Component.BR))
     assert report.left_out == {"shows magnetogram": 1}
     assert corners(tmp_path / "data" / "magnetogram_jpg" / IMAGE) == pytest.approx([128, 255, 128, 128], abs=2)
+
+
+def test_files_that_are_not_taken_are_counted_by_reason(tmp_path):
+    folder = tmp_path / "fits"
+    (folder / "377" / "deep").mkdir(parents=True)
+    names = [file_name(377, f"20110213_{hour:02d}0000") for hour in range(4)]
+    (folder / names[0]).write_bytes(make_fits(377, "20110213_000000"))
+    for name in (f"{names[1]}.bz2", f"{names[2]}.1", f"377/deep/{names[3]}", "JSOC.tar", "list.txt"):
+        (folder / name).write_bytes(b"x")
+    for name in (f"._{names[0]}", "Thumbs.db", ".DS_Store", "keywords.json", "jsoc.json"):
+        (folder / name).write_bytes(b'{"format_version": 1}')
+    report = ingest_fits(folder, tmp_path / "data", options=ALL)
+    assert report.num_images == 1
+    assert report.left_out == {
+        "a FITS file with the suffix .bz2": 1,
+        "a FITS file with the suffix .1": 1,
+        "in a subfolder": 1,
+        "an archive": 1,
+        "no FITS file by name": 1,
+    }
+    record = json.loads((tmp_path / "data" / "ingest.json").read_text())
+    assert record["left_out"][f"377/deep/{names[3]}"] == "in a subfolder"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("377/a.fits", "found none, but 1 other file, such as 377/a.fits, in a subfolder; name the subfolder"),
+        ("a.fits.bz2", "such as a.fits.bz2, a FITS file with the suffix .bz2; unpack or rename them to .fits"),
+        ("JSOC_1.tar", "such as JSOC_1.tar, an archive; unpack it"),
+        ("._a.fits", "found none; check the path"),
+        ("a.jp2", "such as a.jp2, a picture; fetch the FITS files, which alone have the field in gauss"),
+    ],
+)
+def test_a_folder_without_fits_is_refused_with_what_it_has(tmp_path, name, message):
+    (tmp_path / "fits" / name).parent.mkdir(parents=True)
+    (tmp_path / "fits" / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=re.escape(message)):
+        ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    if name == "JSOC_1.tar":
+        with pytest.raises(InputError, match="found an archive; unpack it"):
+            ingest_fits(tmp_path / "fits" / name, tmp_path / "data", options=ALL)
+
+
+def test_near_real_time_and_definitive_regions_of_one_number_are_not_mixed(tmp_path):
+    nrt, other = "hmi.sharp_cea_720s_nrt", "hmi.sharp_cea_720s"
+    for series, time in ((nrt, "20110213_000000"), (other, "20110213_013600")):
+        for folder in (tmp_path / series, tmp_path / "both"):
+            folder.mkdir(exist_ok=True)
+            (folder / file_name(377, time, series=series)).write_bytes(make_fits(377, time))
+    with pytest.raises(InputError, match="expected near-real-time files alone, or definitive ones: the same"):
+        ingest_fits(tmp_path / "both", tmp_path / "data", options=ALL)
+    assert not (tmp_path / "data").exists()
+    for first, second in ((nrt, other), (other, nrt)):
+        ingest_fits(tmp_path / first, tmp_path / first / "data", options=ALL)
+        record = read_ingested(tmp_path / first / "data")
+        assert record is not None
+        assert record.harp_numbers == ("near-real-time" if first == nrt else "definitive")
+        with pytest.raises(ConflictError, match="expected images made with harp_numbers"):
+            ingest_fits(tmp_path / second, tmp_path / first / "data", options=ALL)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "numbers"),
+    [
+        ({"SOURCE": "hmi.Mharp_720s_nrt[1449][2012.03.06_14:24:00_TAI]"}, "near-real-time"),
+        ({"SERIES": "hmi.sharp_cea_720s_nrt"}, "near-real-time"),
+        ({"SOURCE": "hmi.Mharp_720s[1449][2012.03.06_14:24:00_TAI]"}, "definitive"),
+    ],
+)
+def test_near_real_time_files_that_were_renamed_are_known_by_their_header(tmp_path, keywords, numbers):
+    (tmp_path / "fits").mkdir()
+    (tmp_path / "fits" / "1.magnetogram.fits").write_bytes(make_fits(1449, "20120306_142400", **keywords))
+    ingest_fits(tmp_path / "fits", tmp_path / "data", options=ALL)
+    record = read_ingested(tmp_path / "data")
+    assert record is not None
+    assert record.harp_numbers == numbers
 
 
 def test_two_projections_are_not_mixed(tmp_path):
@@ -426,6 +563,7 @@ def test_the_record_says_how_each_image_was_made(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_what_is_there_is_kept_and_what_is_missing_made(tmp_path):
     folder, data = tmp_path / "fits", tmp_path / "data"
     put(folder)
@@ -435,7 +573,8 @@ def test_what_is_there_is_kept_and_what_is_missing_made(tmp_path):
     before = image.read_bytes()
     image.unlink()
     put(folder, harp=1450)
-    report = ingest_fits(folder, data, options=ALL, workers=2)
+    with LocalExecutor(2) as executor:
+        report = ingest_fits(folder, data, options=ALL, executor=executor)
     assert (report.num_written, report.num_kept, report.num_images) == (2, 1, 3)
     assert image.read_bytes() == before
 
@@ -452,6 +591,36 @@ def test_other_options_need_force(tmp_path):
     assert report.num_images == 1
     # The other region's image had the old scale: it is gone.
     assert [path.name for path in (data / "magnetogram_jpg").iterdir()] == [IMAGE]
+
+
+@pytest.mark.slow
+def test_an_ingest_from_scratch_replaces_images_one_by_one_and_resumes(tmp_path, monkeypatch):
+    folder, data = tmp_path / "fits", tmp_path / "data"
+    for harp in (1449, 1450, 1451):
+        put(folder, harp=harp)
+    ingest_fits(folder, data, options=ALL)
+    before = {path.name: path.read_bytes() for path in (data / "magnetogram_jpg").iterdir()}
+    (folder / file_name(1451, TIME)).unlink()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IngestFolder, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ingest_fits(folder, data, options=options(clip_gauss=300.0), force=True)
+    after = {path.name: path.read_bytes() for path in (data / "magnetogram_jpg").iterdir()}
+    assert after.keys() == before.keys()
+    assert sum(after[name] != before[name] for name in before) == 1
+    write_lists(data, {p: [FrameId(harp=k, t_rec_tai=datetime(2012, 3, 6)).name] for k, p in enumerate(PARTS, 1)})
+    error = error_of("build", "data", "--horizon", "48h", cwd=tmp_path)
+    assert (
+        "found 3 of an earlier one, which one from scratch has not replaced yet; run that `sffshards ingest`" in error
+    )
+    report = ingest_fits(folder, data, options=options(clip_gauss=300.0))
+    assert (report.num_written, report.num_images) == (2, 2)
+    assert sorted(path.name for path in (data / "magnetogram_jpg").iterdir()) == sorted(before)[:2]
+    assert json.loads((data / "ingest.json").read_text())["outdated"] == []
 
 
 def test_another_source_for_a_frame_is_a_conflict(tmp_path):
@@ -504,6 +673,16 @@ def test_a_record_with_names_or_options_that_are_none_is_refused(tmp_path, key, 
 # Bad files
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_header_without_end_is_not_read_to_its_end(tmp_path, ends):
+    cards = ["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"]
+    header = "".join(card.ljust(80) for card in cards) + "COMMENT".ljust(80) * 200_000 + "END".ljust(80) * ends
+    (tmp_path / file_name(1449, TIME)).write_bytes(header.encode() + b" " * (-len(header) % 2880))
+    line = error_of("ingest", tmp_path, "--out", tmp_path / "data")
+    assert "1 of 1 that cannot" in line
+
+
 def zero_data(data):
     return make_fits(1449, TIME, field=np.zeros((40, 60)))
 
@@ -520,7 +699,7 @@ BAD = {
     "empty": (lambda data: b"", "an empty file"),
     "zero-filled": (lambda data: bytes(len(data)), "zero bytes where its header should be"),
     "of zero field": (zero_data, "the same value 0 in every pixel"),
-    "a web page": (lambda data: b"<!DOCTYPE html><html>" + b" " * 5000, "cannot be read"),
+    "a web page": (lambda data: b"<!DOCTYPE html><html>" + b" " * 5000, "found a web page or XML"),
     "without T_REC": (lambda data: make_fits(1449, TIME, drop=("T_REC",)), "no T_REC"),
     "without QUALITY": (lambda data: make_fits(1449, TIME, drop=("QUALITY", "HARPNUM")), "no HARPNUM, QUALITY"),
     "of UTC": (lambda data: make_fits(1449, TIME, T_REC="2012-03-06T14:24:00Z"), "T_REC in TAI"),
@@ -544,6 +723,7 @@ def test_a_bad_file_ends_it_or_is_skipped_and_named(tmp_path, kind):
     assert found in record_of(data).skipped[bad.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [True, False])
 def test_a_stale_datasum_is_named_and_may_be_ignored(tmp_path, compressed):
     """Programs that change pixels may keep the DATASUM of the old ones."""
@@ -604,6 +784,7 @@ def test_a_file_that_unpacks_to_more_than_a_sharp_is_refused_with_the_limit(tmp_
     assert found in record_of(tmp_path / "data").skipped[path.name]
 
 
+@pytest.mark.slow
 def test_each_bad_file_is_named_in_one_line(tmp_path):
     folder = tmp_path / "fits"
     for harp in (1450, 1451, 1452):
@@ -612,6 +793,7 @@ def test_each_bad_file_is_named_in_one_line(tmp_path):
     put(folder, time="20120306_160000").write_bytes(bytes(3000))
     done = run("ingest", folder, "--out", tmp_path / "data", "--cadence", "all", "--skip-bad", "--workers", "1")
     named = [line for line in done.stderr.splitlines() if ": expected " in line]
+    assert all("--skip-bad" in line for line in named)
     assert [line.split(": ")[0].rpartition("/")[2] for line in named] == [
         file_name(1449, TIME),
         file_name(1449, "20120306_160000"),
@@ -727,6 +909,31 @@ def test_a_movie_past_the_calendar_is_refused(tmp_path, movie):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_movie_of_the_future_is_refused(tmp_path, movie):
+    with pytest.raises(InputError, match="`start`: expected a time in the past, found 2951-01-02T00:00:00"):
+        ingest_movie(movie, tmp_path / "data", options=movie_options(start_tai=datetime(2951, 1, 1)))
+
+
+@pytest.mark.parametrize(("box", "offset"), [(b"stsz", 12), (b"cmov", 0)])
+def test_a_movie_that_states_too_much_is_not_opened(tmp_path, movie, box, offset):
+    """FFmpeg allocates as many places as a table states, and unpacks one that is packed."""
+    data = bytearray(movie.read_bytes())
+    if box == b"cmov":
+        data = data.replace(b"mvhd", box)
+    else:
+        struct.pack_into(">I", data, data.index(box) + offset, 50_000_000)
+    movie.write_bytes(data)
+    with pytest.raises(ImageError, match="a packed one" if box == b"cmov" else "at most 1,048,576 pictures, found 50"):
+        ingest_movie(movie, tmp_path / "data", options=movie_options())
+
+
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:9,\nmovie.mp4\n", "ffconcat version 1.0\nfile movie.mp4\n"])
+def test_a_playlist_is_no_movie(tmp_path, movie, text):
+    (tmp_path / "list.mp4").write_text(text)
+    with pytest.raises(ImageError, match="expected a movie that FFmpeg reads, found none"):
+        ingest_movie(tmp_path / "list.mp4", tmp_path / "data", options=movie_options())
+
+
 def test_a_movie_that_is_cut_off_is_refused(tmp_path, movie):
     short = tmp_path / "short.mp4"
     short.write_bytes(movie.read_bytes()[:-500])
@@ -817,7 +1024,7 @@ def test_a_movie_of_another_kind_is_named_so(tmp_path, movie, suffix):
 
 
 def test_pictures_larger_than_the_full_disk_are_refused(tmp_path, monkeypatch, movie):
-    monkeypatch.setattr("sffshards.images.movie_ingest._MAX_PIXELS", 64 * 95)
+    monkeypatch.setattr("sffshards.images.movie_files.MAX_PIXELS", 64 * 95)
     with pytest.raises(ImageError, match="at most 6080 pixels, those of HMI's full disk, found 96x64"):
         ingest_movie(movie, tmp_path / "data", options=movie_options())
 
@@ -866,6 +1073,7 @@ def test_the_command_refuses_what_only_movies_have(tmp_path):
     assert "--crop: expected a movie" in error_of("ingest", "fits", "--crop", "1,2,30,40", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_prints_json(tmp_path):
     put(tmp_path / "fits")
     done = run("ingest", "fits", "--cadence", "all", "--workers", "1", "--json", cwd=tmp_path)
@@ -878,6 +1086,7 @@ def test_the_command_prints_json(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_the_json_counts_what_was_left_out_by_reason(tmp_path):
     put(tmp_path / "fits")
     put(tmp_path / "fits", time="20120306_143600")  # of two frames near one point of the grid, one is kept

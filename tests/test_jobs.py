@@ -15,10 +15,12 @@ import pytest
 
 from sffshards.training.fold_record import read_record
 from tests.commands import run
-from tests.tiny import make_data
+from tests.tiny import digest_tree, make_data
 
 JOBS = sorted((Path(__file__).parents[1] / "examples" / "jobs").glob("*.sh"))
-SLURM = [path for path in JOBS if path.name.startswith("slurm")]
+TRAINING = [path for path in JOBS if "build" not in path.name]
+BUILDING = [path for path in JOBS if "build" in path.name]
+SLURM = [path for path in TRAINING if path.name.startswith("slurm")]
 
 _SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do shift; done
@@ -39,6 +41,7 @@ exit "$worst"
 _SFFSHARDS = f"""#!/bin/bash
 exec {sys.executable} -m sffshards "$@"
 """
+_TWO_OF_TWO = {"MIN": "1", "MAX": "2", "COUNT": "2"}
 _NOTE = """#!/bin/bash
 echo "$(basename "$0") $*" >>"$NOTES"
 exit "${CODE:-0}"
@@ -79,7 +82,15 @@ def slurm_variables(*, nodes: int, tasks_per_node: int) -> dict[str, str]:
 
 def test_there_are_scripts_for_both_queues() -> None:
     names = [path.stem for path in JOBS]
-    assert names == ["pbs_gpus", "pbs_one_gpu", "slurm_gpus", "slurm_nodes", "slurm_one_gpu"]
+    assert names == [
+        "pbs_build",
+        "pbs_gpus",
+        "pbs_one_gpu",
+        "slurm_build",
+        "slurm_gpus",
+        "slurm_nodes",
+        "slurm_one_gpu",
+    ]
 
 
 @pytest.mark.parametrize("script", JOBS, ids=lambda path: path.stem)
@@ -105,7 +116,8 @@ def test_slurm_starts_the_same_job_again_only_where_a_time_limit_ended_it(
     assert others == again
 
 
-@pytest.mark.parametrize("script", [path for path in JOBS if path not in SLURM], ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [path for path in TRAINING if path not in SLURM], ids=lambda path: path.stem)
 def test_pbs_passes_arguments_on_and_sends_sigterm_before_its_own_limit(tmp_path: Path, script: Path) -> None:
     patient = '#!/bin/bash\ntrap "exit 143" TERM\necho "$*" >>"$NOTES"\nfor _ in {1..600}; do sleep 0.1; done\n'
     write_commands(tmp_path / "bin", sffshards=patient)
@@ -125,6 +137,33 @@ def test_pbs_passes_arguments_on_and_sends_sigterm_before_its_own_limit(tmp_path
     assert notes.read_text() == "train --variant oTV --epochs 1 --devices 2\n"
 
 
+@pytest.mark.parametrize(
+    ("array", "parts", "part"),
+    [
+        (_TWO_OF_TWO, "", "2/2"),
+        ({"MIN": "2", "MAX": "2", "COUNT": "1"}, "16", "2/16"),
+        ({"MIN": "2", "MAX": "2", "COUNT": "1"}, "", None),
+        ({"MIN": "1", "MAX": "2", "COUNT": "1"}, "", None),
+    ],
+    ids=["whole", "again", "no-number-of-parts", "with-gaps"],
+)
+def test_an_element_of_an_array_is_the_same_part_when_it_is_submitted_again(
+    tmp_path: Path, array: dict[str, str], parts: str, part: str | None
+) -> None:
+    write_commands(tmp_path / "bin", sffshards=_NOTE)
+    notes = tmp_path / "notes.txt"
+    variables = {f"SLURM_ARRAY_TASK_{key}": value for key, value in (array | {"ID": "2"}).items()}
+    variables |= {"NOTES": str(notes)} | ({"SFFSHARDS_PARTS": parts} if parts else {})
+    script = next(path for path in BUILDING if path.stem == "slurm_build")
+    done = start(script, "build", commands=tmp_path / "bin", cwd=tmp_path, **variables)
+    if part is None:
+        assert (done.returncode, notes.exists(), len(done.stderr.splitlines())) == (2, False, 1)
+        found = f"{array['COUNT']} from {array['MIN']} to 2"
+        assert done.stderr.endswith(f"SFFSHARDS_PARTS=N where only some parts run, found {found}\n")
+    else:
+        assert notes.read_text() == f"sffshards build --part {part} --workers 4\n"
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("jobs")
@@ -134,8 +173,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", BUILDING, ids=lambda path: path.stem)
+def test_an_array_of_jobs_builds(home: Path, script: Path) -> None:
+    out = f"out-{script.stem}"
+    arguments = ("build", "--horizon", "48h", "--out", out)
+    for _ in range(2):
+        for number in ("1", "2"):
+            if script.stem.startswith("slurm"):
+                variables = {"SLURM_ARRAY_TASK_ID": number, "SLURM_CPUS_PER_TASK": "1"}
+                variables |= {f"SLURM_ARRAY_TASK_{key}": value for key, value in _TWO_OF_TWO.items()}
+            else:
+                variables = {"PBS_ARRAY_INDEX": number, "SFFSHARDS_PARTS": "2", "SFFSHARDS_WORKERS": "1"}
+                variables["PBS_O_WORKDIR"] = str(home)
+            done = start(script, *arguments, commands=home / "bin", cwd=home, **variables)
+            assert done.returncode == 0, done.stderr
+    assert not (home / out / "48h" / "manifest.json").exists()
+    run(*arguments, "--finish", cwd=home)
+    assert digest_tree(home / out / "48h") == digest_tree(home / "shards" / "48h")
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("script", JOBS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", TRAINING, ids=lambda path: path.stem)
 def test_a_body_trains_on_tiny_data(home: Path, script: Path) -> None:
     num_nodes = 2 if script.stem == "slurm_nodes" else 1
     devices = 1 if "one" in script.stem or num_nodes == 2 else 2

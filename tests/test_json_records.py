@@ -78,6 +78,25 @@ def test_wrong_content_is_one_line_that_says_what_was_found(old: str, new: str, 
     assert str(caught.value).endswith("; write it again")
 
 
+def test_a_changed_digit_or_letter_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "note.json"
+    write_record(path, RECORD, version=2)
+    data = path.read_bytes()
+    changed = [
+        data[:k] + new + data[k + 1 :]
+        for k, old in enumerate(data)
+        for new in (b"7", b"e")
+        if chr(old).isalnum() and bytes([old]) != new
+    ]
+    assert len(changed) > 200
+    for content in changed:
+        with pytest.raises((DamageError, FormatError)):
+            decode_record(content, Note, where=path, expects=NOTE)
+    path.write_bytes(data.replace(b'"size": 1', b'"size": 3'))
+    with pytest.raises(DamageError, match="found content that does not match its checksum, `record_sha256`; write it"):
+        read_record(path, Note, expects=NOTE)
+
+
 def test_bytes_that_are_not_utf8_are_named() -> None:
     with pytest.raises(DamageError, match="expected a note"):
         decode_record(TEXT.encode().replace(b'"red"', b'"r\xff"'), Note, where="x", expects=NOTE)

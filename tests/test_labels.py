@@ -20,6 +20,31 @@ def write(tmp_path, text):
     return path
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"{frame_name(7, 0)},1", "expected two fields.*; separate the two by a blank"),
+        (f"{frame_name(7, 0)}.fits.jpg 1", r"; leave out '\.fits\.jpg'"),
+        (f"magnetogram_jpg/{frame_name(7, 0)} 1", "; leave out 'magnetogram_jpg/'"),
+        (frame_name(7, 0).replace("720s", "720s_nrt") + " 1", "; use frames of the definitive series"),
+        (frame_name(7, 0).replace("_720s", "_cea_720s") + " 1", "; write hmi.sharp_720s, as in the published names"),
+        ("hmi.sharp_720s.7.29510213_000000_TAI.magnetogram 1", "expected a time in the past, found 2951-02-13T00:00"),
+        ("AR1 1", "; correct the line, or check that this is a label list"),
+        ("start_time,label", "; correct the line, or check that this is a label list"),
+        (f"{frame_name(7, 0)} 0\nAR1 1", "; correct or remove the line"),
+    ],
+)
+def test_the_advice_fits_what_is_wrong_with_the_line(tmp_path, line, message):
+    (tmp_path / "list.txt").write_text(line)
+    with pytest.raises(InputError, match=message):
+        read_label_list(tmp_path / "list.txt")
+
+
+def test_a_list_may_start_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "list.txt").write_text(f"{frame_name(7, 0)} 1\n", encoding="utf-8-sig")
+    assert [row.label for row in read_label_list(tmp_path / "list.txt")] == [1]
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_rows_come_in_file_order_whether_or_not_the_last_line_ends(tmp_path, end):
     rows = read_label_list(write(tmp_path, f"{B} 0\n{A} 1{end}"))
@@ -38,7 +63,8 @@ def test_rows_come_in_file_order_whether_or_not_the_last_line_ends(tmp_path, end
         (f"{A} 0.0\n", r"list\.txt:1: expected label 0 or 1, found '0\.0'"),
         (f"{A}.fits.jpg 0\n", r"list\.txt:1: expected a name of the form"),
         (f"{A} 0\n{B} 0\n{A} 1\n", r"list\.txt:3: expected every frame once in a list, found .* first on line 1"),
-        (b"\xff\xfe\x00", r"list\.txt: expected text in UTF-8, found byte 0xff at offset 0"),
+        (b"\xff\xfe\x00", r"list\.txt: expected text in UTF-8, found text in UTF-16; save it as UTF-8"),
+        (b"\xe9\x00", r"list\.txt: expected text in UTF-8, found byte 0xe9 at offset 0"),
     ],
 )
 def test_a_malformed_list_is_refused_in_one_line_that_names_the_place(tmp_path, text, message):

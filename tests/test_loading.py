@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 import webdataset as wds
 from hypothesis import given
@@ -22,6 +24,7 @@ from hypothesis.extra.numpy import arrays
 
 from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
+from sffshards.domain.views import apply_view
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_batches import BatchBuffers, ClipBatch, apply_views
 from sffshards.loading.clip_loader import ClipLoader
@@ -60,7 +63,8 @@ def loader(build: Build, rows: np.ndarray, *, num_threads: int = 2, batch: int =
 @given(order_N=orders(), **SIZES)
 def test_an_epoch_holds_every_sample_exactly_once(order_N: np.ndarray, global_batch: int, num_ranks: int) -> None:
     plan = plan_epoch(order_N, global_batch=global_batch, num_ranks=num_ranks)
-    assert plan.shape == (-(-len(order_N) // global_batch), num_ranks, -(-global_batch // num_ranks))
+    local_batch = -(-min(global_batch, len(order_N)) // num_ranks)
+    assert plan.shape == (-(-len(order_N) // global_batch), num_ranks, local_batch)
     assert sorted(plan[plan != PADDING].tolist()) == list(range(len(order_N)))
 
 
@@ -165,6 +169,7 @@ def test_batches_hold_the_clips_and_labels_of_their_rows(folder: Path, num_threa
         assert seen != rows.tolist()
 
 
+@pytest.mark.slow
 def test_an_epoch_is_read_exactly_once_on_any_number_of_ranks_and_threads(folder: Path) -> None:
     # 47 samples: no number of ranks divides them, nor does a batch of 3 on each.
     with open_build(folder) as build:
@@ -411,10 +416,11 @@ def test_a_damaged_sample_stops_the_epoch_with_its_shard_key_and_offset(
     assert place in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_found_before_it_is_first_read_and_a_whole_one_remembered(tmp_path: Path) -> None:
     folder = make_build(tmp_path)
     spoil(folder, row=7)
-    with open_build(folder) as build, pytest.raises(DamageError, match=r"base-00000.tar: expected .* SHA-256"):
+    with open_build(folder) as build, pytest.raises(DamageError, match=r"-base-00000.tar: expected .* SHA-256"):
         build.read_clip(3)
     progress = Listener()
     with open_build(folder) as build:
@@ -437,6 +443,22 @@ def test_a_damaged_shard_is_found_before_it_is_first_read_and_a_whole_one_rememb
             build.read_clip(len(build) - 1)
 
 
+@pytest.mark.slow
+def test_the_words_of_a_check_mean_what_they_say(tmp_path: Path) -> None:
+    folder = make_build(tmp_path)
+    with open_build(folder) as build:
+        build.read_clip(7)  # the shard is known to be intact from now on
+    spoil(folder, row=7)
+    for check in ("full", CheckLevel.FULL):
+        with open_build(str(folder), check=check) as build, pytest.raises(DamageError, match="found other bytes"):  # type: ignore[arg-type]
+            build.read_clip(7)
+    with open_build(str(folder), check="fast") as build:  # type: ignore[arg-type]
+        build.read_clip(7)
+    with pytest.raises(InputError, match=r"`check`: expected one of full, fast, found 'fats'"):
+        open_build(folder, check="fats")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
 def test_a_fast_check_looks_at_lengths_only(tmp_path: Path) -> None:
     folder = make_build(tmp_path)
     with open_build(folder) as build:
@@ -488,3 +510,208 @@ def test_an_empty_set_and_a_batch_of_none_are_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="val set of base fold 0: expected samples in the set, found none"):
         data.val_dataloader()
     data.build.close()
+
+
+def module_of(folder: Path, **changes: object) -> ShardDataModule:
+    options = {"variant": Variant.BASE, "protocol": Protocol.PAPER, "batch_size": 7, "num_threads": 0}
+    return ShardDataModule(folder, LoadingOptions(**(options | changes)), fold=0)  # type: ignore[arg-type]
+
+
+def planned(module: ShardDataModule, epoch: int) -> list[list[int]]:
+    """The batches of an epoch by the documented rule: sorted rows in the order of seed and epoch, cut into batches."""
+    rows = np.sort(module.build.set_rows(module.sample_set(Stage.TRAIN)))
+    order = rows[shuffle_order(len(rows), seed=123, epoch=epoch)].tolist()
+    return [order[start : start + 7] for start in range(0, len(order), 7)]
+
+
+def test_words_choose_what_their_enumerations_do(folder: Path) -> None:
+    with open_build(folder) as build:
+        words = SampleSet(variant="base", stage="test", fold=0, protocol="paper")  # type: ignore[arg-type]
+        assert build.set_rows(words).tolist() == build.group_rows(["Test/base"]).tolist()
+        assert len(build.set_rows(words)) == 10
+    module = module_of(str(folder), variant="oT", protocol="paper", engine="classic", shuffle="global")  # type: ignore[arg-type]
+    assert type(module.train_dataloader()).__name__ == "ClassicLoader"
+    assert module.stage_loader("val", shuffle="none").source.shuffle is Shuffle.NONE  # type: ignore[arg-type]
+    frames = np.arange(2 * 3 * 3).reshape(2, 3, 3)
+    assert np.array_equal(apply_view(frames, "hf"), frames[..., ::-1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"variant": "OT"}, r"`variant`: expected one of base, oT, oTV, oTV_Test, found 'OT'"),
+        ({"engine": "stock"}, r"`engine`: expected one of plan, classic, found 'stock'"),
+        ({"check": True}, r"`check`: expected one of full, fast, found a value of type bool"),
+        ({"batch_size": "8"}, r"`batch_size`: expected a whole number, found '8'"),
+        ({"batch_size": 8.0}, r"`batch_size`: expected a whole number, found a value of type float"),
+        ({"batch_size": None}, r"`batch_size`: expected a whole number, found a value of type NoneType"),
+        ({"variant": None}, r"`variant`: expected one of base, oT, oTV, oTV_Test, found a value of type NoneType"),
+    ],
+)
+def test_what_is_no_word_of_an_option_is_refused(folder: Path, change: dict[str, object], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        module_of(folder, **change)
+
+
+def test_a_plain_loop_reads_another_order_in_every_epoch(folder: Path) -> None:
+    kept = module_of(folder)
+    loader = kept.train_dataloader()
+    expected = [planned(kept, epoch) for epoch in range(3)]
+    assert [real_rows(loader) for _ in range(3)] == expected
+    made_each_time = module_of(folder)
+    assert [real_rows(made_each_time.train_dataloader()) for _ in range(3)] == expected
+    by_pipeline = module_of(folder).train_dataloader()
+    assert isinstance(by_pipeline, ClipLoader)
+    assert [real_rows(by_pipeline.pipeline) for _ in range(3)] == expected
+    by_pipeline.set_epoch(1)
+    assert [real_rows(by_pipeline) for _ in range(2)] == expected[1:]
+
+
+def test_the_stock_reader_too_reads_another_order_in_every_epoch(folder: Path) -> None:
+    loader = module_of(folder, engine="classic").train_dataloader()
+    first, second = real_rows(loader), real_rows(loader)
+    assert first != second
+    assert sorted(chain(*first)) == sorted(chain(*second))
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_worker_processes_read_another_order_in_every_epoch(folder: Path, method: str, persistent: bool) -> None:
+    module = module_of(folder)
+    loader = module.train_dataloader()
+    assert isinstance(loader, ClipLoader)
+    by_workers = wds.WebLoader(
+        loader.pipeline,
+        batch_size=None,
+        num_workers=2,
+        persistent_workers=persistent,
+        multiprocessing_context=method,
+    )
+    assert [real_rows(by_workers) for _ in range(3)] == [planned(module, epoch) for epoch in range(3)]
+    if not persistent:  # the count goes on in this process, and in a loader that is left early
+        assert real_rows(loader) == planned(module, 3)
+        for _ in by_workers:
+            break
+        assert real_rows(by_workers) == planned(module, 5)
+
+
+class Naive(pl.LightningModule):
+    """A user's own module, which knows nothing of masks, and notes the rows that it trains on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(1, 2)
+        self.seen: dict[int, list[list[int]]] = {}
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> torch.Tensor:
+        self.seen.setdefault(self.current_epoch, []).append(batch.rows_B[batch.mask_B].tolist())
+        logits = self.head(batch.clips_BTHW.float().mean((1, 2, 3))[:, None] / 255)
+        return torch.nn.functional.cross_entropy(logits, batch.labels_B)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Wrapped(pl.LightningDataModule):
+    """A user's own data module around one of ours."""
+
+    def __init__(self, inner: ShardDataModule) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def train_dataloader(self) -> Any:
+        return self.inner.train_dataloader()
+
+
+def naive_trainer(out: Path, **changes: object) -> pl.Trainer:
+    plain = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
+    plain |= {"default_root_dir": out, "max_epochs": 3, "devices": 1, "enable_checkpointing": False}
+    return pl.Trainer(**(plain | changes))  # type: ignore[arg-type]  # a test's shorthand
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*You requested to overfit")
+def test_lightning_reads_the_epochs_of_its_trainer_however_the_loader_reaches_it(folder: Path, tmp_path: Path) -> None:
+    module = module_of(folder)
+    expected = {epoch: planned(module, epoch) for epoch in range(3)}
+    loader = module_of(folder).train_dataloader()
+    for loaders in (
+        {"train_dataloaders": loader},
+        {"train_dataloaders": loader},  # again from epoch 0, as the trainer counts
+        {"datamodule": module_of(folder)},
+        {"datamodule": Wrapped(module_of(folder))},
+    ):
+        naive = Naive()
+        naive_trainer(tmp_path).fit(naive, **loaders)
+        assert naive.seen == expected
+    naive = Naive()
+    naive_trainer(tmp_path, reload_dataloaders_every_n_epochs=1).fit(naive, datamodule=Wrapped(module_of(folder)))
+    assert naive.seen == expected
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*You requested to overfit")
+def test_a_trainer_that_overfits_reads_the_same_batches_in_every_epoch(folder: Path, tmp_path: Path) -> None:
+    naive = Naive()
+    naive_trainer(tmp_path, overfit_batches=2).fit(naive, datamodule=module_of(folder))
+    assert naive.seen[0] == naive.seen[1] == naive.seen[2]
+    assert [len(rows) for rows in naive.seen[0]] == [7, 7]
+
+
+def test_padding_is_no_class_to_a_loss_that_knows_no_mask(folder: Path) -> None:
+    *_, last = module_of(folder).train_dataloader()  # 40 samples in batches of 7: the last has 5
+    assert last.labels_B[last.mask_B].unique().tolist() == [0, 1]
+    assert last.labels_B[~last.mask_B].tolist() == [-100, -100]
+    logits = torch.randn((7, 2), generator=torch.Generator().manual_seed(0))
+    naive = torch.nn.functional.cross_entropy(logits, last.labels_B)
+    real = torch.nn.functional.cross_entropy(logits[:5], last.labels_B[:5])
+    assert torch.equal(naive, real)
+    with pytest.raises(RuntimeError, match="Class values must be"):
+        torch.nn.functional.one_hot(last.labels_B)
+
+
+@pytest.mark.parametrize("engine", ["plan", "classic"])
+def test_a_batch_is_not_larger_than_its_set(folder: Path, engine: str) -> None:
+    module = module_of(folder, batch_size=1_000_000_000, engine=engine)
+    (batch,) = module.train_dataloader()
+    assert batch.clips_BTHW.shape == (40, 16, 224, 224)
+    assert batch.mask_B.all()
+
+
+_RANKS = """
+import json, sys
+from pathlib import Path
+import torch
+import webdataset as wds
+from torch import distributed
+from sffshards.loading import LoadingOptions, ShardDataModule
+
+def rows(batches):
+    return [batch.rows_B[batch.mask_B].tolist() for batch in batches]
+
+if __name__ == "__main__":
+    build, out, rank = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    options = LoadingOptions(variant="base", protocol="paper", batch_size=7, num_threads=0)
+    loader = ShardDataModule(build, options, fold=0).train_dataloader()  # before there is a group
+    distributed.init_process_group("gloo", init_method=f"file://{out}/meeting", rank=rank, world_size=2)
+    found = [len(loader), rows(loader), rows(loader)]
+    for method in ("fork", "spawn"):
+        by_workers = wds.WebLoader(loader.pipeline, batch_size=None, num_workers=2, multiprocessing_context=method)
+        found.append(rows(by_workers))
+    (out / f"rank{rank}.json").write_text(json.dumps(found))
+    distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.long
+def test_two_ranks_without_a_trainer_share_every_epoch(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text(_RANKS)
+    command = [sys.executable, str(tmp_path / "loop.py"), str(folder), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    ranks = [subprocess.Popen([*command, str(rank)], env=environment) for rank in (0, 1)]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    mine, theirs = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert mine[0] == theirs[0] == 3  # 40 samples, 14 a step
+    rows = list(range(10)) + list(range(35, 45)) + list(range(70, 80)) + list(range(105, 115))
+    for epoch in range(4):
+        order = np.array(rows)[shuffle_order(40, seed=123, epoch=epoch)].tolist()
+        steps = [a + b for a, b in zip(mine[epoch + 1], theirs[epoch + 1], strict=True)]
+        assert steps == [order[:14], order[14:28], order[28:]]

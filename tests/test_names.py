@@ -14,7 +14,7 @@ from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.views import View
 
-TIMES = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31)).map(lambda t: t.replace(microsecond=0))
+TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)).map(lambda t: t.replace(microsecond=0))
 FRAMES = st.builds(lambda harp, t: FrameId(harp=harp, t_rec_tai=t), st.integers(1, 999_999_999), TIMES)
 
 
@@ -70,6 +70,11 @@ def test_a_key_holds_no_dot_and_parses_back(frame, view):
 def test_what_is_no_frame_name_is_refused_with_its_place(text):
     with pytest.raises(InputError, match=r"^list\.txt:7: expected a name of the form"):
         FrameId.parse(text, where="list.txt:7")
+
+
+def test_a_frame_of_long_before_the_mission_is_refused():
+    with pytest.raises(InputError, match=r"list\.txt:7: expected a year from 1970 on, .*; correct or remove the line"):
+        FrameId.parse("hmi.sharp_720s.377.19691231_235959_TAI.magnetogram", where="list.txt:7")
 
 
 def test_a_sequence_is_found_by_its_name_its_key_or_its_key_without_view():

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,12 @@ from typer.testing import CliRunner, Result
 from sffshards.base.errors import ConflictError, DamageError, ImageError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.cli import command_list
-from sffshards.domain.frame_sequences import OnShort, WindowRule, build_sequences
+from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import Part, Variant
+from sffshards.domain.sequence_table import build_sequences
 from sffshards.domain.task import M24, M48
+from sffshards.executors import open_cluster
+from sffshards.forecasting.combinations.run_combination import combine_runs
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, require_task
 from sffshards.forecasting.operational.ensemble_members import Member, find_members, take_checkpoint
 from sffshards.forecasting.operational.forecast_files import describe_forecasts, format_csv, format_json
@@ -41,18 +44,27 @@ from sffshards.forecasting.operational.unlabelled_sequences import (
 )
 from sffshards.forecasting.runs.decision import DECISION_NAME, read_decision
 from sffshards.forecasting.runs.network_prediction import Inference
-from sffshards.forecasting.runs.predictions_table import read_predictions
+from sffshards.forecasting.runs.predictions_table import read_predictions, write_predictions
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
 from sffshards.images.image_files import read_frame
 from sffshards.labels.label_lists import read_label_list
 from sffshards.labels.sequence_lists import write_sequence_files, write_sequence_list
-from sffshards.models.model_names import Attention, ModelName
+from sffshards.models.model_names import ModelName, NetworkSpec
 from sffshards.models.networks import build_model
 from sffshards.shards.read.build_reader import open_build
 from sffshards.training.fold_record import read_record
 from sffshards.training.fold_training import train_folds
 from sffshards.verification.threshold_curves import ThresholdRule
-from tests.training_data import FastNetwork, Listener, fast_options, make_build, make_labelled_images
+from tests.other_runs import write_other_runs
+from tests.training_data import (
+    FastNetwork,
+    Listener,
+    describe_checkpoint,
+    fast_options,
+    make_build,
+    make_labelled_images,
+    rewrite_record,
+)
 
 ON_CPU = Inference(batch_size=4, num_threads=1, device=torch.device("cpu"))
 SUBMISSION = Submission(short_name="SFF_MViT", spase_id=None, mode=ForecastMode.HISTORICAL, issue_time_utc=None)
@@ -75,9 +87,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def a_run(trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, which a test may spoil."""
-    monkeypatch.setattr(
-        "sffshards.forecasting.operational.region_forecasts.build_model", lambda *_, **__: FastNetwork()
-    )
+    monkeypatch.setattr("sffshards.forecasting.runs.network_prediction.build_model", lambda *_, **__: FastNetwork())
     return Path(shutil.copytree(trained[1], tmp_path / "oTV"))
 
 
@@ -93,6 +103,7 @@ def forecast(a_run: Path, source: ImageSource | BuildSource) -> RegionForecasts:
 # Sources ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_images_give_the_latest_sequence_of_each_harp_or_every_one(images: Path) -> None:
     latest = find_image_sequences(images, every=False, progress=SILENT)
     # Two regions a part, of five images each.
@@ -128,14 +139,18 @@ def test_clips_are_the_frames_in_order_of_time_and_each_image_is_decoded_once(
 def test_a_folder_without_images_is_refused_and_other_names_are_counted(images: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected images named hmi\.sharp_720s.*, found none"):
         find_image_sequences(tmp_path, every=False, progress=SILENT)
+    (tmp_path / "sharp.fits.gz").write_bytes(b"x")
+    with pytest.raises(InputError, match="found 1 FITS file; convert them with `sffshards ingest`"):
+        find_image_sequences(tmp_path, every=False, progress=SILENT)
+    (tmp_path / "sharp.fits.gz").unlink()
     (tmp_path / "sharp.fits.jpg").write_bytes(b"x")
-    with pytest.raises(InputError, match="found 1 of other names"):
+    with pytest.raises(InputError, match="found 1 image of another name"):
         find_image_sequences(tmp_path, every=False, progress=SILENT)
     name = next(iter(images.iterdir())).name
     shutil.copy(images / name, tmp_path / name)
     progress = Listener()
     assert len(find_image_sequences(tmp_path, every=False, progress=progress)) == 1
-    assert progress.notes == [f"{tmp_path}: 1 image with other names ignored"]
+    assert progress.notes == [f"{tmp_path}: 1 image of another name ignored"]
     assert find_image_folder(images.parent) == images
     assert find_image_folder(images) == images
 
@@ -231,6 +246,56 @@ def test_images_and_shards_give_what_evaluate_gave_for_the_same_sequences(
     assert of_images.shown == of_shards.shown
 
 
+def test_a_combination_forecasts_new_sequences_as_it_forecast_those_of_its_tables(a_run: Path, images: Path) -> None:
+    shutil.copytree(a_run, a_run.parent / "again")
+    members = [a_run, a_run.parent / "again"]
+    combined = combine_runs(members, a_run.parent / "both", name="both", force=False, progress=SILENT)
+    tables = [read_predictions(fold.folder / "predictions-test.csv") for fold in combined.folds]
+    expected = np.mean([table.probability for table in tables], axis=0)
+    for member in members:  # a fold that was trained since
+        shutil.copytree(member / "fold0", member / "fold1")
+        rewrite_record(member / "fold1" / "run.json", fold=1)
+    done = predict("--run", combined.folder, "--images", images.parent, "--every", "--format", "json")
+    assert done.exit_code == 0, done.exception
+    described = json.loads(done.stdout)
+    assert [member["model"] for member in described["members"]] == ["both", "both"]
+    found = {(one["harp"], one["t_end_tai"]): one["raw_probability"] for one in described["regions"]}
+    for harp, time, probability in zip(
+        tables[0].harp.tolist(), tables[0].t_end_tai.tolist(), expected.tolist(), strict=True
+    ):
+        assert found[harp, time.isoformat()] == pytest.approx(probability, abs=1e-6)
+    assert "fold 0: raw probabilities, not calibrated: there are no forecasts of the validation set" in done.stderr
+    write_predictions(a_run.parent / "again" / "fold0" / "predictions-val.csv", tables[0])
+    assert isinstance(predict("--run", combined.folder, "--images", images).exception, DamageError)
+
+
+@pytest.mark.slow
+def test_options_that_do_not_affect_a_run_are_refused(a_run: Path, images: Path) -> None:
+    write_other_runs(a_run)
+    of_keywords = a_run.parent / "regression"
+    pairs = {"both": a_run, "fused": of_keywords}
+    for name, member in pairs.items():
+        shutil.copytree(member, a_run.parent / f"{name}-again")
+        again = [member, a_run.parent / f"{name}-again"]
+        combine_runs(again, a_run.parent / name, name=name, force=False, progress=SILENT)
+    network, keywords, table = ["--images", images], ["--keywords", "k.csv"], "with a table of keywords"
+    cases: list[tuple[str, list[object], str]] = [
+        ("regression", [], r"`keywords`: expected a table of keywords, for .*/regression, found none; name a table"),
+        ("regression", network, r"`keywords`: expected a table of keywords, for .*/regression, found none"),
+        ("regression", [*keywords, "--model", "mvit_tiny"], f"`model`: expected none {table}"),
+        ("regression", [*keywords, "--model-option", "depth=3"], f"`model_option`: expected none {table}"),
+        ("both", [*network, *keywords], "`keywords`: expected none, as no run in the combination .*/both takes keyw"),
+        ("fused", [*network, *keywords], "`images`: expected none, as no run in the combination .*/fused takes images"),
+    ]
+    for given in ("--shards=s", "--part=Test", "--cluster=local:1", "--model=mvit_tiny"):
+        name = given[2:].partition("=")[0]
+        cases.append(("fused", [*keywords, given], f"`{name}`: expected none, as no run in .* takes images, found one"))
+    for name, arguments, message in cases:
+        done = predict("--run", a_run.parent / name, *arguments)
+        assert isinstance(done.exception, InputError), arguments
+        assert re.search(message, str(done.exception)), done.exception
+
+
 def test_probabilities_are_calibrated_by_each_folds_own_decision(a_run: Path, images: Path) -> None:
     found = forecast(a_run, ImageSource(images, find_image_sequences(images, every=False, progress=SILENT)))
     for number, fold in enumerate((0, 2)):
@@ -262,8 +327,8 @@ def test_thresholds_are_the_folds_means_and_called_on_raw_probabilities(a_run: P
 def test_what_is_not_calibrated_is_raw_and_said(a_run: Path, images: Path) -> None:
     source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
     (a_run / "fold0" / DECISION_NAME).unlink()
-    content = json.loads((a_run / "fold2" / DECISION_NAME).read_text())
-    (a_run / "fold2" / DECISION_NAME).write_text(json.dumps(content | {"checkpoint_sha256": "0" * 64}))
+    decided_by = read_record(a_run / "fold2").checkpoints[0].sha256
+    rewrite_record(a_run / "fold2" / DECISION_NAME, source_sha256="0" * 64)
     progress = Listener()
     found = forecast_regions(find_members(a_run, folds=None), source, inference=ON_CPU, progress=progress)
     assert np.array_equal(found.raw_MN, found.calibrated_MN)
@@ -273,9 +338,8 @@ def test_what_is_not_calibrated_is_raw_and_said(a_run: Path, images: Path) -> No
     assert found.thresholds == {ThresholdRule.HALF: 0.5}
     members = describe_forecasts(found, [], tolerance_minutes=96)["members"]
     assert [member["probability"] for member in members] == ["raw", "raw"]
-    (a_run / "fold2" / DECISION_NAME).write_text(
-        json.dumps(content | {"platt": None, "isotonic": None, "reason": "the validation set has no samples"})
-    )
+    reason = "the validation set has no samples"
+    rewrite_record(a_run / "fold2" / DECISION_NAME, source_sha256=decided_by, platt=None, isotonic=None, reason=reason)
     member = find_members(a_run, folds=[2])[0]
     assert (member.is_calibrated, member.reason) == (False, "the validation set has no samples")
     (a_run / "fold2" / DECISION_NAME).write_text("{")
@@ -292,17 +356,18 @@ def test_runs_that_cannot_forecast_are_refused(a_run: Path, images: Path, tmp_pa
     source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
     path = find_members(a_run, folds=[0])[0].checkpoint
     path.write_bytes(path.read_bytes()[:1000])
+    describe_checkpoint(a_run / "fold0")
     with pytest.raises(InputError, match="cut off") as caught:
         forecast(a_run, source)
     assert str(caught.value).startswith(str(path))
     torch.save({"state_dict": {"model.head.1.weight": torch.ones(2, 768)}}, path)
+    describe_checkpoint(a_run / "fold0")
     with pytest.raises(InputError, match="those of another network"):
         forecast(a_run, source)
-    record = json.loads((a_run / "fold2" / "run.json").read_text())
-    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"task": "M24"}))
+    rewrite_record(a_run / "fold2" / "run.json", task="M24")
     with pytest.raises(ConflictError, match="folds of one task, 48h as fold 0, found fold 2 of 24h"):
         find_members(a_run, folds=None)
-    (a_run / "fold2" / "run.json").write_text(json.dumps(record | {"checkpoints": []}))
+    rewrite_record(a_run / "fold2" / "run.json", task="M48", checkpoints=[])
     with pytest.raises(InputError, match="expected a checkpoint, found none yet"):
         find_members(a_run, folds=None)
 
@@ -315,8 +380,7 @@ def member(name: str) -> Member:
         name=name,
         checkpoint=Path(f"{name}.ckpt"),
         checkpoint_sha256="0" * 64,
-        model=ModelName.MVIT_V2_S,
-        attention=Attention.FUSED,
+        network=NetworkSpec(model=ModelName.MVIT_V2_S),
         task=M24,
         image_options={},
         decision=None,
@@ -396,6 +460,7 @@ def test_csv_and_json_hold_regions_and_full_disk() -> None:
     assert float(rows[2]["probability"]) == pytest.approx(1 - 0.6 * 0.7)
     assert (rows[2]["num_regions"], rows[2]["harp"]) == ("2", "")
     assert {(row["task"], row["goes_threshold"], row["horizon_hours"]) for row in rows} == {("M24", "M1.0", "24")}
+    assert [row["harp_numbers"] for row in rows] == ["definitive", "definitive", ""]
     content = json.loads(format_json(found, disks, tolerance_minutes=96))
     assert (content["format_version"], content["task"], content["full_disk_tolerance_minutes"]) == (2, "M24", 96)
     assert (content["goes_threshold"], content["horizon_hours"]) == ("M1.0", 24)
@@ -480,6 +545,25 @@ def test_a_forecast_is_issued_after_its_data_and_before_its_window_ends(
                 write(found, disk, submission)
 
 
+@pytest.mark.parametrize("mode", ["forecast", "nowcast"])
+def test_a_real_time_forecast_of_old_data_states_when_it_was_issued(mode: str) -> None:
+    submission = replace(SUBMISSION, mode=ForecastMode(mode))
+    with pytest.raises(InputError, match=f"mode {mode} states.*ended at 2012-03-07T00:00:00Z.*choose another"):
+        submission.check_issue(datetime(2012, 3, 6, 0, 0, 34), M24)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    submission.check_issue(now, M24)
+    replace(submission, issue_time_utc=datetime(2012, 3, 6, 1)).check_issue(datetime(2012, 3, 6), M24)
+    replace(SUBMISSION, mode=ForecastMode.SIMULATED).check_issue(datetime(2012, 3, 6), M24)
+
+
+def test_a_forecast_is_not_issued_in_the_future() -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    for mode in ForecastMode:
+        submission = replace(SUBMISSION, mode=mode, issue_time_utc=now + timedelta(hours=2))
+        with pytest.raises(InputError, match="from that of the last image to now"):
+            submission.check_issue(now, M24)
+
+
 def test_one_member_has_no_uncertainty() -> None:
     found = of_regions([(1, 0)], [[0.5]])
     (disk,) = combine_regions(found, tolerance_minutes=96, every=True)
@@ -506,7 +590,7 @@ def test_the_scoreboards_text_has_its_lines_and_name() -> None:
         "Prediction Window Start Time: 2012-03-05T23:59:26Z",
         "Prediction Window End Time: 2012-03-06T23:59:26Z",
         "Probability Bins: M+",
-        "Input data: SDO/HMI LOS_Magnetogram",
+        "Input data: SDO/HMI LOS_Magnetogram, definitive HARP numbers",
         "#Full Disk Forecast",
         "#M_prob M_uncert",
         "0.5800 0.0141",  # 1 - 0.6 * 0.7; of the members 0.60 and 0.58
@@ -588,12 +672,39 @@ def test_a_published_checkpoint_forecasts_images_by_command(published: Path, tmp
     event = "a flare of class M or above within 24 h"
     assert done.stdout == f"{path}: {event}: 2 sequences, 1 time of the full disk\n"
     assert "raw probabilities, not calibrated: there is no decision.json beside it" in done.stderr
-    member = take_checkpoint(checkpoint, model=ModelName.MVIT_TINY, task=M24)
+    member = take_checkpoint(checkpoint, network=NetworkSpec(model=ModelName.MVIT_TINY), task=M24)
     images = published / "data" / "magnetogram_jpg"
     source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
     found = forecast_regions([member], source, inference=ON_CPU, progress=SILENT)
     lines = path.read_text().splitlines()
     assert lines[-2:] == [f"{600 + k} {found.raw_MN[0, k]:.4f} ----" for k in (0, 1)]
+
+
+@pytest.mark.long
+def test_a_cluster_forecasts_images_and_shards_with_the_same_bits(
+    published: Path, trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    start = ["--run", next(published.glob("*.ckpt")), "--model", "mvit_tiny", "--batch-size", "2", "--format", "json"]
+    images = [*start, "--horizon", "48h", "--images", published / "data"]
+    shards = [*start, "--horizon", "48h", "--shards", trained[0] / "shards", "--part", "TrainVal0", "--part", "Test"]
+    for arguments in ([*images, "--every"], [*shards, "--every"], images):  # 10, 20 and 2 sequences
+        here, there = predict(*arguments, "--device", "cpu"), predict(*arguments, "--cluster", "local:2")
+        assert here.exit_code == there.exit_code == 0, (here.exception, there.exception)
+        assert there.stdout == here.stdout
+    assert isinstance(predict(*images, "--cluster", "local:2", "--device", "cuda").exception, InputError)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_a_worker_finds_replaced_is_not_used(published: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "a.ckpt"
+    shutil.copy(next(published.glob("*.ckpt")), checkpoint)
+    member = take_checkpoint(checkpoint, network=NetworkSpec(model=ModelName.MVIT_TINY), task=M24)
+    checkpoint.write_bytes(b"another")
+    images = published / "data" / "magnetogram_jpg"
+    source = ImageSource(images, find_image_sequences(images, every=False, progress=SILENT))
+    with open_cluster("local:1") as cluster, pytest.raises(ConflictError, match=r"a\.ckpt: expected the checkpoint"):
+        forecast_regions([member], source, inference=ON_CPU, cluster=cluster, progress=SILENT)
 
 
 def test_shards_and_folds_by_command(trained: tuple[Path, Path], a_run: Path, tmp_path: Path) -> None:
@@ -707,7 +818,7 @@ def test_images_of_another_scale_than_in_training_are_warned_of(
     for fold in (0, 2):
         path = a_run / f"fold{fold}" / "run.json"
         options = {"kind": "fits", "scale": "linear", "clip_gauss": 800.0, "jpeg_quality": 90}
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"image_options": options}))
+        rewrite_record(path, image_options=options)
     folder = Path(shutil.copytree(images, tmp_path / "data" / "magnetogram_jpg"))
     if recorded is not None:
         record = {"format_version": 1, "options": recorded, "frames": {}, "left_out": {}, "skipped": {}}
@@ -722,6 +833,16 @@ def test_images_of_another_scale_than_in_training_are_warned_of(
         assert len(warnings) == 1
         assert warning in warnings[0]
         assert "fold 0 was trained with kind fits, scale linear, clip_gauss 800.0" in warnings[0]
+
+
+def test_forecasts_of_near_real_time_images_state_their_harp_numbers(a_run: Path, images: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(images, tmp_path / "data" / "magnetogram_jpg"))
+    (folder.parent / "ingest.json").write_text('{"format_version": 1, "options": {"harp_numbers": "near-real-time"}}')
+    found = forecast(a_run, ImageSource(folder, find_image_sequences(folder, every=False, progress=SILENT)))
+    disks = combine_regions(found, tolerance_minutes=96, every=False)
+    rows = list(csv.DictReader(format_csv(found, disks).splitlines()))
+    assert {row["harp_numbers"] for row in rows if row["kind"] == "region"} == {"near-real-time"}
+    assert json.loads(format_json(found, disks, tolerance_minutes=96))["harp_numbers"] == "near-real-time"
 
 
 def test_short_sequences_and_gaps_are_left_out_of_each_source(
@@ -766,6 +887,7 @@ def test_a_network_that_gives_no_numbers_is_refused(trained: tuple[Path, Path], 
     for value in checkpoint["state_dict"].values():
         value.fill_(float("nan"))
     torch.save(checkpoint, a_run / "fold2" / best.name)
+    describe_checkpoint(a_run / "fold2")
     place = trained[0] / ("shards" if source == "--shards" else "data")
     found = predict("--run", a_run, source, place, "--device", "cpu")
     assert found.stdout == ""
@@ -810,6 +932,7 @@ def c_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_lists_of_another_task_are_named_and_labelled_by_it(c_run: Path) -> None:
     lists = c_run / "labels" / "C72"
     assert sorted(path.name for path in lists.iterdir()) == sorted(f"flare_Cclass_72h_{part}.txt" for part in Part)
@@ -830,9 +953,7 @@ def test_a_build_and_its_card_name_another_task(c_run: Path) -> None:
 
 
 def test_forecasts_of_another_task_name_its_class_and_window(c_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "sffshards.forecasting.operational.region_forecasts.build_model", lambda *_, **__: FastNetwork()
-    )
+    monkeypatch.setattr("sffshards.forecasting.runs.network_prediction.build_model", lambda *_, **__: FastNetwork())
     start = ["predict", "--run", c_run / "run", "--shards", c_run / "shards", "--device", "cpu", "--format"]
     text = sffshards(*start, "scoreboard-text").stdout
     assert "Probability Bins: C+\n" in text

@@ -72,7 +72,7 @@ def assert_equal_state(a: torch.nn.Module, b: torch.nn.Module) -> None:
 def test_its_network_is_loaded_head_and_all_and_predicts_the_same(tmp_path: Path) -> None:
     published, loaded = make_model(seed=1), make_model(seed=2)
     path = write_checkpoint(tmp_path / "a.ckpt", published)
-    load_checkpoint(loaded, path, model_name="mvit_tiny")
+    load_checkpoint(loaded, path, model_name=ModelName.MVIT_TINY)
     assert_equal_state(loaded, published)
     inference = Inference(batch_size=2, num_threads=0, device=torch.device("cpu"))
     with open_build(make_build(tmp_path)) as build:
@@ -87,7 +87,7 @@ def test_its_network_is_loaded_head_and_all_and_predicts_the_same(tmp_path: Path
 @pytest.mark.slow
 def test_the_published_network_is_loaded(tmp_path: Path) -> None:
     published, loaded = (make_model(ModelName.MVIT_V2_S, seed=seed) for seed in (1, 2))
-    load_checkpoint(loaded, write_checkpoint(tmp_path / "a.ckpt", published), model_name="mvit_v2_s")
+    load_checkpoint(loaded, write_checkpoint(tmp_path / "a.ckpt", published), model_name=ModelName.MVIT_V2_S)
     assert_equal_state(loaded, published)
 
 
@@ -101,7 +101,7 @@ def test_numbers_of_numpy_and_paths_among_the_hyperparameters_are_no_hindrance(t
         "folder": PosixPath("/home/x"),
     }
     path = write_checkpoint(tmp_path / "a.ckpt", published, hyper_parameters=parameters)
-    load_checkpoint(loaded, path, model_name="mvit_tiny")
+    load_checkpoint(loaded, path, model_name=ModelName.MVIT_TINY)
     assert_equal_state(loaded, published)
 
 
@@ -120,7 +120,7 @@ def test_code_anywhere_in_it_is_refused_and_not_run(tmp_path: Path, place: str) 
     evil = {place: {"a": Evil(f"touch {tmp_path / 'ran'}")}}
     path = write_checkpoint(tmp_path / "a.ckpt", make_model(seed=1), **evil)
     with pytest.raises(InputError, match="found objects that could run code, which are never loaded"):
-        load_checkpoint(make_model(seed=2), path, model_name="mvit_tiny")
+        load_checkpoint(make_model(seed=2), path, model_name=ModelName.MVIT_TINY)
     assert not (tmp_path / "ran").exists()
 
 
@@ -137,17 +137,17 @@ def test_a_changed_byte_in_it_is_noticed(tmp_path: Path, part: str) -> None:
     with pytest.raises(
         DamageError, match=r"a\.ckpt: expected the bytes that torch\.save wrote, found others in its member a/data/\d+;"
     ):
-        load_checkpoint(make_model(seed=2), path, model_name="mvit_tiny")
+        load_checkpoint(make_model(seed=2), path, model_name=ModelName.MVIT_TINY)
 
 
 def test_one_in_torchs_old_format_which_has_no_checksums_is_loaded(tmp_path: Path) -> None:
     published, loaded = make_model(seed=1), make_model(seed=2)
     torch.save(published.state_dict(), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
-    load_checkpoint(loaded, tmp_path / "a.pth", model_name="mvit_tiny")
+    load_checkpoint(loaded, tmp_path / "a.pth", model_name=ModelName.MVIT_TINY)
     assert_equal_state(loaded, published)
 
 
 def test_one_of_another_network_is_said_to_be(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "a.ckpt", torch.nn.Sequential(torch.nn.Linear(2, 2)))
     with pytest.raises(InputError, match="expected weights of mvit_tiny, found those of another network"):
-        load_checkpoint(make_model(seed=2), path, model_name="mvit_tiny")
+        load_checkpoint(make_model(seed=2), path, model_name=ModelName.MVIT_TINY)

@@ -15,6 +15,7 @@ import torch
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Kind, Part, Stage
 from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, Task
+from sffshards.executors.local_executor import LocalExecutor
 from sffshards.forecasting.runs.network_prediction import Inference
 from sffshards.forecasting.runs.run_evaluation import evaluate_run
 from sffshards.forecasting.runs.run_scores import RunScores
@@ -57,7 +58,7 @@ def test_the_published_lists_give_the_published_numbers_of_samples(
     positives = Counter(sequence.part for sequence in sequences if sequence.label)
     assert [positives[part] for part in Part] == NUM_POSITIVE[task]
     assert len({frame for sequence in sequences for frame in sequence.frames}) == 59_384
-    plans = plan_shards(sequences, sample_bytes=dict.fromkeys(Kind, 160_000), shard_bytes=128_000_000, seed=123)
+    plans = plan_shards(sequences, task, sample_bytes=dict.fromkeys(Kind, 160_000), shard_bytes=128_000_000)
     keys = [sample.key for plan in plans for sample in plan.samples]
     assert len(keys) == len(set(keys)) == 59_384 + num_over
     assert sum(len(plan.samples) for plan in plans if plan.group.endswith("over")) == num_over
@@ -113,12 +114,11 @@ def test_the_commands_of_a_page_run_on_real_magnetograms(real_data: Path, tmp_pa
 def _go_the_whole_way(data: Path, out: Path, *, codec: CodecName, task: Task, **changes: object) -> RunScores:
     layout, folder = find_data(data), out / "shards" / task.folder
     options = BuildOptions(task=task, codec=codec, seed=1, shard_size_bytes=1 << 24, skip_bad_images=False)
-    report = build_shards(
-        layout, options, out=folder, store_folder=out / "frames", workers=2, force=False, progress=SILENT
-    )
-    assert report.num_decoded == 135
-    assert verify_build(folder, workers=0, progress=SILENT) == []
-    assert verify_build_deep(folder, layout, workers=2, progress=SILENT) == []
+    with LocalExecutor(2) as executor:
+        report = build_shards(layout, options, out=folder, store_folder=out / "frames", executor=executor)
+        assert report.num_decoded == 135
+        assert verify_build(folder) == []
+        assert verify_build_deep(folder, layout, executor=executor) == []
     training = fast_options(model=ModelName.MVIT_TINY, max_epochs=1, allow_one_class=True, **changes)
     train_fold(folder, out / "run" / "fold0", training, fold=0, force=False, progress=SILENT)
     inference = Inference(batch_size=8, num_threads=1, device=torch.device("cpu"))

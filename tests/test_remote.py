@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ import pytest
 
 from sffshards.base import retries
 from sffshards.base.errors import ConflictError, DamageError, InputError, StorageError
-from sffshards.base.progress import SILENT
+from sffshards.base.progress import SILENT, Advance
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
+from sffshards.executors import LocalExecutor, open_cluster
 from sffshards.loading import shard_prefetch as window_module
 from sffshards.loading.batch_pipeline import PlanSource
 from sffshards.loading.clip_loader import ClipLoader
@@ -43,7 +45,8 @@ from sffshards.shards.read.shard_cache import ShardCache
 from tests.commands import error_of, run
 from tests.servers import FolderServer, serve_folder, serve_s3
 from tests.tiny import make_data
-from tests.training_data import make_build
+from tests.training_data import Listener, make_build
+from tests.web import serve_files
 
 MB = 1_000_000
 
@@ -162,6 +165,7 @@ class TestReading:
         hash_epoch(place, shuffle=shuffle)
         assert set(server.sent) == {"48h/manifest.json"}
 
+    @pytest.mark.slow
     def test_a_cache_smaller_than_the_set_fetches_each_shard_once_an_epoch(
         self, build: Path, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -180,6 +184,7 @@ class TestReading:
             hash_epoch(remote(server, tmp_path, megabytes=50), shuffle=Shuffle.GLOBAL)
         assert not any(name.endswith(".tar") for name in server.sent)
 
+    @pytest.mark.slow
     def test_a_training_run_reads_from_elsewhere(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
         def rows_of(place: Place) -> list[int]:
             data = ShardDataModule(
@@ -212,6 +217,7 @@ class TestReading:
         ):
             data.train_dataloader()
 
+    @pytest.mark.slow
     def test_leaving_an_epoch_early_releases_the_cache(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
         place = remote(server, tmp_path)
         server.delay_s = 0.2
@@ -225,6 +231,7 @@ class TestReading:
         cache = ShardCache(CacheOptions(folder=tmp_path / "cache", limit_bytes=20 * MB))
         os.close(cache.open("0" * 64, 15 * MB, fetch=lambda _: None, close_idle=keep_all))  # nobody holds the others
 
+    @pytest.mark.slow
     def test_an_epoch_that_is_interrupted_while_the_server_stalls_asks_for_nothing_more(
         self, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -263,6 +270,7 @@ class TestReading:
             fetching.join()
             assert can_lock(tmp_path / "cache" / opened.manifest.shards[0].sha256)
 
+    @pytest.mark.slow
     def test_a_build_that_was_replaced_does_not_open_in_another_process(
         self, build: Path, server: FolderServer, tmp_path: Path
     ) -> None:
@@ -286,6 +294,7 @@ class TestReading:
 
 
 class TestFailingServers:
+    @pytest.mark.slow
     def test_an_epoch_arrives_whole(
         self, build: Path, server: FolderServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -295,9 +304,37 @@ class TestFailingServers:
         assert hash_epoch(remote(server, tmp_path)) == hash_epoch(build)
         assert all(server.num_faults[fault] for fault in ("503", "drop", "short", "stall"))
 
+    @pytest.mark.slow
     def test_a_server_without_ranges_will_do(self, build: Path, server: FolderServer, tmp_path: Path) -> None:
         server.with_ranges = False
         assert hash_epoch(remote(server, tmp_path)) == hash_epoch(build)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("is_gzipped", [False, True])
+    def test_an_answer_without_end_is_cut_off(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_gzipped: bool
+    ) -> None:
+        monkeypatch.setattr("sffshards.shards.read.remote_files.MAX_ANSWER_BYTES", 10_000_000)
+        with serve_files() as endless:
+            endless.files["/48h/manifest.json"] = b""
+            endless.faults.append(("endless", is_gzipped))
+            with pytest.raises((StorageError, DamageError), match="manifest.json: ") as caught:
+                open_build(parse_place(f"{endless.url}/48h", cache=CacheOptions(folder=tmp_path, limit_bytes=10**9)))
+        found = "found no JSON" if is_gzipped else "expected an answer of at most 10,000,000 bytes"
+        assert found in str(caught.value)
+
+    def test_an_object_of_s3_without_end_is_cut_off(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("s3fs")
+        monkeypatch.setattr("sffshards.shards.read.remote_files.MAX_ANSWER_BYTES", 10_000_000)
+        for name, value in {"ACCESS_KEY_ID": "made", "SECRET_ACCESS_KEY": "up", "DEFAULT_REGION": "us-east-1"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        with serve_files() as endless:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", endless.url)
+            endless.files["/flares/48h/manifest.json"] = b""
+            endless.faults.append(("endless", False))
+            with pytest.raises(StorageError, match="an answer of at most 10,000,000 bytes, found more"):
+                open_build(parse_place("s3://flares/48h", cache=CacheOptions(folder=tmp_path, limit_bytes=10**9)))
+            assert len(endless.requests) == 1
 
     def test_other_bytes_each_time_are_damage(self, server: FolderServer, tmp_path: Path) -> None:
         server.faults = {"flip": 1.0}
@@ -320,6 +357,7 @@ class TestFailingServers:
             with pytest.raises(DamageError, match="found none"):
                 opened.read_clip(0)
 
+    @pytest.mark.slow
     def test_a_fetch_that_fails_is_not_made_again_for_everyone_who_waits(
         self, server: FolderServer, tmp_path: Path
     ) -> None:
@@ -408,7 +446,7 @@ def read_in_processes(place: RemoteFolder, *, margin: int) -> set[str]:
     return hashes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_four_processes_fetch_each_shard_once(build: Path, server: FolderServer, tmp_path: Path) -> None:
     place = remote(server, tmp_path, megabytes=120)
     server.faults = {"503": 0.1, "drop": 0.1, "short": 0.1}
@@ -430,6 +468,7 @@ def test_four_processes_get_on_in_a_cache_that_is_too_small_for_all(
     assert 60 * MB < watch.most_bytes <= 85 * MB
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork in a process with threads
 def test_a_process_forked_during_a_fetch_can_read_the_same_shard(server: FolderServer, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
@@ -542,6 +581,23 @@ class TestCache:
         os.close(descriptor)
         assert len(fetched) == (1 if how == "dated" else 2)
 
+    def test_a_changed_bit_is_found_by_a_check_even_where_size_and_date_are_as_before(self, tmp_path: Path) -> None:
+        cache, data = self.make(tmp_path), b"d" * 50
+        fetched: list[bytes] = []
+        os.close(self.open(cache, data, fetched))
+        (path,) = (tmp_path / "cache").glob("[0-9a-f]*")
+        before = path.stat()
+        cache.check(path.name)
+        os.close(self.open(cache, data, fetched))
+        assert len(fetched) == 1
+        path.write_bytes(b"D" + data[1:])
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        cache.check(path.name)
+        descriptor = self.open(cache, data, fetched)
+        assert os.pread(descriptor, 50, 0) == data
+        os.close(descriptor)
+        assert len(fetched) == 2
+
     @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork in a process with threads
     def test_a_process_forked_by_another_thread_does_not_keep_the_lock(self, tmp_path: Path) -> None:
         cache = self.make(tmp_path)
@@ -595,7 +651,7 @@ class TestPublishing:
         place = self.place(bucket, tmp_path)
         num_shards = len(list(build.glob("*/*.tar")))
         assert publish_build(build, place, force=False, progress=SILENT) == num_shards
-        assert verify_build(place, workers=0, progress=SILENT) == []
+        assert verify_build(place, progress=SILENT) == []
         assert hash_epoch(place) == hash_epoch(build)
         assert publish_build(build, place, force=False, progress=SILENT) == 0
 
@@ -619,7 +675,35 @@ class TestPublishing:
         assert RemoteStore(place).look(MANIFEST_NAME) is None
         monkeypatch.setattr(RemoteStore, "upload", upload)
         assert publish_build(build, place, force=False, progress=SILENT) == len(list(build.glob("*/*.tar"))) - 5
-        assert verify_build(place, workers=0, progress=SILENT) == []
+        assert verify_build(place, progress=SILENT) == []
+
+    @pytest.mark.long
+    def test_a_copy_by_processes_that_was_stopped_goes_on_by_workers_of_a_cluster(
+        self, build: Path, bucket: str, tmp_path: Path
+    ) -> None:
+        class Impatient(Listener):
+            @contextmanager
+            def task(self, description: str, total: int | None, **_: object) -> Iterator[Advance]:
+                counted: list[int] = []
+
+                def advance(steps: int) -> None:
+                    counted.append(steps)
+                    if len(counted) == 3:
+                        raise KeyboardInterrupt
+
+                yield advance
+
+        (build / ".published.json").unlink(missing_ok=True)
+        place, total = self.place(bucket, tmp_path), len(list(build.glob("*/*.tar")))
+        with pytest.raises(KeyboardInterrupt), LocalExecutor(2) as executor:
+            publish_build(build, place, force=False, executor=executor, progress=Impatient())
+        assert RemoteStore(place).look(MANIFEST_NAME) is None
+        assert any(RemoteStore(place).look(name.removeprefix("48h/")) for name in shard_names(build))
+        with open_cluster("local:2") as cluster:
+            assert publish_build(build, place, force=False, executor=cluster, progress=SILENT) == total - 3
+        assert verify_build(place, progress=SILENT) == []
+        for name in ("index.npy", *(name.removeprefix("48h/") for name in shard_names(build))):
+            assert RemoteStore(place).read(name) == (build / name).read_bytes()
 
     @pytest.mark.slow
     def test_another_build_there_is_kept_unless_forced(self, build: Path, bucket: str, tmp_path: Path) -> None:
@@ -640,8 +724,9 @@ class TestPublishing:
         with pytest.raises(DamageError, match="build again and pass `force`"):
             publish_build(build, place, force=False, progress=SILENT)
         publish_build(build, place, force=True, progress=SILENT)
-        assert verify_build(place, workers=0, progress=SILENT) == []
+        assert verify_build(place, progress=SILENT) == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("why", ["no credentials", "no such name"])
     def test_what_stays_the_same_is_not_asked_again(
         self, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
@@ -663,7 +748,7 @@ class TestPublishing:
         data = bytearray((build / name).read_bytes())
         data[3000] ^= 1
         RemoteStore(place).write(name, bytes(data))
-        (problem,) = verify_build(place, workers=0, progress=SILENT)
+        (problem,) = verify_build(place, progress=SILENT)
         assert str(problem).startswith(f"{place}/{name}: expected")
 
     @pytest.mark.slow
@@ -681,13 +766,14 @@ class TestPublishing:
         assert here.pop("build") == "shards/48h"
         assert there == here
         urls = run("info", f"{bucket}/x", "--urls", "--variant", "base", "--fold", "0", "--stage", "test").stdout
-        assert urls == f"{bucket}/x/48h/Test/base-00000.tar\n"
+        assert urls == f"{bucket}/x/48h/Test/M48-Test-base-00000.tar\n"
         run("show", "--shards", f"{bucket}/x", "--out", "sheet.png", cwd=tmp_path)
         assert (tmp_path / "sheet.png").is_file()
         said = error_of(*command, "--codec", "npy", "--stage", "else", cwd=tmp_path)
         assert "codec jpg there, npy now" in said
         assert not (tmp_path / "else").exists()  # known before anything was made
 
+    @pytest.mark.slow
     def test_a_bucket_that_is_not_there_is_known_before_anything_is_built(self, bucket: str, tmp_path: Path) -> None:
         make_data(tmp_path / "data")
         said = error_of("build", "--horizon", "48h", "--out", f"{bucket}-misspelt/x", cwd=tmp_path)

@@ -23,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.base.file_hashes import hash_file
+from sffshards.base.json_records import format_json, seal
 from sffshards.base.progress import SILENT
 from sffshards.domain.sample_sets import Part, Protocol, Stage, Variant
 from sffshards.domain.task import M24, M48
@@ -31,7 +32,10 @@ from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_li
 from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines
 from sffshards.forecasting.baselines.baseline_samples import read_samples
 from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, read_keyword_table
+from sffshards.forecasting.runs import Inference, choose_device, evaluate_run
+from sffshards.forecasting.runs.decision import fit_decision, write_decision
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
+from sffshards.forecasting.runs.forecast_record import ForecastRecord, read_any_record, write_forecast_record
 from sffshards.forecasting.runs.predictions_record import PredictionsRecord, write_predictions_record
 from sffshards.forecasting.runs.predictions_table import (
     Predictions,
@@ -39,12 +43,12 @@ from sffshards.forecasting.runs.predictions_table import (
     read_predictions,
     write_predictions,
 )
-from sffshards.forecasting.runs.published_results import PUBLISHED_DOI, PUBLISHED_RESULTS
 from sffshards.forecasting.runs.run_folders import gather_runs
+from sffshards.forecasting.runs.run_scores import PUBLISHED_DOI, PUBLISHED_RESULTS
 from sffshards.labels.data_layout import find_label_lists
 from sffshards.report.report_baselines import ReportSources
 from sffshards.report.report_content import ReportOptions, compute_content
-from sffshards.report.report_folder import write_folder
+from sffshards.report.report_folder import check_folder, write_folder
 from sffshards.report.report_writing import write_report
 from sffshards.report.result_scores import score_named, score_subsets
 from sffshards.report.table_formats import Cell, Table, format_latex, format_markdown
@@ -55,8 +59,10 @@ from sffshards.verification.cluster_intervals import Interval, explain_inestimab
 from sffshards.verification.score_names import ScoreName
 from sffshards.verification.threshold_curves import ThresholdRule
 from tests.commands import error_of, run
+from tests.other_runs import write_other_runs
 from tests.report_data import make_builds, make_runs
 from tests.tiny import digest_tree
+from tests.training_data import rewrite_record
 
 QUICK = ReportOptions()
 VOID = {"meta", "br", "img", "hr", "link", "input"}
@@ -145,6 +151,7 @@ def relabel(runs, stage, label):
 # The page -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_asks_nothing_of_any_server(report):
     page = Page(report)
     assert not page.of("script")
@@ -310,6 +317,7 @@ def test_the_published_rows_stand_beside_with_their_printed_digits(report):
     ]
 
 
+@pytest.mark.slow
 def test_regions_that_sets_share_are_counted_and_named(runs, tmp_path):
     """The tiny data share none; here a test region, 601, is put among the training regions."""
     path = predictions_path(runs / "base" / "fold0", Stage.TRAIN)
@@ -385,6 +393,21 @@ def test_persistence_by_the_flare_list_stands_beside_that_by_labels(runs, source
     assert without.row("persistence, from earlier labels of all parts")[1].split()[0] == "0.000"
 
 
+def test_sources_of_other_harp_numbers_than_the_runs_are_refused(runs, sources, made, tmp_path):
+    for record in runs.glob("*/fold*/run.json"):
+        rewrite_record(record, image_options={"harp_numbers": "near-real-time"})
+    with pytest.raises(InputError, match=r"map\.txt: expected near-real-time HARP numbers, as in .*, found definitive"):
+        write(runs, tmp_path, options=replace(QUICK, sources=sources))
+    keywords = read_keyword_table(write_keywords(made[0].parent / "data", tmp_path / "keywords.csv"))
+    with pytest.raises(InputError, match=r"keywords\.csv: expected near-real-time HARP numbers"):
+        write(runs, tmp_path, options=replace(QUICK, sources=replace(sources, catalogue=None, keywords=keywords)))
+    inference = Inference(batch_size=4, num_threads=1, device=choose_device("cpu"))
+    build, flares = made[0] / "48h", sources.catalogue
+    with pytest.raises(InputError, match=r"map\.txt: expected near-real-time HARP numbers"):
+        evaluate_run(runs / "base", build, folds=None, inference=inference, force=False, flares=flares, progress=SILENT)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sources, tmp_path):
     """601 is forecast from 14 February, 00:00 to 08:00, so that the list tells of it until 16 February, 08:00."""
@@ -404,8 +427,9 @@ def test_flares_of_the_list_stand_over_the_regions_that_they_came_from(runs, sou
     assert re.findall(r">([MX]\d\.\d)<", of_601) == ["X1.1", "M1.0"]
     content = json.loads((tmp_path / "out" / "report.json").read_text())["tasks"]["M48"]["flares"]
     assert content["601"][1] == {"start_utc": "2011-02-16T07:59:00", "class": "X1.1"}
-    # Without lists, the baselines stay as they are.
-    assert "from the flare list" not in page.text
+    # Without lists, persistence follows from the flare list as well, and forecasts two of the six flares.
+    assert page.row("persistence, from the flare list, M1.0 and above")[1].split()[0] == f"{2 / 6:.3f}"
+    assert "from earlier labels" not in page.text
 
 
 @pytest.mark.slow
@@ -439,6 +463,7 @@ def skill(label, call):
     return metrics.balanced_accuracy_score(label, call, adjusted=True)
 
 
+@pytest.mark.slow
 def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path):
     page = Page(write(runs, tmp_path))
     label, means = np.zeros(0), []
@@ -460,6 +485,7 @@ def test_differences_between_runs_are_those_of_their_scores(made, runs, tmp_path
     assert [(one["first"], one["second"]) for one in content] == [("base", "oTV")]
 
 
+@pytest.mark.slow
 def test_every_run_is_compared_with_every_baseline(runs, sources, tmp_path):
     """Persistence by the flare list forecasts the last two frames of 601; 601 and 603 flare after their last three."""
     page = Page(write(runs, tmp_path, options=replace(QUICK, sources=sources)))
@@ -483,6 +509,7 @@ def test_every_run_is_compared_with_every_baseline(runs, sources, tmp_path):
         assert {(row["first"], row["second"]) for row in csv.DictReader(file)} == set(pairs)
 
 
+@pytest.mark.slow
 def test_one_run_alone_has_no_differences(runs, tmp_path):
     page = Page(write(runs / "base", tmp_path))
     assert "Differences between runs: there is only one run for this task." in page.text
@@ -550,6 +577,7 @@ def test_a_test_set_without_a_known_flare_is_said_to_have_none(runs, tmp_path):
     assert "first flares:" not in page.text
 
 
+@pytest.mark.slow
 def test_a_flare_list_decides_which_flares_are_first(runs, sources, tmp_path):
     # The flare of HARP 601 is at 05:00 of the first day, before the last two of its six frames.
     page = Page(write(runs, tmp_path, options=replace(QUICK, sources=sources)))
@@ -587,6 +615,7 @@ def test_film_strips_show_the_frames_that_lie_in_the_shards(made, report):
     assert np.ptp(np.asarray(picture)) > 60
 
 
+@pytest.mark.slow
 def test_without_shards_the_page_says_so_and_names_the_sequences(runs, tmp_path):
     page = Page(write(runs, tmp_path, shards=[tmp_path / "none"]))
     assert not page.of("img")
@@ -594,12 +623,14 @@ def test_without_shards_the_page_says_so_and_names_the_sequences(runs, tmp_path)
     assert "hmi.sharp_720s.60" in page.text
 
 
+@pytest.mark.slow
 def test_another_build_is_not_taken_for_the_runs_own(made, runs, tmp_path):
     page = Page(write(runs, tmp_path, shards=[made[0] / "24h"]))
     assert not page.of("img")
     assert f"the builds in {made[0] / '24h'} are not the one that the runs were trained on" in page.text
 
 
+@pytest.mark.slow
 def test_a_fold_without_predictions_is_left_out_and_named(runs, tmp_path):
     predictions_path(runs / "base" / "fold3", Stage.TEST).unlink()
     (runs / "oTV" / "fold0" / "metrics.csv").unlink()
@@ -610,6 +641,7 @@ def test_a_fold_without_predictions_is_left_out_and_named(runs, tmp_path):
     assert "±" not in "".join(page.row("base"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("label", "reason"),
     [(0, "POD, TSS undefined, as no flare came"), (1, "TSS undefined, as a flare came every time")],
@@ -626,6 +658,7 @@ def test_what_is_undefined_is_said_with_its_reason(runs, tmp_path, label, reason
     assert content["scores"]["TSS"]["estimate"] is None
 
 
+@pytest.mark.slow
 def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
     relabel(runs, Stage.VAL, 0)
     page = Page(write(runs, tmp_path))
@@ -636,6 +669,7 @@ def test_validation_without_flares_gives_no_chosen_threshold(runs, tmp_path):
     assert "nothing was fitted" in page.text
 
 
+@pytest.mark.slow
 def test_synthetic_data_are_stated_and_not_compared_with_published_scores(made, runs, tmp_path):
     shards = tmp_path / "shards" / "48h"
     shutil.copytree(made[0] / "48h", shards)
@@ -695,6 +729,7 @@ def test_tables_and_figures_come_in_the_formats_of_papers_and_are_listed(report)
 # Escaping, folders, errors ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_text_from_data_cannot_become_markup(runs, tmp_path):
     place = runs.rename(tmp_path / "<script>alert(1)&amp;")
     record = read_record(place / "base" / "fold0")
@@ -784,8 +819,8 @@ def describe_files(names):
     return json.dumps({"files": list(names)}).encode()
 
 
-def made_from(checkpoint, stages):
-    return PredictionsRecord(checkpoint=checkpoint, checkpoint_sha256="0" * 64, manifest_sha256="0" * 64, stages=stages)
+def made_from(checkpoint, stages, sha256="cd" * 32):
+    return PredictionsRecord(checkpoint=checkpoint, checkpoint_sha256=sha256, manifest_sha256="0" * 64, stages=stages)
 
 
 @pytest.mark.parametrize("change", ["emptied", "a row less", "other outcomes", "record"])
@@ -812,13 +847,51 @@ def test_tables_that_were_changed_since_they_were_written_are_refused(runs, tmp_
         gather_runs(runs)
 
 
-def test_forecasts_of_an_earlier_checkpoint_are_refused(runs):
+def test_a_changed_digit_in_the_table_of_epochs_is_noticed(runs):
     folder = runs / "base" / "fold0"
-    write_predictions_record(folder, made_from("sample-old.ckpt", {}))
-    with pytest.raises(ConflictError, match=r"found those of sample-old\.ckpt; run `sffshards evaluate .*48h/base`"):
+    path = folder / "metrics.csv"
+    write_record(folder, replace(read_record(folder), metrics_sha256=hash_file(path)))
+    gather_runs(runs)
+    path.write_text(path.read_text().replace("0.9", "0.8", 1))
+    with pytest.raises(
+        DamageError, match=r"metrics\.csv: expected the table of epochs that run\.json describes, found an"
+    ):
         gather_runs(runs)
 
 
+def test_a_report_whose_record_was_changed_is_not_taken_for_one(tmp_path):
+    write_folder(tmp_path, {"index.html": b"page"}, lambda names: format_json(seal({"files": list(names)})))
+    check_folder(tmp_path)
+    path = tmp_path / "report.json"
+    path.write_text(path.read_text().replace("index", "inter"))
+    with pytest.raises(ConflictError, match=r"report\.json: expected no file, or one that a report wrote"):
+        check_folder(tmp_path)
+
+
+def test_forecasts_of_an_earlier_checkpoint_are_refused(runs):
+    folder = runs / "base" / "fold0"
+    write_predictions_record(folder, made_from("sample-old.ckpt", {}))
+    with pytest.raises(ConflictError, match=r"found those of sample-old\.ckpt.*`sffshards evaluate .*48h/base`"):
+        gather_runs(runs)
+
+
+@pytest.mark.slow
+def test_tables_and_decisions_of_a_checkpoint_of_other_bytes_are_refused(runs, tmp_path):
+    folder = runs / "base" / "fold0"
+    stages = {stage: hash_file(predictions_path(folder, stage)) for stage in Stage}
+    write_predictions_record(folder, made_from("best.ckpt", stages, sha256="0" * 64))
+    with pytest.raises(ConflictError, match=r"expected predictions of the best checkpoint, best\.ckpt, found .* 0{16}"):
+        write(runs, tmp_path)
+    write_predictions_record(folder, made_from("best.ckpt", stages))
+    decision = fit_decision(read_predictions(predictions_path(folder, Stage.VAL)), source_sha256="0" * 64)
+    write_decision(folder, decision)
+    with pytest.raises(ConflictError, match=r"decision\.json: expected .* SHA-256 cdcd.*; fit it again with"):
+        write(runs, tmp_path)
+    write_decision(folder, replace(decision, source_sha256="cd" * 32))
+    write(runs, tmp_path)
+
+
+@pytest.mark.slow
 def test_a_path_that_is_not_text_is_shown_by_its_bytes(runs, tmp_path):
     odd = tmp_path / os.fsdecode(b"a\xff")
     runs.rename(odd)
@@ -838,7 +911,7 @@ def test_runs_that_cannot_stand_side_by_side_are_refused(runs, tmp_path):
     write_record(folder, record)
     path = predictions_path(folder, Stage.TEST)
     read = read_predictions(path)
-    write_predictions(path, replace(read, sequence=read.sequence[::-1]))
+    write_predictions(path, replace(read, t_end_tai=read.t_end_tai + np.timedelta64(1, "h")))
     with pytest.raises(ConflictError, match="oTV, fold 3, test set: expected the samples and labels of fold 0"):
         write(runs, tmp_path)
     assert not (tmp_path / "out").exists()
@@ -903,3 +976,82 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
 def test_the_command_fails_in_one_line(tmp_path, arguments, said):
     assert re.search(said, error_of("report", *arguments, cwd=tmp_path))
     assert not (tmp_path / "report").exists()
+
+
+# Runs that no network made --------------------------------------------------------------------------------------------
+
+
+def rows_of(out, name):
+    return list(csv.DictReader((out / "tables" / name).read_text().splitlines()))
+
+
+@pytest.mark.slow
+def test_runs_of_every_kind_stand_in_every_table_and_figure(runs, tmp_path):
+    write_other_runs(runs / "oTV")
+    page = Page(write(runs, tmp_path))
+    tables = tmp_path / "out"
+    named = ["persistence", "ASAP", "regression", "base", "oTV"]
+    assert {row["run"] for row in rows_of(tables, "48h-reliability.csv")} == set(named)
+    assert {row["run"] for row in rows_of(tables, "48h-thresholds.csv")} == set(named)
+    assert {row["run"] for row in rows_of(tables, "48h-sets.csv")} == set(named)
+    pairs = {(row["first"], row["second"]) for row in rows_of(tables, "48h-differences.csv")}
+    assert pairs == {(first, second) for number, second in enumerate(named) for first in named[:number]}
+    assert {row["forecast"] for row in rows_of(tables, "48h-forecasts.csv")} == {
+        *("persistence", "ASAP, ensemble", "regression, ensemble", "base, ensemble", "oTV, ensemble"),
+        *("no skill", "climatology", "ever flared"),  # persistence is a run here, and not computed a second time
+    }
+    for name in named:
+        assert page.text.count(f"{name}, no flare known from labels") >= 1
+    assert "ASAP, 2 folds: threshold 0.5 and no calibration, as there are no forecasts of the validation" in page.text
+    assert "ASAP: no forecasts of this set, as the table has no times of this set." in page.text
+    assert "Shown: persistence" not in page.text
+    assert "of 4 runs other than baselines, the one with the highest TSS on validation" in page.text
+    assert "no network" not in page.text
+    assert "48h regression: 17 SHARP keywords, last frame, protocol paper, 2 folds" in page.text
+    assert "ASAP.csv (SHA-256 abababababababab)" in page.text
+    assert "tolerance minutes 96" in page.text
+    test = read_predictions(predictions_path(runs / "regression" / "fold0", Stage.TEST))
+    auc = metrics.roc_auc_score(test.label, test.probability)
+    assert page.row("regression, ensemble")[7].split()[0] == f"{auc:.3f}"
+    described = json.loads((tables / "report.json").read_text())["runs"]
+    assert [run["kind"] for run in described] == ["baseline", "imported", "keywords", "network", "network"]
+
+
+@pytest.mark.slow
+def test_a_report_needs_no_network(made, runs, tmp_path):
+    for folder in write_other_runs(runs / "oTV"):
+        shutil.move(folder, tmp_path / "others" / folder.name)
+    page = Page(write(tmp_path / "others", tmp_path, shards=[made[0]]))
+    assert page.of("img")  # strips, though the runs name no sequence and no build
+    assert "It provides the film strips. No run was trained on it." in page.text
+    assert "Loss by epoch" not in page.text
+    page = Page(write(tmp_path / "others" / "ASAP", tmp_path, shards=[made[0] / "24h"]))
+    assert not page.of("img")
+    assert f"no build in {made[0] / '24h'} has all the sequences that are shown" in page.text
+    assert "it is not known which test regions are also there" in page.text
+
+
+def test_a_run_is_a_baseline_only_if_it_says_so(runs):
+    write_other_runs(runs / "oTV")
+    for folder in (runs / "ASAP" / "fold0", runs / "ASAP" / "fold3"):
+        record = read_any_record(folder)
+        assert isinstance(record, ForecastRecord)
+        write_forecast_record(folder, replace(record, name="persistence"))
+    shutil.rmtree(runs / "persistence")
+    content = compute_content(gather_runs(runs), M48, QUICK)
+    assert [one.baseline for one in content.forecasts] == [None] * 4
+    computed = [str(one.baseline) for one in content.references]
+    assert computed == ["no skill", "climatology", "persistence", "ever flared"]
+    assert content.persistence is content.references[2]
+
+
+def test_persistence_at_a_glance_is_of_the_samples_of_the_shown_run(runs):
+    write_other_runs(runs / "oTV")
+    content = compute_content(gather_runs(runs), M48, QUICK)
+    number = [str(one.baseline) for one in content.forecasts].index("persistence")
+    assert content.persistence is content.forecasts[number]
+    ensembles, samples = list(content.ensembles), content.ensembles[number].samples
+    ensembles[number] = replace(ensembles[number], samples=replace(samples, harp=samples.harp + 1))
+    computed = replace(content.forecasts[number], name="computed")
+    of_others = replace(content, ensembles=tuple(ensembles), references=(*content.references, computed))
+    assert of_others.persistence is computed

@@ -21,7 +21,7 @@ from sffshards.domain.sample_sets import Variant
 from sffshards.domain.task import M48
 from sffshards.experiments.reproduction import Experiment, reproduce, tabulate
 from sffshards.forecasting.runs.network_prediction import Inference
-from sffshards.forecasting.runs.published_results import PUBLISHED_RESULTS
+from sffshards.forecasting.runs.run_scores import PUBLISHED_RESULTS
 from sffshards.verification.score_names import ScoreName, compute_score
 from tests.commands import run
 from tests.tiny import make_data
@@ -73,7 +73,7 @@ def read_results(out: Path) -> tuple[bytes, bytes]:
     return (out / "results.csv").read_bytes(), (out / "results.json").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_anywhere_and_run_again_the_table_is_the_same_and_then_nothing_is_computed(
     build: Path, tmp_path: Path, killer: Killer
 ) -> None:
@@ -128,6 +128,7 @@ def test_the_table_has_means_and_deviations_over_folds_beside_the_published_fold
     assert tabulate(scores)[1].folds == (0, 3)
 
 
+@pytest.mark.slow
 def test_a_conflict_in_the_last_run_is_found_before_the_first_is_trained(
     build: Path, tmp_path: Path, killer: Killer
 ) -> None:
@@ -151,15 +152,16 @@ def test_a_page_where_the_report_goes_is_found_before_anything_is_trained(
     assert (tmp_path / "report" / "index.html").read_text() == "mine"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_further_ranks_train_and_leave_the_scores_to_the_first(
     build: Path, tmp_path: Path, killer: Killer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reproduce_tiny(build, tmp_path)
     killer.kill_at = 1
     (tmp_path / "results.csv").unlink()
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert reproduce_tiny(build, tmp_path) == []
+    monkeypatch.setenv("LOCAL_RANK", "1")  # as Lightning starts the second process
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert reproduce_tiny(build, tmp_path, devices=2, batch_size=4) == []
     assert not (tmp_path / "results.csv").exists()
 
 

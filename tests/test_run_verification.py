@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -15,16 +16,19 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from sffshards.base.errors import ConflictError
-from sffshards.cli.score_output import format_comparisons, format_verification
+from sffshards.cli.score_output import format_comparisons, format_references, format_verification
 from sffshards.domain.sample_sets import Protocol, Stage, Variant
 from sffshards.domain.task import M24, M48, Task
 from sffshards.domain.views import View
 from sffshards.flares import FlareTime, FrameClock, HarpFlares, assign_flares, read_flare_list, read_harp_map
+from sffshards.forecasting.baselines.baseline_scores import BaselineName
+from sffshards.forecasting.baselines.issued_baselines import compare_with_references, issue_references
 from sffshards.forecasting.runs.decision import fit_decision
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability, combine_folds, issue_forecast
 from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_comparison import compare_runs, write_comparisons
-from sffshards.forecasting.runs.run_folders import Run, RunFold
+from sffshards.forecasting.runs.run_fold import RunFold
+from sffshards.forecasting.runs.run_folders import Run
 from sffshards.forecasting.runs.run_scores import RunScores
 from sffshards.forecasting.runs.run_verification import (
     RunVerification,
@@ -71,7 +75,7 @@ def issue(seed: int, *, num_folds: int = 3, skill: float = 2.0, quiet: tuple[int
     for fold in range(num_folds):
         labels = np.zeros_like(test_labels) if fold in quiet else draw_labels(100 + fold)
         val = samples(10 * seed + fold, labels, skill=skill)
-        decision = fit_decision(val, checkpoint_sha256="0" * 64)
+        decision = fit_decision(val, source_sha256="0" * 64)
         test = samples(1000 * seed + fold, test_labels, skill=skill)
         for stage, table in ((Stage.VAL, val), (Stage.TEST, test)):
             issued.append(issue_forecast(table, decision, fold=fold, stage=stage, climatology=0.1 + fold / 100))
@@ -203,8 +207,8 @@ def test_first_flares_are_those_before_which_the_flare_list_has_none(tmp_path: P
     assert (found[Subset.FIRST] == ~found[Subset.LATER]).all()
     note = explain_subsets(samples(1, labels), task=M24, flares=flares)
     assert note == (
-        f"first flares: 4 positive samples; 1 are of HARPs that {tmp_path / 'harps.txt'} does not list, and 1 are "
-        f"outside the time of {tmp_path / 'flares.csv'}; such samples count as first flares"
+        f"first flares: 4 positive samples; nothing is known of 1 (HARP not in {tmp_path / 'harps.txt'}) and of 1 "
+        f"(outside the time of {tmp_path / 'flares.csv'}), which count as first flares"
     )
 
 
@@ -220,6 +224,7 @@ def test_a_note_says_how_many_flares_without_a_known_one_may_not_be_first() -> N
     )
 
 
+@pytest.mark.slow
 def test_evaluation_with_a_flare_list_scores_its_subsets(tmp_path: Path) -> None:
     flares = catalogue(tmp_path, ["2012-03-08 00:00,,M1.0,11001"], "1 11001\n2 11002\n")
     scores = run_scores(tmp_path, issue(4), flares=flares)
@@ -327,7 +332,7 @@ def test_verification_is_written_for_programs_and_people(tmp_path: Path) -> None
     write_verification(scores)
     content = json.loads((tmp_path / "verification.json").read_text())
     assert (content["format_version"], content["task"], content["variant"], content["num_folds"]) == (
-        2,
+        3,
         "M24",
         "oT",
         3,
@@ -347,12 +352,13 @@ def test_verification_is_written_for_programs_and_people(tmp_path: Path) -> None
     assert float(row["threshold"]) == forecast["threshold"]
 
 
+@pytest.mark.slow
 def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_path: Path) -> None:
     good = run_scores(tmp_path / "24h" / "oT", issue(1, skill=4.0))
     poor = run_scores(tmp_path / "24h" / "base", issue(2, skill=0.5))
     other = run_scores(tmp_path / "48h" / "oT", issue(3), task=M48)
     comparisons = compare_runs([good, poor, other])
-    assert {(one.first.name, one.second.name) for one in comparisons} == {("oT", "base")}
+    assert {(Path(one.first).name, one.second.name) for one in comparisons} == {("oT", "base")}
     found = {(one.compared.probability, one.compared.rule, one.compared.score): one.difference for one in comparisons}
     assert len(found) == 8
     difference = found[Probability.RAW, ThresholdRule.MAX_TSS, ScoreName.TSS]
@@ -373,10 +379,76 @@ def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_pat
     assert format_comparisons(comparisons).count("*") > 1
 
 
+def test_a_run_is_compared_with_every_baseline(tmp_path: Path) -> None:
+    scores = run_scores(tmp_path / "oT", issue(1, skill=4.0))
+    comparisons = compare_with_references(scores, seed=7)
+    names = ["no skill", "climatology", "persistence", "ever flared"]
+    assert [one.first for one in comparisons] == [name for name in names for _ in range(8)]
+    found = {
+        (one.first, one.compared.probability, one.compared.rule, one.compared.score): one.difference
+        for one in comparisons
+    }
+    ensemble = scores.verification.ensemble
+    label, times = ensemble.samples.label, ensemble.samples.t_end_tai
+    reference = metrics.brier_score_loss(label, np.full(len(label), ensemble.climatology))
+    # A label is known 24 hours, two samples, later.
+    known = np.where(times < times[0] + np.timedelta64(24, "h"), 0, np.roll(label, 2))
+    for rule in ThresholdRule:
+        called = ensemble.samples.probability >= ensemble.thresholds[rule]
+        by_run, by_baseline = (metrics.balanced_accuracy_score(label, of, adjusted=True) for of in (called, known))
+        difference = found["persistence", Probability.RAW, rule, ScoreName.TSS]
+        assert difference.estimate == pytest.approx(by_run - by_baseline, abs=1e-12)
+        assert difference.low < difference.estimate < difference.high
+        # The same in every region, so that only the run varies.
+        difference = found["climatology", Probability.RAW, rule, ScoreName.TSS]
+        assert difference.estimate == pytest.approx(by_run, abs=1e-12)
+    platt = 1 - metrics.brier_score_loss(label, ensemble.probabilities[Probability.PLATT]) / reference
+    skill = 1 - metrics.brier_score_loss(label, known) / reference
+    difference = found["persistence", Probability.PLATT, None, ProbabilityScore.BRIER_SKILL]
+    assert difference.estimate == pytest.approx(platt - skill, abs=1e-12)
+
+
+def test_persistence_that_a_run_is_compared_with_follows_a_flare_list(tmp_path: Path) -> None:
+    flares = catalogue(tmp_path, ["2012-03-08 00:00,2012-03-08 00:10,M1.0,11001"], "1 11001\n2 11002\n")
+    scores = run_scores(tmp_path / "oT", issue(1))
+    names = list(dict.fromkeys(one.first for one in compare_with_references(scores, seed=7, flares=flares)))
+    listed = "from the flare list, M1.0 and above"
+    assert names == ["no skill", "climatology", f"persistence, {listed}", f"ever flared, {listed}"]
+    (persistence,) = (
+        one.samples.probability
+        for one in issue_references(scores.verification.ensemble, M24, seed=7, flares=flares)
+        if one.baseline is BaselineName.PERSISTENCE
+    )
+    # Samples of HARP 1 at 00:00 and 12:00 from 6 March on; the flare of 8 March peaks at 00:10.
+    assert np.flatnonzero(persistence).tolist() == [5]
+
+
+@pytest.mark.slow
+def test_differences_from_baselines_are_written_to_the_run(tmp_path: Path) -> None:
+    runs = [run_scores(tmp_path / "24h" / name, issue(seed)) for name, seed in (("oT", 1), ("base", 2))]
+    for run in runs:
+        run.run.folder.mkdir(parents=True)
+    references = [one for run in runs for one in compare_with_references(run, seed=7)]
+    folders = write_comparisons([*compare_runs(runs), *references])
+    assert set(folders) == {tmp_path / "24h", tmp_path / "24h" / "oT", tmp_path / "24h" / "base"}
+    pairs = json.loads((tmp_path / "24h" / "comparisons.json").read_text())["comparisons"]
+    assert {one["first"] for one in pairs} == {str(tmp_path / "24h" / "oT")}
+    rows = list(csv.DictReader((tmp_path / "24h" / "oT" / "comparisons.csv").read_text().splitlines()))
+    assert {row["first"] for row in rows} == {"no skill", "climatology", "persistence", "ever flared"}
+    assert {row["second"] for row in rows} == {str(tmp_path / "24h" / "oT")}
+    shown = format_references(references).splitlines()
+    assert len(shown) == 2 + 2 * 4
+    without = replace(references[0].difference, low=math.nan, high=math.nan, reason="no flare came")
+    shown = format_references([replace(one, difference=without) for one in references]).splitlines()
+    assert shown[2 + 2 * 4 :] == ["  [no interval]: no flare came"]
+    assert shown[2].split("  ")[1] == f"{tmp_path / '24h' / 'oT'} - no skill"
+
+
+@pytest.mark.slow
 def test_runs_of_other_samples_are_not_compared(tmp_path: Path) -> None:
     issued = issue(1)
     other = [
-        replace(one, samples=replace(one.samples, sequence=tuple(f"x{s}" for s in one.samples.sequence)))
+        replace(one, samples=replace(one.samples, t_end_tai=one.samples.t_end_tai + np.timedelta64(1, "h")))
         for one in issued
     ]
     assert compare_runs([run_scores(tmp_path / "a", issued), run_scores(tmp_path / "b", other)]) == []

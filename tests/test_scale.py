@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import pytest
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from sffshards.base.errors import ConflictError, InputError, TrainingError
 from sffshards.base.progress import SILENT
@@ -23,7 +27,8 @@ from sffshards.loading.loading_options import Engine
 from sffshards.training.flare_classifier import FlareClassifier
 from sffshards.training.fold_record import GitState, read_git, read_record
 from sffshards.training.fold_training import train_fold
-from sffshards.training.trainer_setup import build_logger, choose_environment, is_first_process
+from sffshards.training.process_ranks import choose_environment, is_first_process
+from sffshards.training.trainer_setup import build_logger
 from sffshards.training.training_config import LoggerName, Strategy
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
@@ -173,8 +178,10 @@ def test_numbers_that_make_no_sense_are_refused(change: dict[str, object], messa
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch):
     """Set what Slurm sets, and nothing else of it."""
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "RANK", "LOCAL_RANK", "NODE_RANK"))]:
+    known = ("SLURM_", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "TORCHELASTIC_")
+    for name in [name for name in os.environ if name.startswith(known)]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "argv", [__file__])  # a process of pytest-xdist has no script, as a notebook has none
 
     def use(**variables: str) -> None:
         for name, value in variables.items():
@@ -188,9 +195,10 @@ def test_under_srun_the_ranks_are_its_tasks_and_no_job_is_queued_again_unasked(s
     environment = choose_environment(devices=4, num_nodes=2)
     assert isinstance(environment, SLURMEnvironment)
     assert not environment.auto_requeue
-    assert not is_first_process()
+    options = fast_options(devices=4, num_nodes=2)
+    assert not is_first_process(options)
     slurm(SLURM_PROCID="0")
-    assert is_first_process()
+    assert is_first_process(options)
     with pytest.raises(InputError, match="expected 4 Slurm tasks, 4 per node: .* found 8 that srun started, 4 per"):
         choose_environment(devices=4, num_nodes=1)
 
@@ -203,10 +211,46 @@ def test_in_a_batch_script_without_srun_one_node_starts_its_own_processes(slurm)
         choose_environment(devices=4, num_nodes=2)
 
 
-def test_without_slurm_lightning_finds_out_by_itself(slurm) -> None:
-    assert choose_environment(devices=4, num_nodes=2) is None
+def test_without_slurm_each_node_starts_its_own_processes(slurm) -> None:
+    options = fast_options(devices=4, num_nodes=2)
+    assert isinstance(choose_environment(devices=4, num_nodes=2), LightningEnvironment)
+    assert is_first_process(options)
     slurm(NODE_RANK="1")
-    assert not is_first_process()
+    assert not is_first_process(options)
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "WORLD_SIZE"])
+def test_variables_that_another_program_left_make_a_single_process_no_other(slurm, name) -> None:
+    slurm(**{name: "1"})
+    assert is_first_process(fast_options())
+    assert isinstance(choose_environment(devices=1, num_nodes=1), LightningEnvironment)
+
+
+def test_a_rank_without_the_number_of_ranks_is_refused(slurm) -> None:
+    slurm(LOCAL_RANK="1")
+    with pytest.raises(
+        InputError, match=r"LOCAL_RANK: expected a rank below 3, .* found LOCAL_RANK=1, WORLD_SIZE=none"
+    ):
+        choose_environment(devices=3, num_nodes=1)
+
+
+@pytest.mark.parametrize(("devices", "started"), [(1, "2"), (2, "1"), (2, "4")])
+def test_torchrun_with_another_number_of_processes_than_devices_is_refused(slurm, devices, started) -> None:
+    slurm(TORCHELASTIC_RUN_ID="7", WORLD_SIZE=started, RANK="0", LOCAL_RANK="0")
+    with pytest.raises(InputError, match=f"expected {devices} processes that torchrun started: .* found {started};"):
+        choose_environment(devices=devices, num_nodes=1)
+
+
+def test_torchrun_with_a_process_for_each_device_trains_on_them(slurm) -> None:
+    slurm(TORCHELASTIC_RUN_ID="7", WORLD_SIZE="2", RANK="1", LOCAL_RANK="1")
+    assert isinstance(choose_environment(devices=2, num_nodes=1), TorchElasticEnvironment)
+    assert not is_first_process(fast_options(devices=2))
+
+
+def test_two_devices_in_a_notebook_are_refused(slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    with pytest.raises(InputError, match=r"expected 1 in a notebook, .* found 5;"):
+        choose_environment(devices=5, num_nodes=1)
 
 
 # Kernels ------------------------------------------------------------------------------------------------------------
@@ -334,7 +378,7 @@ def test_the_record_says_what_made_the_run_and_an_older_one_is_still_read(
     assert content["options"]["seed"] == 123
     assert content["manifest_sha256"] == json.loads((build / "manifest.json").read_text())["sha256"]
     assert read_record(tmp_path) == record
-    del content["git"]
+    del content["git"], content["record_sha256"]
     for name in ("num_nodes", "strategy", "accumulate", "compile_network", "logger"):
         del content["options"][name]
     (tmp_path / "run.json").write_text(json.dumps(content))
@@ -392,3 +436,41 @@ def test_a_log_says_the_rate_in_its_unit(capsys: pytest.CaptureFixture[str], mon
         advance(400)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["Fold 0: 600 of 1,000, 40 s left, 10 samples/s", "Fold 0: 400 in 50.0 s, 8.0 samples/s"]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns", "shows"),
+    [
+        (40, "40", []),
+        (80, "80", ["samples/s"]),
+        (120, "120", ["samples/s", "━"]),
+        *((80, columns, ["samples/s"]) for columns in ("0", "1", "-5", "wide", "9" * 14)),
+    ],
+)
+def test_a_line_of_progress_keeps_its_count_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, width: int, columns: str, shows: list[str]
+) -> None:
+    from sffshards.cli import terminal_output as console
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    text = "Fold 0, epoch 12 (at most 100 epochs)"
+    with monkeypatch.context() as patched:  # pytest itself reads the number of columns after the test
+        patched.setattr("sys.stderr", terminal)
+        patched.setenv("TERM", "dumb")
+        assert not isinstance(console.make_progress(), console._Bars)
+        for name, value in {"COLUMNS": columns, "LINES": "24", "TERM": "xterm"}.items():
+            patched.setenv(name, value)
+        with console.make_progress().task(text, 49_505, unit="samples", done=20_000) as advance:
+            advance(1_000)
+            time.sleep(0.01)  # without two points in time there is no estimate
+            advance(4_000)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    *_, last = [line for line in shown.splitlines() if line.strip()]
+    assert "25000/49505" in last
+    assert re.search(r"left \d+:\d\d:\d\d", last)
+    assert len(last.rstrip()) <= width
+    assert all(part in last for part in shows)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sffshards.domain.frame_sequences import OnShort, WindowRule, build_sequences
-from sffshards.domain.frames import FrameId, LabelledFrame
+from sffshards.base.folder_locks import folder_lock
+from sffshards.base.progress import SILENT
+from sffshards.domain.frame_sequences import OnShort, WindowRule
+from sffshards.domain.frames import FrameId
+from sffshards.domain.labelled_frames import LabelledFrame
 from sffshards.domain.sample_sets import Part
+from sffshards.domain.sequence_table import build_sequences, stretched_slots
 from sffshards.domain.views import View, apply_view, undo_view
 from sffshards.labels.label_lists import read_label_list
 from sffshards.labels.sequence_lists import write_sequence_files, write_sequence_list
+from tests.commands import error_of, run
 from tests.tiny import PARTS, frame_name
 
 
@@ -49,11 +55,8 @@ def test_short_runs_are_stretched_as_published(tmp_path):
 
 @given(st.integers(1, 16))
 def test_stretching_agrees_with_the_published_floating_point_rule(count):
-    from sffshards.domain.frame_sequences import pad_short_run
-
-    frames = tuple(range(count))
-    expected = tuple(int(slot * (count / 16)) for slot in range(16))
-    assert pad_short_run(frames) == expected  # type: ignore[arg-type, comparison-overlap]
+    expected = [int(slot * (count / 16)) for slot in range(16)]
+    assert stretched_slots(np.array([count], np.uint8)).tolist() == [expected]
 
 
 def test_another_harp_starts_a_window_of_its_own(tmp_path):
@@ -91,6 +94,20 @@ def minutes_of(sequence):
     return sorted({int((frame.t_rec_tai - datetime(2011, 2, 13)).total_seconds() // 60) for frame in sequence.frames})
 
 
+@pytest.mark.slow
+def test_the_command_removes_what_it_left_when_it_was_killed(tmp_path):
+    (tmp_path / "list.txt").write_text(f"{frame_name(7, 0)} 0\n{frame_name(7, 1)} 1\n")
+    (tmp_path / "seqs" / "Seqs16").mkdir(parents=True)
+    ours = [".Seq16_list.txt.77.tmp", f"Seqs16/.{frame_name(7, 0)}.to.x_TAI.77.tmp"]
+    for name in (*ours, ".thesis.txt.77.tmp"):
+        (tmp_path / "seqs" / name).write_text("half")
+    run("sequences", "list.txt", cwd=tmp_path)
+    assert [path.name for path in (tmp_path / "seqs").rglob("*.tmp")] == [".thesis.txt.77.tmp"]
+    assert len(list((tmp_path / "seqs" / "Seqs16").iterdir())) == 2
+    with folder_lock(tmp_path / "seqs", progress=SILENT, wait=False):
+        assert "that another sffshards command is writing to" in error_of("sequences", "list.txt", cwd=tmp_path)
+
+
 def test_a_sequence_takes_nothing_from_before_a_longer_gap():
     rows = frames_at(0, 96, 192, 385, 481, 674)  # gaps of 96, 96, 193, 96 and 193 minutes
     rule = WindowRule(max_gap_minutes=192, min_frames=16, on_short=OnShort.KEEP)
@@ -125,7 +142,6 @@ def test_published_sequence_lists_come_out_byte_for_byte(real_labels, tmp_path, 
 
 @pytest.mark.parametrize("view", list(View))
 def test_views_are_torchvisions_and_can_be_undone(view):
-    import numpy as np
     import torch
     from torchvision.transforms.v2 import functional as tv
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
+import resource
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections import Counter
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,19 +24,24 @@ from xxhash import xxh3_64_intdigest
 
 from sffshards.base.errors import DamageError, FormatError, InputError
 from sffshards.base.progress import SILENT
-from sffshards.domain.frame_sequences import Sequence
+from sffshards.domain.frames import FrameId
+from sffshards.domain.labelled_frames import LabelledFrame
 from sffshards.domain.sample_sets import Kind, Part, Protocol, SampleSet, Stage, Variant
-from sffshards.domain.task import M48
+from sffshards.domain.sequence_table import SequenceTable, build_sequences
+from sffshards.domain.task import M48, PUBLISHED_TASKS
 from sffshards.domain.views import View, apply_view
+from sffshards.executors.local_executor import IN_PROCESS
+from sffshards.fetch import weights_path
 from sffshards.labels.data_layout import find_data
 from sffshards.shards.build.build_inputs import BuildOptions
+from sffshards.shards.build.build_verification import verify_build
 from sffshards.shards.build.shard_build import build_shards
-from sffshards.shards.build.shard_plan import plan_shards
+from sffshards.shards.build.shard_plan import plan_shards, shuffle_samples
 from sffshards.shards.format import jpeg_splice as strip
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.codecs import CLIP_SHAPE, get_codec
+from sffshards.shards.read import default_cache_folder
 from sffshards.shards.read.build_reader import open_build
-from tests.test_names import sequence_of
 from tests.tiny import frame_name, make_data
 
 CODECS = list(CodecName)
@@ -40,15 +51,16 @@ def options(codec=CodecName.JPG, *, task=M48, skip=False, shard_size_bytes=128_0
     return BuildOptions(task=task, codec=codec, seed=seed, shard_size_bytes=shard_size_bytes, skip_bad_images=skip)
 
 
-def build(data, out, chosen=None, *, workers=0, force=False):
+def build(data, out, chosen=None, *, executor=IN_PROCESS, force=False, must_be_written=False, progress=SILENT):
     return build_shards(
         find_data(data),
         chosen or options(),
         out=out,
         store_folder=out.parent / "frames",
-        workers=workers,
+        executor=executor,
         force=force,
-        progress=SILENT,
+        must_be_written=must_be_written,
+        progress=progress,
     )
 
 
@@ -181,6 +193,7 @@ def test_a_codec_refuses_what_is_not_its_own(name):
             codec.decode(wrong, where="here")
 
 
+@pytest.mark.slow
 def test_every_sample_is_there_once_with_its_label_and_pixels(data, builds):
     with open_build(builds / "npy") as opened:
         counts = Counter((e["key"].decode()[-2:], int(e["label"])) for e in opened.index)
@@ -241,6 +254,49 @@ def test_stock_webdataset_reads_the_same_samples(builds, codec):
             assert (clip == opened.read_clip(row)).all()
 
 
+@pytest.mark.slow
+def test_a_cache_of_stock_webdataset_keeps_the_shards_of_all_parts_and_tasks_apart(tmp_path):
+    """Such a cache names files by the last part of their address."""
+    import webdataset as wds
+
+    data, urls, keys = make_data(tmp_path / "data"), [], []
+    for task in PUBLISHED_TASKS:
+        build(data, tmp_path / task.name, options(CodecName.NPY, task=task))
+        with open_build(tmp_path / task.name) as opened:
+            urls += [f"file:{tmp_path / task.name / shard.name}" for shard in opened.manifest.shards]
+            keys += [(task.name, key.decode()) for key in opened.index["key"]]
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    samples = wds.WebDataset(urls, shardshuffle=False, cache_dir=str(cache))
+    found = [(sample["__url__"].split("/")[-3], sample["__key__"]) for sample in samples]
+    assert len(set(found)) == len(found)
+    assert sorted(found) == sorted(keys)
+
+
+@pytest.mark.parametrize("codec", CodecName)
+def test_a_build_of_format_version_2_is_read_as_it_was(builds, codec, tmp_path):
+    """Its tars are called ``TrainVal0/base-00000.tar``."""
+    folder = Path(shutil.copytree(builds / codec, tmp_path / "old"))
+    content = json.loads((folder / "manifest.json").read_text())
+    for tar in folder.glob("*/*.tar"):
+        tar.rename(tar.with_name("-".join(tar.name.split("-")[2:])))
+    text = (folder / "manifest.json").read_text().replace("M48-", "")
+    for part in Part:
+        text = text.replace(f"/{part}-", "/")
+        card = (folder / "README.md").read_text().replace(f"M48-{part}-", "")
+        (folder / "README.md").write_text(card)
+    content = json.loads(text) | {"format_version": 2}
+    del content["sha256"]
+    sealed = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    content["sha256"] = hashlib.sha256(sealed).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
+    assert verify_build(folder, progress=SILENT) == []
+    with open_build(folder) as old, open_build(builds / codec) as new:
+        assert "Test/base-00000.tar" in {shard.name for shard in old.manifest.shards}
+        assert np.array_equal(old.index, new.index)
+        assert np.array_equal(old.read_clip(7), new.read_clip(7))
+
+
 @pytest.mark.parametrize("codec", CodecName)
 def test_hugging_face_datasets_reads_the_same_samples(builds, codec, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
@@ -264,22 +320,19 @@ def test_hugging_face_datasets_reads_the_same_samples(builds, codec, monkeypatch
                 assert (np.asarray(sample[codec]).reshape(CLIP_SHAPE) == opened.read_clip(row)).all()
 
 
-def made_sequences(num_harps: int, length: int) -> list[Sequence]:
-    from sffshards.domain.frames import FrameId
-
-    made: list[Sequence] = []
-    for harp in range(1, num_harps + 1):
-        for number in range(length):
-            plain = sequence_of(FrameId.parse(frame_name(harp, number)))
-            made.append(Sequence(frames=plain.frames, label=int(harp % 5 == 0), part=Part.TEST, row=len(made)))
-    return made
+def made_sequences(num_harps: int, length: int) -> SequenceTable:
+    rows = [
+        LabelledFrame(frame=FrameId.parse(frame_name(harp, number)), label=int(harp % 5 == 0), row=row)
+        for row, (harp, number) in enumerate(product(range(1, num_harps + 1), range(length)))
+    ]
+    return build_sequences(rows, part=Part.TEST)
 
 
 def test_classes_and_harps_are_even_over_the_shards():
     sequences = made_sequences(num_harps=20, length=30)
-    plans = plan_shards(sequences, sample_bytes=dict.fromkeys(Kind, 1000), shard_bytes=60_000, seed=1)
+    plans = plan_shards(sequences, M48, sample_bytes=dict.fromkeys(Kind, 1000), shard_bytes=60_000)
     base = [plan for plan in plans if plan.group == "Test/base"]
-    assert [plan.name for plan in base] == [f"Test/base-{n:05d}.tar" for n in range(10)]
+    assert [plan.name for plan in base] == [f"Test/M48-Test-base-{n:05d}.tar" for n in range(10)]
     for per_shard in (
         [sum(s.sequence.label for s in plan.samples) for plan in base],
         *[[sum(s.sequence.harp == harp for s in plan.samples) for plan in base] for harp in range(1, 21)],
@@ -288,7 +341,7 @@ def test_classes_and_harps_are_even_over_the_shards():
     keys = [sample.key for plan in plans for sample in plan.samples]
     assert len(keys) == len(set(keys)) == 600 + 5 * 120
     # Within a shard neither time nor HARP is in order.
-    harps = [sample.sequence.harp for sample in base[0].samples]
+    harps = [sample.sequence.harp for sample in shuffle_samples(base[0].samples, seed=1)]
     assert harps != sorted(harps)
 
 
@@ -298,8 +351,8 @@ def test_order_follows_the_seed():
     def order(seed):
         return [
             s.key
-            for plan in plan_shards(sequences, sample_bytes=dict.fromkeys(Kind, 1), shard_bytes=10, seed=seed)
-            for s in plan.samples
+            for plan in plan_shards(sequences, M48, sample_bytes=dict.fromkeys(Kind, 1), shard_bytes=10)
+            for s in shuffle_samples(plan.samples, seed=seed)
         ]
 
     assert order(1) == order(1)
@@ -322,7 +375,7 @@ def test_an_altered_manifest_is_refused(builds, tmp_path):
     folder.mkdir()
     cases = [
         ('"num_positive": 3', '"num_positive": 4', DamageError, "does not match the manifest's own checksum"),
-        ('"format_version": 2', '"format_version": 3', FormatError, "expected format version 2, found 3"),
+        ('"format_version": 3', '"format_version": 4', FormatError, "expected format version 3, found 4"),
         ("{", "", DamageError, "found no JSON"),
     ]
     for old, new, error, message in cases:
@@ -348,6 +401,7 @@ def test_an_altered_index_is_refused(data, tmp_path):
             open_build(tmp_path / "48h")
 
 
+@pytest.mark.slow
 def test_a_damaged_payload_is_not_read_as_data(data, tmp_path):
     build(data, tmp_path / "48h", options(CodecName.NPY))
     with open_build(tmp_path / "48h") as opened:
@@ -357,7 +411,7 @@ def test_a_damaged_payload_is_not_read_as_data(data, tmp_path):
             file.seek(int(entry["offset"]) + 5000)
             file.write(b"\xff\x00\xff")
         key = entry["key"].decode()
-        with pytest.raises(DamageError, match=rf"base-00000\.tar, sample {key}, offset {entry['offset']}"):
+        with pytest.raises(DamageError, match=rf"-base-00000\.tar, sample {key}, offset {entry['offset']}"):
             opened.read_clip(0)
         shard.write_bytes(shard.read_bytes()[:600])
         with pytest.raises(DamageError, match="the shard is cut off"):
@@ -388,3 +442,49 @@ assert not any(name.split(".")[0] == "torch" for name in sys.modules)
     done = subprocess.run([sys.executable, path, data], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "48h: intact" in done.stdout
+
+
+@pytest.mark.slow
+def test_more_shards_than_files_may_be_open_are_built_and_read(data, tmp_path):
+    chosen = options(CodecName.NPY, shard_size_bytes=1 << 20)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, before[1]))
+    try:
+        report = build(data, tmp_path / "48h", chosen)
+        assert len(report.manifest.shards) > 60
+        with open_build(tmp_path / "48h") as opened:
+            labels = [opened.read_meta(row).label for row in range(len(opened))]
+            assert opened.read_clip(0).shape == CLIP_SHAPE
+        assert verify_build(tmp_path / "48h") == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert labels == opened.index["label"].tolist()
+
+
+def test_the_cache_of_a_user_without_a_home_is_in_the_folder_for_temporary_files(monkeypatch, tmp_path):
+    for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # the system knows no user of this number
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    cache = tmp_path / f"sffshards-{os.getuid()}"
+    assert default_cache_folder() == cache / "sffshards" / "shards"
+    assert weights_path().parent == cache / "torch" / "hub" / "checkpoints"
+
+
+_UNGUARDED = """
+from sffshards.executors.local_executor import LocalExecutor
+
+with LocalExecutor(1) as executor:
+    print(list(executor.run(abs, [-1, -2])))
+"""
+
+
+def test_a_program_without_a_main_guard_is_told_so(tmp_path):
+    (tmp_path / "program.py").write_text(_UNGUARDED)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert 'InputError: program.py: expected calls under `if __name__ == "__main__":`' in done.stderr
+    assert done.stderr.count("Traceback") == 1

@@ -22,6 +22,8 @@ from sffshards.base.errors import ConflictError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M1, M24, M48, PUBLISHED_TASKS, GoesClass, Task
+from sffshards.executors.executor import Executor
+from sffshards.executors.local_executor import IN_PROCESS, LocalExecutor
 from sffshards.synth import SynthReport, synthesize, synthesize_for_lists
 from sffshards.synth.active_region import FieldHistory, Region, make_region
 from sffshards.synth.observation_plan import plan_parts
@@ -34,11 +36,17 @@ SMALL = {"num_harps": 2, "frames_per_harp": 3}
 
 
 def make(
-    out: Path, *, seed: int = 5, num_harps: int = 2, frames_per_harp: int = 3, force: bool = False, workers: int = 0
+    out: Path,
+    *,
+    seed: int = 5,
+    num_harps: int = 2,
+    frames_per_harp: int = 3,
+    force: bool = False,
+    executor: Executor = IN_PROCESS,
 ) -> SynthReport:
     """Make six parts of two regions of three frames: 36 images."""
     return synthesize(
-        out, seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp, force=force, workers=workers
+        out, seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp, force=force, executor=executor
     )
 
 
@@ -319,7 +327,8 @@ class TestSyntheticFolder:
             assert report.num_positive[task] == sum(sum(labels.values()) for labels in lists)
 
     def test_does_not_depend_on_the_number_of_workers(self, synthetic, tmp_path):
-        make(tmp_path / "data", workers=2)
+        with LocalExecutor(2) as executor:
+            make(tmp_path / "data", executor=executor)
         assert digests(tmp_path / "data") == digests(synthetic)
 
     def test_another_seed_gives_other_images(self, synthetic, tmp_path):
@@ -436,11 +445,13 @@ class TestGivenLists:
 
     def test_does_not_depend_on_workers_and_resumes(self, labels, tmp_path):
         synthesize_for_lists(tmp_path / "a", labels=labels, seed=2)
-        synthesize_for_lists(tmp_path / "b", labels=labels, seed=2, workers=2)
+        with LocalExecutor(2) as executor:
+            synthesize_for_lists(tmp_path / "b", labels=labels, seed=2, executor=executor)
         next((tmp_path / "b" / "magnetogram_jpg").iterdir()).unlink()
         assert synthesize_for_lists(tmp_path / "b", labels=labels, seed=2).num_written == 1
         assert digests(tmp_path / "a") == digests(tmp_path / "b")
 
+    @pytest.mark.slow
     def test_positive_frames_have_the_stronger_inversion_line(self, tmp_path):
         times = [datetime(2011, 3, 1) + i * timedelta(minutes=96) for i in range(40)]
         (tmp_path / "labels").mkdir()

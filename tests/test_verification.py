@@ -69,7 +69,7 @@ def test_finleys_case_by_the_further_scores(name: ScoreName, value: float) -> No
     assert round(compute_score(name, table(28, 72, 23, 2680)), 3) == value
 
 
-@pytest.mark.parametrize("num_cases", [50, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_cases", [50, pytest.param(1000, marks=pytest.mark.long)])
 def test_random_cases_equal_scikit_learns(num_cases: int) -> None:
     random = np.random.default_rng(20240201)
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):

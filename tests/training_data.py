@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sffshards.base.errors import SffshardsError
+from sffshards.base.json_records import CHECKSUM, format_json, seal
 from sffshards.base.progress import SILENT, Advance
 from sffshards.domain.sample_sets import Part, Protocol, Variant
 from sffshards.domain.task import M48
@@ -20,6 +25,7 @@ from sffshards.models.model_names import ModelName
 from sffshards.shards.build.build_inputs import BuildOptions
 from sffshards.shards.build.shard_build import build_shards
 from sffshards.shards.format.codec_names import CodecName
+from sffshards.training.fold_record import read_record, write_record
 from sffshards.training.training_config import TrainingOptions
 
 FRAMES_PER_HARP = 5
@@ -54,9 +60,7 @@ def make_build(folder: Path, *, seed: int = 0, codec: CodecName = CodecName.NPY)
     data = make_labelled_images(folder / "data", seed=seed)
     options = BuildOptions(task=M48, codec=codec, seed=0, shard_size_bytes=1 << 23, skip_bad_images=False)
     out = folder / "shards" / "48h"
-    build_shards(
-        find_data(data), options, out=out, store_folder=folder / "frames", workers=0, force=False, progress=SILENT
-    )
+    build_shards(find_data(data), options, out=out, store_folder=folder / "frames", force=False, progress=SILENT)
     return out
 
 
@@ -74,6 +78,20 @@ def fast_options(**changes: object) -> TrainingOptions:
         "num_threads": 1,
     }
     return TrainingOptions(**(options | changes))  # type: ignore[arg-type]  # a test's shorthand
+
+
+def rewrite_record(path: Path, **changes: object) -> None:
+    """Change fields of a record on disk, with the checksum that a program that wrote it so would give it."""
+    content = json.loads(path.read_text()) | changes
+    path.write_bytes(format_json(seal({name: value for name, value in content.items() if name != CHECKSUM})))
+
+
+def describe_checkpoint(folder: Path) -> None:
+    """Make the record of a fold state the checksum that its best checkpoint has now."""
+    record = read_record(folder)
+    best = record.checkpoints[0]
+    sha256 = hashlib.sha256((folder / best.name).read_bytes()).hexdigest()
+    write_record(folder, replace(record, checkpoints=(replace(best, sha256=sha256), *record.checkpoints[1:])))
 
 
 class FastNetwork(nn.Module):
@@ -128,5 +146,5 @@ class Listener:
 
         yield advance
 
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+    def note(self, message: str | SffshardsError) -> None:
+        self.notes.append(str(message))

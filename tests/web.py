@@ -6,6 +6,7 @@ import hashlib
 import re
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ class FaultyServer:
         What happens to the next requests for files, one each; None: nothing. ``("cut", n)``: the connection is closed
         after n bytes of the answer. ``("short", n)``: the file is said to have n bytes. ``("stall", s)``: nothing comes
         for s seconds in the middle. ``("page", None)``: a web page, said to be one. ``("lie", b)``: other bytes.
-        ``(503, None)``: a status.
+        ``(503, None)``: a status. ``("endless", False)``: zero bytes without end. ``("endless", True)``: packed
+        ones, with the header that has a client unpack them.
     with_ranges, with_tags
         Whether it knows ranges, and tells versions.
     requests
@@ -96,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
 
     def _answer(self, data: bytes, fault: Any, value: Any) -> None:
+        if fault == "endless":
+            self._send_endless(is_gzipped=value)
+            return
         if fault == "lie":
             data = value
         tag = f'"{hashlib.md5(data).hexdigest()}"'
@@ -115,6 +120,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_head(206 if start else 200, headers, len(data) - start)
         body = data[start:]
         self._send(body[:value] if fault == "cut" else body, value if fault == "stall" else 0)
+
+    def _send_endless(self, *, is_gzipped: bool) -> None:
+        self.send_response(200)
+        if is_gzipped:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        packer = zlib.compressobj(wbits=31)
+        for _ in range(1000):
+            data = bytes(1 << 20)
+            self.wfile.write(packer.compress(data) if is_gzipped else data)
 
     def _start(self, tag: str) -> int:
         """Give the offset from which the file is asked for."""

@@ -17,6 +17,7 @@ __all__ = [
     "StorageError",
     "TrainingError",
     "format_count",
+    "make_printable",
 ]
 
 
@@ -64,7 +65,7 @@ class SffshardsError(Exception):
         """Return the error as one line, with every option shown as ``show_field`` formats its name."""
         where = show_field(self.where) if isinstance(self.where, Field) else self.where
         expected, fix = (_FIELD.sub(lambda match: show_field(match[1]), text) for text in (self.expected, self.fix))
-        return " ".join(f"{where}: expected {expected}, found {self.found}; {fix}".split())
+        return make_printable(" ".join(f"{where}: expected {expected}, found {self.found}; {fix}".split()))
 
 
 class InputError(SffshardsError, ValueError):
@@ -93,6 +94,22 @@ class StorageError(SffshardsError, OSError):
 
 class TrainingError(SffshardsError, RuntimeError):
     """A training that cannot start or continue."""
+
+
+def make_printable(text: str) -> str:
+    r"""Return text in which characters that a terminal would obey, or cannot show, are written as escapes.
+
+    Names in archives and manifests, and what servers answer, come from others: they must not move the cursor, change
+    the title of a window or hide what is printed beside them. Line breaks and tabs stay.
+
+    Examples
+    --------
+    >>> make_printable("a\x1b[2Jb, Größe")
+    'a\\x1b[2Jb, Größe'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def format_count(count: int, noun: str, plural: str | None = None) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import json
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from sffshards.base.errors import Field, InputError
 
-__all__ = ["Option", "OptionField", "check_bounds", "list_options"]
+__all__ = ["Option", "OptionField", "check_bounds", "list_options", "parse_pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,14 @@ class OptionField:
 
 @cache
 def list_options(record: type) -> tuple[OptionField, ...]:
-    """Return the options of a configuration record: those that it declares itself, then those that it inherits."""
+    """Return the options of a configuration record: those that it declares itself, then those that it inherits.
+
+    Those of a class come before those of the class that it is derived from.
+    """
     hints = get_type_hints(record, include_extras=True)
-    own = inspect.get_annotations(record)
+    home = {name: place for place, kind in reversed(list(enumerate(record.__mro__))) for name in _annotated(kind)}
     found = []
-    for field in sorted(fields(record), key=lambda field: field.name not in own):
+    for field in sorted(fields(record), key=lambda field: home[field.name]):
         hint = hints[field.name]
         for option in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
             if isinstance(option, Option):
@@ -72,14 +78,46 @@ def list_options(record: type) -> tuple[OptionField, ...]:
     return tuple(found)
 
 
+def _annotated(kind: type) -> Iterable[str]:
+    return inspect.get_annotations(kind)
+
+
 def check_bounds(record: Any) -> None:
     """Check the numbers of a configuration record; raises `InputError` for the first that is out of its bounds."""
     for field in list_options(record.__class__):
         minimum, maximum, value = field.option.minimum, field.option.maximum, getattr(record, field.name)
-        if minimum is not None and value < minimum:
+        if isinstance(value, float) and not math.isfinite(value):
+            expected = "a finite number"
+        elif minimum is not None and value < minimum:
             expected = f"at least {minimum}"
         elif maximum is not None and value > maximum:
             expected = f"at most {maximum}"
         else:
             continue
         raise InputError(Field(field.name), expected=expected, found=str(value), fix="choose another number")
+
+
+def parse_pairs(pairs: Sequence[str], *, where: object) -> dict[str, Any]:
+    """Return values by name from texts such as ``depth=3``; a value is JSON, or else text.
+
+    Raises
+    ------
+    InputError
+        If a text has no name and equals sign, or a name occurs twice; ``where`` is the place that the error names.
+
+    Examples
+    --------
+    >>> parse_pairs(["depth=3", "kind=plain", "sizes=[1, 2]"], where="--option")
+    {'depth': 3, 'kind': 'plain', 'sizes': [1, 2]}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (equals and name.isidentifier()) or name in found:
+            shown = f"{name} twice" if name in found else repr(pair[:80])
+            raise InputError(where, expected="name=value, each name once", found=shown, fix="correct it")
+        try:
+            found[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            found[name] = text
+    return found

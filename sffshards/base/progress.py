@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from sffshards.base.errors import SffshardsError
+
 __all__ = ["SILENT", "Advance", "Progress", "Silent"]
 
 Advance = Callable[[int], None]
@@ -24,8 +26,8 @@ class Progress(Protocol):
         """
         ...  # pragma: no cover
 
-    def note(self, text: str) -> None:
-        """Show a message to the user while the work continues."""
+    def note(self, message: str | SffshardsError) -> None:
+        """Show a message, or an error that does not end the work, to the user while the work continues."""
         ...  # pragma: no cover
 
 
@@ -37,7 +39,7 @@ class Silent:
         """Show nothing."""
         yield lambda _: None
 
-    def note(self, text: str) -> None:
+    def note(self, message: str | SffshardsError) -> None:
         """Show no message."""
 
 

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+from sffshards import flares as flare_lists
+from sffshards import images, verification
 from sffshards import labels as label_lists
-from sffshards import verification
 from sffshards.base.atomic_files import write_files
-from sffshards.base.errors import format_count
+from sffshards.base.errors import Field, InputError, format_count
 from sffshards.base.option_fields import Option
+from sffshards.base.output_checks import check_writable
+from sffshards.base.progress import Progress
 from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import format_table, make_progress, print_result
+from sffshards.cli.baselines_text import format_baselines
+from sffshards.cli.terminal_output import make_progress, print_result
 from sffshards.domain.sample_sets import Part, Protocol
 from sffshards.domain.task import Task
 from sffshards.forecasting import baselines as forecasts
+from sffshards.forecasting import runs as forecast_runs
 
 __all__ = ["baselines"]
 
 _FILE = "baselines.json"
+
+
+class LabelSet(StrEnum):
+    """Labels that forecasts are fitted to and scored against."""
+
+    PUBLISHED = "published"
+    """The labels of the lists."""
+    REBUILT = "rebuilt"
+    """Labels of the same frames that follow from the flare list."""
+    BOTH = "both"
+    """First the one, then the other."""
 
 
 def baselines(
@@ -33,110 +50,222 @@ def baselines(
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
     keywords: Annotated[
-        Path | None, Option("Table of SHARP keywords for logistic regression, .csv or .csv.gz.")
+        Path | None, Option("Table of SHARP keywords for the fitted forecasters, .csv or .csv.gz.")
     ] = None,
+    label_set: Annotated[
+        LabelSet,
+        Option(
+            "published: the labels of the lists. rebuilt: labels of the same frames from the flare list. Either is "
+            "used for fitting and for scoring."
+        ),
+    ] = LabelSet.PUBLISHED,
     protocol: shared.ProtocolOption = Protocol.PAPER,
-    show_folds: Annotated[bool, Option("Show each fold of the regression as well.", flag="--folds")] = False,
+    show_folds: Annotated[bool, Option("Show each fold of the fitted forecasters as well.", flag="--folds")] = False,
     seed: shared.NoSkillSeedOption = 123,
+    runs: Annotated[
+        Path | None,
+        Option(
+            "Folder to write runs to, such as runs; each has a subfolder, such as 48h/persistence. Those of rebuilt "
+            "labels are in a folder `rebuilt` of it."
+        ),
+    ] = None,
     out: Annotated[Path | None, Option(f"Folder to write {_FILE} to.")] = None,
-    force: shared.ReplaceOption = False,
+    force: Annotated[bool, Option("Overwrite an existing file or run whose content differs.")] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Score baseline forecasts of the test part.
 
     The baselines need neither images nor a network. There are four: "no skill", random forecasts; "climatology", the
     flare rate of the training parts; "persistence", whether the region flared within one horizon before the forecast,
-    such as in the last 48 h; and "ever flared", whether it flared at any time before it. With --keywords there is also
-    logistic regression, scored at a threshold of 0.5, at the thresholds that are best on validation, and with
-    probabilities that Platt scaling calibrates on validation. The 95 % intervals come from a jackknife over HARPs.
+    such as in the last 48 h; and "ever flared", whether it flared at any time before it.
+
+    With --keywords or --flares there are also forecasters that are fitted to the training parts of each fold: logistic
+    regression on keywords, on flare history, and on both; gradient boosting on both; and "keywords, activity and
+    course", the mean logit of a logistic regression and of boosted trees, which also take the course of the keywords
+    over the sequence. They are scored at a threshold of 0.5, at the thresholds that are best on validation, and with
+    probabilities that Platt scaling calibrates on validation. A second table has the threshold with the highest HSS
+    among those that keep a TSS of 0.70 on validation. The 95 % intervals come from a jackknife over HARPs.
+
+    With --runs, every forecaster is also written as a run, for evaluate and report. Fitted ones can forecast new
+    frames: see `sffshards predict --keywords`.
 
     Examples
     --------
     sffshards baselines --horizon 48h
         from the labels alone
     sffshards baselines --flares flares.csv --harp-map harps.txt
-        persistence from a flare list
+        persistence from a flare list, and a regression on flare history
     sffshards baselines --keywords sharp_keywords.csv.gz --folds
-        logistic regression as well, with each fold
+        logistic regression on keywords as well, with each fold
+    sffshards baselines --keywords k.csv.gz --flares flares.csv --harp-map harps.txt --label-set both --runs runs
+        all forecasters and their runs, by published and by rebuilt labels
     """
     from sffshards.base.json_records import format_json
 
+    for folder in (out, runs):
+        if folder is not None:
+            check_writable(folder)
     progress = make_progress()
-    found = label_lists.find_label_lists(data if labels is None else labels)
+    place = data if labels is None else labels
+    found = label_lists.find_label_lists(place)
     tasks = shared.parse_task_choice(horizon, threshold).choose(found, where=labels or data)
     catalogue, table = flare_options.read_sources(
-        flares, harp_map, keywords, tasks=tasks, clock=clock, progress=progress
+        flares, harp_map, keywords, tasks=tasks, clock=clock, progress=progress, data=labels or data
     )
+    if label_set is not LabelSet.PUBLISHED and catalogue is None:
+        fix = "give a flare list with --flares and --harp-map"
+        raise InputError(Field("label_set"), expected="published without a flare list", found=label_set, fix=fix)
+    chosen = [one for one in LabelSet if one is not LabelSet.BOTH and label_set in (one, LabelSet.BOTH)]
+    options = _Options(seed=seed, flares=catalogue, keywords=table, show_folds=show_folds)
+    inputs = [path for path in (flares, harp_map, keywords) if path is not None]
+    sets = [
+        of_task
+        for task in tasks
+        for of_task in _read_sets(found[task], task, chosen, protocol=protocol, options=options, progress=progress)
+    ]
+    if runs is not None:
+        numbers = images.find_harp_numbers(place)
+        sets = [
+            replace(of_task, sources=_read_sources([*found[of_task.task].values(), *inputs]), harp_numbers=numbers)
+            for of_task in sets
+        ]
+        _check_runs(runs, sets, options, force=force)
     described, shown = [], []
-    for task in tasks:
-        samples = forecasts.read_samples(found[task])
-        baseline_forecasts = forecasts.forecast_baselines(
-            samples, task=task, protocol=protocol, seed=seed, flares=catalogue, keywords=table
-        )
-        made = forecasts.score_baselines(baseline_forecasts, progress=progress)
-        lacking = {} if table is None else table.count_lacking(samples)
-        shown.append(_format(task, made, lacking, show_folds=show_folds))
-        described.append(
-            {
-                "task": task.name,
-                "protocol": str(protocol),
-                "num_samples": len(samples[Part.TEST].label),
-                "num_without_keywords": {str(part): count for part, count in lacking.items()},
-                "baselines": forecasts.describe_baselines(made),
-            }
-        )
-    document = {"format_version": 2, "level": verification.LEVEL, "seed": seed, "tasks": described}
+    for of_task in sets:
+        results = _forecast(of_task, options, progress)
+        shown.append(results.text)
+        described.append(results.description)
+        if runs is not None:
+            _write_runs(runs, of_task, results, options, force=force, progress=progress)
+    document = {"format_version": 3, "level": verification.LEVEL, "seed": seed, "tasks": described}
     if out is not None:
         write_files({out / _FILE: format_json(document)}, force=force)
     print_result("\n\n".join(shown), document, as_json=as_json)
 
 
-def _shown_scores() -> tuple[tuple[verification.AnyScore, ...], tuple[verification.AnyScore, ...]]:
-    """Return the scores that are shown with intervals, and those that are shown without."""
-    score, chance = verification.ScoreName, verification.ProbabilityScore
-    return (
-        (score.TSS, score.HSS, chance.BRIER_SKILL),
-        (score.POD, score.FAR, score.F1, chance.ROC_AUC, chance.AVERAGE_PRECISION),
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Options:
+    """Options that all tasks share."""
+
+    seed: int
+    flares: flare_lists.HarpFlares | None
+    keywords: forecasts.KeywordTable | None
+    show_folds: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Results:
+    """The forecasters of a task, and their scores as text and for JSON."""
+
+    fitted: list[tuple[forecasts.Recipe, tuple[forecasts.FittedFold, ...]]]
+    text: str
+    description: dict[str, Any]
+
+
+def _read_sets(
+    lists: Mapping[Part, Path],
+    task: Task,
+    chosen: Sequence[LabelSet],
+    *,
+    protocol: Protocol,
+    options: _Options,
+    progress: Progress,
+) -> Iterator[forecasts.BaselineSet]:
+    """Read the samples of a task, and yield them with the labels of each chosen set."""
+    samples = forecasts.read_samples(lists)
+    if options.flares is not None:
+        _note_unknown(samples, task, options.flares, progress)
+    for labelled in chosen:
+        if labelled is LabelSet.REBUILT and options.flares is not None:
+            samples = forecasts.rebuild_labels(samples, options.flares, task=task)
+        yield forecasts.BaselineSet(
+            task=task,
+            protocol=protocol,
+            samples=samples,
+            label_set=str(labelled),
+            sources=(),
+            harp_numbers=None,
+        )
+
+
+def _read_sources(paths: Sequence[Path]) -> tuple[forecast_runs.SourceFile, ...]:
+    return tuple(forecast_runs.SourceFile.read(path) for path in paths)
+
+
+def _note_unknown(
+    samples: dict[Part, forecasts.Samples], task: Task, catalogue: flare_lists.HarpFlares, progress: Progress
+) -> None:
+    harps = {int(harp) for of in samples.values() for harp in of.harp}
+    if num_unknown := sum(not catalogue.knows(harp) for harp in harps):
+        of_harps = f"{num_unknown:,} of {format_count(len(harps), 'HARP')}"
+        progress.note(f"{task}: {of_harps} not in the map, taken as without flares")
+
+
+def _forecast(of_task: forecasts.BaselineSet, options: _Options, progress: Progress) -> _Results:
+    samples, task, protocol = of_task.samples, of_task.task, of_task.protocol
+    simple = forecasts.forecast_baselines(
+        samples, task=task, protocol=protocol, seed=options.seed, flares=options.flares
+    )
+    fitted = forecasts.fit_recipes(
+        samples,
+        task=task,
+        protocol=protocol,
+        flares=options.flares,
+        keywords=options.keywords,
+        recipes=forecasts.RECIPES,
+        progress=progress,
+    )
+    of_fitted = forecasts.forecast_fitted(samples, fitted, protocol=protocol)
+    made = forecasts.score_baselines([*simple, *of_fitted], progress=progress)
+    skill = forecasts.compare_skill(samples, fitted)
+    table = options.keywords
+    lacking = {} if table is None else table.count_lacking(samples)
+    incomplete = {} if table is None else table.count_incomplete(samples)
+    missing = {"no keywords of": lacking, "some keywords missing of": incomplete}
+    title = f"{task}, {of_task.label_set} labels" if of_task.label_set == LabelSet.REBUILT else str(task)
+    return _Results(
+        fitted=fitted,
+        text=format_baselines(title, made, skill, missing, show_folds=options.show_folds),
+        description={
+            "task": task.name,
+            "labels": of_task.label_set,
+            "protocol": str(protocol),
+            "num_samples": len(samples[Part.TEST].label),
+            "num_without_keywords": {str(part): count for part, count in lacking.items()},
+            "num_without_some_keywords": {str(part): count for part, count in incomplete.items()},
+            "baselines": forecasts.describe_baselines(made),
+            "skill": forecasts.describe_skill(skill),
+        },
     )
 
 
-def _format(task: Task, made: list[forecasts.Baseline], lacking: dict[Part, int], *, show_folds: bool) -> str:
-    wide, narrow = _shown_scores()
+def _check_runs(runs: Path, sets: Sequence[forecasts.BaselineSet], options: _Options, *, force: bool) -> None:
+    """Find what keeps runs from being written before minutes of fitting."""
+    given = {"with_keywords": options.keywords is not None, "with_flares": options.flares is not None}
+    possible = [recipe for recipe in forecasts.RECIPES if recipe.can_be_fitted(**given)]
+    for of_task in sets:
+        place = _find_place(runs, of_task)
+        forecasts.check_runs(place, of_task, possible, flares=options.flares, seed=options.seed, force=force)
 
-    def cells(find: Callable[[verification.AnyScore], verification.Interval]) -> list[str]:
-        intervals = [_format_interval(find(name)) for name in wide]
-        return intervals + [_format_number(find(name).estimate) for name in narrow]
 
-    rows = []
-    for baseline in made:
-        rows.append([baseline.title, baseline.source, str(baseline.rule), *cells(baseline.mean.__getitem__)])
-        for fold, scores in zip(baseline.folds, baseline.scores, strict=True) if show_folds and baseline.folds else ():
-            rows.append([f"  fold {fold}", "", f"{scores.threshold:.3f}", *cells(scores.interval)])
-    first = made[0].scores[0]
-    title = (
-        f"{task}: Test, {first.table.num_samples:,} samples, {first.table.num_positive:,} positive, of "
-        f"{first.num_harps:,} HARPs, {first.num_flaring_harps:,} of which flare"
+def _write_runs(
+    runs: Path,
+    of_task: forecasts.BaselineSet,
+    results: _Results,
+    options: _Options,
+    *,
+    force: bool,
+    progress: Progress,
+) -> None:
+    place = _find_place(runs, of_task)
+    made = forecasts.write_references(
+        place, of_task, flares=options.flares, seed=options.seed, force=force, progress=progress
     )
-    table = format_table(["forecast", "from", "threshold", *wide, *narrow], rows, left=(0, 1, 2))
-    return "\n".join([title, table, *(f"  {note}" for note in _list_notes(made, lacking))])
+    for recipe, fits in results.fitted:
+        made.append(forecasts.write_fitted(place, of_task, recipe, fits, force=force, progress=progress))
+    progress.note(f"{place}: {format_count(len(made), 'run')}")
 
 
-def _list_notes(made: list[forecasts.Baseline], lacking: dict[Part, int]) -> list[str]:
-    notes = []
-    if any(lacking.values()):
-        by_part = ", ".join(f"{part} {count:,}" for part, count in lacking.items() if count)
-        frames = format_count(sum(lacking.values()), "frame")
-        notes.append(f"no keywords of {frames} ({by_part}), replaced by medians of training")
-    if any(baseline.folds for baseline in made):
-        notes.append("logistic regression: the mean over folds")
-    with_intervals, _ = _shown_scores()
-    reasons = dict.fromkeys(baseline.mean[name].reason for baseline in made for name in with_intervals)
-    return notes + [f"[-, -]: {reason}" for reason in reasons if reason is not None]
-
-
-def _format_interval(interval: verification.Interval) -> str:
-    return f"{_format_number(interval.estimate)} [{_format_number(interval.low)}, {_format_number(interval.high)}]"
-
-
-def _format_number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:z.2f}"
+def _find_place(runs: Path, of_task: forecasts.BaselineSet) -> Path:
+    """Return the folder of a task's runs, of which those of rebuilt labels have one of their own."""
+    return (runs if of_task.label_set == LabelSet.PUBLISHED else runs / of_task.label_set) / str(of_task.task)

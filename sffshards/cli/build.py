@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from sffshards import labels as label_lists
-from sffshards.base.errors import format_count
+from sffshards.base.errors import Field, InputError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import format_bytes, make_progress, print_result
+from sffshards.cli.terminal_output import format_bytes, make_progress, print_result, show
 from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import Kind
 from sffshards.shards import build as shard_build
@@ -73,6 +73,20 @@ def build(
         float, Option("Maximum percentage of images that may be skipped.", minimum=0, maximum=100)
     ] = 5.0,
     workers: shared.WorkersOption = None,
+    cluster: shared.ClusterOption = None,
+    jobs: shared.JobsOption = 1,
+    part: Annotated[
+        str | None,
+        Option(
+            "Run one job of a job array, such as 3/16. The first run decodes its share of the images. The second, "
+            "after all jobs have finished the first, writes its share of the shards. Not with --force, --finish, "
+            "--cluster, --jobs, or a URL as --out.",
+            metavar="<i/n>",
+        ),
+    ] = None,
+    finish: Annotated[
+        bool, Option("Finish a build that was written with --part: check all shards, and write index and manifest.")
+    ] = False,
     dry_run: Annotated[bool, Option("Report what the build would write and need, without writing.")] = False,
     force: shared.ForceOption = False,
     as_json: shared.JsonOption = False,
@@ -80,8 +94,10 @@ def build(
     """Build WebDataset shards from label lists and images.
 
     Each image is decoded and resized once, into OUT/frames, which the builds of all tasks share. An interrupted build
-    resumes when the same command runs again. The manifest, such as OUT/48h/manifest.json, is written last; it lists
-    the shards of every part.
+    resumes when the same command runs again, without --force. With --force, the old build is kept until the new one is
+    complete if the disk has room for both; otherwise it is removed before the new shards are written.
+
+    The manifest, such as OUT/48h/manifest.json, is written last; it lists the shards of every part.
 
     Examples
     --------
@@ -93,12 +109,16 @@ def build(
         only full sequences of frames at most 192 minutes apart
     sffshards build --out s3://bucket/shards
         built in shards/, then copied to s3://bucket/shards/48h
+    sffshards build --horizon 48h --cluster slurm --jobs 20
+        in 20 jobs of a batch system, which Dask queues
+    sffshards build --horizon 48h --part 3/16
+        one of 16 jobs of an array; run all twice, then build with --finish
     sffshards build /archive/flares --codec npy --out /scratch/shards
         lossless, for the fastest reading
     """
-    place = shared.place_of(out)
-    target = place if isinstance(place, read.RemoteFolder) else None
-    folder = stage if isinstance(place, read.RemoteFolder) else place
+    written = shared.place_of(out)
+    target = written if isinstance(written, read.RemoteFolder) else None
+    folder = stage if isinstance(written, read.RemoteFolder) else written
     layout = label_lists.find_data(data, images=images, labels=labels)
     builds = [
         shard_build.BuildOptions(
@@ -119,21 +139,69 @@ def build(
         for options in builds:
             _estimate(layout, options, out=folder, force=force, as_json=as_json)
         return
+    if part is not None:
+        alone = not (force or finish or target or cluster or jobs != 1)
+        _build_part(layout, builds, part, folder, workers=workers, alone=alone)
+        return
     copies = {options.task: target / options.task.folder for options in builds} if target else {}
     for options in builds if target else builds[1:]:  # the first build checks its own folder
         copy = copies.get(options.task)
         shard_build.check_build(layout, options, out=folder / options.task.folder, target=copy, force=force)
+    with shared.open_executor(workers, cluster=cluster, jobs=jobs) as executor:
+        for options in builds:
+            place = folder / options.task.folder
+            report = shard_build.build_shards(
+                layout,
+                options,
+                out=place,
+                store_folder=folder / "frames",
+                executor=executor,
+                force=force,
+                must_be_written=finish,
+                progress=make_progress(),
+            )
+            copy, num_copied = copies.get(options.task), None
+            if copy is not None:
+                num_copied = shard_build.publish_build(
+                    place, copy, force=force, executor=executor, progress=make_progress()
+                )
+            _report(report, options, place, copy, num_copied=num_copied, as_json=as_json)
+
+
+def _build_part(
+    layout: label_lists.DataLayout,
+    builds: list[shard_build.BuildOptions],
+    text: str,
+    folder: Path,
+    *,
+    workers: int | None,
+    alone: bool,
+) -> None:
+    part = shard_build.BuildPart.parse(text)
+    if not alone:
+        expected = "none of --force, --finish, --cluster, --jobs and a URL as --out"
+        raise InputError(Field("part"), expected=expected, found="one of them", fix="leave it out")
     for options in builds:
-        report = shard_build.build_shards(
-            layout,
-            options,
-            out=folder / options.task.folder,
-            store_folder=folder / "frames",
-            workers=shared.count_workers(workers),
-            force=force,
-            progress=make_progress(),
-        )
-        _report(report, options, folder / options.task.folder, copies.get(options.task), force=force, as_json=as_json)
+        place = folder / options.task.folder
+        with shared.open_executor(workers) as executor:
+            report = shard_build.build_part(
+                layout,
+                options,
+                part=part,
+                out=place,
+                store_folder=folder / "frames",
+                executor=executor,
+                progress=make_progress(),
+            )
+        decoded = format_count(report.num_decoded, "image")
+        if report.waiting:
+            others = ", ".join(map(str, report.waiting[:5])) + (", ..." if len(report.waiting) > 5 else "")
+            show(
+                f"{place}, part {part}: {decoded} decoded; run it again when these parts have decoded theirs: {others}"
+            )
+        else:
+            written = format_count(report.num_written, "shard")
+            show(f"{place}, part {part}: {decoded} decoded, {written} written, {report.num_kept:,} kept")
 
 
 def _report(
@@ -142,10 +210,10 @@ def _report(
     folder: Path,
     copy: read.RemoteFolder | None,
     *,
-    force: bool,
+    num_copied: int | None,
     as_json: bool,
 ) -> None:
-    """Copy a build, if it is to be, and print what was built and copied."""
+    """Print what was built and copied."""
     manifest = report.manifest
     counts = {kind: sum(g.num_samples for name, g in manifest.groups.items() if name.endswith(kind)) for kind in Kind}
     described = {
@@ -164,8 +232,7 @@ def _report(
     shards = f"{format_count(len(manifest.shards), 'shard')}, {format_bytes(manifest.size_bytes)}"
     work = f"{format_count(report.num_decoded, 'image')} decoded, {format_count(report.num_written, 'shard')} written"
     lines = [f"{folder}: {sequences} and {views} of the positives, {shards} ({work}, {report.num_kept:,} kept)"]
-    if copy is not None:
-        num_copied = shard_build.publish_build(folder, copy, force=force, progress=make_progress())
+    if num_copied is not None:
         described |= {"copy": str(copy), "num_shards_copied": num_copied}
         lines.append(f"{copy}: the same, {format_count(num_copied, 'shard')} copied")
     if options.windows.on_short is OnShort.DROP:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import import_module
@@ -22,9 +24,13 @@ _COMMANDS = (
     "demo",
     *("synth", "fetch", "ingest", "labels", "sequences"),  # data
     *("build", "info", "verify", "show"),  # shards
-    *("baselines", "train", "evaluate", "reproduce", "report", "predict"),  # forecasts
+    *("baselines", "train", "evaluate", "score", "import_", "combine", "reproduce"),  # forecasts and their scores
+    *("report", "predict", "explain"),  # results
 )
-"""Modules with a function of the same name or, of a group, with HELP and a tuple COMMANDS of functions."""
+"""Modules with a function of the same name or, of a group, with HELP and a tuple COMMANDS of functions.
+
+A command whose name is a word of Python ends in an underscore here.
+"""
 
 _EXAMPLES = "\n\nExamples\n--------\n"
 """The heading of a docstring's last section, in which a command and, indented, its purpose alternate."""
@@ -35,7 +41,7 @@ class InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands in order."""
-        return sorted(self.commands, key=_COMMANDS.index)
+        return sorted(self.commands, key=[_name(module) for module in _COMMANDS].index)
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +62,14 @@ def _add(app: typer.Typer, command: Callable[..., None]) -> list[tuple[str, str]
     text, _, section = (inspect.getdoc(command) or "").partition(_EXAMPLES)
     lines = [line.strip() for line in section.splitlines()]
     examples = list(zip(lines[::2], lines[1::2], strict=True))
-    app.command(help=text, epilog=_format_examples(examples))(_until_nobody_reads(to_typer(command)))
+    run = _until_nobody_reads(to_typer(command))
+    app.command(_name(command.__name__), help=text, epilog=_format_examples(examples))(run)
     return examples
+
+
+def _name(function: str) -> str:
+    """Return the name of a command from that of its function."""
+    return function.removesuffix("_").replace("_", "-")
 
 
 def _until_nobody_reads(command: Callable[..., None]) -> Callable[..., None]:
@@ -92,7 +104,13 @@ def _root(
 def _format_examples(examples: Sequence[tuple[str, str]]) -> str:
     if not examples:  # Python was started with -OO, which removes docstrings
         return ""
-    width = max(len(command) for command, _ in examples)
-    lines = [f"  {command:<{width}}  # {what}" for command, what in examples]
+    lines = [f"  # {what}\n  {_continue(command)}" for command, what in examples]
     # The character \b keeps click from joining the lines into a paragraph.
     return "\b\n" + "\n".join(["Examples:", *lines])
+
+
+def _continue(command: str) -> str:
+    """Return a command in lines of less than 80 columns that a shell reads as one."""
+    joined = re.sub(r"(?<= )(--[a-z-]+) (?!-)", "\\1\0", command)  # an option stays with its value
+    lines = textwrap.wrap(joined, 72, break_long_words=False, break_on_hyphens=False)
+    return " \\\n      ".join(lines).replace("\0", " ")

@@ -10,7 +10,7 @@ from sffshards.base.errors import format_count
 from sffshards.base.option_fields import Option
 from sffshards.cli import shared_options as shared
 from sffshards.cli.score_output import format_scores
-from sffshards.cli.terminal_output import make_progress
+from sffshards.cli.terminal_output import make_progress, show
 
 __all__ = ["demo"]
 
@@ -31,15 +31,16 @@ def demo(
     sffshards demo
         write everything to sffshards-demo/, which may be deleted afterwards
     """
-    report = experiments.run_demo(out, seed=seed, workers=shared.count_workers(workers), progress=make_progress())
+    with shared.open_executor(workers) as executor:
+        report = experiments.run_demo(out, seed=seed, executor=executor, progress=make_progress())
     images = format_count(report.data.num_frames, "synthetic image")
     regions = format_count(report.data.num_harps, "active region")
     flares = format_count(report.data.num_flares or 0, "flare")
     manifest = report.build.manifest
     samples = format_count(sum(group.num_samples for group in manifest.groups.values()), "sample")
-    print(f"{out / 'data'}: {images} of {regions}, {flares} of class M or above")
-    print(f"{out / 'shards' / manifest.task.folder}: {samples} in {format_count(len(manifest.shards), 'shard')}")
-    print(format_scores(report.scores))
-    print("A forecast without skill has a TSS of 0. The test regions are in neither training nor validation set.")
-    print(f"More: sffshards info {out / 'shards'}; sffshards show --shards {out / 'shards'}")
-    print(f"Open the report in a browser: {report.page}")
+    show(f"{out / 'data'}: {images} of {regions}, {flares} of class M or above")
+    show(f"{out / 'shards' / manifest.task.folder}: {samples} in {format_count(len(manifest.shards), 'shard')}")
+    show(format_scores(report.scores))
+    show("A forecast without skill has a TSS of 0. The test regions are in neither training nor validation set.")
+    show(f"More: sffshards info {out / 'shards'}; sffshards show --shards {out / 'shards'}")
+    show(f"Open the report in a browser: {report.page}")

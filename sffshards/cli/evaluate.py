@@ -1,4 +1,4 @@
-"""`sffshards evaluate`: predictions and scores of trained folds."""
+"""`sffshards evaluate`: predictions of trained folds, and scores of any run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from sffshards.base.option_fields import Option
 from sffshards.cli import flare_options, score_output
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import make_progress, print_result
+from sffshards.forecasting import baselines
 from sffshards.forecasting import runs as forecasts
+from sffshards.models import ModelName
 from sffshards.shards import read
 
 __all__ = ["evaluate"]
@@ -20,6 +22,15 @@ __all__ = ["evaluate"]
 def evaluate(
     runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.")] = Path("runs"),
     shards: shared.ShardsOption = "shards",
+    model: Annotated[
+        list[str] | None,
+        Option(
+            "Factory, package.module:factory, of runs that were trained with it: its code is run only if you name it "
+            "here too. May be repeated.",
+            metavar="<factory>",
+            default_text="none; other networks need no name",
+        ),
+    ] = None,
     fold: Annotated[int | None, Option("Evaluate only this fold.", minimum=0, maximum=4, default_text="all")] = None,
     batch_size: shared.BatchSizeOption = 10,
     threads: shared.ThreadsOption = 2,
@@ -30,13 +41,15 @@ def evaluate(
     flares: flare_options.FlaresOption = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
+    seed: shared.NoSkillSeedOption = 123,
     force: Annotated[bool, Option("Predict again even if predictions exist.")] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
-    """Compute and score the predictions of trained folds.
+    """Compute the predictions of trained networks, and score any runs.
 
-    The best checkpoint of each fold is applied to the fold's training, validation and test sets. The predictions are
-    written to the fold's folder: predictions-train.csv, predictions-val.csv and predictions-test.csv. Thresholds and a
+    The best checkpoint of each fold of a network is applied to the fold's training, validation and test sets. The
+    predictions are written to the fold's folder: predictions-train.csv, predictions-val.csv and predictions-test.csv.
+    Other runs, such as baselines and imported tables, have these tables already; they need no shards. Thresholds and a
     calibration are fitted on validation, and written to decision.json.
 
     The scores are written to the run's folder. scores.json and scores.csv hold the eight published scores at a decision
@@ -45,8 +58,10 @@ def evaluate(
     scores of first and later flares by a flare list or, without one, of samples without and with a flare that is known
     from labels.
 
-    Runs of the same task and test samples are compared in pairs. comparisons.json and comparisons.csv hold the scores
-    of the second run minus those of the first; they are written to the folder that contains the runs.
+    Each run is compared with the baselines that need no network: no skill, climatology, persistence and ever flared;
+    the last two by the flare list if there is one. comparisons.json and comparisons.csv in the run's folder hold its
+    scores minus theirs. Runs of the same task and test samples are also compared in pairs: comparisons.json and
+    comparisons.csv in the folder that contains the runs hold the scores of the second run minus those of the first.
 
     A score without a value, such as POD where there are no flares, is `undefined` in tables, not 0.
 
@@ -60,20 +75,35 @@ def evaluate(
         one fold, on a GPU
     sffshards evaluate --flares flares.csv --harp-map harps.txt
         first flares as the flare list has them
+    sffshards evaluate runs/48h/own --model my_package.networks:build
+        a run of a network of your own
     """
-    inference = forecasts.Inference(
-        batch_size=batch_size, num_threads=threads, device=forecasts.choose_device(device), check=check
-    )
     place = shared.place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     folds = None if fold is None else [fold]
     found = forecasts.find_runs(runs, folds=folds)
+    is_network = any(run.kind is forecasts.RunKind.NETWORK for run in found)
+    inference = (
+        forecasts.Inference(
+            batch_size=batch_size,
+            num_threads=threads,
+            device=forecasts.choose_device(device),
+            check=check,
+            factories=tuple(ModelName.parse(name) for name in model or ()),
+        )
+        if is_network  # others need neither torch nor shards
+        else None
+    )
+    if inference is not None:
+        forecasts.require_factories(found, inference, force=force)
     progress = make_progress()
     tasks = sorted({run.task for run in found})
     catalogue, _ = flare_options.read_sources(flares, harp_map, None, tasks=tasks, clock=clock, progress=progress)
     scored = []
     for run in found:
-        task = shared.TaskChoice(horizon_hours=run.task.horizon_hours, threshold=run.task.threshold)
-        build, _ = shared.choose_build(place, task)
+        build = None
+        if run.kind is forecasts.RunKind.NETWORK:
+            task = shared.TaskChoice(horizon_hours=run.task.horizon_hours, threshold=run.task.threshold)
+            build, _ = shared.choose_build(place, task)
         scored.append(
             forecasts.evaluate_run(
                 run.folder,
@@ -85,11 +115,13 @@ def evaluate(
                 progress=progress,
             )
         )
-    comparisons = forecasts.compare_runs(scored)
+    pairs = forecasts.compare_runs(scored)
+    references = [one for of in scored for one in baselines.compare_with_references(of, seed=seed, flares=catalogue)]
     if fold is None:
-        forecasts.write_comparisons(comparisons)
+        forecasts.write_comparisons([*pairs, *references])
     described = [forecasts.describe_scores(of) | {"verification": forecasts.describe_verification(of)} for of in scored]
     blocks = [f"{score_output.format_scores(of)}\n{score_output.format_verification(of)}" for of in scored]
-    blocks += [score_output.format_comparisons(comparisons)] if comparisons else []
-    document = {"runs": described, "comparisons": forecasts.describe_comparisons(comparisons)}
+    blocks += [score_output.format_references(references)]
+    blocks += [score_output.format_comparisons(pairs)] if pairs else []
+    document = {"runs": described, "comparisons": forecasts.describe_comparisons([*pairs, *references])}
     print_result("\n\n".join(blocks), document, as_json=as_json)

@@ -11,7 +11,7 @@ from sffshards import fetch
 from sffshards.base.errors import format_count
 from sffshards.base.option_fields import Option
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import format_bytes, make_progress
+from sffshards.cli.terminal_output import format_bytes, make_progress, show
 from sffshards.domain.times import parse_duration, parse_tai
 
 __all__ = ["COMMANDS", "HELP"]
@@ -62,8 +62,11 @@ def dataset(
     )
     for report in reports:
         counts = f"{format_count(report.num_images, 'image')}, {format_count(report.num_lists, 'label list')}"
-        print(f"{data}: {counts}; {format_count(report.num_written, 'file')} written")
-        print(f"zip of {format_bytes(report.size_bytes)}, SHA-256 {report.sha256}, checked by {report.checked_by}")
+        others = "".join(
+            f", {format_count(count, 'file')} left out: {reason}" for reason, count in sorted(report.others.items())
+        )
+        show(f"{data}: {counts}; {format_count(report.num_written, 'file')} written{others}")
+        show(f"zip of {format_bytes(report.size_bytes)}, SHA-256 {report.sha256}, checked by {report.checked_by}")
 
 
 def labels(
@@ -83,25 +86,32 @@ def labels(
         the twelve published lists
     """
     paths = fetch.fetch_labels(data, url=url or fetch.LABELS_URL, force=force, progress=make_progress())
-    print(f"{data}: {len(paths)} published label lists")
+    show(f"{data}: {len(paths)} published label lists")
 
 
 def weights(
+    model: Annotated[
+        str, Option("Network of torchvision's, as `train --model` names it.", metavar="<network>")
+    ] = "mvit_v2_s",
     url: Annotated[str | None, _url("WEIGHTS", "URL of the file at a mirror.", "download.pytorch.org")] = None,
     out: Annotated[
         Path | None, Option("File to write.", default_text="the one in torch's cache that `train` reads")
     ] = None,
 ) -> None:
-    """Fetch the Kinetics-400 weights of MViTv2-S.
+    """Fetch the Kinetics-400 weights of a network.
 
-    They are written to where `sffshards train` finds them. Their SHA-256 is checked.
+    They are written to where `sffshards train` finds them. Their SHA-256 is checked; of networks other than mvit_v2_s,
+    the first eight digits, which torchvision publishes in the file's name.
 
     Examples
     --------
     sffshards fetch weights
         before training on a node without network
+    sffshards fetch weights --model swin3d_t
+        of another network
     """
-    print(fetch.fetch_weights(out or fetch.weights_path(), url=url or fetch.WEIGHTS_URL, progress=make_progress()))
+    path = out or fetch.weights_path(model)
+    show(fetch.fetch_weights(path, model=model, url=url, progress=make_progress()))
 
 
 def jsoc(
@@ -144,13 +154,13 @@ def jsoc(
     address = (server or fetch.JSOC_URL).rstrip("/")
     report = fetch.fetch_jsoc(out, query, email=email, server=address, progress=make_progress())
     kept = f", {report.num_kept:,} kept" if report.num_kept else ""
-    print(f"{out}: {report.num_fetched:,} of {format_count(report.num_records, 'frame')} fetched{kept}")
+    show(f"{out}: {report.num_fetched:,} of {format_count(report.num_records, 'frame')} fetched{kept}")
     if report.num_without_image:
         empty = format_count(report.num_without_image, "record has", "records have")
-        print(f"{empty} no image at JSOC (QUALITY 0x80000000)")
+        show(f"{empty} no image at JSOC (QUALITY 0x80000000)")
     if report.offline:
         tape = format_count(len(report.offline), "file is", "files are")
-        print(f"{tape} on tape at JSOC; pass --email to request an export")
+        show(f"{tape} on tape at JSOC; pass --email to request an export")
 
 
 COMMANDS = (dataset, labels, weights, jsoc)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from sffshards import flares as flare_lists
-from sffshards import labels
+from sffshards import images, labels
 from sffshards.base.errors import InputError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.base.progress import Progress
 from sffshards.domain.task import GoesClass, Task
 from sffshards.forecasting import baselines
 
-__all__ = ["Catalogue", "ClockOption", "FlaresOption", "HarpMapOption", "load_catalogue", "read_sources"]
+__all__ = [
+    "Catalogue",
+    "ClockOption",
+    "FlaresOption",
+    "HarpMapOption",
+    "describe_lacking",
+    "format_catalogues",
+    "load_catalogue",
+    "load_catalogues",
+    "read_sources",
+]
+
+_MAX_LACKING = 5
 
 FlaresOption = Annotated[
     Path | None, Option("Flare list from SWPC, HEK or sunpy, as a table or JSON. Needs --harp-map.")
@@ -56,6 +68,12 @@ class Catalogue:
             counts = ", ".join(f"{count:,} with {reason}" for reason, count in flares.count_unused().items())
             places = _shorten(row.line for row in flares.unused)
             lines.append(f"{flares.source}: {unused} not used: {counts}; line {places}")
+        if flares.next_day_peaks:
+            peaks = format_count(len(flares.next_day_peaks), "peak")
+            lines.append(
+                f"{flares.source}: {peaks} past midnight, taken as of the day after: line "
+                f"{_shorten(flares.next_day_peaks)}"
+            )
         for threshold in thresholds:
             for count, what in (
                 (of.count_without_region(threshold), "a region, not attributed"),
@@ -64,6 +82,8 @@ class Catalogue:
                 lines += [f"{flares.source}: {count:,} of {threshold} and above without {what}"] if count else []
         regions = format_count(sum(len(regions) for regions in harp_map.regions.values()), "region")
         lines.append(f"{harp_map.source}: {format_count(len(harp_map.regions), 'HARP')} with {regions}")
+        if not of.is_matched:
+            lines.append(f"{harp_map.source}: no region of it is that of any flare in {flares.source}")
         if harp_map.repeated:
             harps = _shorten(harp_map.repeated)
             lines.append(f"{harp_map.source}: repeated, with the regions of all lines: HARP {harps}")
@@ -90,7 +110,10 @@ class Catalogue:
             "time": str(of.flare_time),
             "clock": str(of.clock),
             **counts,
+            "next_day_peaks": list(of.flares.next_day_peaks),
             "unused": [to_plain(row) for row in of.flares.unused],
+            "harp_numbers": str(of.harp_map.harp_numbers),
+            "is_matched": of.is_matched,
             "repeated_harps": list(of.harp_map.repeated),
             "disagreements_by_clock": clocks if read else {},
         }
@@ -104,9 +127,16 @@ class Catalogue:
 
 
 def load_catalogue(
-    flares: Path | None, harp_map: Path | None, *, flare_time: str = "start", clock: str = "as-written"
+    flares: Path | None,
+    harp_map: Path | None,
+    *,
+    data: Path | None = None,
+    flare_time: str = "start",
+    clock: str = "as-written",
 ) -> Catalogue | None:
     """Read a catalogue, or return None where neither file is named.
+
+    ``data`` is the folder that it is for, whose HARP numbers must be of the same kind as the map's.
 
     The default time and clock are those of the published labels: see docs/labels.md.
 
@@ -130,11 +160,62 @@ def load_catalogue(
             fix="flares are attributed to HARPs through NOAA regions, so give both files or neither",
         )
     read, regions = flare_lists.read_flare_list(flares), flare_lists.read_harp_map(harp_map)
+    if data is not None:
+        images.require_harp_numbers(regions, images.find_harp_numbers(data), where=data)
     chosen, others = (
         flare_lists.assign_flares(read, regions, flare_time=flare_lists.FlareTime(flare_time), clock=of)
         for of in sorted(clocks, key=lambda of: of != clock)
     )
     return Catalogue(harp_flares=chosen, others=others)
+
+
+def load_catalogues(flares: Sequence[Path], harp_map: Path | None, *, data: Path, clock: str) -> list[Catalogue]:
+    """Read a catalogue per flare list, of one map; raises the errors of `load_catalogue`."""
+    paths = flares or (None,)
+    found = [load_catalogue(path, harp_map, data=data, clock=clock) for path in paths]
+    return [catalogue for catalogue in found if catalogue is not None]
+
+
+def format_catalogues(catalogues: Sequence[Catalogue], tasks: Iterable[Task], read: labels.Lists) -> list[str]:
+    """Return what was read from several flare lists, and the first flares that one has and another lacks."""
+    tasks = list(tasks)
+    lines = list(dict.fromkeys(line for catalogue in catalogues for line in catalogue.format_lines(tasks, read)))
+    lacking: dict[tuple[str, str], list[flare_lists.LackingFlare]] = {}
+    for one in _find_lacking(catalogues, tasks):
+        lacking.setdefault((one.source, one.lacking), []).append(one)
+    for (source, other), found in lacking.items():
+        lines.append(f"{source}: {format_count(len(found), 'flare')} that {other} lacks")
+        lines += [f"  {_describe_lacking(one)}" for one in found[:_MAX_LACKING]]
+    return lines
+
+
+def describe_lacking(catalogues: Sequence[Catalogue], tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """Return the flares that one list has and another lacks, as plain values for JSON."""
+    return [
+        {
+            "source": one.source,
+            "line": one.flare.line,
+            "flare": _describe_flare(one.flare),
+            "lacking": one.lacking,
+            "instead": None if one.instead is None else _describe_flare(one.instead),
+        }
+        for one in _find_lacking(catalogues, tasks)
+    ]
+
+
+def _find_lacking(catalogues: Sequence[Catalogue], tasks: Iterable[Task]) -> list[flare_lists.LackingFlare]:
+    least = min(task.threshold for task in tasks)
+    return flare_lists.find_lacking_flares([catalogue.harp_flares.flares for catalogue in catalogues], least)
+
+
+def _describe_lacking(one: flare_lists.LackingFlare) -> str:
+    instead = "" if one.instead is None else f"; there: {_describe_flare(one.instead)}"
+    return f"line {one.flare.line}: {_describe_flare(one.flare)}{instead}"
+
+
+def _describe_flare(flare: flare_lists.Flare) -> str:
+    region = "no region" if flare.noaa_region is None else f"AR {flare.noaa_region}"
+    return f"{flare.goes_class} of {flare.start_utc:%Y-%m-%d %H:%M}, {region}"
 
 
 def read_sources(
@@ -145,12 +226,15 @@ def read_sources(
     tasks: Iterable[Task],
     clock: str,
     progress: Progress,
+    data: Path | None = None,
 ) -> tuple[flare_lists.HarpFlares | None, baselines.KeywordTable | None]:
     """Read what baselines follow from besides label lists: a catalogue, which is reported in notes, and keywords."""
-    catalogue = load_catalogue(flares, harp_map, clock=clock)
+    catalogue = load_catalogue(flares, harp_map, data=data, clock=clock)
     for line in catalogue.format_lines(tasks, {}) if catalogue else []:
         progress.note(line)
     table = None if keywords is None else baselines.read_keyword_table(keywords)
+    if table is not None and data is not None:
+        images.require_harp_numbers(table, images.find_harp_numbers(data), where=data)
     return None if catalogue is None else catalogue.harp_flares, table
 
 

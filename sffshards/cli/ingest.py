@@ -67,6 +67,8 @@ def ingest(
         int | None, Option("Movie: expected number of pictures; another number is an error.", minimum=1)
     ] = None,
     workers: shared.WorkersOption = None,
+    cluster: shared.ClusterOption = None,
+    jobs: shared.JobsOption = 1,
     force: shared.ForceOption = False,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -125,10 +127,10 @@ def ingest(
             tolerance=timedelta(0) if grid == "all" else parse_duration(tolerance, where="--tolerance"),
             series=series,
         )
-        workers = shared.count_workers(workers)
-        report = images.ingest_fits(
-            source, out, options=options, skip_bad=skip_bad, force=force, workers=workers, progress=progress
-        )
+        with shared.open_executor(workers, cluster=cluster, jobs=jobs) as executor:
+            report = images.ingest_fits(
+                source, out, options=options, skip_bad=skip_bad, force=force, executor=executor, progress=progress
+            )
     from sffshards.base.json_records import to_plain
 
     print_result(_format(report, out), to_plain(report), as_json=as_json)

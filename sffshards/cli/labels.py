@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
+from sffshards import images as image_folders
 from sffshards import labels as lists
 from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import InputError, format_count
 from sffshards.base.option_fields import Option
+from sffshards.base.progress import SILENT
 from sffshards.cli import flare_options, labels_text
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import format_table, print_result
+from sffshards.cli.terminal_output import format_table, make_progress, print_result, show
+from sffshards.domain.frames import HarpNumbers
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import PUBLISHED_TASKS, Task
 
@@ -28,7 +31,13 @@ _OutOption = Annotated[Path, Option("Folder of the lists; each task has a subfol
 def check(
     data: shared.DataArgument = Path("data"),
     images: shared.ImagesOption = None,
-    flares: flare_options.FlaresOption = None,
+    flares: Annotated[
+        list[Path] | None,
+        Option(
+            "Flare list from SWPC, HEK or sunpy, as a table or JSON. Needs --harp-map. If repeated, labels are "
+            "compared with all lists, and the lists with each other."
+        ),
+    ] = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
     strict: Annotated[bool, Option("Exit with code 1 if there are faults.")] = False,
@@ -39,7 +48,9 @@ def check(
     Each list is checked by itself, and against those of other parts and horizons. Faults are malformed, duplicate and
     misordered rows; HARPs or frames in several parts; and rows positive at 24h but not at 48h. Where there is a folder
     of images, frames without an image are faults too. With --flares and --harp-map, labels that disagree with the flare
-    list are faults as well.
+    list are faults as well, and so are NOAA regions that parts share through different HARPs. With several --flares, a
+    label is a fault if it disagrees with every list that covers its time; where the lists disagree, the flares that one
+    of them lacks are named.
 
     Dates that Test shares with training, gaps, rows off the 96-minute grid and short sequences are counted, but are
     not faults.
@@ -58,15 +69,19 @@ def check(
     else:
         with suppress(InputError):  # lists can be checked without images
             images = lists.find_image_folder(data)
+    image_folders.find_harp_numbers(data, images or data)  # refuses images of other numbers than the lists
     found = lists.find_label_lists(data)
-    catalogue = flare_options.load_catalogue(flares, harp_map, clock=clock)
+    catalogues = flare_options.load_catalogues(flares or [], harp_map, data=data, clock=clock)
     read = lists.read_lists(found)
-    audit = lists.audit_labels(read, flares=None if catalogue is None else catalogue.harp_flares, images=images)
+    every = [catalogue.harp_flares for catalogue in catalogues]
+    audit = lists.audit_labels(read, flares=every[0] if every else None, other_flares=every[1:], images=images)
     text, document = "", {"format_version": 1, **lists.describe_audit(audit)}
     if not as_json:
-        text = labels_text.format_audit(audit, [] if catalogue is None else catalogue.format_lines(found, read))
-    elif catalogue is not None:
-        document["catalogue"] = catalogue.describe(None, read)
+        text = labels_text.format_audit(audit, flare_options.format_catalogues(catalogues, found, read))
+    elif catalogues:
+        document["catalogue"] = catalogues[0].describe(None, read)
+        document["other_catalogues"] = [catalogue.describe(None, read) for catalogue in catalogues[1:]]
+        document["lacking_flares"] = flare_options.describe_lacking(catalogues, found)
     print_result(text, document, as_json=as_json)
     if strict and audit.is_wrong:
         raise typer.Exit(1)
@@ -110,7 +125,7 @@ def rebuild(
     sffshards labels rebuild images --horizon 48h --flares f.csv --harp-map h.txt --clock tai
         a folder of images, with flare times converted to TAI
     """
-    catalogue = flare_options.load_catalogue(flares, harp_map, flare_time=time, clock=clock)
+    catalogue = flare_options.load_catalogue(flares, harp_map, data=data, flare_time=time, clock=clock)
     if catalogue is None:
         raise InputError(
             "--flares", expected="a flare list and a map of HARPs", found="neither", fix="add --flares and --harp-map"
@@ -118,8 +133,13 @@ def rebuild(
     texts, counts, least = {}, {}, shared.parse_threshold(threshold)
     horizons = [task.horizon_hours for task in PUBLISHED_TASKS] if horizon is None else [shared.parse_horizon(horizon)]
     tasks = [Task(threshold=least, horizon_hours=hours) for hours in horizons]
+    progress = make_progress()
     for task in tasks:
-        for of_part, frames in lists.find_frames(data, task=task).items():
+        found = lists.find_frames(data, task=task, progress=progress)
+        progress = SILENT  # the frames of all horizons are the same
+        harps = {frame.harp for frames in found.values() for frame in frames}
+        catalogue.harp_flares.require_known(harps, where=data)
+        for of_part, frames in found.items():
             if part is not None and of_part is not None:
                 raise InputError(
                     "--part", expected="frames without lists", found=f"the {of_part} list in {data}", fix="leave it out"
@@ -137,14 +157,14 @@ def rebuild(
     of_lists = {str(path.relative_to(out)): of for path, of in counts.items()}
     record = {"format_version": 1, **catalogue.describe(least, {}), "lists": of_lists}
     lists.write_rebuilt(texts, record, out=out, force=force)
-    print("\n".join(catalogue.format_lines(tasks, {})))
+    show("\n".join(catalogue.format_lines(tasks, {})))
     notes = {
         "rows_of_unknown_harps": "with a HARP that is not in the map",
         "rows_not_covered": "with a horizon beyond the flare list",
     }
     for path, of in counts.items():
         more = "".join(f", {of[name]:,} {note}" for name, note in notes.items() if of[name])
-        print(f"{path}: {format_count(of['rows'], 'row')}, {of['positive']:,} positive{more}")
+        show(f"{path}: {format_count(of['rows'], 'row')}, {of['positive']:,} positive{more}")
 
 
 def diff(
@@ -164,6 +184,7 @@ def diff(
     sffshards labels diff mine_48h.txt theirs_48h.txt --json
         two lists, every frame that differs
     """
+    image_folders.find_harp_numbers(first, second)  # lists of different numbers have no frames in common
     pairs = _pair(first, lists.read_labels(first), second, lists.read_labels(second))
     found = {name: lists.diff_labels(one, other) for name, one, other in pairs}
     text = "\n".join(labels_text.format_diff(name, of) for name, of in found.items())
@@ -212,9 +233,11 @@ def split(
             counts = (len(made), sum(label for _, label in made), len({frame.harp for frame, _ in made}))
             span = [f"{min(times):%Y-%m-%d}", f"{max(times):%Y-%m-%d}"] if times else ["-", "-"]
             rows.append([str(task), part, *(f"{count:,}" for count in counts), *span])
+    if image_folders.find_harp_numbers(data) is HarpNumbers.NEAR_REAL_TIME:
+        contents[out / lists.REBUILT_NAME] = lists.format_stated_numbers(HarpNumbers.NEAR_REAL_TIME)
     write_files(contents, force=force)
     header = ["", "part", "rows", "positive", "HARPs", "first", "last"]
-    print(format_table(header, rows, left=(0, 1), indent=0))
+    show(format_table(header, rows, left=(0, 1), indent=0))
 
 
 COMMANDS = (check, rebuild, diff, split)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from sffshards.base.atomic_files import check_replaceable, write_files
 from sffshards.base.errors import Field, InputError, format_count
 from sffshards.base.option_fields import Option
+from sffshards.base.output_checks import check_writable
 from sffshards.base.progress import Progress
+from sffshards.cli import flare_options
+from sffshards.cli import forecast_inputs as inputs
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import make_progress
+from sffshards.cli.terminal_output import make_progress, show
 from sffshards.domain.frame_sequences import OnShort, WindowRule
-from sffshards.domain.sample_sets import NUM_FOLDS, Part
-from sffshards.domain.task import M1, Task
+from sffshards.domain.sample_sets import Part
 from sffshards.forecasting import operational, runs
-from sffshards.models import ModelName
-from sffshards.shards import read
+
+if TYPE_CHECKING:
+    from sffshards.flares import HarpFlares
 
 __all__ = ["predict"]
 
@@ -37,17 +38,22 @@ class OutputFormat(StrEnum):
 
 def predict(
     *,
-    run: Annotated[
-        Path, Option("Folder of a run, such as runs/48h/oTV; or a checkpoint file, which needs --model and --horizon.")
-    ],
+    run: inputs.RunOption,
     images: Annotated[Path | None, Option("Folder of images to forecast, with the published file names.")] = None,
-    sequences: Annotated[
-        Path | None,
-        Option("Sequence list, with or without labels; Seqs16/ must be in the same folder. Needs --images."),
-    ] = None,
+    sequences: inputs.SequencesOption = None,
     shards: Annotated[
         str | None, Option("A build, or a folder of builds, to forecast instead of images. Labels are ignored.")
     ] = None,
+    keywords: Annotated[
+        Path | None,
+        Option(
+            "Table of SHARP keywords, .csv or .csv.gz, or folder of SHARP FITS files with them in their headers, whose "
+            "frames to forecast by a run of `sffshards baselines`, instead of images."
+        ),
+    ] = None,
+    flares: flare_options.FlaresOption = None,
+    harp_map: flare_options.HarpMapOption = None,
+    clock: flare_options.ClockOption = "as-written",
     part: Annotated[
         list[Part] | None,
         Option(
@@ -57,21 +63,9 @@ def predict(
         ),
     ] = None,
     every: Annotated[bool, Option("Forecast every sequence, not only the latest of each HARP.")] = False,
-    max_gap: Annotated[
-        int | None,
-        Option(
-            "Maximum gap in minutes between two frames. Of --images, frames before a longer one are not used; listed "
-            "sequences and those of --shards are left out.",
-            minimum=1,
-            default_text="no limit",
-        ),
-    ] = None,
-    min_frames: Annotated[
-        int, Option("Minimum number of distinct frames; sequences of fewer are left out.", minimum=1, maximum=16)
-    ] = 1,
-    folds: Annotated[
-        str, Option("Folds of the run to average: all, or numbers such as 0,2.", metavar="<all|0..4,...>")
-    ] = "all",
+    max_gap: inputs.MaxGapOption = None,
+    min_frames: inputs.MinFramesOption = 1,
+    folds: inputs.FoldsOption = "all",
     tolerance: Annotated[
         int, Option("Maximum age in minutes of the last image of a region in a full-disk forecast.", minimum=0)
     ] = 96,
@@ -84,19 +78,10 @@ def predict(
         ),
     ] = None,
     force: shared.ReplaceOption = False,
-    model: Annotated[ModelName, Option("Network of a checkpoint file; a run records its own.")] = ModelName.MVIT_V2_S,
-    horizon: Annotated[
-        str | None,
-        Option("Horizon of a checkpoint file, such as 48h; a run records its own.", metavar="<hours>"),
-    ] = None,
-    threshold: Annotated[
-        str | None,
-        Option(
-            "Lowest GOES class that a checkpoint file forecasts; a run records its own.",
-            metavar="<class>",
-            default_text="M1.0",
-        ),
-    ] = None,
+    model: inputs.ModelOption = None,
+    model_option: inputs.FactoryOption = None,
+    horizon: inputs.HorizonOption = None,
+    threshold: inputs.ThresholdOption = None,
     short_name: Annotated[str, Option("Scoreboard: registered name of the model.")] = "SFF_MViT",
     spase_id: Annotated[
         str | None, Option("Scoreboard: registered SPASE id of the model.", default_text="not stated")
@@ -108,13 +93,22 @@ def predict(
         str | None,
         Option(
             "Scoreboard: time of issue in UTC, such as 2012-03-06T01:30; within the prediction window, except in mode "
-            "historical.",
+            "historical. Needed in the modes forecast and nowcast if the window has ended.",
             default_text="time of the last image",
         ),
     ] = None,
     batch_size: shared.BatchSizeOption = 10,
     threads: shared.ThreadsOption = 2,
     device: shared.DeviceOption = "auto",
+    cluster: Annotated[
+        str | None,
+        Option(
+            "Dask cluster whose workers forecast many sequences on their processors: tcp://host:8786, a scheduler "
+            "file, pbs, slurm, or local:N.",
+            metavar="<cluster>",
+        ),
+    ] = None,
+    jobs: shared.JobsOption = 1,
 ) -> None:
     """Forecast flares, by region and full disk.
 
@@ -136,61 +130,175 @@ def predict(
         the sequences of a list
     sffshards predict --run runs/48h/oTV --shards shards/48h --every
         every sequence of the test part of a build
+    sffshards predict --run runs/48h/oTV --images DIR --every --cluster slurm --jobs 20
+        every sequence of an archive, divided among the workers of 20 jobs
+    sffshards predict --run runs/48h/keywords --keywords new.csv
+        the latest frame of every HARP in a table of keywords
+    sffshards predict --run runs/48h/course --keywords fits --flares flares.csv --harp-map harps.txt
+        the regions of FITS files, with their flare history
+    sffshards predict --run runs/48h/both --images DIR --keywords new.csv
+        a combination of a network and of a forecaster of keywords
     sffshards predict --run model.ckpt --model mvit_v2_s --horizon 24h --images DIR
         a checkpoint without its run
+    sffshards predict --run runs/48h/own --model my_package.networks:build --images DIR
+        a run of a network of your own
     sffshards predict --run runs/24h/oTV --images DIR --format scoreboard-json --out f.json
         a file for the Flare Scoreboard
     """
     progress = make_progress()
-    if out is not None and not out.is_dir():  # before the forecast is computed
+    shared.check_jobs(cluster, jobs)
+    if out is not None:  # before the forecast is computed
+        check_writable(out if out.is_dir() else out.parent)
+    if out is not None and not out.is_dir():
         check_replaceable({out: b""}, force=True)
         if out.is_file() and not force:
             progress.note(f"{out}: exists; another forecast replaces it only with --force")
-    members = _find_members(run, folds, model=model, choice=shared.parse_task_choice(horizon, threshold))
-    inference = runs.Inference(batch_size=batch_size, num_threads=threads, device=runs.choose_device(device))
+    choice = shared.parse_task_choice(horizon, threshold)
     submission = operational.Submission(
         short_name=short_name, spase_id=spase_id, mode=mode, issue_time_utc=_parse_issue_time(issue_time)
     )
-    task = members[0].task
-    wanted = _Wanted(
+    is_complete = every or sequences is not None
+    wanted = inputs.Wanted(
+        command="predict",
         parts=part or [Part.TEST],
-        every=every,
+        every=is_complete,
         windows=WindowRule(max_gap_minutes=max_gap, min_frames=min_frames, on_short=OnShort.DROP),
     )
-    with _open_source(images, sequences, shards, wanted=wanted, task=task, progress=progress) as source:
-        submission.check_issue(max(shown.t_end_tai for shown in source.shown), task)
-        forecasts = operational.forecast_regions(members, source, inference=inference, progress=progress)
-    is_complete = every or sequences is not None
+    catalogue = flare_options.load_catalogue(flares, harp_map, data=None, clock=clock)
+    request = _Request(
+        images=images,
+        sequences=sequences,
+        shards=shards,
+        part=part,
+        keywords=keywords,
+        flares=None if catalogue is None else catalogue.harp_flares,
+        folds=folds,
+        choice=choice,
+        wanted=wanted,
+        submission=submission,
+        model=model,
+        model_option=model_option,
+        batch_size=batch_size,
+        threads=threads,
+        device=device,
+        cluster=cluster,
+        jobs=jobs,
+        progress=progress,
+    )
+    forecasts = _forecast(run, request)
+    submission.check_issue(max(shown.t_end_tai for shown in forecasts.shown), forecasts.task)
     disks = operational.combine_regions(forecasts, tolerance_minutes=tolerance, every=is_complete)
     if output is OutputFormat.SCOREBOARD_JSON and not spase_id:
         progress.note("no --spase-id: the Scoreboard accepts forecasts of registered models only")
     text, name = _format(output, forecasts, disks, tolerance=tolerance, submission=submission)
     if out is None:
-        print(text, end="")
+        show(text, end="")
         return
     path = out / name if out.is_dir() else out
     write_files({path: text.encode("utf-8")}, force=force)
     num_sequences = format_count(len(forecasts.shown), "sequence")
-    print(f"{path}: {task.event}: {num_sequences}, {format_count(len(disks), 'time')} of the full disk")
+    show(f"{path}: {forecasts.task.event}: {num_sequences}, {format_count(len(disks), 'time')} of the full disk")
 
 
-def _find_members(run: Path, folds: str, *, model: ModelName, choice: shared.TaskChoice) -> list[operational.Member]:
-    if run.is_file():
-        if choice.horizon_hours is None:
-            raise InputError(
-                Field("horizon"),
-                expected="a horizon, with a checkpoint file",
-                found="none",
-                fix="give the horizon that it forecasts",
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    """The options that forecasts are computed with; each has the name of its option."""
+
+    images: Path | None
+    sequences: Path | None
+    shards: str | None
+    part: list[Part] | None
+    keywords: Path | None
+    flares: HarpFlares | None
+    folds: str
+    choice: shared.TaskChoice
+    wanted: inputs.Wanted
+    submission: operational.Submission
+    model: str | None
+    model_option: list[str] | None
+    batch_size: int
+    threads: int
+    device: str
+    cluster: str | None
+    jobs: int
+    progress: Progress
+
+
+_OF_NETWORKS = ("images", "sequences", "shards", "part", "cluster", "model", "model_option")
+"""Options that only forecasts by networks take."""
+
+
+def _forecast(run: Path, of: _Request) -> operational.RegionForecasts:
+    """Forecast by a network, a forecaster of keywords, or a combination of runs."""
+    folds = inputs.parse_folds(of.folds)
+    kind = None
+    if not run.is_file():
+        found = runs.read_run(run, folds=folds)
+        if (kind := found.kind) is runs.RunKind.COMBINATION:
+            return _forecast_combined(found, of)
+    if of.keywords is not None:
+        _refuse(of, _OF_NETWORKS, expected="none with a table of keywords", found="both", fix="leave one of them out")
+    if of.keywords is not None or kind is runs.RunKind.KEYWORDS:
+        return _forecast_frames(run, folds, of)
+    fix = "leave it out, or name a table of keywords"
+    _refuse(of, ("flares",), expected="none without keywords", found="a flare list", fix=fix)
+    return _forecast_clips(run, folds, of)
+
+
+def _forecast_combined(combination: runs.Run, of: _Request) -> operational.RegionForecasts:
+    """Forecast by each member, in the folds of the combination, and combine the forecasts."""
+    combined = inputs.find_combined(combination, choice=of.choice)
+    kinds = {one.kind for one in combined}
+    expected = f"none, as no run in the combination {combination.folder} takes"
+    if runs.RunKind.NETWORK not in kinds:
+        _refuse(of, _OF_NETWORKS, expected=f"{expected} images", found="one", fix="leave it out")
+    if runs.RunKind.KEYWORDS not in kinds:
+        _refuse(of, ("keywords", "flares"), expected=f"{expected} keywords", found="one", fix="leave it out")
+    forecasts = []
+    for one in combined:
+        folds = [fold.number for fold in one.folds]
+        make = _forecast_clips if one.kind is runs.RunKind.NETWORK else _forecast_frames
+        forecasts.append(make(one.folder, folds, of))
+    members = operational.find_combined_members(combination)
+    return operational.combine_forecasts(members, forecasts, progress=of.progress)
+
+
+def _refuse(of: _Request, names: tuple[str, ...], *, expected: str, found: str, fix: str) -> None:
+    """Raise `InputError` if one of some options was given, which would have no effect."""
+    for name in names:
+        if getattr(of, name) is not None:
+            raise InputError(Field(name), expected=expected, found=found, fix=fix)
+
+
+def _forecast_frames(run: Path, folds: list[int] | None, of: _Request) -> operational.RegionForecasts:
+    if of.keywords is None:
+        fix = "name a table of the same frames"
+        raise InputError(Field("keywords"), expected=f"a table of keywords, for {run}", found="none", fix=fix)
+    members = inputs.find_tabular_members(run, folds, choice=of.choice)
+    return inputs.forecast_keywords(members, of.keywords, flares=of.flares, wanted=of.wanted, progress=of.progress)
+
+
+def _forecast_clips(run: Path, folds: list[int] | None, of: _Request) -> operational.RegionForecasts:
+    network = inputs.parse_network(run, of.model, of.model_option)
+    members = inputs.find_members(run, folds, network=network, choice=of.choice)
+    if of.cluster is not None and of.device not in ("auto", "cpu"):
+        fix = "leave one of them out"
+        raise InputError(Field("device"), expected="auto or cpu with --cluster", found=of.device, fix=fix)
+    inference = runs.Inference(
+        batch_size=of.batch_size,
+        num_threads=of.threads,
+        device=runs.choose_device("cpu" if of.cluster else of.device),
+        factories=(network.model,) if network else (),
+    )
+    task = members[0].task
+    with inputs.open_source(
+        of.images, of.sequences, of.shards, wanted=of.wanted, task=task, progress=of.progress
+    ) as source:
+        of.submission.check_issue(max(shown.t_end_tai for shown in source.shown), task)
+        with shared.open_cluster(of.cluster, of.jobs) as workers:
+            return operational.forecast_regions(
+                members, source, inference=inference, cluster=workers, progress=of.progress
             )
-        task = Task(threshold=choice.threshold or M1, horizon_hours=choice.horizon_hours)
-        return [operational.take_checkpoint(run, model=model, task=task)]
-    numbers = None if folds.strip() == "all" else shared.parse_choices("--folds", folds, range(NUM_FOLDS))
-    members = operational.find_members(run, folds=numbers)
-    if not choice.matches(members[0].task):
-        found = f"a run of {members[0].task}"
-        raise InputError(run, expected=f"a run of {choice}", found=found, fix="name another run, or omit --horizon")
-    return members
 
 
 def _parse_issue_time(text: str | None) -> datetime | None:
@@ -200,54 +308,6 @@ def _parse_issue_time(text: str | None) -> datetime | None:
     except (ValueError, OverflowError):  # the latter of a zone, at either end of the calendar
         found, fix = str(text)[:40], "give one such as 2012-03-06T01:30"
         raise InputError(Field("issue_time"), expected="a time in ISO format", found=found, fix=fix) from None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Wanted:
-    """Which sequences to forecast."""
-
-    parts: list[Part]
-    every: bool
-    windows: WindowRule
-
-
-@contextmanager
-def _open_source(
-    images: Path | None,
-    sequences: Path | None,
-    shards: str | None,
-    *,
-    wanted: _Wanted,
-    task: Task,
-    progress: Progress,
-) -> Iterator[operational.ImageSource | operational.BuildSource]:
-    """Open the sequences to forecast."""
-    sources = {"--images": images, "--sequences": sequences, "--shards": shards}
-    given = [flag for flag, value in sources.items() if value is not None]
-    if given not in (["--images"], ["--images", "--sequences"], ["--shards"]):
-        raise InputError(
-            "predict",
-            expected="--images, alone or with --sequences, or --shards",
-            found=" and ".join(given) or "none of them",
-            fix="name the images or the build to forecast",
-        )
-    if images is not None:
-        folder = operational.find_image_folder(images)
-        if sequences is None:
-            found = operational.find_image_sequences(
-                folder, every=wanted.every, windows=wanted.windows, progress=progress
-            )
-        else:
-            found = operational.read_sequence_list(sequences, windows=wanted.windows, progress=progress)
-        yield operational.ImageSource(folder, found)
-        return
-    builds = read.load_builds(shared.place_of(str(shards)))
-    place = next((place for place, manifest in builds.items() if manifest.task == task), next(iter(builds)))
-    with read.open_build(place, check=read.CheckLevel.FULL) as build:
-        operational.require_task(build, task)
-        yield operational.BuildSource(
-            build, parts=wanted.parts, every=wanted.every, windows=wanted.windows, progress=progress
-        )
 
 
 def _format(

@@ -45,6 +45,10 @@ def report(
     keywords: Annotated[
         Path | None, Option("Table of SHARP keywords, .csv or .csv.gz, for logistic regression. Needs --data.")
     ] = None,
+    explain: Annotated[
+        bool, Option("Explain the forecasts of the film strips, which needs the checkpoints of the run and takes time.")
+    ] = False,
+    device: Annotated[str, Option("Device for --explain: auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
     seed: shared.NoSkillSeedOption = 123,
 ) -> None:
     """Write a report on evaluated runs.
@@ -77,11 +81,12 @@ def report(
         )
     lists = {} if data is None else labels.find_label_lists(data)
     catalogue, table = flare_options.read_sources(
-        flares, harp_map, keywords, tasks=lists, clock=clock, progress=progress
+        flares, harp_map, keywords, tasks=lists, clock=clock, progress=progress, data=data
     )
     options = page.ReportOptions(
         harps=chosen,
         seed=seed,
+        explain_on=device if explain else None,
         sources=page.ReportSources(lists=lists, catalogue=catalogue, keywords=table),
     )
     print(page.write_report(runs, out, shards=[place], options=options, progress=progress))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from sffshards.base.progress import SILENT
 from sffshards.cli import shared_options as shared
 from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.score_output import format_results
-from sffshards.cli.terminal_output import make_progress
+from sffshards.cli.terminal_output import make_progress, show
 from sffshards.domain.sample_sets import NUM_FOLDS, Variant
 from sffshards.forecasting import runs
 from sffshards.shards import read
@@ -34,12 +35,27 @@ def reproduce(
     ] = "all",
     folds: Annotated[str, Option("Folds: all, or a comma-separated list such as 0,1.", metavar="<list>")] = "all",
     jobs: Annotated[
-        int, Option("Number of folds to train at a time, each on one device with the full batch size.", minimum=1)
+        int,
+        Option(
+            "Number of folds to train at a time, each on one device with the full batch size; with --cluster pbs or "
+            "slurm, number of jobs to keep queued or running, at most one per unfinished fold.",
+            minimum=1,
+            maximum=100_000,
+        ),
     ] = 1,
+    cluster: Annotated[
+        str | None,
+        Option(
+            "Dask cluster that trains one fold on each worker: tcp://host:8786, a scheduler file, pbs, slurm (as your "
+            "Dask configuration describes its jobs, with a GPU each), or local:N.",
+            metavar="<cluster>",
+        ),
+    ] = None,
     out: Annotated[
         Path, Option("Folder for the table and the runs; each fold has a subfolder, such as 48h/oTV/fold0.")
     ] = Path("runs"),
     report: Annotated[Path, Option("Folder for the report.")] = Path("report"),
+    recipe: shared.RecipeOption = "published",
     choices: Annotated[dict[str, Any], OptionsOf(training.TrainingOptions, without=frozenset({"variant"}))],
     cache_dir: shared.CacheFolderOption = None,
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
@@ -53,6 +69,8 @@ def reproduce(
     After an interruption, run the same command again: finished folds are kept, and the others resume. If a batch queue
     stops it, the command saves and exits with code 143, as `train` does.
 
+    With --cluster, a fold that fails does not end the others; the failed ones are named at the end, with exit code 2.
+
     Examples
     --------
     sffshards reproduce
@@ -63,9 +81,14 @@ def reproduce(
         as the authors' programs did
     sffshards reproduce --jobs 4
         four folds at a time, each on its own GPU
+    sffshards reproduce --cluster slurm --jobs 20
+        20 folds at a time, each in a Slurm job
     sffshards reproduce --model mvit_tiny --epochs 3
         the small network, without a GPU
     """
+    open_workers = None if cluster is None else partial(shared.open_fold_workers, cluster, jobs)
+    if cluster is not None:
+        shared.check_jobs(cluster, jobs)
     chosen_variants = shared.parse_choices("--variants", variants, Variant)
     chosen_folds = shared.parse_choices("--folds", folds, range(NUM_FOLDS))
     place = shared.place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
@@ -73,12 +96,13 @@ def reproduce(
     builds = {task: found[task] for task in shared.parse_choices("--horizons", horizons, sorted(found))}
     is_remote = any(isinstance(build, read.RemoteFolder) for build in builds.values())
     choices["variant"] = chosen_variants[0]
-    options = training.TrainingOptions.from_choices(choices, is_remote=is_remote)
+    options = training.TrainingOptions.from_choices(choices, is_remote=is_remote, recipe=recipe)
     inference = runs.Inference(
         batch_size=options.batch_size,
         num_threads=options.num_threads,
-        device=runs.choose_device("cpu" if options.accelerator == "cpu" else "auto"),
+        device=runs.choose_device("cpu" if cluster or options.accelerator == "cpu" else "auto"),
         check=options.check,
+        factories=(options.model,),
     )
     experiment = experiments.Experiment(
         builds=builds,
@@ -87,8 +111,10 @@ def reproduce(
         options=options,
         inference=inference,
     )
-    progress = make_progress() if training.is_first_process() else SILENT
-    scores = experiments.reproduce(experiment, out, report=report, num_jobs=jobs, progress=progress)
+    progress = make_progress() if training.is_first_process(options) else SILENT
+    scores = experiments.reproduce(
+        experiment, out, report=report, num_jobs=jobs, open_workers=open_workers, progress=progress
+    )
     if scores:
-        print(format_results(experiments.tabulate(scores)))
-        print(f"{out}: results.csv and results.json hold this table, scores.csv of each run the scores of its folds")
+        show(format_results(experiments.tabulate(scores)))
+        show(f"{out}: results.csv and results.json hold this table, scores.csv of each run the scores of its folds")

@@ -11,7 +11,7 @@ from sffshards.cli.terminal_output import format_table
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting import runs
 
-__all__ = ["format_comparisons", "format_results", "format_scores", "format_verification"]
+__all__ = ["format_comparisons", "format_references", "format_results", "format_scores", "format_verification"]
 
 _Note = tuple[str, str, str, str, str]
 """Whose forecast, of which samples, a phrase with {} for names, a name, and the reason."""
@@ -20,14 +20,20 @@ _Note = tuple[str, str, str, str, str]
 def format_scores(scores: runs.RunScores) -> str:
     """Return a table of a run's scores: one line per set, mean and deviation over folds, and why some are undefined."""
     names = verification.PUBLISHED_SCORES
-    rows = [[str(stage), *map(runs.format_summary, scores.means(stage).values())] for stage in Stage]
+    scored = {one.stage for one in scores.stages}
+    rows = [[str(of), *map(runs.format_summary, scores.means(of).values())] for of in Stage if of in scored]
     counted = format_count(len(scores.run.folds), "fold")
     title = f"{scores.run.folder}: {counted}, a flare is forecast at a probability of 0.5 or more"
-    notes = (
+    notes = [
         (f"fold {stage.fold}", str(stage.stage), "{} undefined", str(name), why)
         for stage in scores.stages
         for name, why in stage.undefined.items()
-    )
+    ]
+    notes += [
+        (f"fold {fold.number}", str(stage), "no {}", "forecasts", why)
+        for fold in scores.run.folds
+        for stage, why in fold.missing.items()
+    ]
     return "\n".join([title, format_table(["set", *names], rows), *_format_notes(notes)])
 
 
@@ -50,17 +56,30 @@ def format_verification(scores: runs.RunScores) -> str:
     return "\n".join([title, *tables, f"  {scores.verification.subset_note}", *notes])
 
 
+def format_references(comparisons: Sequence[runs.Comparison]) -> str:
+    """Return a table of differences of runs from baselines, one line per pair, in the scores of most interest."""
+    columns = [one for one in runs.COMPARED_SCORES if one.rule is not None and one.rule.score is one.score]
+    columns += [one for one in runs.COMPARED_SCORES if one.probability is runs.Probability.PLATT]
+    pairs: dict[str, dict[runs.ComparedScore, str]] = {}
+    for one in comparisons:
+        cell = f"{_format(one.difference, sign='+')}{_star(one.difference)}"
+        pairs.setdefault(f"{one.second} - {one.first}", {})[one.compared] = cell
+    rows = [[pair, *(cells.get(column, "-") for column in columns)] for pair, cells in pairs.items()]
+    title = "differences from baselines (run minus baseline), test set, each sequence once; * the interval excludes 0"
+    table = format_table(["runs", *(column.heading for column in columns)], rows)
+    return "\n".join([title, table, *_list_reasons(comparisons)])
+
+
 def format_comparisons(comparisons: Sequence[runs.Comparison]) -> str:
     """Return a table of differences between runs; a star marks those whose interval excludes 0."""
     rows = []
     for one in comparisons:
-        star = "*" if one.difference.low > 0 or one.difference.high < 0 else ""
-        compared = one.compared
+        star, compared = _star(one.difference), one.compared
         how = str(compared.probability) if compared.rule is None else f"{compared.probability}, {compared.rule}"
         rows.append([f"{one.second} - {one.first}", how, str(compared.score), _format(one.difference, sign="+"), star])
     title = "differences of ensembles (second minus first run), test set, each sequence once; * the interval excludes 0"
     header = ["runs", "probability, threshold", "score", "difference", ""]
-    return f"{title}\n{format_table(header, rows, left=(0, 1, 2, 4))}"
+    return "\n".join([title, format_table(header, rows, left=(0, 1, 2, 4)), *_list_reasons(comparisons)])
 
 
 def format_results(rows: Sequence[experiments.ResultRow]) -> str:
@@ -136,6 +155,15 @@ def _format_places(places: dict[str, dict[str, None]]) -> str:
     for whose, of in places.items():
         alike.setdefault(tuple(of), []).append(whose)
     return "; ".join(f"{', '.join(whose)} ({', '.join(of)})" for of, whose in alike.items())
+
+
+def _list_reasons(comparisons: Iterable[runs.Comparison]) -> list[str]:
+    reasons = dict.fromkeys(one.difference.reason for one in comparisons)
+    return [f"  [no interval]: {reason}" for reason in reasons if reason is not None]
+
+
+def _star(difference: verification.Interval) -> str:
+    return "*" if difference.low > 0 or difference.high < 0 else ""
 
 
 def _format(interval: verification.Interval, *, sign: str = "") -> str:

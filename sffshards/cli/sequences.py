@@ -11,8 +11,7 @@ from sffshards import labels
 from sffshards.base.errors import format_count
 from sffshards.base.option_fields import Option
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import make_progress
-from sffshards.domain.frame_sequences import build_sequences
+from sffshards.cli.terminal_output import make_progress, show
 from sffshards.domain.sample_sets import Part
 
 __all__ = ["sequences"]
@@ -37,21 +36,24 @@ def sequences(
     sffshards sequences my_list.txt --out my_seqs
         the sequence list of your own label list
     """
+    from sffshards.domain.sequence_table import build_sequences  # with NumPy, which --help does without
+
     # All lists are read before anything is written, so that a malformed list leaves no partial output.
     skipped = {path: reason for path in lists if (reason := _why_not(path.name)) is not None}
     rows = {path: labels.read_label_list(path) for path in lists if path not in skipped}
     all_made = {path: build_sequences(labelled, part=Part.TEST) for path, labelled in rows.items()}
-    labels.check_outputs(out, all_made, files=files, force=force)
-    for path, made in all_made.items():
-        if files:
-            with make_progress().task(f"Write {out / 'Seqs16'}", len(made)) as advance:
-                labels.write_sequence_files(out / labels.SEQUENCE_FOLDER, made, advance=advance)
-        written = out / labels.sequence_list_name(path)
-        labels.write_sequence_list(written, made)
-        num_positive = sum(sequence.label for sequence in made)
-        print(f"{written}: {format_count(len(made), 'sequence')}, {num_positive:,} positive")
+    progress = make_progress()
+    with labels.claimed_outputs(out, all_made, files=files, force=force, progress=progress):
+        for path, made in all_made.items():
+            if files:
+                with progress.task(f"Write {out / 'Seqs16'}", len(made)) as advance:
+                    labels.write_sequence_files(out / labels.SEQUENCE_FOLDER, made, advance=advance)
+            written = out / labels.sequence_list_name(path)
+            labels.write_sequence_list(written, made)
+            num_positive = int(made.labels.sum())
+            show(f"{written}: {format_count(len(made), 'sequence')}, {num_positive:,} positive")
     for path, reason in skipped.items():
-        print(f"{path}: skipped, {reason}")
+        show(f"{path}: skipped, {reason}")
 
 
 def _why_not(name: str) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,6 +18,9 @@ from sffshards.domain.sample_sets import Protocol
 from sffshards.domain.task import M1, MAX_HORIZON_HOURS, GoesClass, Task
 from sffshards.shards import format as shard_format
 from sffshards.shards import read
+
+if TYPE_CHECKING:
+    from sffshards.executors import DaskExecutor, Executor
 
 _LOADING = {field.name: field.option for field in list_options(loading.LoadingOptions)}
 _SHARDS = "A build, or a folder of builds: a path or a URL (s3://..., https://...)."
@@ -77,14 +81,66 @@ ReplaceOption = Annotated[bool, Option("Overwrite an existing file whose content
 ForceOption = Annotated[bool, Option("Start from scratch and overwrite existing output.")]
 JsonOption = Annotated[bool, Option("Print JSON.", flag="--json")]
 
+RecipeOption = Annotated[
+    str,
+    Option(
+        "Recipe: published, or a TOML file that sets some of the options of a recipe, named as in run.json.",
+        metavar="<published|file>",
+    ),
+]
+
+ClusterOption = Annotated[
+    str | None,
+    Option(
+        "Compute on a Dask cluster instead of local processes: tcp://host:8786, a scheduler file (.json), pbs or slurm "
+        "(jobs as in the section jobqueue of your Dask configuration), or local:N.",
+        metavar="<cluster>",
+    ),
+]
+JobsOption = Annotated[
+    int, Option("Number of jobs to keep queued or running, with --cluster pbs or slurm.", minimum=1, maximum=100_000)
+]
+
 _T = TypeVar("_T")
 
 
-def count_workers(workers: int | None) -> int:
-    """Return the number of processes to use: the given one, or one per processor."""
-    from sffshards.base.worker_pool import default_workers
+def open_executor(workers: int | None, *, cluster: str | None = None, jobs: int = 1) -> Executor:
+    """Return where to compute: on a cluster, or in processes of this machine, by default one per processor."""
+    from sffshards.executors import LocalExecutor, default_workers
 
-    return workers or default_workers()
+    check_jobs(cluster, jobs)
+    if cluster is None:
+        return LocalExecutor(workers or default_workers())
+    if workers is not None:
+        raise InputError("--workers", expected="none with --cluster", found=str(workers), fix="leave one of them out")
+    from sffshards.executors import open_cluster
+
+    return open_cluster(cluster, num_jobs=jobs)
+
+
+def check_jobs(cluster: str | None, jobs: int) -> None:
+    """Raise `InputError` for a number of jobs without a batch system."""
+    if jobs != 1 and cluster not in ("pbs", "slurm"):
+        found = cluster or "no --cluster"
+        raise InputError(
+            "--jobs", expected="--cluster pbs or slurm beside it", found=found, fix="leave one of them out"
+        )
+
+
+def open_cluster(cluster: str | None, jobs: int) -> AbstractContextManager[DaskExecutor | None]:
+    """Return a cluster that is closed at the end of a block, or None where none is named."""
+    if cluster is None:
+        return nullcontext()
+    from sffshards import executors
+
+    return executors.open_cluster(cluster, num_jobs=jobs)
+
+
+def open_fold_workers(cluster: str, jobs: int, num_folds: int) -> DaskExecutor:
+    """Return the workers that train folds: one per job of a batch system, and no more jobs than folds."""
+    from sffshards.executors import open_cluster
+
+    return open_cluster(cluster, num_jobs=min(jobs, num_folds), one_worker_per_job=True)
 
 
 def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = CACHE_SIZE) -> read.Place:

@@ -12,7 +12,7 @@ from sffshards import synth as synthesis
 from sffshards.base.errors import format_count
 from sffshards.base.option_fields import Option
 from sffshards.cli import shared_options as shared
-from sffshards.cli.terminal_output import make_progress
+from sffshards.cli.terminal_output import make_progress, show
 
 __all__ = ["synth"]
 
@@ -26,6 +26,8 @@ def synth(
     frames: Annotated[int, Option("Number of frames of each region, 96 minutes apart.", minimum=1)] = 40,
     seed: shared.SeedOption = 0,
     workers: shared.WorkersOption = None,
+    cluster: shared.ClusterOption = None,
+    jobs: shared.JobsOption = 1,
     force: Annotated[bool, Option("Rewrite existing images, and overwrite lists that differ.")] = False,
 ) -> None:
     """Write synthetic images and label lists.
@@ -48,8 +50,9 @@ def synth(
         write = partial(synthesis.synthesize_for_lists, labels=labels)
     else:
         write = partial(synthesis.synthesize, num_harps=harps, frames_per_harp=frames)
-    report = write(out, seed=seed, force=force, workers=shared.count_workers(workers), progress=make_progress())
+    with shared.open_executor(workers, cluster=cluster, jobs=jobs) as executor:
+        report = write(out, seed=seed, force=force, executor=executor, progress=make_progress())
     flares = "" if report.num_flares is None else f", {format_count(report.num_flares, 'flare')} of class M or above"
     positive = ", ".join(f"{count:,} positive at {task}" for task, count in report.num_positive.items())
     images, regions = format_count(report.num_frames, "image"), format_count(report.num_harps, "region")
-    print(f"{out}: {images} of {regions}{flares} ({positive})")
+    show(f"{out}: {images} of {regions}{flares} ({positive})")

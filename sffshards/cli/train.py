@@ -11,7 +11,7 @@ from sffshards.base.option_fields import Option
 from sffshards.base.progress import SILENT
 from sffshards.cli import shared_options as shared
 from sffshards.cli.command_options import OptionsOf
-from sffshards.cli.terminal_output import make_progress
+from sffshards.cli.terminal_output import make_progress, show
 from sffshards.domain.sample_sets import NUM_FOLDS
 from sffshards.shards import read
 
@@ -29,16 +29,21 @@ def train(
     out: Annotated[Path, Option("Folder for the runs; each fold has a subfolder, such as 48h/oTV/fold0.")] = Path(
         "runs"
     ),
+    recipe: shared.RecipeOption = "published",
     choices: Annotated[dict[str, Any], OptionsOf(training.TrainingOptions)],
     cache_dir: shared.CacheFolderOption = None,
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
     force: shared.ForceOption = False,
 ) -> None:
-    """Train a network by the published recipe.
+    """Train a network, by default by the published recipe.
 
-    The recipe is Adam on weighted cross-entropy: within each set, a class with n of N samples has the weight 1 - n/N.
+    That recipe is Adam on weighted cross-entropy: within each set, a class with n of N samples has the weight 1 - n/N.
     The learning rate is cut to a tenth after three epochs in a row without a lower validation loss. Training
     ends after ten such epochs in a row, or after --epochs.
+
+    The options from --epochs to --precision and from --sampler to --missing-frames change the recipe. A file for
+    --recipe sets them too, such as learning_rate = 1e-5 and loss = "focal" on lines of their own; options of the
+    command line take precedence over the file. What cannot be combined is refused.
 
     Finished folds are kept. A stopped fold resumes from its last checkpoint; --accumulate must be the same as before,
     and so must the product of --batch-size, --devices and --num-nodes.
@@ -52,6 +57,8 @@ def train(
         the published recipe, all five folds, into runs/48h/oTV/
     sffshards train --variant oTV --fold 0 --epochs 5
         one fold, five epochs
+    sffshards train --recipe gentle.toml --lr 1e-6
+        the recipe of a file, with another learning rate
     sffshards train --model mvit_tiny --batch-size 8
         a small network, without a GPU
     sffshards train --shards s3://bucket/shards/48h
@@ -64,14 +71,15 @@ def train(
     folds = shared.parse_choices("--fold", fold, range(NUM_FOLDS))
     place = shared.place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     build, manifest = shared.choose_build(place, shared.parse_task_choice(horizon, threshold))
-    options = training.TrainingOptions.from_choices(choices, is_remote=isinstance(build, read.RemoteFolder))
+    is_remote = isinstance(build, read.RemoteFolder)
+    options = training.TrainingOptions.from_choices(choices, is_remote=is_remote, recipe=recipe)
     run = out / manifest.task.folder / options.variant
-    is_first = training.is_first_process()  # every other device runs this same command silently
+    is_first = training.is_first_process(options)  # every other device runs this same command silently
     progress = make_progress() if is_first else SILENT
     records = training.train_folds(build, run, options, folds=folds, force=force, progress=progress)
     if not is_first:
         return
     for record in records:
         if best := record.best:
-            print(f"fold {record.fold}: valid_loss {best.valid_loss:.6f} after epoch {best.epoch}, {best.name}")
-    print(f"{run}: {format_count(len(records), 'fold')} trained; score with `sffshards evaluate {run}`")
+            show(f"fold {record.fold}: valid_loss {best.valid_loss:.6f} after epoch {best.epoch}, {best.name}")
+    show(f"{run}: {format_count(len(records), 'fold')} trained; score with `sffshards evaluate {run}`")

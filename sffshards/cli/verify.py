@@ -25,6 +25,8 @@ def verify(
     images: shared.ImagesOption = None,
     labels: shared.LabelsOption = None,
     workers: shared.WorkersOption = None,
+    cluster: shared.ClusterOption = None,
+    jobs: shared.JobsOption = 1,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Check every byte of builds.
@@ -40,19 +42,21 @@ def verify(
         and every sample's pixels against the images in data/
     """
     layout = label_lists.find_data(data, images=images, labels=labels) if deep else None
-    num_workers, progress = shared.count_workers(workers), make_progress()
+    progress = make_progress()
     problems: dict[str, list[str]] = {}
     place = shared.place_of(shards)
-    for folder in read.load_builds(place) if isinstance(place, read.RemoteFolder) else read.find_builds(place):
-        try:
-            found = build.verify_build(folder, workers=num_workers, progress=progress)
-            if layout is not None and not found:
-                found = build.verify_build_deep(folder, layout, workers=num_workers, progress=progress)
-        except SffshardsError as error:  # a manifest, index or label list; the other builds are still checked
-            found = [error]
-        problems[str(folder)] = [problem.render(show_flag) for problem in found]
-        for problem in problems[str(folder)]:
-            print(f"error: {problem}", file=sys.stderr)
+    folders = read.load_builds(place) if isinstance(place, read.RemoteFolder) else read.find_builds(place)
+    with shared.open_executor(workers, cluster=cluster, jobs=jobs) as executor:
+        for folder in folders:
+            try:
+                found = build.verify_build(folder, executor=executor, progress=progress)
+                if layout is not None and not found:
+                    found = build.verify_build_deep(folder, layout, executor=executor, progress=progress)
+            except SffshardsError as error:  # a manifest, index or label list; the other builds are still checked
+                found = [error]
+            problems[str(folder)] = [problem.render(show_flag) for problem in found]
+            for problem in problems[str(folder)]:
+                print(f"error: {problem}", file=sys.stderr)
     lines = [f"{name}: {format_count(len(of), 'problem') if of else 'intact'}" for name, of in problems.items()]
     print_result("\n".join(lines), problems, as_json=as_json)
     if any(problems.values()):

@@ -1,17 +1,16 @@
-"""Sequences of sixteen frames: their names and keys, and how they are cut from the rows of a label list."""
+"""A sequence of sixteen frames: its name, its keys, and the rule by which sequences are cut from label lists."""
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 
 from sffshards.base.errors import InputError
-from sffshards.domain.frames import SERIES, FrameId, LabelledFrame
+from sffshards.base.package_faces import accepts_text
+from sffshards.domain.frames import SERIES, FrameId
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.times import format_stamp, parse_stamp
 from sffshards.domain.views import View
@@ -24,8 +23,6 @@ __all__ = [
     "Sequence",
     "SequenceId",
     "WindowRule",
-    "build_sequences",
-    "pad_short_run",
     "parse_key",
 ]
 
@@ -117,6 +114,7 @@ def _match(match: re.Match[str] | None) -> SequenceId | None:
     return None if start is None or end is None else SequenceId(harp=int(match[1]), t_start_tai=start, t_end_tai=end)
 
 
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sequence:
     """Sixteen frames of one HARP that end at a labelled frame."""
@@ -173,6 +171,7 @@ class Sequence:
         return tuple(int((b - a).total_seconds() // 60) for a, b in pairwise(times))
 
 
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One view of one sequence."""
@@ -195,6 +194,7 @@ class OnShort(StrEnum):
     """Leave the sequence out."""
 
 
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowRule:
     """Which frames before a labelled one make up its sequence, and which sequences are too short."""
@@ -220,47 +220,3 @@ class WindowRule:
 
 PUBLISHED_WINDOWS = WindowRule(max_gap_minutes=None, min_frames=NUM_FRAMES, on_short=OnShort.KEEP)
 """The rule of the published program."""
-
-
-def build_sequences(
-    rows: Iterable[LabelledFrame], *, part: Part, windows: WindowRule = PUBLISHED_WINDOWS
-) -> list[Sequence]:
-    """Return one sequence for every row: the last up to 16 rows of the same HARP, in the list's order.
-
-    Parameters
-    ----------
-    rows
-        Rows of one label list. No sequence reaches back into another list.
-    part
-        Part of the data that the list is.
-    windows
-        Longest gap within a sequence, and what to do with short ones; by default no limit, and all are kept.
-
-    Returns
-    -------
-    list of Sequence
-        One sequence per row, in the order of the rows, without those that are dropped.
-    """
-    runs: dict[int, deque[FrameId]] = {}
-    sequences = []
-    for labelled in rows:
-        window = runs.setdefault(labelled.frame.harp, deque(maxlen=NUM_FRAMES))
-        if window and _is_gap(window[-1], labelled.frame, windows):
-            window.clear()
-        window.append(labelled.frame)
-        if windows.on_short is OnShort.DROP and len(window) < windows.min_frames:
-            continue
-        frames = pad_short_run(tuple(window))
-        sequences.append(Sequence(frames=frames, label=labelled.label, part=part, row=labelled.row))
-    return sequences
-
-
-def _is_gap(before: FrameId, after: FrameId, windows: WindowRule) -> bool:
-    if windows.max_gap_minutes is None:
-        return False
-    return (after.t_rec_tai - before.t_rec_tai).total_seconds() > 60 * windows.max_gap_minutes
-
-
-def pad_short_run(frames: tuple[FrameId, ...]) -> tuple[FrameId, ...]:
-    """Return 16 slots for a run of 1 to 16 frames: slot i takes frame ``int(i * n / 16)`` of n."""
-    return tuple(frames[slot * len(frames) // NUM_FRAMES] for slot in range(NUM_FRAMES))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sffshards.base.errors import InputError
 from sffshards.domain.times import format_stamp, parse_stamp
 
-__all__ = ["FRAME_SIDE", "IMAGE_SUFFIX", "SERIES", "FrameId", "LabelledFrame"]
+__all__ = ["FRAME_SIDE", "HARP_NUMBERS", "IMAGE_SUFFIX", "SERIES", "FrameId", "HarpNumbers", "split_name"]
 
 FRAME_SIDE = 224
 """Height and width of a frame in pixels, the input size of MViTv2-S."""
@@ -20,7 +22,37 @@ IMAGE_SUFFIX = ".fits.jpg"
 SERIES = "hmi.sharp_720s"
 """JSOC series of the magnetograms, with which every published name begins."""
 
+HARP_NUMBERS = "harp_numbers"
+"""Name under which records state which numbers HARPs have, as `HarpNumbers`."""
+
+_FIRST_YEAR = 1970
+"""Year before which no frame is accepted; SDO has observed since 2010."""
+
 _NAME = re.compile(r"hmi\.sharp_720s\.([1-9]\d{0,8})\.(\d{8}_\d{6})_TAI\.magnetogram", re.ASCII)
+_NEAR_REAL_TIME = re.compile(r"\s*#\s*near-real-time\b", re.IGNORECASE)
+
+
+class HarpNumbers(StrEnum):
+    """Which numbers HARPs have: the same number is another region in JSOC's near-real-time series."""
+
+    DEFINITIVE = "definitive"
+    NEAR_REAL_TIME = "near-real-time"
+
+    @classmethod
+    def stated_in(cls, lines: Iterable[str]) -> HarpNumbers:
+        """Return which numbers the lines of a table state in a comment; definitive where they state none.
+
+        Examples
+        --------
+        >>> str(HarpNumbers.stated_in(["# near-real-time", "45 11073"]))
+        'near-real-time'
+        """
+        return cls.NEAR_REAL_TIME if any(map(_NEAR_REAL_TIME.match, lines)) else cls.DEFINITIVE
+
+    @classmethod
+    def recorded_in(cls, image_options: Mapping[str, object]) -> HarpNumbers:
+        """Return which numbers the recorded options of images have; definitive where they record none."""
+        return cls.NEAR_REAL_TIME if image_options.get(HARP_NUMBERS) == cls.NEAR_REAL_TIME else cls.DEFINITIVE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -39,7 +71,7 @@ class FrameId:
             raise ValueError(f"t_rec_tai must be naive and in whole seconds, got {self.t_rec_tai!r}")
 
     @classmethod
-    def parse(cls, text: str, *, where: object = "frame name") -> FrameId:
+    def parse(cls, text: str, *, where: object = "frame name", fix: str = "correct or remove the line") -> FrameId:
         """Parse ``hmi.sharp_720s.<HARP>.<yyyymmdd_hhmmss>_TAI.magnetogram``.
 
         Parameters
@@ -48,27 +80,31 @@ class FrameId:
             The published name, without a file's suffix.
         where
             The place that an error names, such as a file and line.
+        fix
+            The remedy that an error names, where none fits the text better.
 
         Raises
         ------
         InputError
-            If the name is not of that form, or its date does not exist.
+            If the name is not of that form, or its date does not exist or is before 1970.
 
         Examples
         --------
         >>> FrameId.parse("hmi.sharp_720s.377.20110213_000000_TAI.magnetogram").harp
         377
         """
-        match = _NAME.fullmatch(text)
-        time = parse_stamp(match[2]) if match else None
-        if match is None or time is None:
+        fields = split_name(text)
+        time = parse_stamp(fields[1]) if fields else None
+        if fields is None or time is None:
             raise InputError(
                 where,
                 expected="a name of the form hmi.sharp_720s.<HARP>.<yyyymmdd_hhmmss>_TAI.magnetogram",
                 found=repr(text[:120]),
-                fix="correct or remove the line",
+                fix=_remedy(text) or fix,
             )
-        return cls(harp=int(match[1]), t_rec_tai=time)
+        if time.year < _FIRST_YEAR:
+            raise InputError(where, expected=f"a year from {_FIRST_YEAR} on", found=repr(text), fix=fix)
+        return cls(harp=fields[0], t_rec_tai=time)
 
     @property
     def name(self) -> str:
@@ -81,16 +117,23 @@ class FrameId:
         return self.name + IMAGE_SUFFIX
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LabelledFrame:
-    """One row of a label list."""
+def split_name(name: str) -> tuple[int, str] | None:
+    """Return the HARP number and the time ``yyyymmdd_hhmmss`` in a frame's name, or None if the text is none.
 
-    frame: FrameId
-    label: int
-    """1 if the task's event follows within the horizon, 0 if not."""
-    row: int
-    """Position of the row in the list, from 0."""
+    The time has the form of one, but may not exist.
+    """
+    match = _NAME.fullmatch(name)
+    return None if match is None else (int(match[1]), match[2])
 
-    def __post_init__(self) -> None:
-        if self.label not in (0, 1):
-            raise ValueError(f"label must be 0 or 1, got {self.label}")
+
+def _remedy(text: str) -> str | None:
+    """Return the remedy for a text that is nearly a frame's name."""
+    match = _NAME.search(text)
+    if match is not None and parse_stamp(match[2]) is not None:
+        surplus = text[: match.start()] or text[match.end() :]
+        return f"leave out {surplus[:40]!r}"
+    if "_nrt." in text:
+        return "use frames of the definitive series; near-real-time HARP numbers are other numbers"
+    if re.match(r"hmi\.sharp_cea_720s\.", text):
+        return "write hmi.sharp_720s, as in the published names and those that `sffshards ingest` writes"
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from sffshards.base.package_faces import accepts_text
 from sffshards.domain.task import M24, Task
 from sffshards.domain.views import View
 
@@ -73,6 +74,7 @@ NUM_FOLDS = 5
 _TRAIN_VAL = tuple(part for part in Part if part is not Part.TEST)
 
 
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSet:
     """A set of samples: the training, validation or test set of a fold, as a variant and a protocol define it.
@@ -119,6 +121,7 @@ class SampleSet:
         return tuple(format_group(part, kind) for part in self.parts(task) for kind in kinds)
 
 
+@accepts_text
 def format_group(part: Part, kind: Kind) -> str:
     """Return the name of a group, which is also the path of its shards up to their number."""
     return f"{part}/{kind}"

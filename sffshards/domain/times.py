@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 
 from sffshards.base.errors import InputError
 
-__all__ = ["format_duration", "format_stamp", "parse_duration", "parse_stamp", "parse_tai"]
+__all__ = [
+    "TimeScale",
+    "check_past",
+    "format_duration",
+    "format_stamp",
+    "latest_time",
+    "parse_duration",
+    "parse_stamp",
+    "parse_tai",
+]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,6})\s*([smhd])")
+
+
+class TimeScale(StrEnum):
+    """Time scale of an observation or a forecast."""
+
+    UTC = "utc"
+    """Coordinated Universal Time, as of flare lists and most forecasts."""
+    TAI = "tai"
+    """International Atomic Time, by which frames are named; 34 to 37 s ahead of UTC in the years of SDO."""
 
 
 def parse_duration(text: str, *, where: object) -> timedelta:
@@ -49,6 +68,24 @@ def format_duration(span: timedelta) -> str:
     seconds = int(span.total_seconds())
     unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _SECONDS[unit] == 0)
     return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+def latest_time() -> datetime:
+    """Return the latest time that an observation may be of: a day from now, as clocks and time zones may be wrong."""
+    return datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+
+
+def check_past(time: datetime, *, where: object, fix: str = "correct the date") -> None:
+    """Raise `InputError` if an observation is dated in the future.
+
+    Examples
+    --------
+    >>> check_past(datetime(9999, 1, 1), where="list.txt:1")
+    Traceback (most recent call last):
+    sffshards.base.errors.InputError: list.txt:1: expected a time in the past, found 9999-01-01T00:00:00; correct ...
+    """
+    if time > latest_time():
+        raise InputError(where, expected="a time in the past", found=time.isoformat(), fix=fix)
 
 
 def parse_tai(text: str, *, where: object) -> datetime:

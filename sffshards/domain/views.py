@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from sffshards.base.package_faces import accepts_text
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,6 +27,7 @@ class View(StrEnum):
 _TURNS = {View.R1: 1, View.R2: 2, View.R3: 3}
 
 
+@accepts_text
 def apply_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
     """Return frames of shape (..., height, width) flipped or rotated, without copying.
 
@@ -40,6 +43,7 @@ def apply_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
     return np.rot90(frames, _TURNS.get(view, 0), axes=(-2, -1))
 
 
+@accepts_text
 def undo_view(frames: NDArray[Any], view: View) -> NDArray[Any]:
     """Return the unchanged frames of a view: the inverse of `apply_view`."""
     import numpy as np

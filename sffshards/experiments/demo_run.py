@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Protocol, Variant
 from sffshards.domain.task import M48
+from sffshards.executors import Executor
 from sffshards.labels import find_data
 from sffshards.models import ModelName
 from sffshards.report import ReportOptions, check_folder, write_report
@@ -39,7 +40,7 @@ class DemoReport:
     """Page of the report."""
 
 
-def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoReport:
+def run_demo(out: Path, *, seed: int, executor: Executor, progress: Progress) -> DemoReport:
     """Synthesize data, build shards, train a small network on one fold, score it, and write the report.
 
     Run again after an interruption, it resumes and keeps what is done.
@@ -50,8 +51,8 @@ def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoR
         Folder for ``data/``, ``shards/``, ``runs/`` and ``report/``.
     seed
         Seed of the data and of the training.
-    workers
-        Number of processes that synthesize and build.
+    executor
+        Where images are drawn and shards written.
     progress
         Receives the progress of each step.
 
@@ -66,7 +67,7 @@ def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoR
         seed=seed,
         num_harps=NUM_HARPS,
         frames_per_harp=FRAMES_PER_HARP,
-        workers=workers,
+        executor=executor,
         progress=progress,
     )
     options = BuildOptions(
@@ -78,7 +79,7 @@ def run_demo(out: Path, *, seed: int, workers: int, progress: Progress) -> DemoR
         options,
         out=folder,
         store_folder=out / "shards" / "frames",
-        workers=workers,
+        executor=executor,
         force=False,
         progress=progress,
     )

@@ -7,7 +7,7 @@ repeated after any interruption.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
+from sffshards.base.output_checks import check_writable
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage, Variant
 from sffshards.domain.task import Task
@@ -23,6 +24,7 @@ from sffshards.shards.read import Place
 from sffshards.verification import PUBLISHED_SCORES, ScoreName
 
 if TYPE_CHECKING:
+    from sffshards.executors import DaskExecutor
     from sffshards.forecasting.runs import Inference, RunScores
     from sffshards.training import TrainingOptions
 
@@ -60,7 +62,13 @@ class Experiment:
 
 
 def reproduce(
-    experiment: Experiment, out: Path, *, report: Path, num_jobs: int = 1, progress: Progress
+    experiment: Experiment,
+    out: Path,
+    *,
+    report: Path,
+    num_jobs: int = 1,
+    open_workers: Callable[[int], DaskExecutor] | None = None,
+    progress: Progress,
 ) -> list[RunScores]:
     """Train and score every variant of every task; write the table, the comparisons and the report.
 
@@ -75,6 +83,9 @@ def reproduce(
         Output folder of the report.
     num_jobs
         Number of folds to train and predict at a time, each on one device; 1 to do them in turn in this process.
+    open_workers
+        Function that opens a cluster, given the number of folds to train and predict on its workers; None to do so on
+        this machine.
     progress
         Shows the progress.
 
@@ -86,8 +97,11 @@ def reproduce(
     ------
     InputError, ConflictError
         As `train_folds` and `evaluate_run`; errors in the inputs of any run are found before the first is trained.
+    TrainingError
+        If folds failed on a cluster; the others are finished.
     """
-    from sffshards.experiments.parallel_folds import FoldJob, check_jobs, is_done, run_jobs
+    from sffshards.experiments.parallel_folds import check_jobs
+    from sffshards.forecasting.baselines import compare_with_references
     from sffshards.forecasting.runs import compare_runs, evaluate_run, write_comparisons
     from sffshards.report import ReportOptions, check_folder, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
@@ -98,36 +112,59 @@ def reproduce(
         for task, build in experiment.builds.items()
         for variant in experiment.variants
     ]
-    check_jobs(experiment.options, num_workers=num_jobs)
+    is_here = open_workers is None
+    check_jobs(experiment.options, num_workers=num_jobs, on_cluster=not is_here)
     check_folder(report)
+    check_writable(out)
     for build, run, options in runs:
-        check_folds(build, run, options, folds=folds)
-    if num_jobs > 1:
-        jobs = [
-            FoldJob(build=build, run=run, fold=fold, options=options, inference=inference)
-            for build, run, options in runs
-            for fold in folds
-            if not is_done(run, fold)
-        ]
-        if jobs:
-            run_jobs(jobs, num_workers=num_jobs, progress=progress)
+        check_folds(build, run, options, folds=folds, here=is_here)
+    if num_jobs > 1 or not is_here:
+        _train_side_by_side(experiment, runs, num_jobs=num_jobs, open_workers=open_workers, progress=progress)
     else:
         for number, (build, run, options) in enumerate(runs, 1):
             progress.note(f"{run}: run {number} of {len(runs)}")
             train_folds(build, run, options, folds=folds, force=False, progress=progress)
-    if not is_first_process():
+    if not is_first_process(experiment.options):
         return []
     scores = [
         evaluate_run(run, build, folds=folds, inference=inference, force=False, progress=progress)
         for build, run, _ in runs
     ]
+    shown = ReportOptions()
     write_results(out, tabulate(scores))
-    write_comparisons(compare_runs(scores))
-    page = write_report(
-        out, report, shards=list(experiment.builds.values()), options=ReportOptions(), progress=progress
-    )
+    references = [one for of in scores for one in compare_with_references(of, seed=shown.seed)]
+    write_comparisons([*compare_runs(scores), *references])
+    page = write_report(out, report, shards=list(experiment.builds.values()), options=shown, progress=progress)
     progress.note(f"{page}: the report")
     return scores
+
+
+def _train_side_by_side(
+    experiment: Experiment,
+    runs: Sequence[tuple[Place, Path, TrainingOptions]],
+    *,
+    num_jobs: int,
+    open_workers: Callable[[int], DaskExecutor] | None,
+    progress: Progress,
+) -> None:
+    """Train and predict the folds that are not done yet, in other processes."""
+    from sffshards.experiments.cluster_folds import run_folds_on_cluster
+    from sffshards.experiments.parallel_folds import FoldJob, is_done, run_jobs
+
+    inference, device = experiment.inference, None
+    if open_workers is not None:  # on a machine with other devices than this one
+        device = "cpu" if experiment.options.accelerator == "cpu" else "auto"
+    jobs = [
+        FoldJob(build=build, run=run, fold=fold, options=options, inference=inference, device=device)
+        for build, run, options in runs
+        for fold in experiment.folds
+        if not is_done(run, fold, max_epochs=options.max_epochs)
+    ]
+    if jobs and open_workers is not None:
+        with open_workers(len(jobs)) as executor:
+            run_folds_on_cluster(jobs, executor, progress=progress)
+    elif jobs:
+        run_jobs(jobs, num_workers=num_jobs, progress=progress)
 
 
 def tabulate(scores: Sequence[RunScores]) -> list[ResultRow]:
@@ -136,10 +173,10 @@ def tabulate(scores: Sequence[RunScores]) -> list[ResultRow]:
     return [
         ResultRow(
             task=of.run.task,
-            variant=of.run.first.options.variant,
-            folds=tuple(fold.record.fold for fold in of.run.folds),
+            variant=of.run.first.network.options.variant,
+            folds=tuple(fold.number for fold in of.run.folds),
             summary=of.means(Stage.TEST),
-            published=published.get((of.run.task, of.run.first.options.variant)),
+            published=published.get((of.run.task, of.run.first.network.options.variant)),
         )
         for of in scores
     ]

@@ -14,18 +14,29 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xxhash import xxh3_64
+
 from sffshards import __version__
 from sffshards.base import retries
-from sffshards.base.atomic_files import opened, storage_errors, write_all
+from sffshards.base.atomic_files import storage_errors, sync_file, write_all
 from sffshards.base.errors import DamageError, Field, InputError, StorageError
-from sffshards.base.json_records import JsonFormat, decode_json, read_own_json, write_record
+from sffshards.base.file_reading import opened, reading
+from sffshards.base.json_records import JsonFormat, decode_json, read_own_record, write_record
+from sffshards.base.output_checks import check_room
 from sffshards.base.progress import Progress
 from sffshards.base.retries import Retries
 
 _CHUNK_BYTES = 1 << 18
+_NOTE_BYTES = 1 << 21
+"""Number of bytes after which the note of a part without a known checksum states what has arrived."""
+_LOOK_BYTES = 1 << 26
+"""Bytes between two looks at the free space, where a server does not state a file's size."""
+_RESERVE_BYTES = 1 << 30
+"""Free space that such a file leaves."""
 _PLAIN = re.compile(r"[!-~]+")
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _CLOSED = "the connection was closed early"
@@ -42,7 +53,8 @@ class Source(NamedTuple):
     max_bytes: int
     """A limit that the file's size cannot exceed."""
     checksum: str | None = None
-    """The checksum as ``sha256:<hexadecimal>`` or ``md5:...``, if known; then a part of any version can be resumed."""
+    """The checksum as ``sha256:<hexadecimal>`` or ``md5:...``, or its first digits, if known; then a part of any
+    version can be resumed."""
 
     @property
     def fix(self) -> str:
@@ -61,14 +73,24 @@ class _Content(NamedTuple):
     """ETag or date of the file; None if its server states none."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Note:
+    """What is known of a part: where it is from, and how its first bytes hash if nothing else will check them."""
+
+    url: str
+    version: str | None
+    size_bytes: int = 0
+    xxh3: str = ""
+
+
 def fetch_into(part: Path, source: Source, *, progress: Progress) -> None:
     """Fetch a file, and resume from what ``part`` holds of it.
 
     Parameters
     ----------
     part
-        The file that grows. Its note, ``<part>.json``, names the URL and the version. Both stay after an error, so that
-        the next call resumes.
+        The file that grows. Its note, ``<part>.json``, names the URL and the version, and the checksum of what arrived
+        where that of the file is not known. Both stay after an error, so that the next call resumes.
     source
         Where the file comes from.
     progress
@@ -118,15 +140,14 @@ def read_json(source: Source) -> Any:
 
 def _fetch_rest(part: Path, source: Source, arrived: Callable[[int, int], None]) -> None:
     """Make one request for what is missing; raises `ConnectionError` if some of it still is."""
-    version = _resumable_version(part, source)
-    have = part.stat().st_size if version is not None and part.exists() else 0
+    version, have = _find_resumable(part, source)
     headers = {"Range": f"bytes={have}-"} if have else {}
     if headers and version:
         headers["If-Range"] = version
     try:
         with _opened(source.url, headers) as response:
             content = _read_headers(response, have, source)
-            write_record(_note_path(part), {"url": source.url, "version": content.version})
+            check_room(part.parent, (content.total or 0) - content.start)
             end = _append(part, response, content, source, arrived)
     except urllib.error.HTTPError as error:
         if error.code != 416:
@@ -141,19 +162,61 @@ def _fetch_rest(part: Path, source: Source, arrived: Callable[[int, int], None])
 
 def _append(part: Path, response: Any, content: _Content, source: Source, arrived: Callable[[int, int], None]) -> int:
     """Write what a response brings behind what is there; return the size of the file."""
-    end, limit = content.start, content.total or source.max_bytes
+    end, limit, room_for = content.start, content.total or source.max_bytes, 0
     with opened(part, os.O_WRONLY | os.O_CREAT) as descriptor:
         with storage_errors(part):
             os.ftruncate(descriptor, end)
+        note = _NoteWriter(part, content, source)
         while data := response.read1(_CHUNK_BYTES):
             if end + len(data) > limit:
                 raise _other(source, f"at most {limit:,} bytes", "more")
             write_all(descriptor, data, end, where=part)
             arrived(end, end + len(data))
             end += len(data)
+            note.add(data)
+            if content.total is None and end - room_for > 0:
+                room_for = end + _LOOK_BYTES
+                check_room(part.parent, _LOOK_BYTES + _RESERVE_BYTES)
         with storage_errors(part):
-            os.fsync(descriptor)
+            sync_file(descriptor)
+        note.write()
         return end
+
+
+class _NoteWriter:
+    """Writes the note of a part, now and while it grows."""
+
+    def __init__(self, part: Path, content: _Content, source: Source) -> None:
+        self._part, self._version, self._source = part, content.version, source
+        self._size_bytes = self._num_noted = content.start
+        self._hash = _hash_start(part, content.start)
+        self.write()
+
+    def add(self, data: bytes) -> None:
+        """Add bytes that were written."""
+        self._hash.update(data)
+        self._size_bytes += len(data)
+        if self._source.checksum is None and self._size_bytes - self._num_noted >= _NOTE_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write the note; raises `StorageError` if the system refuses."""
+        note = _Note(url=self._source.url, version=self._version)
+        if self._source.checksum is None:
+            note = replace(note, size_bytes=self._size_bytes, xxh3=self._hash.hexdigest())
+        write_record(_note_path(self._part), note)
+        self._num_noted = self._size_bytes
+
+
+def _hash_start(part: Path, size_bytes: int) -> xxh3_64:
+    """Return the hash of the first bytes of a part, or of fewer where it has fewer."""
+    found = xxh3_64()
+    if size_bytes:
+        with reading(part) as file:
+            while size_bytes > 0 and (data := file.read(min(size_bytes, 1 << 22))):
+                found.update(data)
+                size_bytes -= len(data)
+    return found
 
 
 @contextmanager
@@ -191,13 +254,19 @@ def _note_path(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _resumable_version(part: Path, source: Source) -> str | None:
-    """Return the version of a part; None if it cannot be resumed, empty if its server states none."""
-    note = read_own_json(_note_path(part))
-    if not isinstance(note, dict) or note.get("url") != source.url:
-        return None
-    version = str(note.get("version") or "")
-    return version if version or source.checksum else None
+def _find_resumable(part: Path, source: Source) -> tuple[str, int]:
+    """Return the version of a part, empty if its server states none, and the number of its bytes that are kept.
+
+    Without a known checksum, only bytes are kept of which the note states version and hash: nothing would check them.
+    """
+    note = read_own_record(_note_path(part), _Note)
+    if note is None or note.url != source.url or not part.exists():
+        return "", 0
+    version = note.version or ""
+    if source.checksum:
+        return version, part.stat().st_size
+    is_sure = version and _hash_start(part, note.size_bytes).hexdigest() == note.xxh3
+    return version, note.size_bytes if is_sure else 0
 
 
 def _check_url(source: Source) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sffshards.base.errors import DamageError, SffshardsError, StorageError
+from sffshards.base.file_hashes import hash_file
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import Count, Sha256, read_own_record, write_record
 from sffshards.base.progress import SILENT, Progress
@@ -93,7 +94,7 @@ def fetch_jsoc(
         keywords.files.update((record.name, record.keywords) for record in records)
         write_record(path, keywords, version=KEYWORDS_VERSION)
         observed = [record for record in records if record.has_image]
-        wanted = [record for record in observed if not (out / record.name).is_file()]
+        wanted = [record for record in observed if not _is_here(out / record.name, note)]
         urls = {record.name: record.url for record in wanted if record.url}
         if email is not None and wanted:
             # JSOC may refuse an export that includes records without an image.
@@ -137,7 +138,7 @@ def _fetch_all(
                 _fetch_one(record.name, urls[record.name], out, note)
                 in_row = 0
             except (DamageError, StorageError) as error:
-                progress.note(str(error))
+                progress.note(error)
                 last, in_row = error, in_row + 1
                 if in_row == _MAX_FAILURES:
                     break
@@ -155,9 +156,15 @@ def _fetch_all(
 def _fetch_one(name: str, url: str, out: Path, note: _Note) -> None:
     by_hand = f"download it on another machine and put it at {out / name}"
     source = Source(url, f"the file {name}", by_hand, _MAX_FILE_BYTES)
-    sha256 = download(source, out / name, check=_check_fits, progress=SILENT)
+    sha256 = download(source, out / name, check=_check_fits, replace=True, progress=SILENT)  # a damaged one, if any
     note.files[name] = _File(url=url, size_bytes=(out / name).stat().st_size, sha256=sha256)
     write_record(out / JSOC_NAME, note, version=_VERSION)
+
+
+def _is_here(path: Path, note: _Note) -> bool:
+    """Return whether a file is there, unchanged since it arrived; one without a note is taken as it is."""
+    known = note.files.get(path.name)
+    return path.is_file() and (known is None or hash_file(path) == known.sha256)
 
 
 def _check_fits(path: Path) -> None:

@@ -17,6 +17,7 @@ from sffshards.images import has_no_image
 T = TypeVar("T")
 
 JSOC_URL = "http://jsoc.stanford.edu"
+"""Address of JSOC, which serves HMI's data."""
 
 _KEYWORDS = ("T_REC", "HARPNUM", "QUALITY", "CROTA2", "CTYPE1", "CTYPE2", "CDELT1", "CDELT2", "NOAA_ARS")
 _NO_VALUES = frozenset({"", "nan", "NaN", "MISSING", "Invalid KeyLink"})

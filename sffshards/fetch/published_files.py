@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sffshards.base.errors import ConflictError
+from sffshards.base.atomic_files import user_cache
+from sffshards.base.errors import ConflictError, Field, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Part
@@ -13,9 +14,22 @@ from sffshards.domain.task import M24, M48
 from sffshards.fetch.http_transfer import Source
 from sffshards.fetch.verified_download import download
 
-WEIGHTS_FILE = "mvit_v2_s-ae3be167.pth"
-WEIGHTS_URL = f"https://download.pytorch.org/models/{WEIGHTS_FILE}"
-WEIGHTS_SHA256 = "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b975"
+KINETICS_FILES = {
+    "mvit_v2_s": "mvit_v2_s-ae3be167.pth",
+    "mvit_v1_b": "mvit_v1_b-dbeb1030.pth",
+    "swin3d_t": "swin3d_t-7615ae03.pth",
+    "swin3d_s": "swin3d_s-da41c237.pth",
+    "swin3d_b": "swin3d_b_1k-24f7c7c6.pth",
+    "s3d": "s3d-d76dad2f.pth",
+    "r3d_18": "r3d_18-b3b3357e.pth",
+    "mc3_18": "mc3_18-a90a0ba3.pth",
+    "r2plus1d_18": "r2plus1d_18-91a641e6.pth",
+}
+"""torchvision's file of weights, trained on Kinetics-400, of each of its video networks."""
+WEIGHTS_URL = "https://download.pytorch.org/models"
+"""Folder of torchvision's files of weights."""
+WEIGHTS_SHA256 = {"mvit_v2_s": "ae3be16733081f6d1cd40e4ab980ca23d6df6dc6486d15ada05a5e8ab8c9b975"}
+"""SHA-256 by network; of others, the first eight digits are known, which torchvision writes into the file's name."""
 
 LABELS_URL = (
     "https://raw.githubusercontent.com/lfgrim/SFF_MagSeq_MViTs/8338c1efb45e71aa382fd02ef4a4002e6d1fdac6/Seq_Magnetogram"
@@ -41,19 +55,54 @@ LABELS_SHA256 = {
 _MAX_WEIGHTS_BYTES = 1 << 30
 
 
-def weights_path() -> Path:
-    """Return the path where torch, as its environment sets it, and so `sffshards train` looks for the weights."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser()
-    return home / "hub" / "checkpoints" / WEIGHTS_FILE
+def weights_path(model: str = "mvit_v2_s") -> Path:
+    """Return the path where torch, as its environment sets it, and so `sffshards train` looks for a network's weights.
+
+    Raises
+    ------
+    InputError
+        If there are no Kinetics-400 weights of such a network.
+    """
+    home = os.path.expanduser(os.environ.get("TORCH_HOME") or user_cache() / "torch")  # noqa: PTH111  no error without a home
+    return Path(home) / "hub" / "checkpoints" / _file_of(model)
 
 
-def fetch_weights(path: Path, *, url: str = WEIGHTS_URL, progress: Progress) -> Path:
-    """Fetch torchvision's Kinetics-400 weights of MViTv2-S; raises as `download`."""
-    what = "the Kinetics-400 weights of MViTv2-S"
-    by_hand = f"download {WEIGHTS_URL} on another machine and put it at {path}; or train with {{weights}} none"
-    download(Source(url, what, by_hand, _MAX_WEIGHTS_BYTES, f"sha256:{WEIGHTS_SHA256}"), path, progress=progress)
+def fetch_weights(path: Path, *, model: str = "mvit_v2_s", url: str | None = None, progress: Progress) -> Path:
+    """Fetch torchvision's Kinetics-400 weights of one of its video networks.
+
+    Parameters
+    ----------
+    path
+        Where the file goes.
+    model
+        Name of the network.
+    url
+        URL of the file at a mirror; None for torchvision's.
+    progress
+        Shows the kilobytes that arrived.
+
+    Raises
+    ------
+    InputError
+        If there are no such weights of the network.
+    DamageError, StorageError
+        As `download`.
+    """
+    file = _file_of(model)
+    known = WEIGHTS_SHA256.get(model) or file.removesuffix(".pth").rpartition("-")[2]
+    original = f"{WEIGHTS_URL}/{file}"
+    by_hand = f"download {original} on another machine and put it at {path}; or train with {{weights}} none"
+    what = f"the Kinetics-400 weights of {model}"
+    source = Source(url or original, what, by_hand, _MAX_WEIGHTS_BYTES, f"sha256:{known}")
+    download(source, path, progress=progress)
     return path
+
+
+def _file_of(model: str) -> str:
+    if model not in KINETICS_FILES:
+        expected = f"one of {', '.join(KINETICS_FILES)}"
+        raise InputError(Field("model"), expected=expected, found=repr(model[:80]), fix="choose one of them")
+    return KINETICS_FILES[model]
 
 
 def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Progress) -> list[Path]:
@@ -66,7 +115,7 @@ def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Pr
     url
         URL of a folder with ``M24/`` and ``M48/``.
     force
-        Whether to replace other lists of the same names.
+        Whether to replace other lists of the same names, each when the published one has arrived.
     progress
         Shows the kilobytes that arrived.
 
@@ -91,11 +140,10 @@ def fetch_labels(data: Path, *, url: str = LABELS_URL, force: bool, progress: Pr
             found=f"another one ({len(others)} in all)",
             fix="name another folder, or replace them with {force}",
         )
-    for path in others:
-        path.unlink()
     for key, path in wanted.items():
         place = f"{key[0].name}/{path.name}"
         by_hand = f"download {LABELS_URL}/{place} on another machine and put it at {path}"
         what, checksum = f"the published list {path.name}", f"sha256:{LABELS_SHA256[key]}"
-        download(Source(f"{url.rstrip('/')}/{place}", what, by_hand, 1 << 24, checksum), path, progress=progress)
+        source = Source(f"{url.rstrip('/')}/{place}", what, by_hand, 1 << 24, checksum)
+        download(source, path, replace=force, progress=progress)
     return list(wanted.values())

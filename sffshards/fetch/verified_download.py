@@ -19,7 +19,14 @@ _NUM_FETCHES = 2
 """Number of times that a file is fetched whole before other bytes than were published count as damage."""
 
 
-def download(source: Source, path: Path, *, check: Callable[[Path], None] = lambda _: None, progress: Progress) -> str:
+def download(
+    source: Source,
+    path: Path,
+    *,
+    check: Callable[[Path], None] = lambda _: None,
+    replace: bool = False,
+    progress: Progress,
+) -> str:
     """Fetch a file, unless it is there and right.
 
     Parameters
@@ -30,6 +37,9 @@ def download(source: Source, path: Path, *, check: Callable[[Path], None] = lamb
         Where it goes; it appears there only when it is whole and right.
     check
         Function that raises if the file that arrived is not what it should be.
+    replace
+        Whether another file that is there is replaced, which it is only when the right one has arrived. Where the
+        checksum is not known, every file is another one.
     progress
         Shows the kilobytes that arrived.
 
@@ -45,12 +55,16 @@ def download(source: Source, path: Path, *, check: Callable[[Path], None] = lamb
     StorageError
         If the server fails for long, or the disk; what arrived is kept, and the next call resumes.
     """
-    if path.is_file():
+
+    def is_there() -> bool:
+        return path.is_file() and not (replace and _is_other(path, source.checksum))
+
+    if is_there():
         require_checksum(path, source.checksum, where=path, fix="remove it, and run the same command again")
         return hash_file(path)
     work = path.parent / _WORK_FOLDER
     with folder_lock(work, progress=progress, wait=True):
-        if not path.is_file():
+        if not is_there():  # another process may have fetched it meanwhile
             part = work / f"{path.name}.part"
             _fetch_right(source, part, progress=progress)
             try:
@@ -78,13 +92,23 @@ def _fetch_right(source: Source, part: Path, *, progress: Progress) -> None:
             progress.note(f"{part.stem}: other bytes than were published; fetching it again from the start")
 
 
+def _is_other(path: Path, checksum: str | None) -> bool:
+    if checksum is None:
+        return True
+    try:
+        require_checksum(path, checksum, where=path, fix="")
+    except DamageError:
+        return True
+    return False
+
+
 def require_checksum(path: Path, checksum: str | None, *, where: object, fix: str) -> None:
-    """Raise `DamageError` if a file's checksum is known and another one."""
+    """Raise `DamageError` if a file's checksum is known, or its first digits are, and it is another one."""
     if checksum is None:
         return
     algorithm, _, value = checksum.partition(":")
     found = hash_file(path, algorithm=algorithm)
-    if found != value:
+    if not found.startswith(value):
         name = algorithm.upper().replace("SHA256", "SHA-256")
         expected = f"a file of {name} {value[:16]}..."
         raise DamageError(where, expected=expected, found=f"one of {name} {found[:16]}...", fix=fix)

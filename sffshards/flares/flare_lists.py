@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from sffshards.base.atomic_files import read_text
-from sffshards.base.errors import InputError
+from sffshards.base.csv_tables import check_rows, split_csv
+from sffshards.base.errors import InputError, format_count
+from sffshards.base.file_reading import read_text
 from sffshards.base.json_records import JsonFormat, decode_json
-from sffshards.domain.task import GoesClass
-from sffshards.flares.leap_seconds import FIRST_YEAR
+from sffshards.domain.times import latest_time
+from sffshards.flares.flare_rows import Flare, UnusableError, UnusedReason, parse_flare
 
 COLUMNS = {
     "start": ("start_time", "event_starttime", "begin_time", "start"),
     "peak": ("peak_time", "event_peaktime", "max_time", "peak"),
+    "end": ("end_time", "event_endtime", "end"),
     "class": ("goes_class", "fl_goescls", "max_class", "flare_class", "label", "class"),
     "region": ("noaa_ar", "ar_noaanum", "noaa_active_region", "noaa_region", "region"),
 }
@@ -29,58 +28,19 @@ COLUMNS = {
 MAX_UNREADABLE = 0.05
 """Largest share of rows that may be unreadable; with more, the file is likely to be of another kind."""
 
-_TIME = re.compile(
-    r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T _](\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?(?:Z|\+00:?00)?", re.ASCII
-)
-_TWO_DIGIT_YEAR = re.compile(r"\d{1,2}[-/.][\w]{1,3}[-/.]\d{1,2}\D.*|\d{6}\D.*", re.ASCII)
-_BLANKS = frozenset({"", "-", "--", "0", "0.0", "nan", "nat", "none", "null", "unk", "unknown"})
-_FIRST_WITH_LEADING_ONE = datetime(2002, 6, 15)
-"""Day of region 10000; since then many lists omit the first digit."""
+_JSON = JsonFormat(expected="JSON", fix="check that the file is whole, and that it is a flare list", error=InputError)
+_JSON_LINES = "join them to one list, as with `jq -s .`"
+_NO_NUMBER = re.compile(r"(?<=[:,\[])\s*-?(?:NaN|Infinity)(?=\s*[,\]}])")
+"""What Python writes to JSON for a missing number, though JSON has no such value."""
+_CUT_MARKS = ("overmax", "truncated", "hasmore", "next", "nextpage")
+"""Names with which JSON states that it is one page of several: HEK's ``overmax``, and those of other services."""
 
-_JSON = JsonFormat(expected="JSON", fix="download the file again", error=InputError)
+_COUNTS = ("total", "count", "totalcount", "numtotal", "nummatched", "numbermatched", "totalresults")
+"""Names of the number of all flares; that of a page is lower."""
+_PAGES = ("pages", "numpages", "totalpages", "pagecount")
 
-_Row = tuple[int, Mapping[str, str]]
-"""Line of a row, and its fields by column; one that is missing is blank."""
-
-
-class FlareTime(StrEnum):
-    """Which time of a flare counts."""
-
-    START = "start"
-    PEAK = "peak"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flare:
-    """One flare of a flare list."""
-
-    start_utc: datetime
-    """Start time, naive, in UTC."""
-    peak_utc: datetime | None
-    """Peak time, naive, in UTC; None where the list has none."""
-    goes_class: GoesClass
-    noaa_region: int | None
-    """Number of the active region, in full (11429, not 1429); None where the list has none."""
-    line: int
-    """Line of the file, or position of the entry in JSON, from 1."""
-
-
-class UnusedReason(StrEnum):
-    """Why a row of a flare list could not be used."""
-
-    NO_START = "no start time"
-    TWO_DIGIT_YEAR = "a year of two digits"
-    BAD_TIME = "a time that cannot be read"
-    EARLY_TIME = "a time before 1972"
-    """GOES has measured since 1975, and before 1972 UTC and TAI do not differ by whole seconds."""
-    NO_CLASS = "no class"
-    BAD_CLASS = "a class that cannot be read"
-    BAD_REGION = "a region that cannot be read"
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether the field is blank, as for events without an X-ray class."""
-        return self in (UnusedReason.NO_START, UnusedReason.NO_CLASS)
+_Row = tuple[int, Mapping[str, str] | list[str]]
+"""Line of a row, and its fields by column; or the fields alone, where their number is not that of the columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +65,9 @@ class FlareList:
     """Rows that could not be used."""
     has_regions: bool
     """Whether the list has a column of regions; SWPC's JSON has none."""
+    next_day_peaks: tuple[int, ...] = ()
+    """Lines of the flares whose peak has the date of the start but came after midnight; it is taken as of the day
+    after."""
 
     def count_unused(self) -> dict[UnusedReason, int]:
         """Return the number of unusable rows for each reason that occurs."""
@@ -112,12 +75,16 @@ class FlareList:
         return {reason: counts[reason] for reason in UnusedReason if counts[reason]}
 
 
-class _UnusableError(Exception):
-    """A row that cannot be used, and why."""
-
-    def __init__(self, reason: UnusedReason, text: str) -> None:
-        self.reason, self.text = reason, text
-        super().__init__(reason)
+_FIX = "write times in UTC as 2012-03-07 00:24, classes as X5.4 and regions as 11429"
+_FIXES = {
+    UnusedReason.MANY_FIELDS: "quote fields that contain commas, and write one row for each region of a flare",
+    UnusedReason.FEW_FIELDS: "check that the file is whole, and that every row has all fields",
+    UnusedReason.BAD_REGION: "write regions as 11429, and one row for each region of a flare",
+    UnusedReason.FUTURE_TIME: "correct the dates",
+    UnusedReason.EARLY_PEAK: "correct the times, or leave those of the peaks blank",
+    UnusedReason.LATE_PEAK: "correct the times, or leave those of the peaks blank",
+    UnusedReason.BAD_END: "correct the times, or leave those of the ends blank",
+}
 
 
 def read_flare_list(path: Path) -> FlareList:
@@ -125,8 +92,10 @@ def read_flare_list(path: Path) -> FlareList:
 
     The file is a table of comma-separated values with a line of column names, or a JSON list of objects, such as
     SWPC's ``xray-flares-7-day.json`` or HEK's ``result``. `COLUMNS` has the known column names; other columns are
-    ignored. A row whose times, class or region cannot be used is left out and listed. A region that is blank or 0 is
-    unknown; one of four digits lacks its leading 1. Times are in UTC, with a year of four digits first, from 1972 on.
+    ignored. A row with too few or too many fields, or whose times, class or region cannot be used or contradict each
+    other, is left out and listed. A region that is blank or 0 is unknown; one of four digits lacks its leading 1. Times
+    are in UTC, with a year of four digits first, from 1972 on. SWPC's reports have one date per flare, so a peak
+    that is before the start by this date is of the day after, if that is within 12 hours of the start.
 
     Parameters
     ----------
@@ -136,21 +105,34 @@ def read_flare_list(path: Path) -> FlareList:
     Raises
     ------
     InputError
-        If there is no column of starts or of classes, no usable row, or too many unreadable ones (`MAX_UNREADABLE`).
+        If there is no column of starts or of classes, no usable row, too many unreadable ones (`MAX_UNREADABLE`), or
+        the file states that it is cut, as HEK's answers do with ``overmax``.
     StorageError
         If the file cannot be read.
     """
-    text = read_text(path).removeprefix("\ufeff")
+    text = read_text(path)
     is_json = text.lstrip()[:1] in ("[", "{")
     columns, rows = _open_json(text, path) if is_json else _open_table(text, path)
     names = _choose_columns(columns, path)
-    flares, unused = [], []
-    for line, row in rows:
+    latest = latest_time()
+    flares, unused, moved = [], [], []
+    for number, (line, row) in enumerate(rows, 1):
+        check_rows(number, where=path)
         try:
-            flares.append(_parse_row(line, {role: row.get(name) or "" for role, name in names.items()}))
-        except _UnusableError as error:
+            fields = _pick_fields(row, names, num_columns=len(columns))
+            flare, is_moved = parse_flare(line, fields, latest=latest)
+        except UnusableError as error:
             unused.append(UnusedRow(line=line, reason=error.reason, text=error.text[:60]))
-    read = FlareList(source=str(path), flares=tuple(flares), unused=tuple(unused), has_regions="region" in names)
+            continue
+        flares.append(flare)
+        moved += [line] if is_moved else []
+    read = FlareList(
+        source=str(path),
+        flares=tuple(flares),
+        unused=tuple(unused),
+        has_regions="region" in names,
+        next_day_peaks=tuple(moved),
+    )
     _check_readable(read)
     return read
 
@@ -162,40 +144,57 @@ def _check_readable(read: FlareList) -> None:
         return
     worst = next(iter([*unreadable, *read.unused]), None)
     detail = f", first on line {worst.line}: {worst.reason} ({worst.text!r})" if worst else ""
+    num_flares = format_count(len(read.flares), "flare")
+    found = f"{num_flares} and {format_count(len(unreadable), 'such row')} of {num_rows:,}{detail}"
     raise InputError(
         read.source,
         expected=f"flares, and at most {MAX_UNREADABLE:.0%} of the rows that cannot be read",
-        found=f"{len(read.flares):,} flares and {len(unreadable):,} such rows of {num_rows:,}{detail}",
-        fix="write times in UTC as 2012-03-07 00:24, classes as X5.4 and regions as 11429",
+        found=found if num_rows else "no rows",
+        fix=_FIXES.get(worst.reason, _FIX) if worst else "check that this is the right file",
     )
 
 
-def _open_table(text: str, path: Path) -> tuple[list[str], list[_Row]]:
-    # Comment lines may precede the names; counting them keeps line numbers right.
-    lines = text.splitlines()
-    num_comments = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), len(lines))
-    reader = csv.DictReader(io.StringIO("\n".join(lines[num_comments:])), strict=True)
-    try:
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-        return list(reader.fieldnames), [(num_comments + reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise InputError(
-            f"{path}:{num_comments + reader.reader.line_num}",
-            expected="comma-separated values",
-            found=str(error),
-            fix="check that this is the right file",
-        ) from None
+def _open_table(text: str, path: Path) -> tuple[list[str], Iterable[_Row]]:
+    lines = split_csv(text, {name for names in COLUMNS.values() for name in names}, where=path)
+    columns = [name.strip() for name in next(lines, (0, []))[1]]
+    return columns, (
+        (line, dict(zip(columns, row, strict=True)) if len(row) == len(columns) else row) for line, row in lines
+    )
 
 
-def _open_json(text: str, path: Path) -> tuple[list[str], list[_Row]]:
-    value = decode_json(text, where=path, expects=_JSON)
+def _open_json(text: str, path: Path) -> tuple[list[str], Iterable[_Row]]:
+    if re.match(r"\s*\{.*\}\s*\n\s*\{", text):
+        raise InputError(path, expected="one list of objects", found="an object on each line", fix=_JSON_LINES)
+    value = decode_json(_NO_NUMBER.sub("null", text), where=path, expects=_JSON)
     entries = value.get("result") if isinstance(value, dict) else value
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        found = f"an object with {', '.join(value)[:100] or 'nothing'}" if isinstance(value, dict) else "other JSON"
         raise InputError(
-            path, expected="a list of objects", found="other JSON", fix="check that this is the right file"
+            path,
+            expected="a list of objects, or an object with such a list named `result`",
+            found=found,
+            fix="check that this is the right file",
         )
-    texts = [{name: str(value) for name, value in entry.items() if value is not None} for entry in entries]
-    return list(dict.fromkeys(name for entry in entries for name in entry)), list(enumerate(texts, 1))
+    if isinstance(value, dict):
+        _check_whole(value, len(entries), path)
+    texts = ({name: str(value) for name, value in entry.items() if value is not None} for entry in entries)
+    return list(dict.fromkeys(name for entry in entries for name in entry)), enumerate(texts, 1)
+
+
+def _check_whole(answer: Mapping[str, Any], num_entries: int, path: Path) -> None:
+    """Refuse a page of an answer: the flares of the other pages would be labelled as no flares."""
+    parts = [answer, *(part for name in ("meta", "metadata") if isinstance(part := answer.get(name), dict))]
+    known = {name.lower().replace("_", ""): value for part in parts for name, value in part.items()}
+    marks = [name for name in _CUT_MARKS if str(known.get(name) or "false").lower() not in ("false", "0", "no")]
+    marks += [name for name in _COUNTS if isinstance(known.get(name), int) and known[name] > num_entries]
+    marks += [name for name in _PAGES if isinstance(known.get(name), int) and known[name] > 1]
+    if marks:
+        raise InputError(
+            path,
+            expected="a whole flare list",
+            found=f"one page of it, cut after {format_count(num_entries, 'event')} (`{marks[0]}` is {known[marks[0]]})",
+            fix="fetch all pages, or shorter times, and join their events to one list",
+        )
 
 
 def _choose_columns(columns: list[str], path: Path) -> dict[str, str]:
@@ -213,50 +212,9 @@ def _choose_columns(columns: list[str], path: Path) -> dict[str, str]:
     return found
 
 
-def _parse_row(line: int, row: Mapping[str, str]) -> Flare:
-    start = _parse_time(row["start"])
-    if start is None:
-        raise _UnusableError(UnusedReason.NO_START, row["start"])
-    return Flare(
-        start_utc=start,
-        peak_utc=_parse_time(row.get("peak", "")),
-        goes_class=_parse_class(row["class"]),
-        noaa_region=_parse_region(row.get("region", ""), start),
-        line=line,
-    )
-
-
-def _parse_time(text: str) -> datetime | None:
-    text = text.strip()
-    if text.lower() in _BLANKS:
-        return None
-    match = _TIME.fullmatch(text)
-    if match is None:
-        two_digits = _TWO_DIGIT_YEAR.fullmatch(text)
-        raise _UnusableError(UnusedReason.TWO_DIGIT_YEAR if two_digits else UnusedReason.BAD_TIME, text)
-    try:
-        time = datetime(*(int(number or 0) for number in match.groups()))  # type: ignore[arg-type]  # six of them
-    except ValueError:
-        raise _UnusableError(UnusedReason.BAD_TIME, text) from None
-    if time.year < FIRST_YEAR:
-        raise _UnusableError(UnusedReason.EARLY_TIME, text)
-    return time
-
-
-def _parse_class(text: str) -> GoesClass:
-    if text.strip().lower() in _BLANKS:
-        raise _UnusableError(UnusedReason.NO_CLASS, text)
-    try:
-        return GoesClass.parse(text)
-    except InputError:
-        raise _UnusableError(UnusedReason.BAD_CLASS, text) from None
-
-
-def _parse_region(text: str, start: datetime) -> int | None:
-    text = text.strip().removesuffix(".0")
-    if text.lower() in _BLANKS:
-        return None
-    if not re.fullmatch(r"\d{4,5}", text, re.ASCII):
-        raise _UnusableError(UnusedReason.BAD_REGION, text)
-    number = int(text)
-    return number + 10_000 if number < 10_000 and start >= _FIRST_WITH_LEADING_ONE else number
+def _pick_fields(row: Mapping[str, str] | list[str], names: Mapping[str, str], *, num_columns: int) -> dict[str, str]:
+    """Return the fields that are read, by role; a row that is shifted against the columns is none to read."""
+    if isinstance(row, list):
+        reason = UnusedReason.FEW_FIELDS if len(row) < num_columns else UnusedReason.MANY_FIELDS
+        raise UnusableError(reason, ",".join(row))
+    return {role: row.get(name) or "" for role, name in names.items()}

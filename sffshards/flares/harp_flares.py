@@ -6,16 +6,17 @@ Shapes: n frames.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import InputError, format_count
 from sffshards.domain.task import GoesClass
-from sffshards.flares.flare_lists import Flare, FlareList, FlareTime
+from sffshards.flares.flare_lists import FlareList
+from sffshards.flares.flare_rows import Flare, FlareTime
 from sffshards.flares.harp_map import HarpMap
 from sffshards.flares.leap_seconds import utc_to_tai
 
@@ -56,6 +57,35 @@ class HarpFlares:
         """Return whether the map lists a HARP; the flares of other HARPs are unknown."""
         return harp in self.harp_map.regions
 
+    def require_known(self, harps: Iterable[int], *, where: object) -> None:
+        """Check that the map lists some of the HARPs: otherwise nothing is known of their flares.
+
+        Parameters
+        ----------
+        harps
+            HARP numbers of frames.
+        where
+            The place of the frames.
+
+        Raises
+        ------
+        InputError
+            If it lists none of them.
+        """
+        numbers = {int(harp) for harp in harps}
+        if numbers and not any(map(self.knows, numbers)):
+            raise InputError(
+                self.harp_map.source,
+                expected=f"HARPs of the frames in {where}, such as {min(numbers)}",
+                found=f"none of {format_count(len(numbers), 'HARP')}",
+                fix="name the map that has them; it may be older than the frames, or of another series",
+            )
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether any region of a flare is one of a HARP in the map."""
+        return bool(self.times)
+
     def count_flares(self, threshold: GoesClass) -> int:
         """Return the number of flares of at least a class."""
         return len(self._strong(threshold))
@@ -70,6 +100,20 @@ class HarpFlares:
 
     def _strong(self, threshold: GoesClass) -> list[Flare]:
         return [flare for flare in self.flares.flares if flare.goes_class >= threshold]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlaresOfFrames:
+    """The frames of a HARP, and its flares of at least a class in ascending order of time."""
+
+    rows: NDArray[np.intp]
+    """Positions of the frames."""
+    came: NDArray[np.datetime64]
+    """Times of the flares, shape (m,)."""
+    known: NDArray[np.datetime64]
+    """Times from which on the class of each flare is known, because it has peaked, shape (m,)."""
+    fluxes: NDArray[np.int64]
+    """Peak fluxes in 1e-12 W/m2, shape (m,)."""
 
 
 def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime, clock: FrameClock) -> HarpFlares:
@@ -157,14 +201,14 @@ def has_flare(
     """
     times = np.asarray(times, "datetime64[s]")
     found = np.zeros(len(times), np.bool_)
-    for rows, events, _ in _pair_with_flares(flares, harps, threshold=threshold):
-        num_by_end = np.searchsorted(events, times[rows] + np.timedelta64(until_hours, "h"), side="right")
+    for of in pair_with_flares(flares, harps, threshold=threshold):
+        num_by_end = np.searchsorted(of.came, times[of.rows] + np.timedelta64(until_hours, "h"), side="right")
         num_before = (
-            np.searchsorted(events, times[rows] + np.timedelta64(after_hours, "h"), side="right")
+            np.searchsorted(of.came, times[of.rows] + np.timedelta64(after_hours, "h"), side="right")
             if after_hours is not None
             else 0
         )
-        found[rows] = num_by_end > num_before
+        found[of.rows] = num_by_end > num_before
     return found
 
 
@@ -191,22 +235,38 @@ def has_known_flare(
     """
     times = np.asarray(times, "datetime64[s]")
     found = np.zeros(len(times), np.bool_)
-    for rows, came, peaks in _pair_with_flares(flares, harps, threshold=threshold):
-        known = np.maximum(came, peaks) <= times[rows, None]
+    for of in pair_with_flares(flares, harps, threshold=threshold):
+        known = of.known <= times[of.rows, None]
         if within_hours is not None:
-            known &= came > times[rows, None] - np.timedelta64(within_hours, "h")
-        found[rows] = known.any(axis=1)
+            known &= of.came > times[of.rows, None] - np.timedelta64(within_hours, "h")
+        found[of.rows] = known.any(axis=1)
     return found
 
 
-def _pair_with_flares(
+def pair_with_flares(
     flares: HarpFlares, harps: NDArray[np.integer], *, threshold: GoesClass
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.datetime64], NDArray[np.datetime64]]]:
-    """Yield, for each HARP with flares, its rows in ``harps`` and the times and peaks of its flares of the class."""
+) -> Iterator[FlaresOfFrames]:
+    """Yield, for each HARP with flares of a class, its frames and these flares.
+
+    Parameters
+    ----------
+    flares
+        From `assign_flares`.
+    harps
+        HARP numbers, shape (n,).
+    threshold
+        The lowest class that counts.
+    """
     for harp in np.unique(harps).tolist():
         if harp in flares.times:
             strong = flares.fluxes[harp] >= threshold.flux_pw_per_m2
-            yield np.flatnonzero(harps == harp), flares.times[harp][strong], flares.peaks[harp][strong]
+            came = flares.times[harp][strong]
+            yield FlaresOfFrames(
+                rows=np.flatnonzero(harps == harp),
+                came=came,
+                known=np.maximum(came, flares.peaks[harp][strong]),
+                fluxes=flares.fluxes[harp][strong],
+            )
 
 
 def _time_of(flare: Flare, which: FlareTime) -> np.datetime64 | None:

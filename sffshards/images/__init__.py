@@ -1,5 +1,5 @@
 """Images to frames: decoding, the frame store, and the ingestion of FITS files and movies."""
 
-import lazy_loader
+from sffshards.base.package_faces import attach_face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_face(__name__, __file__)

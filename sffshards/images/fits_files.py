@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import ImageError, InputError, SffshardsError
-from sffshards.images.fits_headers import FrameHeader, GetKeyword, segment_of_header, segment_of_name, series_of
+from sffshards.base.errors import ImageError, SffshardsError
+from sffshards.base.file_reading import name_other_format, read_bytes
+from sffshards.images.fits_headers import FrameHeader, GetKeyword, segment_of_header, segment_of_name
 from sffshards.images.image_files import MIN_SIDE
-from sffshards.images.ingest_options import FitsOptions
 
 _MAX_BYTES = 1 << 28
 """Largest size of a file, unpacked; a segment of a SHARP takes a few megabytes, and all of them seldom 100."""
@@ -29,35 +28,13 @@ _MAX_UNITS = 100
 """Largest number of images and tables in a file; a SHARP has about thirty segments."""
 _MAX_TILES = 1 << 16
 """Largest number of tiles of a compressed image; JSOC makes a tile of each row."""
+_MAX_HEADER_BYTES = 1 << 23
+"""Largest size of all headers of a file; those of a SHARP with all segments take less than a megabyte."""
 _BLOCK_BYTES = 2880
 """Size of the blocks that FITS files consist of."""
-_FITS_NAME = re.compile(r"[^.].*\.(fits|fit|fts)(\.(gz|fz))?|[^.].*\.fz", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _FIX = "fetch it again, or pass {skip_bad}"
 _FIX_LARGE = "check that it is a SHARP; remove it, or pass {skip_bad}"
-
-
-def find_fits(source: Path, *, series: str | None) -> list[Path]:
-    """Return the FITS files of a folder, or a single one; of one JSOC series, if it is named.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    with storage_errors(source, expected="a folder of FITS files"):
-        paths = sorted(source.iterdir()) if source.is_dir() else [source] if source.is_file() else []
-    files = [path for path in paths if _FITS_NAME.fullmatch(path.name)]
-    wanted = [path for path in files if series in (None, series_of(path.name))]
-    if not wanted:
-        of_series = f" of {series}" if files else ""
-        raise InputError(
-            source,
-            expected=f"FITS files{of_series} (.fits, .fits.gz, .fz)",
-            found="none" if source.exists() else "no such folder",
-            fix="check the path, or fetch some with `sffshards fetch jsoc`",
-        )
-    return wanted
 
 
 def read_fits_bytes(path: Path) -> bytes:
@@ -74,7 +51,7 @@ def read_fits_bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if not 0 < size <= _MAX_BYTES:
             raise _bad(path, "an empty file") if not size else _too_large(path, f"{size} bytes", _MAX_BYTES)
-        return path.read_bytes()
+        return read_bytes(path)
 
 
 class OpenFits(NamedTuple):
@@ -95,9 +72,25 @@ class OpenFits(NamedTuple):
         return bool(min(self.image.shape) < MIN_SIDE)
 
 
+class _FitsBytes(io.BytesIO):
+    """A file in memory whose headers, which astropy reads block by block, may not be larger than those of a SHARP."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.header_bytes = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read bytes."""
+        if size == _BLOCK_BYTES:
+            self.header_bytes += _BLOCK_BYTES
+            if self.header_bytes > _MAX_HEADER_BYTES:
+                raise OSError("too long headers")  # astropy raises another error in its place
+        return super().read(size)
+
+
 @contextmanager
 def opened_fits(
-    data: bytes, *, where: Path, keywords: Mapping[str, object], options: FitsOptions
+    data: bytes, *, where: Path, keywords: Mapping[str, object], component: str, ignore_datasum: bool
 ) -> Iterator[OpenFits]:
     """Open a FITS file from memory, and find the image of a component in it.
 
@@ -109,8 +102,10 @@ def opened_fits(
         The place that an error names.
     keywords
         Keywords from beside the file, used where its own header lacks them.
-    options
-        Their component is the segment to choose if there are several images and the file's name states none.
+    component
+        Segment to choose if there are several images and the file's name states none.
+    ignore_datasum
+        Whether to take a file whose pixels disagree with its DATASUM.
 
     Raises
     ------
@@ -121,20 +116,27 @@ def opened_fits(
     from astropy.io import fits
 
     plain = _unpack(data, where)
+    file = _FitsBytes(plain)
     try:
         # JSOC writes cards such as `GWILL = nan`, of which astropy warns; a short file is an error below.
         with (
             warnings.catch_warnings(action="ignore"),
-            fits.open(io.BytesIO(plain), memmap=False) as units,
+            fits.open(file, memmap=False) as units,
         ):
             images = _list_images(units, keywords, where)
-            chosen = _check_image(_choose_image(images, options.component, where), plain, where)
-            if chosen.has_stale_datasum and not options.ignore_datasum:
+            chosen = _check_image(_choose_image(images, component, where), plain, where)
+            if chosen.has_stale_datasum and not ignore_datasum:
                 raise _stale(where)
             yield chosen
     except SffshardsError:
         raise
     except Exception as error:  # noqa: BLE001  astropy raises many classes, some of them defined in C
+        if file.header_bytes > _MAX_HEADER_BYTES:
+            raise _too_large(where, "headers of more bytes", _MAX_HEADER_BYTES) from None
+        other = name_other_format(plain)
+        if other is not None and not plain.startswith(b"SIMPLE"):
+            fix = f"{other[1]}, or pass {{skip_bad}}"
+            raise ImageError(where, expected="a FITS file", found=other[0], fix=fix) from None
         blank = not plain[:_BLOCK_BYTES].strip(b"\0")
         found = "zero bytes where its header should be" if blank else f"one that cannot be read ({_first_line(error)})"
         raise _bad(where, found) from None

@@ -12,8 +12,8 @@ from pathlib import Path, PurePath
 
 from sffshards.base.errors import ImageError, InputError
 from sffshards.base.json_records import JsonFormat, read_record
-from sffshards.domain.frames import FrameId
-from sffshards.domain.times import format_stamp, parse_tai
+from sffshards.domain.frames import FrameId, HarpNumbers
+from sffshards.domain.times import format_stamp, latest_time, parse_tai
 from sffshards.images.ingest_options import Component
 
 GetKeyword = Callable[[str], object]
@@ -41,6 +41,8 @@ _SEGMENT = re.compile(
 )
 """Segments of hmi.sharp_720s and hmi.sharp_cea_720s. An EXTNAME may be one of them, or say something else."""
 _PC = ("PC1_1", "PC1_2", "PC2_1", "PC2_2")
+_OLD_PC = ("PC001001", "PC001002", "PC002001", "PC002002")
+"""Names of the same before the standard of 2002."""
 _CD = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
 _SHARP_NAME = re.compile(
     r"(?P<series>\w+\.sharp\w*)\.(?P<harp>\d+)\.(?P<time>\d{8}_\d{6})_TAI\.(?P<segment>\w+)\.fits(\.(gz|fz))?"
@@ -75,6 +77,8 @@ class FrameHeader:
     """Whether the image is projected to a cylinder, as in hmi.sharp_cea_720s."""
     gauss_per_unit: float
     """Factor from the unit of the pixels, BUNIT, to gauss."""
+    harp_numbers: HarpNumbers
+    """Which number the HARP has, by the file's name, SERIES and SOURCE."""
 
 
 def read_keywords(folder: Path) -> KeywordsFile:
@@ -134,12 +138,14 @@ def parse_header(get: GetKeyword, *, where: PurePath, needs_quality: bool) -> Fr
     missing = [k for k in ("T_REC", "HARPNUM", *(["QUALITY"] if needs_quality else [])) if get(k) in (None, "")]
     axis = str(get("CTYPE1") or "")
     is_cea = "CEA" in axis
-    if not is_cea and not _has_any(get, ("CROTA2", *_PC, *_CD)):
+    if not is_cea and not _has_any(get, ("CROTA2", "CROTA1", *_PC, *_OLD_PC, *_CD)):
         missing.append("CROTA2 or PCi_j")
     if missing:
         raise _bad(where, "a header with the keywords of a SHARP", f"no {', '.join(missing)}")
     frame = FrameId(harp=_parse_harp(get, where), t_rec_tai=_parse_time(str(get("T_REC")), where))
     _check_name(frame, where)
+    if frame.t_rec_tai > latest_time():
+        raise _bad(where, "T_REC, a time in the past", frame.t_rec_tai.isoformat())
     if axis[2:4] == "LT":
         raise _bad(where, "CTYPE1, a longitude", axis[:60])
     return FrameHeader(
@@ -148,6 +154,7 @@ def parse_header(get: GetKeyword, *, where: PurePath, needs_quality: bool) -> Fr
         flips=_find_flips(get, where),
         is_cea=is_cea,
         gauss_per_unit=_parse_unit(get("BUNIT"), where),
+        harp_numbers=_find_numbers(get, where),
     )
 
 
@@ -218,17 +225,23 @@ def _find_flips(get: GetKeyword, where: object) -> tuple[bool, bool]:
     more than one of these; where there are more, they must agree.
     """
     step1, step2 = (_number(get, keyword, 1.0, where) for keyword in ("CDELT1", "CDELT2"))
+    if not step1 or not step2:
+        raise _bad(where, "CDELT1 and CDELT2, the size of a pixel", "0")
     stated = {}
+    if _has_any(get, _OLD_PC):
+        pc11, pc12, pc21, pc22 = (_number(get, k, float(k in "PC001001 PC002002"), where) for k in _OLD_PC)
+        stated["PC00i00j"] = step1 * pc11, step1 * pc12, step2 * pc21, step2 * pc22
     if _has_any(get, _PC):
         pc11, pc12, pc21, pc22 = (_number(get, keyword, float(keyword in "PC1_1 PC2_2"), where) for keyword in _PC)
         stated["PCi_j"] = step1 * pc11, step1 * pc12, step2 * pc21, step2 * pc22
     if _has_any(get, _CD):
         cd11, cd12, cd21, cd22 = (_number(get, keyword, 0.0, where) for keyword in _CD)
         stated["CDi_j"] = cd11, cd12, cd21, cd22
-    if _has_any(get, ("CROTA2",)) or not stated:
-        angle = math.radians(_number(get, "CROTA2", 0.0, where))
+    angles = [keyword for keyword in ("CROTA2", "CROTA1") if _has_any(get, (keyword,))]
+    for keyword in angles or ([] if stated else ["CROTA2"]):
+        angle = math.radians(_number(get, keyword, 0.0, where))
         cosine, sine = math.cos(angle), math.sin(angle)
-        stated["CROTA2"] = step1 * cosine, -step2 * sine, step1 * sine, step2 * cosine
+        stated[keyword] = step1 * cosine, -step2 * sine, step1 * sine, step2 * cosine
     signs = {name: _signs_of_axes(matrix, name, where) for name, matrix in stated.items()}
     if len(set(signs.values())) > 1:
         raise _bad(where, f"{' and '.join(signs)} that agree", "two different orientations")
@@ -264,6 +277,12 @@ def _number(get: GetKeyword, keyword: str, default: float, where: object) -> flo
     if not math.isfinite(number):
         raise _bad(where, f"{keyword}, a number", repr(value)[:60])
     return number
+
+
+def _find_numbers(get: GetKeyword, where: PurePath) -> HarpNumbers:
+    stated = (where.name, *(str(get(keyword) or "") for keyword in ("SERIES", "SOURCE")))
+    is_near_real_time = any(re.search(r"harp\w*_nrt\b", text.lower()) for text in stated)
+    return HarpNumbers.NEAR_REAL_TIME if is_near_real_time else HarpNumbers.DEFINITIVE
 
 
 def _check_name(frame: FrameId, where: PurePath) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,22 +15,27 @@ import numpy as np
 
 from sffshards.base.errors import Field, ImageError, InputError
 from sffshards.base.progress import SILENT, Progress
-from sffshards.base.worker_pool import WorkerPool
-from sffshards.domain.frames import FrameId
-from sffshards.images.fits_files import OpenFits, find_fits, opened_fits, read_field, read_fits_bytes
+from sffshards.domain.frames import HARP_NUMBERS, FrameId, HarpNumbers
+from sffshards.executors import IN_PROCESS, Executor
+from sffshards.images.fits_files import OpenFits, opened_fits, read_field, read_fits_bytes
+from sffshards.images.fits_finding import find_fits
 from sffshards.images.fits_headers import POOR_QUALITY, FrameHeader, parse_header, read_keywords
 from sffshards.images.grey_scales import scale_field
+from sffshards.images.harp_numbers import choose_harp_numbers
 from sffshards.images.image_files import MIN_SIDE, write_picture
-from sffshards.images.ingest_options import BadQuality, FitsOptions
+from sffshards.images.ingest_options import BadQuality, FitsOptions, choose_on_grid
 from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
 
 Result = TypeVar("Result")
 
 MAX_BAD_SHARE = 0.5
 """Share of the files that may be skipped as bad; with more, the folder is likely to be the wrong one."""
+_GROUP = 32
+"""Files read or converted together where sending takes long."""
 
-_EPOCH_TAI = datetime(1993, 1, 1)
-"""Slots of a grid are counted from here, as JSOC counts its records."""
+
+_MAX_GAUSS = 8000
+"""Largest field that a pixel can have; HMI measures up to some 5,000 G in sunspots."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +47,16 @@ class _File:
     options: FitsOptions
     image: Path = Path()
     """Path of the image to write."""
+
+    def opened(self, data: bytes) -> AbstractContextManager[OpenFits]:
+        """Open the content of the file, as `opened_fits` does."""
+        return opened_fits(
+            data,
+            where=self.path,
+            keywords=self.keywords,
+            component=self.options.component,
+            ignore_datasum=self.options.ignore_datasum,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +78,7 @@ def ingest_fits(
     options: FitsOptions,
     skip_bad: bool = False,
     force: bool = False,
-    workers: int = 0,
+    executor: Executor = IN_PROCESS,
     progress: Progress = SILENT,
 ) -> IngestReport:
     """Write SHARP magnetograms as images in the published layout, ``out/magnetogram_jpg/``.
@@ -83,8 +98,8 @@ def ingest_fits(
         Whether to name, count and skip files that cannot be used; otherwise they are an error.
     force
         Whether to start from scratch where ``out`` holds other images.
-    workers
-        Number of processes; 0 does everything in this one. The images do not depend on it.
+    executor
+        Where files are read and images written. The images do not depend on it.
     progress
         Receives the number of files, and a line for each bad file.
 
@@ -97,82 +112,61 @@ def ingest_fits(
     StorageError
         If the system refuses.
     """
-    paths = find_fits(source, series=options.series)
+    paths, others = find_fits(source, series=options.series)
     keywords = read_keywords(source if source.is_dir() else source.parent).files
     files = {path.name: _File(path=path, keywords=keywords.get(path.name, {}), options=options) for path in paths}
-    with WorkerPool(workers if len(files) > 1 else 0) as pool:
-        headers = dict(_try_each("FITS files", _check_file, files, pool=pool, progress=progress))
-        bad = {name: result for name, result in headers.items() if isinstance(result, ImageError)}
-        for error in bad.values():
-            progress.note(str(error))
-        _refuse_bad(bad, source, len(files), skip_bad=skip_bad)
-        chosen, left_out = _choose((found for found in headers.values() if isinstance(found, _Found)), options)
-        _check_chosen(chosen, left_out, source)
-        with claimed_images(out, options.as_record(), force=force, progress=progress) as folder:
-            folder.pass_over(files, left_out=left_out, skipped={name: _reason(error) for name, error in bad.items()})
-            missing = {
-                name: replace(files[look.path.name], image=folder.path_of(name))
-                for name, look in chosen.items()
-                if not folder.has(name, source=look.path.name, sha256=look.sha256)
-            }
-            num_written = 0
-            for name, result in _try_each("magnetograms", _write_image, missing, pool=pool, progress=progress):
-                if isinstance(result, Ingested):
-                    folder.add(name, result)
-                    num_written += 1
-                elif skip_bad:
-                    progress.note(str(result))
-                    folder.record.skipped[missing[name].path.name] = _reason(result)
-                else:
-                    raise result
-            num_bad = len(bad) + len(missing) - num_written
-            _check_share(num_bad, len(files))
-            return IngestReport(
-                num_images=len(folder.record.frames),
-                num_written=num_written,
-                num_kept=len(chosen) - len(missing),
-                left_out=Counter(left_out.values()),
-                num_bad=num_bad,
-            )
-
-
-def choose_on_grid(frames: Iterable[FrameId], *, cadence: timedelta, tolerance: timedelta) -> set[FrameId]:
-    """Return for each region and slot of the grid the frame nearest to it, the earlier of two that are as near.
-
-    Parameters
-    ----------
-    frames
-        Frames of any regions, in any order.
-    cadence
-        Time between slots.
-    tolerance
-        Longest time between a frame and its slot.
-
-    Examples
-    --------
-    >>> times = [datetime(2012, 3, 6, 14, 12), datetime(2012, 3, 6, 14, 36), datetime(2012, 3, 6, 15)]
-    >>> frames = [FrameId(harp=377, t_rec_tai=time) for time in times]
-    >>> chosen = choose_on_grid(frames, cadence=timedelta(minutes=96), tolerance=timedelta(minutes=12))
-    >>> [f"{frame.t_rec_tai:%H:%M}" for frame in chosen]
-    ['14:12']
-    """
-    nearest: dict[tuple[int, int], tuple[timedelta, FrameId]] = {}
-    for frame in frames:
-        since = frame.t_rec_tai - _EPOCH_TAI
-        slot = (since + cadence / 2) // cadence
-        ranked = abs(since - slot * cadence), frame  # frames of a region are ordered by time
-        place = frame.harp, slot
-        if ranked[0] <= tolerance and (place not in nearest or ranked < nearest[place]):
-            nearest[place] = ranked
-    return {frame for _, frame in nearest.values()}
+    executor.check_places(reads=[source], writes=[])
+    headers = dict(_try_each("FITS files", _check_file, files, executor=executor, progress=progress))
+    bad = {name: result for name, result in headers.items() if isinstance(result, ImageError)}
+    for error in bad.values():
+        progress.note(error)
+    _refuse_bad(bad, source, len(files), skip_bad=skip_bad)
+    chosen, left_out = _choose((found for found in headers.values() if isinstance(found, _Found)), options)
+    left_out |= others
+    record = options.as_record() | {HARP_NUMBERS: str(_check_chosen(chosen, left_out, source))}
+    skipped = {name: _reason(error) for name, error in bad.items()}
+    with claimed_images(out, record, force=force, progress=progress) as folder:
+        executor.check_places(reads=[source], writes=[out])
+        folder.pass_over((*files, *others), left_out=left_out, skipped=skipped)
+        missing = {
+            name: replace(files[look.path.name], image=folder.path_of(name))
+            for name, look in chosen.items()
+            if not folder.has(name, source=look.path.name, sha256=look.sha256)
+        }
+        num_written = 0
+        for name, result in _try_each("magnetograms", _write_image, missing, executor=executor, progress=progress):
+            if isinstance(result, Ingested):
+                folder.add(name, result)
+                num_written += 1
+            elif skip_bad:
+                progress.note(result)
+                folder.record.skipped[missing[name].path.name] = _reason(result)
+            else:
+                raise result
+        num_bad = len(bad) + len(missing) - num_written
+        _check_share(num_bad, len(files))
+        return IngestReport(
+            num_images=len(folder.record.frames),
+            num_written=num_written,
+            num_kept=len(chosen) - len(missing),
+            left_out=Counter(left_out.values()),
+            num_bad=num_bad,
+        )
 
 
 def _try_each(
-    what: str, function: Callable[[_File], Result], files: Mapping[str, _File], *, pool: WorkerPool, progress: Progress
+    what: str,
+    function: Callable[[_File], Result],
+    files: Mapping[str, _File],
+    *,
+    executor: Executor,
+    progress: Progress,
 ) -> Iterator[tuple[str, Result | ImageError]]:
-    """Call a function on every file in the worker processes; yield each name with the result or the error."""
+    """Call a function on every file ; yield each name with the result or the error."""
     with progress.task(what, len(files)) as advance:
-        for name, result in zip(files, pool.run(partial(_try, function), files.values()), strict=True):
+        for name, result in zip(
+            files, executor.run(partial(_try, function), files.values(), group=_GROUP), strict=True
+        ):
             yield name, result
             advance(1)
 
@@ -187,13 +181,14 @@ def _try(function: Callable[[_File], Result], file: _File) -> Result | ImageErro
 def _check_file(file: _File) -> _Found:
     """Read the header of a file, and its pixels if it is wanted."""
     data = read_fits_bytes(file.path)
-    header, left_out = None, ""
-    with opened_fits(data, where=file.path, keywords=file.keywords, options=file.options) as opened:
+    header = None
+    with file.opened(data) as opened:
         if opened.segment != file.options.component:
             left_out = f"shows {opened.segment}"
         else:
-            needs_quality = file.options.bad_quality is BadQuality.DROP
-            header = parse_header(opened.get, where=file.path, needs_quality=needs_quality)
+            header = parse_header(
+                opened.get, where=file.path, needs_quality=file.options.bad_quality is BadQuality.DROP
+            )
             left_out = _find_fault(file, opened, header)
     return _Found(path=file.path, sha256=hashlib.sha256(data).hexdigest(), header=header, left_out=left_out)
 
@@ -205,9 +200,12 @@ def _find_fault(file: _File, opened: OpenFits, header: FrameHeader) -> str:
     if opened.is_too_small:
         return f"fewer than {MIN_SIDE} pixels a side"
     field = read_field(opened, header, where=file.path)
-    max_percent = file.options.max_empty_percent
-    if 100 * np.count_nonzero(~np.isfinite(field) | (field == 0)) > max_percent * field.size:
-        return f"more than {max_percent:g} % of the pixels zero or without a value"
+    share = f"more than {file.options.max_empty_percent:g} % of the pixels"
+    is_empty = ~np.isfinite(field) | (field == 0)
+    if 100 * np.count_nonzero(is_empty) > file.options.max_empty_percent * field.size:
+        return f"{share} zero or without a value"
+    if 100 * np.count_nonzero(is_empty | (np.abs(field) > _MAX_GAUSS)) > file.options.max_empty_percent * field.size:
+        return f"{share} without a value or beyond {_MAX_GAUSS} G, as where -32768 means none"
     return ""
 
 
@@ -256,8 +254,8 @@ def _choose(found: Iterable[_Found], options: FitsOptions) -> tuple[dict[str, _F
     return {frame.name: good[frame] for frame in sorted(chosen)}, left_out
 
 
-def _check_chosen(chosen: Mapping[str, _Found], left_out: Mapping[str, str], source: Path) -> None:
-    """Check that there are frames, all of one projection."""
+def _check_chosen(chosen: Mapping[str, _Found], left_out: Mapping[str, str], source: Path) -> HarpNumbers:
+    """Check that there are frames, all of one projection and numbering; return which HARP numbers they have."""
     if not chosen:
         reasons = sorted(Counter(left_out.values()).items())
         raise InputError(
@@ -266,20 +264,22 @@ def _check_chosen(chosen: Mapping[str, _Found], left_out: Mapping[str, str], sou
             found=", ".join(f"{count} left out: {reason}" for reason, count in reasons) or "none",
             fix="look at {component}, {bad_quality}, {max_empty_percent}, {cadence} (or take `all`) and {tolerance}",
         )
-    kinds = {look.header.is_cea: look.path for look in chosen.values() if look.header is not None}
+    headers = {look.path.name: look.header for look in chosen.values() if look.header is not None}
+    kinds = {header.is_cea: name for name, header in headers.items()}
     if len(kinds) > 1:
         raise InputError(
             source,
             expected="magnetograms of one projection",
-            found=f"{kinds[True].name} on a cylinder and {kinds[False].name} as the camera saw it",
+            found=f"{kinds[True]} on a cylinder and {kinds[False]} as the camera saw it",
             fix="choose hmi.sharp_720s or hmi.sharp_cea_720s as the {series}",
         )
+    return choose_harp_numbers({name: header.harp_numbers for name, header in headers.items()})
 
 
 def _write_image(file: _File) -> Ingested:
     """Write the image of a file, whole or not at all."""
     data = read_fits_bytes(file.path)
-    with opened_fits(data, where=file.path, keywords=file.keywords, options=file.options) as opened:
+    with file.opened(data) as opened:
         header = parse_header(opened.get, where=file.path, needs_quality=False)
         field = read_field(opened, header, where=file.path)
     grey = scale_field(field, scale=file.options.scale, clip_gauss=file.options.clip_gauss)

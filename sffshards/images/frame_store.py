@@ -1,11 +1,15 @@
-"""The frame store: one memory-mappable uint8 array of all frames, and a journal of its rows.
+"""The frame store: files of decoded frames, and journals that say where each frame is.
 
-``frames.npy`` has shape (rows, 224, 224); ``frames.csv`` is the journal. A row that it does not name is unused.
-
+- A file of frames, a segment, is a ``.npy`` file of shape (rows, 224, 224), uint8. One task writes it, under a name of
+  its own, and it appears only when whole: machines that share a file system never write to the same file.
+- A journal (``.csv``) has one line per frame; a row that no journal names is unused. Each writer appends to its own:
+  ``frames.csv`` for a build, ``part-3-of-16.csv`` for a part of one. A store is what all its journals say.
 - Rows are never rewritten: a frame whose image changed gets a new row, so that a process that fills the store does not
   disturb a build that reads it.
 - Pixels are checked against their checksum whenever they are read, so that a journal that outlived its pixels in a
   crash is detected.
+
+Frames are named by their codes; see `sffshards.domain.frame_codes`. Shapes: n frames.
 """
 
 from __future__ import annotations
@@ -14,77 +18,130 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
 
-from sffshards.base.atomic_files import opened, storage_errors, write_all
-from sffshards.base.errors import ConflictError, DamageError, InputError
+from sffshards.base.atomic_files import remove_temporary, replacing, storage_errors
+from sffshards.base.errors import InputError
+from sffshards.domain.frame_codes import find_codes, name_of, parse_code
 from sffshards.domain.frames import FRAME_SIDE
-from sffshards.images.frame_journal import FrameRecord, append_journal, read_journal, trim_journal
+from sffshards.images.frame_journal import (
+    RECORD_DTYPE,
+    FrameRecord,
+    Records,
+    Segments,
+    append_journal,
+    read_journal,
+    trim_journal,
+)
+from sffshards.images.stored_frames import SEGMENT_OFFSET, StoredFrames, segment_path
 
-FRAME_BYTES = FRAME_SIDE * FRAME_SIDE
-"""Size of the pixels of a frame."""
+MAX_SEGMENT_FRAMES = 1024
+"""Maximum number of frames in a segment: 51 MB, about half a second of decoding."""
 
-_OWN_HEADER = re.compile(rb"\x93NUMPY\x01\x00.*'shape': \(\d+, %d, %d\)" % (FRAME_SIDE, FRAME_SIDE), re.DOTALL)
-_DATA_OFFSET = 128
-"""Bytes before the pixels in ``frames.npy``: numpy pads its header to this, with room for the row count to grow."""
+BUILD_WRITER = "frames"
+"""Name of the journal of whole builds."""
+_WRITER = rf"(?:{BUILD_WRITER}|part-\d+-of-\d+)"
+_JOURNAL = re.compile(rf"{_WRITER}\.csv")
 
 
 class FrameStore:
-    """A folder with frames; invariant: the row of every record lies within the array."""
+    """A folder with frames; invariant: the segment of every record exists.
 
-    def __init__(self, folder: Path, *, journal_bytes: int | None = None) -> None:
-        """Open a store; a folder without one is an empty store.
+    Parameters
+    ----------
+    folder
+        Folder of the store; one without journals is an empty store.
+    writer
+        Name of the journal to which `append` adds.
 
-        Parameters
-        ----------
-        folder
-            Folder of the store.
-        journal_bytes
-            Size of the part of the journal to read, without what was appended later; None for all of it.
+    Raises
+    ------
+    FormatError
+        If a journal is of another version.
+    DamageError
+        If a line of a journal was changed.
+    """
 
-        Raises
-        ------
-        FormatError
-            If the journal is of another version.
-        """
+    def __init__(self, folder: Path, *, writer: str = BUILD_WRITER) -> None:
         self.folder = folder
-        self._descriptor: int | None = None
-        self._records, self.num_rows = self._read_journal(journal_bytes)
-
-    @property
-    def array_path(self) -> Path:
-        """Path of the array, for ``numpy.load(path, mmap_mode="r")``."""
-        return self.folder / "frames.npy"
+        self.writer = writer
+        self._segments = Segments()
+        self._added = list(self._read_journals())
+        self._newest = np.empty(0, RECORD_DTYPE)
+        self._is_dropped = np.empty(0, np.bool_)  # their records still count generations
 
     @property
     def journal_path(self) -> Path:
-        """Path of the journal."""
-        return self.folder / "frames.csv"
+        """Path of the journal to which `append` adds."""
+        return self.folder / f"{self.writer}.csv"
 
-    def snapshot(self) -> StoreSnapshot:
-        """Return a reference to the present content, which other processes can read while more is added."""
-        with storage_errors(self.journal_path):
-            journal_bytes = self.journal_path.stat().st_size if self.journal_path.exists() else 0
-        return StoreSnapshot(folder=self.folder, journal_bytes=journal_bytes, token=secrets.token_hex(8))
+    def segment_path(self, segment: str) -> Path:
+        """Return the path of a segment, for ``numpy.load(path, mmap_mode="r")``."""
+        return segment_path(self.folder, segment)
+
+    def find(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the place of each frame in `records`; -1 where there is none, shape (n,)."""
+        records = self.records
+        places = find_codes(records["code"], codes)
+        if self._is_dropped.any():
+            places[self._is_dropped[places] & (places >= 0)] = -1
+        return places
+
+    @property
+    def records(self) -> Records:
+        """The newest record of every frame, sorted by code; those of dropped frames are among them."""
+        if self._added:
+            every = np.concatenate([self._newest, *self._added])
+            dropped = self._newest["code"][self._is_dropped]
+            added = np.concatenate([of["code"] for of in self._added])
+            order = np.lexsort((every["generation"], every["code"]))  # stable: of equals, the last one read is taken
+            codes = every["code"][order]
+            is_newest = np.append(codes[1:] != codes[:-1], np.ones(min(1, len(codes)), np.bool_))
+            self._newest = every[order[is_newest]]
+            self._is_dropped = np.isin(self._newest["code"], np.setdiff1d(dropped, added))
+            self._added = []
+        return self._newest
 
     def get(self, name: str) -> FrameRecord | None:
         """Return the newest record of a frame, or None."""
-        return self._records.get(name)
+        code = parse_code(name)
+        place = -1 if code is None else self.find(np.array([code])).item()
+        return None if place < 0 else FrameRecord.of(self.records[place].item(), self._segments.names)
 
     def record(self, name: str) -> FrameRecord:
         """Return the newest record of a frame; raises `InputError` where there is none."""
-        record = self._records.get(name)
+        record = self.get(name)
         if record is None:
-            raise InputError(self.folder, expected=f"frame {name}", found="none", fix="build again")
+            raise self._lacks(name)
         return record
+
+    def select(self, codes: NDArray[np.int64]) -> StoredFrames:
+        """Return frames as they are now, for this process or others to read while more is added.
+
+        Raises
+        ------
+        InputError
+            If a frame is not in the store.
+        """
+        wanted = np.unique(codes)
+        places = self.find(wanted)
+        if (lacking := np.flatnonzero(places < 0)).size:
+            raise self._lacks(name_of(wanted[lacking[0]].item()))
+        rows = self.records[places]
+        used, segment = np.unique(rows["segment"], return_inverse=True)
+        return StoredFrames(
+            self.folder,
+            wanted,
+            segments=[self._segments.names[number] for number in used.tolist()],
+            segment=segment.astype(np.uint32),
+            row=rows["row"],
+            pixels_xxh3=rows["pixels_xxh3"],
+        )
 
     def read(self, names: Sequence[str]) -> NDArray[np.uint8]:
         """Read frames by name, and check each.
@@ -100,132 +157,89 @@ class FrameStore:
         DamageError
             If pixels are not those that were written.
         """
-        frames = np.empty((len(names), FRAME_SIDE, FRAME_SIDE), np.uint8)
-        for slot, name in enumerate(names):
-            first = names.index(name)
-            if first == slot:
-                self.read_into(self.record(name), frames[slot])
-            else:
-                frames[slot] = frames[first]
-        return frames
+        codes = np.array([self._parse(name) for name in names], np.int64)
+        return self.select(codes).read(codes)
 
-    def read_into(self, record: FrameRecord, frame: NDArray[np.uint8]) -> None:
-        """Read a record's pixels into a contiguous (224, 224) array; raises `DamageError` if they changed."""
-        with storage_errors(self.array_path):
-            if self._descriptor is None:
-                self._descriptor = os.open(self.array_path, os.O_RDONLY)
-            count = os.preadv(self._descriptor, [frame], _DATA_OFFSET + record.row * FRAME_BYTES)
-        if count != FRAME_BYTES or xxh3_64_intdigest(frame.data) != record.pixels_xxh3:
-            raise DamageError(
-                f"{self.array_path}, row {record.row} ({record.name})",
-                expected=f"pixels with checksum {record.pixels_xxh3:016x}",
-                found="others",
-                fix=f"delete the folder {self.folder} and build again",
-            )
+    def new_segment(self) -> str:
+        """Return the name of a segment that no other task writes."""
+        return f"{self.writer}-{secrets.token_hex(8)}"
 
-    def grow(self, num_new: int) -> int:
-        """Allocate rows after the last recorded one, on the disk too, and return the number of the first.
+    def number_segment(self, name: str) -> int:
+        """Return the number of a segment in `records`."""
+        return self._segments.number(name)
 
-        Only for the process that holds the folder's lock: rows that a killed process had allocated are used again.
-        """
-        first = self.num_rows
-        with storage_errors(self.array_path):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with opened(self.array_path, os.O_RDWR | os.O_CREAT) as descriptor:
-                _reserve(descriptor, _DATA_OFFSET + (first + num_new) * FRAME_BYTES)
-                os.pwrite(descriptor, _format_header(first + num_new), 0)
-        self.num_rows += num_new
-        return first
+    def next_generations(self, codes: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the generation of the next record of each frame, shape (n,)."""
+        places = find_codes(self.records["code"], codes)
+        generations = np.zeros(len(codes), np.uint32)
+        generations[places >= 0] = self.records["generation"][places[places >= 0]] + 1
+        return generations
 
-    def append(self, records: Iterable[FrameRecord]) -> None:
-        """Add records whose pixels have been written."""
-        added = list(records)
-        append_journal(self.journal_path, added)
-        self._records.update((record.name, record) for record in added)
+    def append(self, records: Records) -> None:
+        """Add records whose pixels have been written; those of a higher generation replace the older ones."""
+        append_journal(self.journal_path, records, self._segments)
+        self._added.append(records)
 
-    def drop(self, names: Iterable[str]) -> None:
+    def drop(self, codes: NDArray[np.int64]) -> None:
         """Forget frames whose pixels were found damaged, for as long as this store is open."""
-        for name in names:
-            self._records.pop(name, None)
+        places = self.find(codes)
+        self._is_dropped[places[places >= 0]] = True
 
-    def close(self) -> None:
-        """Close the file of the array."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    def clean(self) -> None:
+        """Cut off a half-written last line of the journal, and remove segments that the journal does not name.
 
-    def _read_journal(self, journal_bytes: int | None) -> tuple[dict[str, FrameRecord], int]:
-        """Return the newest record of each frame whose pixels were written, and the number of rows."""
-        if not self.journal_path.exists():
-            self._require_own_array()
-            return {}, 0
-        records = read_journal(self.journal_path, num_bytes=journal_bytes)
-        if not self.array_path.exists():
-            return {}, 0
-        with storage_errors(self.array_path):
-            num_stored = max(0, (self.array_path.stat().st_size - _DATA_OFFSET) // FRAME_BYTES)
-        written = [record for record in records if record.row < num_stored]
-        return {record.name: record for record in written}, max((record.row + 1 for record in written), default=0)
-
-    def _require_own_array(self) -> None:
-        """Refuse an array without a journal, unless a process that was killed while filling may have left it."""
-        if not self.array_path.exists():
-            return
-        with storage_errors(self.array_path), self.array_path.open("rb") as file:
-            header = file.read(_DATA_OFFSET)
-        if header.strip(b"\0") and not _OWN_HEADER.match(header):
-            raise ConflictError(
-                self.array_path,
-                expected="no file, or the array of a frame store",
-                found="another file",
-                fix="name another folder with {out}, or move this file away",
-            )
-
-    def trim_journal(self) -> None:
-        """Cut off a half-written last line, or remove a journal whose array is gone.
-
-        Only for the process that holds the folder's lock.
+        Only for the process that holds the lock of this writer.
         """
-        if self.journal_path.exists() and self.array_path.exists():
+        if self.journal_path.exists():
             trim_journal(self.journal_path)
-        else:
-            with storage_errors(self.journal_path):
-                self.journal_path.unlink(missing_ok=True)
+        own = re.compile(rf"{self.writer}-[0-9a-f]+\.npy")
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_temporary(self.folder, own)
+            for path in self.folder.glob(f"{self.writer}-*.npy"):
+                if own.fullmatch(path.name) and path.stem not in self._segments:
+                    path.unlink()
+
+    def _parse(self, name: str) -> int:
+        code = parse_code(name)
+        if code is None:
+            raise self._lacks(name)
+        return code
+
+    def _lacks(self, name: str) -> InputError:
+        return InputError(self.folder, expected=f"frame {name}", found="none", fix="build again")
+
+    def _read_journals(self) -> Iterator[Records]:
+        """Yield the records of each journal, in a fixed order, whose segments exist."""
+        if not self.folder.is_dir():
+            return
+        with storage_errors(self.folder):
+            names = os.listdir(self.folder)
+            journals = [self.folder / name for name in sorted(names) if _JOURNAL.fullmatch(name)]
+            sizes = [path.stat().st_size for path in journals]
+        present = {name for name in names if name.endswith(".npy")}
+        for path, size in zip(journals, sizes, strict=True):
+            records = read_journal(path, num_bytes=size, segments=self._segments)
+            is_present = np.array([f"{name}.npy" in present for name in self._segments.names], np.bool_)
+            yield records[is_present[records["segment"]]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoreSnapshot:
-    """The content of a store at one time."""
+def write_segment(path: Path, num_frames: int, blocks: Iterable[NDArray[np.uint8]]) -> None:
+    """Write a segment, whole or not at all; it is not synced to the disk, as its pixels are checked when read.
 
-    folder: Path
-    journal_bytes: int
-    """Size of the journal at that time."""
-    token: str
-    """A random text, so that a store that was opened for another snapshot is not reused."""
-
-    def open(self) -> FrameStore:
-        """Open the store with the frames of that time."""
-        return FrameStore(self.folder, journal_bytes=self.journal_bytes)
-
-
-@lru_cache(maxsize=1)
-def open_snapshot(snapshot: StoreSnapshot) -> FrameStore:
-    """Open a store once per process, for all its tasks; a journal of 60,000 frames is read in 0.2 s."""
-    return snapshot.open()
-
-
-def write_frames(array_path: Path, first_row: int, frames: NDArray[np.uint8]) -> None:
-    """Write frames of shape (n, 224, 224) into rows that `FrameStore.grow` allocated."""
-    with opened(array_path, os.O_WRONLY) as descriptor:
-        data = memoryview(np.ascontiguousarray(frames)).cast("B")
-        write_all(descriptor, data, _DATA_OFFSET + first_row * FRAME_BYTES, where=array_path)
-
-
-def _reserve(descriptor: int, size_bytes: int) -> None:
-    """Set the size of a file and reserve its space on the disk, where the system can, to fail now if at all."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size_bytes)
-    os.truncate(descriptor, size_bytes)
+    Parameters
+    ----------
+    path
+        Path of the segment.
+    num_frames
+        Number of frames.
+    blocks
+        The frames, in arrays of shape (n, 224, 224), each used before the next one is asked for.
+    """
+    with replacing(path, sync=False) as temporary, temporary.open("wb") as file:
+        file.write(_format_header(num_frames))
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
 
 
 def _format_header(num_rows: int) -> bytes:
@@ -233,6 +247,6 @@ def _format_header(num_rows: int) -> bytes:
     fields = {"descr": "|u1", "fortran_order": False, "shape": (num_rows, FRAME_SIDE, FRAME_SIDE)}
     npy_format.write_array_header_1_0(buffer, fields)
     header = buffer.getvalue()
-    if len(header) != _DATA_OFFSET:  # pragma: no cover
+    if len(header) != SEGMENT_OFFSET:  # pragma: no cover
         raise AssertionError(f"numpy wrote a header of {len(header)} bytes")
     return header

@@ -1,4 +1,4 @@
-"""Image files: find in a folder, decode, check, resize to a frame, write."""
+"""Image files: decode, check, resize to a frame, write."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import errno
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from xxhash import xxh3_64_hexdigest
 
-from sffshards.base.atomic_files import opened, replacing, storage_errors
+from sffshards.base.atomic_files import read_exactly, replacing, storage_errors
 from sffshards.base.errors import ImageError, StorageError
-from sffshards.domain.frames import FRAME_SIDE, IMAGE_SUFFIX
+from sffshards.base.file_reading import opened
+from sffshards.domain.frames import FRAME_SIDE
 
 MIN_SIDE = 16
 """Smallest side of an image in pixels; the smallest SHARP patches are several times that."""
@@ -44,49 +44,10 @@ _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageFile:
-    """An image file in a folder."""
-
-    name: str
-    """Published name of the frame."""
-    path: Path
-    size_bytes: int
-    mtime_ns: int
-
-
-def find_images(folder: Path, names: Iterable[str]) -> tuple[list[ImageFile], dict[str, str]]:
-    """Find the images of frames in a folder, which is listed once.
-
-    Returns
-    -------
-    images, missing
-        The images found, in the order of ``names``; and the frames that have none, with what was found instead.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be listed.
-    """
-    with storage_errors(folder, expected="a folder of images"), os.scandir(folder) as entries:
-        listed = {entry.name: entry for entry in entries if entry.name.endswith(IMAGE_SUFFIX)}
-    images, missing = [], {}
-    for name in names:
-        entry = listed.get(f"{name}{IMAGE_SUFFIX}")
-        if entry is None:
-            missing[name] = "no such file"
-            continue
-        try:
-            stat = entry.stat()
-        except OSError as error:
-            missing[name] = os.strerror(error.errno or 0).lower()
-            continue
-        if not S_ISREG(stat.st_mode):
-            missing[name] = "not a regular file"
-            continue
-        images.append(ImageFile(name=name, path=Path(entry.path), size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns))
-    return images, missing
+_SEAL_OFFSET = 20
+"""Where the checksum is in images that this package writes: in a comment behind the JFIF header."""
+_SEAL_START = b"\xff\xfe\x00\x21sffshards xxh3 "
+_SEAL_BYTES = len(_SEAL_START) + 16
 
 
 def read_frame(path: Path) -> NDArray[np.uint8]:
@@ -110,7 +71,8 @@ def read_bytes(path: Path | str) -> bytes:
         size = os.fstat(descriptor).st_size
         if size > _MAX_BYTES:
             raise _bad(path, f"{size} bytes", expected=f"an image file of at most {_MAX_BYTES} bytes")
-        return os.read(descriptor, size)
+        data = bytearray(size)
+        return bytes(data[: read_exactly(descriptor, [data], 0)])
 
 
 def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
@@ -130,8 +92,10 @@ def decode_image(data: bytes, *, where: object) -> NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        If the bytes are empty, truncated, of another format or mode, or of an unusable size.
+        If the bytes are empty, truncated, of another format or mode, of an unusable size, or do not match the checksum
+        that `write_picture` added.
     """
+    _check_seal(data, where)
     if not _is_plain(data):
         _explain(data, where)  # Pillow takes longer, and knows more of what is wrong
     try:
@@ -184,7 +148,7 @@ def resize_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_picture(grey: NDArray[np.uint8], path: Path, *, jpeg_quality: int) -> None:
-    """Write an 8-bit grey JPEG; it appears under its name only when it is complete.
+    """Write an 8-bit grey JPEG with a checksum in it; it appears under its name only when it is complete.
 
     Parameters
     ----------
@@ -200,8 +164,25 @@ def write_picture(grey: NDArray[np.uint8], path: Path, *, jpeg_quality: int) -> 
     StorageError
         If the system refuses.
     """
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(grey)).save(buffer, format="JPEG", quality=jpeg_quality)
     with replacing(path, sync=False) as temporary:
-        Image.fromarray(np.ascontiguousarray(grey)).save(temporary, format="JPEG", quality=jpeg_quality)
+        temporary.write_bytes(_seal(buffer.getvalue()))
+
+
+def _seal(data: bytes) -> bytes:
+    """Return a JPEG with the XXH3-64 of its other bytes in a comment: most damage of a JPEG decodes to other pixels."""
+    checksum = xxh3_64_hexdigest(data).encode("ascii")
+    return data[:_SEAL_OFFSET] + _SEAL_START + checksum + data[_SEAL_OFFSET:]
+
+
+def _check_seal(data: bytes, where: object) -> None:
+    """Raise `ImageError` if an image that this package wrote has changed; others have no checksum."""
+    if not data.startswith(_SEAL_START, _SEAL_OFFSET):
+        return
+    end = _SEAL_OFFSET + _SEAL_BYTES
+    if data[end - 16 : end] != xxh3_64_hexdigest(data[:_SEAL_OFFSET] + data[end:]).encode("ascii"):
+        raise _bad(where, "other bytes than were written", expected="the image that its checksum describes")
 
 
 @contextmanager

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sffshards.base.errors import Field, InputError
+from sffshards.domain.frames import FrameId
 from sffshards.domain.times import format_duration
 
 KNEE_GAUSS = 100.0
 """Field at which the scales arctan and symlog turn from nearly proportional to compressed."""
+
+
+_EPOCH_TAI = datetime(1993, 1, 1)
+"""Slots of a grid are counted from here, as JSOC counts its records."""
 
 
 class Component(StrEnum):
@@ -99,3 +105,34 @@ class FitsOptions:
             "cadence": None if self.cadence is None else format_duration(self.cadence),
             "tolerance": None if self.cadence is None else format_duration(self.tolerance),
         }
+
+
+def choose_on_grid(frames: Iterable[FrameId], *, cadence: timedelta, tolerance: timedelta) -> set[FrameId]:
+    """Return for each region and slot of the grid the frame nearest to it, the earlier of two that are as near.
+
+    Parameters
+    ----------
+    frames
+        Frames of any regions, in any order.
+    cadence
+        Time between slots.
+    tolerance
+        Longest time between a frame and its slot.
+
+    Examples
+    --------
+    >>> times = [datetime(2012, 3, 6, 14, 12), datetime(2012, 3, 6, 14, 36), datetime(2012, 3, 6, 15)]
+    >>> frames = [FrameId(harp=377, t_rec_tai=time) for time in times]
+    >>> chosen = choose_on_grid(frames, cadence=timedelta(minutes=96), tolerance=timedelta(minutes=12))
+    >>> [f"{frame.t_rec_tai:%H:%M}" for frame in chosen]
+    ['14:12']
+    """
+    nearest: dict[tuple[int, int], tuple[timedelta, FrameId]] = {}
+    for frame in frames:
+        since = frame.t_rec_tai - _EPOCH_TAI
+        slot = (since + cadence / 2) // cadence
+        ranked = abs(since - slot * cadence), frame  # frames of a region are ordered by time
+        place = frame.harp, slot
+        if ranked[0] <= tolerance and (place not in nearest or ranked < nearest[place]):
+            nearest[place] = ranked
+    return {frame for _, frame in nearest.values()}

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sffshards.base.atomic_files import storage_errors
+from sffshards.base.atomic_files import remove_temporary, storage_errors
 from sffshards.base.errors import ConflictError, FormatError, InputError
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import Count, JsonFormat, read_record, write_record
 from sffshards.base.progress import Progress
-from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
-from sffshards.labels import IMAGE_FOLDER
+from sffshards.domain.frames import HARP_NUMBERS, IMAGE_SUFFIX, FrameId, HarpNumbers
+from sffshards.labels import IMAGE_FOLDER, is_system_file
 
 INGEST_NAME = "ingest.json"
 """File name of the record, beside ``magnetogram_jpg/``."""
+
+_DEFAULTS = {HARP_NUMBERS: HarpNumbers.DEFINITIVE}
+"""Options that older records and those of movies do not state."""
 
 Option = str | float | Count | None
 """A value of an option, as JSON holds it."""
@@ -28,6 +32,7 @@ _EXPECTS = JsonFormat(
     version=_FORMAT_VERSION,
     error=FormatError,
 )
+_WRITTEN = re.compile(r"hmi\..+" + re.escape(IMAGE_SUFFIX))
 _SAVE_EVERY = 500
 
 
@@ -61,12 +66,20 @@ class IngestRecord:
     """Reasons for which files were not wanted, by file name."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Reasons for which files could not be used, by file name."""
+    outdated: tuple[str, ...] = ()
+    """Names of frames whose images an ingest from scratch has not replaced yet; the last are removed when it ends."""
+
+    @property
+    def harp_numbers(self) -> HarpNumbers:
+        """Which numbers the HARPs have; those of movies, and of older records, are taken as definitive."""
+        return HarpNumbers(str(self.options.get(HARP_NUMBERS, HarpNumbers.DEFINITIVE)))
 
     def __post_init__(self) -> None:
         if not all(value.isprintable() for value in self.options.values() if isinstance(value, str)):
             raise ValueError("an option that cannot be printed")
+        _ = self.harp_numbers  # raises where it is no such value
         try:
-            for name in self.frames:
+            for name in (*self.frames, *self.outdated):
                 FrameId.parse(name)
         except InputError as error:
             raise ValueError(str(error)) from None
@@ -129,6 +142,13 @@ class IngestFolder:
         self.record.left_out.update(left_out)
         self.record.skipped.update(skipped)
 
+    def remove_outdated(self) -> None:
+        """Remove the images that were there before an ingest from scratch, and that it has not replaced."""
+        with storage_errors(self.out):
+            for name in set(self.record.outdated) - set(self.record.frames):
+                self.path_of(name).unlink(missing_ok=True)
+        self.record = replace(self.record, outdated=())
+
     def save(self) -> None:
         """Write the record; raises `StorageError` if the system refuses."""
         ordered = replace(
@@ -168,7 +188,8 @@ def claimed_images(
     options
         Options that the images are made with.
     force
-        Whether to start from scratch: images that the record names are removed, others may be overwritten.
+        Whether to start from scratch: images that the record names are replaced one by one, and removed when the block
+        ends without an error if they were not; others may be overwritten.
     progress
         Receives notes.
 
@@ -182,13 +203,14 @@ def claimed_images(
         folder = IngestFolder(out, _read_or_refuse(out, options, force=force))
         with storage_errors(out):
             (out / IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
-            if force:
-                for name in folder.record.frames:
-                    folder.path_of(name).unlink(missing_ok=True)
-                folder.record.frames.clear()
+        remove_temporary(out / IMAGE_FOLDER, _WRITTEN)
+        if force:
+            names = {*folder.record.frames, *folder.record.outdated}
+            folder.record = replace(folder.record, frames={}, outdated=tuple(sorted(names)))
         folder.save()
         try:
             yield folder
+            folder.remove_outdated()
         finally:
             folder.save()
 
@@ -198,15 +220,16 @@ def _read_or_refuse(out: Path, options: Mapping[str, Option], *, force: bool) ->
     known = read_ingested(out)
     if known is not None and not force:
         for key in {**known.options, **options}:
-            if known.options.get(key) != options.get(key):
+            mine, theirs = (of.get(key, _DEFAULTS.get(key)) for of in (options, known.options))
+            if mine != theirs:
                 raise ConflictError(
                     out / INGEST_NAME,
-                    expected=f"images made with {key} {options.get(key)}",
-                    found=f"images made with {key} {known.options.get(key)}",
+                    expected=f"images made with {key} {mine}",
+                    found=f"images made with {key} {theirs}",
                     fix="name another folder, or start from scratch with {force}",
                 )
         return known
-    foreign = next((path for path in (out / IMAGE_FOLDER).glob("*") if not path.name.startswith(".")), None)
+    foreign = next((path for path in (out / IMAGE_FOLDER).glob("*") if not is_system_file(path.name)), None)
     if foreign is not None and not force:
         raise ConflictError(
             foreign,
@@ -214,4 +237,5 @@ def _read_or_refuse(out: Path, options: Mapping[str, Option], *, force: bool) ->
             found="images that it did not write",
             fix="name another folder, or overwrite those of the same names with {force}",
         )
-    return IngestRecord(options=dict(options), frames=known.frames if known else {})
+    known = known or IngestRecord(options={})
+    return IngestRecord(options=dict(options), frames=known.frames, outdated=known.outdated)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,18 +18,14 @@ from sffshards.base.errors import Field, ImageError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frames import FrameId
-from sffshards.domain.times import format_duration
+from sffshards.domain.times import check_past, format_duration
 from sffshards.images.grey_scales import invert_colours
 from sffshards.images.image_files import MIN_SIDE, write_picture
 from sffshards.images.ingest_options import Colours
 from sffshards.images.ingest_record import Ingested, IngestReport, claimed_images
+from sffshards.images.movie_files import MAX_PIXELS, bad_movie, check_movie_file, count_pictures, opened_movie
 
-_SUFFIXES = (".mp4", ".m4v", ".mpg", ".mpeg")
-_OTHER_KINDS = re.compile(r"\.(3gp|apng|asf|avi|f4v|flv|gif|m2ts|m2v|mkv|mov|mts|ogv|qt|rm|ts|vob|webm|webp|wmv)")
-_MAX_PIXELS = 1 << 24
-"""Largest number of pixels of a picture: those of HMI's full disk."""
 _CROP = re.compile(",".join([r"\s*(\d{1,5})\s*"] * 4), re.ASCII)
-_FETCH_AGAIN = "fetch the movie again, or make it again if it is yours"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,25 +63,6 @@ class MovieOptions:
             "colours": self.colours.value,
             "jpeg_quality": self.jpeg_quality,
         }
-
-
-def is_movie(source: Path) -> bool:
-    """Return whether the name of a file is that of a movie; raises `InputError` for a kind that is not read.
-
-    Examples
-    --------
-    >>> is_movie(Path("harp7117.mp4")), is_movie(Path("fits"))
-    (True, False)
-    """
-    suffix = source.suffix.lower()
-    if _OTHER_KINDS.fullmatch(suffix) and not source.is_dir():
-        raise InputError(
-            source,
-            expected=f"a movie ({', '.join(_SUFFIXES)}), or FITS files",
-            found=f"a movie of a kind that is not read ({suffix})",
-            fix=f"convert it, as in: ffmpeg -i {source.name} {source.stem}.mp4",
-        )
-    return suffix in _SUFFIXES
 
 
 def parse_crop(text: str) -> tuple[int, int, int, int]:
@@ -136,8 +113,9 @@ def ingest_movie(
     StorageError
         If the system refuses.
     """
+    check_movie_file(source)
     sha256 = hash_file(source, expected="a movie that can be read")
-    num_pictures = _count_pictures(source)
+    num_pictures = count_pictures(source)
     if options.num_frames not in (None, num_pictures):
         raise ImageError(
             source,
@@ -174,6 +152,7 @@ def ingest_movie(
 def _name_frames(num_pictures: int, options: MovieOptions) -> list[str]:
     try:
         times = [options.start_tai + number * options.cadence for number in range(num_pictures)]
+        check_past(times[-1], where=Field("start"), fix="check it, and {cadence}")
     except OverflowError:
         raise InputError(
             Field("start"),
@@ -184,26 +163,13 @@ def _name_frames(num_pictures: int, options: MovieOptions) -> list[str]:
     return [FrameId(harp=options.harp, t_rec_tai=time).name for time in times]
 
 
-def _count_pictures(source: Path) -> int:
-    """Return the number of pictures that a movie shows: those that are stored, without those that it cuts away."""
-    with _opened(source, ignore_editlist="1") as (container, stream):
-        num_stated = int(stream.frames)
-        num_stored = sum(packet.size > 0 for packet in container.demux(stream))
-    if num_stated not in (0, num_stored):
-        raise _bad(
-            source, f"{num_stated} pictures, as it states itself", f"{num_stored} that are stored: it is damaged"
-        )
-    with _opened(source) as (container, stream):
-        return sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
-
-
 def _read_pictures(source: Path, num_pictures: int, options: MovieOptions) -> Iterator[Callable[[], NDArray[np.uint8]]]:
     """Decode every picture, in order; yield functions that return its crop as RGB, of shape (height, width, 3)."""
     import av
 
-    with _opened(source) as (container, stream):
+    with opened_movie(source) as (container, stream):
         # Otherwise FFmpeg conceals damage, and shows something else.
-        stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(_MAX_PIXELS)}
+        stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
         num_decoded = 0
         with suppress(av.FFmpegError):
             for frame in container.decode(stream):
@@ -213,7 +179,7 @@ def _read_pictures(source: Path, num_pictures: int, options: MovieOptions) -> It
                 yield partial(_crop, frame, options)
                 num_decoded += 1
         if num_decoded != num_pictures:
-            raise _bad(
+            raise bad_movie(
                 source, f"{num_pictures} pictures, as it states itself", f"{num_decoded} that decode: it is damaged"
             )
 
@@ -234,31 +200,3 @@ def _crop(frame: Any, options: MovieOptions) -> NDArray[np.uint8]:
     picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
     left, top, width, height = options.crop or (0, 0, frame.width, frame.height)
     return picture[top : top + height, left : left + width]
-
-
-@contextmanager
-def _opened(source: Path, **options: str) -> Iterator[tuple[Any, Any]]:
-    """Open a movie with PyAV and options of FFmpeg: the container and its first video stream."""
-    import av
-
-    try:
-        container = av.open(str(source), options=options)
-    except (av.FFmpegError, ValueError) as error:
-        raise _bad(source, "a movie that FFmpeg reads", f"none ({error})"[:160]) from None
-    with container:
-        if not container.streams.video or container.streams.video[0].codec_context is None:
-            raise _bad(source, "a movie", "a file without pictures that can be decoded")
-        stream = container.streams.video[0]
-        size = stream.codec_context.width, stream.codec_context.height
-        if size[0] * size[1] > _MAX_PIXELS:
-            raise ImageError(
-                source,
-                expected=f"pictures of at most {_MAX_PIXELS} pixels, those of HMI's full disk",
-                found=f"{size[0]}x{size[1]}",
-                fix="make a smaller movie",
-            )
-        yield container, stream
-
-
-def _bad(source: Path, expected: str, found: str) -> ImageError:
-    return ImageError(source, expected=expected, found=found, fix=_FETCH_AGAIN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -12,23 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from sffshards.base.errors import DamageError, ImageError
+from sffshards.base.errors import ImageError
 from sffshards.base.progress import Progress
-from sffshards.base.worker_pool import WorkerPool, chunked
+from sffshards.domain.frame_codes import name_of, parse_code
 from sffshards.domain.frames import FRAME_SIDE
-from sffshards.images.frame_journal import FrameRecord
-from sffshards.images.frame_store import FrameStore, write_frames
-from sffshards.images.image_files import ImageFile, check_image, decode_image, read_bytes, resize_frame
+from sffshards.executors import Executor, chunked
+from sffshards.images.frame_journal import RECORD_DTYPE
+from sffshards.images.frame_store import MAX_SEGMENT_FRAMES, FrameStore, write_segment
+from sffshards.images.image_files import check_image, decode_image, read_bytes, resize_frame
+from sffshards.images.stored_frames import StoredFrames
+from sffshards.labels import ImageFiles
 
-Item = TypeVar("Item")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_CHUNK = 64
-"""Images per decoding task: milliseconds of messages for a tenth of a second of work, in 3 MB."""
+_BLOCK = 64
+"""Images decoded before their frames are written, 3 MB; also the minimum number of images per task."""
+
+_READ_CHUNK = 1024
+"""Maximum number of images per task that only reads them."""
 
 _CHECK_CHUNK = 4096
-"""Stored frames per checking task; each task reads the journal again."""
+"""Maximum number of stored frames per checking task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +50,9 @@ class FillReport:
 
 def fill_store(
     store: FrameStore,
-    images: Sequence[ImageFile],
+    images: ImageFiles,
     *,
-    pool: WorkerPool,
+    executor: Executor,
     strict: bool,
     progress: Progress,
     trust_dates: bool = True,
@@ -62,8 +67,8 @@ def fill_store(
         The store to fill.
     images
         The images wanted.
-    pool
-        Processes that do the work.
+    executor
+        Where images are read and decoded.
     strict
         Whether a bad image is an error; otherwise it is reported.
     progress
@@ -78,54 +83,60 @@ def fill_store(
     StorageError
         If the disk has no room for the frames.
     """
-    work = _Work(pool=pool, progress=progress, strict=strict)
-    store.trim_journal()
-    had = [image for image in images if is_stored(store, image)]
-    _compare_files(store, [image for image in had if not (trust_dates and _is_current(store, image))], work)
-    _drop_damaged(store, [image for image in had if _is_current(store, image)], work)
-    wanted = [image for image in images if not _is_current(store, image)]
+    work = _Work(executor=executor, progress=progress, strict=strict)
+    store.clean()
+    had = images.take(is_stored(store, images))
+    _compare_files(store, had.take(~_is_current(store, had)) if trust_dates else had, work)
+    _drop_damaged(store, had.take(_is_current(store, had)), work)
+    wanted = images.take(~_is_current(store, images))
     bad = _check_images(wanted, work)
-    good = [image for image in wanted if image.name not in bad]
-    bad |= _decode_images(store, good, work)
-    num_decoded = sum(image.name not in bad for image in good)
-    return FillReport(num_decoded=num_decoded, num_kept=len(images) - len(wanted), bad=bad)
+    good = wanted.take(~np.isin(wanted.codes, np.array([parse_code(name) for name in bad], np.int64)))
+    of_decoding = _decode_images(store, good, work)
+    num_decoded = len(good) - len(of_decoding)
+    return FillReport(num_decoded=num_decoded, num_kept=len(images) - len(wanted), bad=bad | of_decoding)
 
 
-def is_stored(store: FrameStore, image: ImageFile) -> bool:
-    """Return whether a store seems to have the frame of an image: from a file of the same size, of any date."""
-    record = store.get(image.name)
-    return record is not None and record.source_size_bytes == image.size_bytes
+def is_stored(store: FrameStore, images: ImageFiles) -> NDArray[np.bool_]:
+    """Return whether a store seems to have the frame of each image: from a file of the same size, of any date."""
+    return _agrees(store, images, source_size_bytes=images.size_bytes)
 
 
-def _is_current(store: FrameStore, image: ImageFile) -> bool:
-    record = store.get(image.name)
-    return record is not None and is_stored(store, image) and record.source_mtime_ns == image.mtime_ns
+def _is_current(store: FrameStore, images: ImageFiles) -> NDArray[np.bool_]:
+    return _agrees(store, images, source_size_bytes=images.size_bytes, source_mtime_ns=images.mtime_ns)
+
+
+def _agrees(store: FrameStore, images: ImageFiles, **columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each image whether the store has its frame, with these values in columns of its record."""
+    places = store.find(images.codes)
+    agrees = places >= 0
+    records = store.records[places[agrees]]
+    for name, values in columns.items():
+        agrees[places >= 0] &= records[name] == values[places >= 0]
+    return agrees
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Work:
-    """The processes that do the work, the display of its progress, and the treatment of bad images."""
+    """Where the work is done, the display of its progress, and the treatment of bad images."""
 
-    pool: WorkerPool
+    executor: Executor
     progress: Progress
     strict: bool
 
     def run(
         self,
         what: str,
-        items: Sequence[Item],
-        size: int,
+        images: ImageFiles,
+        most: int,
         function: Callable[[Task], Result],
-        to_task: Callable[[Sequence[Item]], Task],
-    ) -> Iterator[tuple[Sequence[Item], Result]]:
-        """Call a function on chunks of items in the worker processes; yield each chunk with its result.
-
-        A task consists of plain text and numbers, which are sent to a process in a fraction of the time of records.
-        """
-        chunks = list(chunked(items, size))
+        to_task: Callable[[ImageFiles], Task],
+    ) -> Iterator[tuple[ImageFiles, Result]]:
+        """Call a function on chunks of images; yield each chunk with its result."""
+        ranges = self.executor.split(range(len(images)), least=_BLOCK, most=most)
+        chunks = [images[of[0] : of[-1] + 1] for of in ranges]
         if chunks:
-            with self.progress.task(what, len(items)) as advance:
-                for chunk, result in zip(chunks, self.pool.run(function, map(to_task, chunks)), strict=True):
+            with self.progress.task(what, len(images)) as advance:
+                for chunk, result in zip(chunks, self.executor.run(function, map(to_task, chunks)), strict=True):
                     yield chunk, result
                     advance(len(chunk))
 
@@ -137,21 +148,23 @@ class _Work:
         return {name: error.found for name, error in errors.items()}
 
 
-def _list_paths(images: Sequence[ImageFile]) -> list[str]:
-    return [str(image.path) for image in images]
-
-
-def _compare_files(store: FrameStore, images: Sequence[ImageFile], work: _Work) -> None:
+def _compare_files(store: FrameStore, images: ImageFiles, work: _Work) -> None:
     """Keep the frames of files that hold the same bytes as those that were decoded, such as copies; drop the others."""
+    rows = store.records[store.find(images.codes)]
+    rows["generation"] = store.next_generations(images.codes)
+    changed, done = [], 0
     what = "Compare images with those decoded"
-    for chunk, digests in work.run(what, images, 4 * _CHUNK, _digest_files, _list_paths):
-        pairs = [(image, digest, store.record(image.name)) for image, digest in zip(chunk, digests, strict=True)]
-        store.drop(record.name for _, digest, record in pairs if record.source_xxh3 != digest)
-        store.append(
-            record._replace(source_mtime_ns=image.mtime_ns)
-            for image, digest, record in pairs
-            if record.source_xxh3 == digest and record.source_mtime_ns != image.mtime_ns
+    for chunk, digests in work.run(what, images, _READ_CHUNK, _digest_files, ImageFiles.list_paths):
+        some = rows[done : done + len(chunk)]
+        done += len(chunk)
+        is_same = np.array(
+            [digest == row for digest, row in zip(digests, some["source_xxh3"].tolist(), strict=True)], np.bool_
         )
+        changed.append(some["code"][~is_same])
+        is_copied = is_same & (some["source_mtime_ns"] != chunk.mtime_ns)
+        some["source_mtime_ns"] = chunk.mtime_ns
+        store.append(some[is_copied])
+    store.drop(np.concatenate([np.empty(0, np.int64), *changed]))
 
 
 def _digest_files(paths: list[str]) -> list[int | None]:
@@ -164,35 +177,23 @@ def _digest_files(paths: list[str]) -> list[int | None]:
     return digests
 
 
-def _drop_damaged(store: FrameStore, images: Sequence[ImageFile], work: _Work) -> None:
+def _drop_damaged(store: FrameStore, images: ImageFiles, work: _Work) -> None:
     """Read the pixels of stored frames again, and drop those that changed."""
 
-    def to_task(chunk: Sequence[ImageFile]) -> tuple[Path, list[str]]:
-        return store.folder, [image.name for image in chunk]
+    def to_task(chunk: ImageFiles) -> StoredFrames:
+        return store.select(chunk.codes)
 
-    for _, damaged in work.run("Check stored frames", images, _CHECK_CHUNK, _find_damaged, to_task):
-        store.drop(damaged)
-
-
-def _find_damaged(task: tuple[Path, list[str]]) -> list[str]:
-    folder, names = task
-    store = FrameStore(folder)
-    frame = np.empty((FRAME_SIDE, FRAME_SIDE), np.uint8)
-    damaged = []
-    for name in names:
-        try:
-            store.read_into(store.record(name), frame)
-        except DamageError:
-            damaged.append(name)
-    store.close()
-    return damaged
+    damaged = [
+        of for _, of in work.run("Check stored frames", images, _CHECK_CHUNK, StoredFrames.find_damaged, to_task)
+    ]
+    store.drop(np.concatenate([np.empty(0, np.int64), *damaged]))
 
 
-def _check_images(images: Sequence[ImageFile], work: _Work) -> dict[str, str]:
+def _check_images(images: ImageFiles, work: _Work) -> dict[str, str]:
     """Check the header of every image, so that a bad one is known before hours of decoding the good ones."""
     bad: dict[str, str] = {}
-    for chunk, errors in work.run("Check images", images, 4 * _CHUNK, _find_bad, _list_paths):
-        bad |= work.describe({chunk[number].name: error for number, error in errors.items()})
+    for chunk, errors in work.run("Check images", images, _READ_CHUNK, _find_bad, ImageFiles.list_paths):
+        bad |= work.describe({name_of(chunk.codes.item(number)): error for number, error in errors.items()})
     return bad
 
 
@@ -206,49 +207,62 @@ def _find_bad(paths: list[str]) -> dict[int, ImageError]:
     return errors
 
 
-def _decode_images(store: FrameStore, images: Sequence[ImageFile], work: _Work) -> dict[str, str]:
-    if not images:
-        return {}
+def _decode_images(store: FrameStore, images: ImageFiles, work: _Work) -> dict[str, str]:
     bad: dict[str, str] = {}
-    rows = list(enumerate(images, store.grow(len(images))))
+    generations, done = store.next_generations(images.codes), 0
 
-    def to_task(chunk: Sequence[tuple[int, ImageFile]]) -> tuple[Path, int, list[str]]:
-        return store.array_path, chunk[0][0], [str(image.path) for _, image in chunk]
+    def to_task(chunk: ImageFiles) -> tuple[Path, list[str]]:
+        return store.segment_path(store.new_segment()), chunk.list_paths()
 
-    for chunk, decoded in work.run("Decode and resize images", rows, _CHUNK, _decode_chunk, to_task):
-        pairs = [(row, image, of) for (row, image), of in zip(chunk, decoded, strict=True)]
-        store.append(
-            FrameRecord(row, image.name, image.size_bytes, image.mtime_ns, *checksums)
-            for row, image, checksums in pairs
-            if not isinstance(checksums, ImageError)
-        )
-        bad |= work.describe({image.name: of for _, image, of in pairs if isinstance(of, ImageError)})
+    decoded = work.run("Decode and resize images", images, MAX_SEGMENT_FRAMES, _decode_chunk, to_task)
+    for chunk, (segment, of_images) in decoded:
+        is_good = np.array([not isinstance(of, ImageError) for of in of_images], np.bool_)
+        records = np.zeros(len(chunk), RECORD_DTYPE)
+        records["code"] = chunk.codes
+        records["segment"] = store.number_segment(segment)
+        records["row"] = np.arange(len(chunk))
+        records["generation"] = generations[done : done + len(chunk)]
+        records["source_size_bytes"] = chunk.size_bytes
+        records["source_mtime_ns"] = chunk.mtime_ns
+        done += len(chunk)
+        records = records[is_good]
+        checksums = np.array([of for of in of_images if not isinstance(of, ImageError)], np.uint64).reshape(-1, 2)
+        records["source_xxh3"], records["pixels_xxh3"] = checksums.T
+        store.append(records)
+        errors = {number: of for number, of in enumerate(of_images) if isinstance(of, ImageError)}
+        bad |= work.describe({name_of(chunk.codes.item(number)): error for number, error in errors.items()})
     return bad
 
 
-def _decode_chunk(task: tuple[Path, int, list[str]]) -> list[tuple[int, int] | ImageError]:
-    """Decode and resize images into rows of the store; the row of a bad image stays unused.
+def _decode_chunk(task: tuple[Path, list[str]]) -> tuple[str, list[tuple[int, int] | ImageError]]:
+    """Decode and resize images into a segment; the row of a bad image stays unused.
 
     Returns
     -------
-    For each image the checksums of its bytes and of the pixels of its frame, or the error
+    Name of the segment, and for each image the checksums of its bytes and of the pixels of its frame, or the error
     """
-    array_path, first_row, paths = task
-    frames = _reused_frames()[: len(paths)]
+    path, images = task
     decoded: list[tuple[int, int] | ImageError] = []
-    for frame, path in zip(frames, paths, strict=True):
-        try:
-            data = read_bytes(path)
-            frame[:] = resize_frame(decode_image(data, where=path))
-            decoded.append((xxh3_64_intdigest(data), xxh3_64_intdigest(frame.data)))
-        except ImageError as error:
-            frame[:] = 0
-            decoded.append(error)
-    write_frames(array_path, first_row, frames)
-    return decoded
+    write_segment(path, len(images), _decode_blocks(images, decoded))
+    return path.stem, decoded
+
+
+def _decode_blocks(paths: list[str], decoded: list[tuple[int, int] | ImageError]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of images in blocks, and add the checksums or the error of each to a list."""
+    for some in chunked(paths, _BLOCK):
+        frames = _reused_frames()[: len(some)]
+        for frame, path in zip(frames, some, strict=True):
+            try:
+                data = read_bytes(path)
+                frame[:] = resize_frame(decode_image(data, where=path))
+                decoded.append((xxh3_64_intdigest(data), xxh3_64_intdigest(frame.data)))
+            except ImageError as error:
+                frame[:] = 0
+                decoded.append(error)
+        yield frames
 
 
 @functools.cache
 def _reused_frames() -> NDArray[np.uint8]:
-    """Return memory for the frames of a chunk, the same for every task of a process: touching new memory is slow."""
-    return np.empty((_CHUNK, FRAME_SIDE, FRAME_SIDE), np.uint8)
+    """Return memory for the frames of a block, the same for every task of a process: touching new memory is slow."""
+    return np.empty((_BLOCK, FRAME_SIDE, FRAME_SIDE), np.uint8)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sffshards.base.json_records import to_plain
+from sffshards.domain.labelled_frames import LabelledFrame, LabelledFrames
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
 
@@ -30,6 +35,8 @@ class FindingKind(StrEnum):
     NO_IMAGE = "frames without an image"
     MISSED = "rows labelled 0 although the catalogue has a flare"
     EXTRA = "rows labelled 1 although the catalogue has no flare"
+    SHARED_REGION = "NOAA regions in several parts through different HARPs"
+    DISPUTED = "rows on which the flare lists disagree"
     OFF_GRID = "rows off the 96-minute grid"
     OVERLAP = "rows of Test in the time of a training part"
     ONE_CLASS = "parts of one class only"
@@ -40,6 +47,7 @@ class FindingKind(StrEnum):
     def is_wrong(self) -> bool:
         """Whether the finding is a fault; the others may be intended."""
         return self not in (
+            FindingKind.DISPUTED,
             FindingKind.OFF_GRID,
             FindingKind.OVERLAP,
             FindingKind.ONE_CLASS,
@@ -55,7 +63,7 @@ class FindingKind(StrEnum):
         >>> FindingKind.STRADDLING.format_count(1)
         '1 HARP in several parts'
         """
-        text = re.sub(r"\b(list|row|HARP|frame|part)s\b", r"\1", self, count=1) if count == 1 else self
+        text = re.sub(r"\b(list|row|HARP|frame|part|NOAA region)s\b", r"\1", self, count=1) if count == 1 else self
         return f"{count:,} {text}"
 
 
@@ -85,6 +93,44 @@ class PartAudit:
     """Rows labelled 1 although the catalogue has no flare; None without a catalogue."""
 
 
+class RowPlaces(Sequence[str]):
+    """Descriptions of rows, formatted only when they are asked for: there can be one for every row of a list.
+
+    Parameters
+    ----------
+    rows
+        Rows of lists, with the path of each list.
+    """
+
+    def __init__(self, rows: Iterable[tuple[Path, LabelledFrames]]) -> None:
+        self._rows = [(path, of) for path, of in rows if len(of)]
+
+    def __len__(self) -> int:
+        return sum(len(of) for _, of in self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return (format_place(path, row) for path, of in self._rows for row in of)
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, number: int | slice) -> str | tuple[str, ...]:
+        if isinstance(number, slice):
+            return tuple(self[place] for place in range(len(self))[number])
+        place = range(len(self))[number]
+        for path, of in self._rows:
+            if place < len(of):
+                return format_place(path, of[place])
+            place -= len(of)
+        raise AssertionError  # pragma: no cover
+
+
+def format_place(path: Path, row: LabelledFrame) -> str:
+    """Return where a row is, and its frame."""
+    return f"{path}:{row.row + 1}: {row.frame.name}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """A finding of one kind in the lists of one task, or across tasks."""
@@ -97,8 +143,30 @@ class Finding:
     """Number of rows, frames, HARPs or lists, as the kind states."""
     harps: dict[int, int] = field(default_factory=dict)
     """Number of rows or frames of each HARP, where they have one."""
-    places: tuple[str, ...] = ()
+    places: Sequence[str] = ()
     """Descriptions of each occurrence."""
+
+
+def build_finding(
+    kind: FindingKind, task: Task | None, places: Iterable[str], harps: Iterable[int] | Mapping[int, int] = ()
+) -> Finding:
+    """Return a finding whose places are counted; its HARPs are one per place, or counted already."""
+    every, ordered = tuple(places), dict(sorted(Counter(harps).items()))
+    return Finding(kind=kind, task=task, count=len(every), harps=ordered, places=every)
+
+
+def build_row_finding(kind: FindingKind, task: Task | None, rows: Iterable[tuple[Path, LabelledFrames]]) -> Finding:
+    """Return a finding of rows, with the path of the list of each."""
+    found = list(rows)
+    places = RowPlaces(found)
+    harps = count_harps(np.concatenate([of.harps for _, of in found]))
+    return Finding(kind=kind, task=task, count=len(places), harps=harps, places=places)
+
+
+def count_harps(harps: NDArray[np.int64]) -> dict[int, int]:
+    """Return the number of rows of each HARP, by HARP number."""
+    numbers, counts = np.unique(harps, return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +224,7 @@ def describe_audit(audit: LabelAudit) -> dict[str, Any]:
             for task, parts in audit.parts.items()
         },
         "findings": [
-            to_plain(finding)
+            to_plain(replace(finding, places=tuple(finding.places)))
             | {"kind": finding.kind.name.lower(), "text": str(finding.kind), "is_wrong": finding.kind.is_wrong}
             for finding in audit.findings
         ],

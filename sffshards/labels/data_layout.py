@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import InputError
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M48, Task, is_task_name
+
+_SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 IMAGE_FOLDER = "magnetogram_jpg"
 """Name of the folder of the published images."""
@@ -104,12 +107,9 @@ def find_label_lists(folder: Path) -> dict[Task, dict[Part, Path]]:
                 )
             found[task] = present
     if not found:
-        raise InputError(
-            folder,
-            expected=f"lists such as {M48.name}/{M48.list_name(Part.TEST)}",
-            found="none" if folder.is_dir() else "no such folder",
-            fix="generate data with `sffshards synth`, or name the folder of the lists with {labels}",
-        )
+        instead, fix = _describe_no_lists(folder)
+        example = f"{M48.name}/{M48.list_name(Part.TEST)}"
+        raise InputError(folder, expected=f"lists such as {example}", found=instead, fix=fix)
     return dict(sorted(found.items()))
 
 
@@ -140,8 +140,36 @@ def _find_lists(place: Path) -> dict[Task, dict[Part, Path]]:
     return {task: {part: parts[part] for part in Part if part in parts} for task, parts in found.items()}
 
 
+def _describe_no_lists(folder: Path) -> tuple[str, str]:
+    """Return what is in a folder without lists, and the remedy: a file, or names that are nearly those of lists."""
+    if folder.is_file():
+        return "a file", "name the folder of the lists"
+    if not folder.is_dir():
+        return "no such folder", "check the path"
+    near = next((path for path in _near_lists(folder) if not is_system_file(path.name)), None)
+    if near is not None:
+        return f"none, but {near.relative_to(folder)}", "rename the files and their folders as in this example"
+    return "none", "generate data with `sffshards synth`, or name the folder of the lists"
+
+
+def _near_lists(folder: Path) -> Iterator[Path]:
+    for pattern in ("*", "*/*"):
+        yield from (path for path in folder.glob(pattern) if re.match("flare_[a-z]class_", path.name, re.IGNORECASE))
+
+
 def _require_folder(folder: Path, expected: str) -> Path:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise InputError(folder, expected=expected, found=found, fix="check the path")
     return folder
+
+
+def is_system_file(name: str) -> bool:
+    """Return whether a file belongs to an operating system, not to the data: ``._`` and other hidden files, previews.
+
+    Examples
+    --------
+    >>> is_system_file("._image.fits.jpg"), is_system_file("Thumbs.db"), is_system_file("image.fits.jpg")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sffshards.base.errors import InputError
-from sffshards.domain.frames import FrameId, LabelledFrame
+from sffshards.domain.frames import FrameId
+from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import GoesClass, Task
 from sffshards.labels.data_layout import WHOLE_LIST, find_label_lists, list_path
@@ -116,5 +117,5 @@ def _task_of(path: Path) -> Task | None:
     return Task(threshold=threshold, horizon_hours=int(match[2]))
 
 
-def _gather(parts: Mapping[Part, list[LabelledFrame]] | Mapping[None, list[LabelledFrame]]) -> Labels:
+def _gather(parts: Mapping[Part, LabelledFrames] | Mapping[None, LabelledFrames]) -> Labels:
     return {row.frame: (row.label, part) for part, rows in parts.items() for row in rows}

@@ -9,21 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.atomic_files import check_replaceable, read_text, storage_errors, write_files
-from sffshards.base.errors import InputError
-from sffshards.base.json_records import format_json, read_own_json
-from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
+from sffshards.base.atomic_files import check_replaceable, write_files
+from sffshards.base.csv_tables import check_rows
+from sffshards.base.errors import DamageError, InputError
+from sffshards.base.file_reading import read_text, split_lines
+from sffshards.base.json_records import JsonFormat, format_json, read_content, seal
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.frame_codes import codes_of, harps_of, times_of
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId, HarpNumbers
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
+from sffshards.domain.times import check_past
 from sffshards.flares import HarpFlares, has_flare
 from sffshards.labels.data_layout import IMAGE_FOLDER, PUBLISHED_ROOT, find_label_lists
+from sffshards.labels.image_folder import format_others, list_images
 from sffshards.labels.label_lists import read_parts
 
-RECORD_NAME = "labels.json"
+REBUILT_NAME = "labels.json"
 """Name of the file that records how lists were rebuilt."""
+_EXPECTS = JsonFormat(
+    expected="the record of label lists", fix="restore it, or write the lists again with `sffshards labels rebuild`"
+)
 
 
-def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
+def find_frames(data: Path, *, task: Task, progress: Progress = SILENT) -> dict[Part | None, list[FrameId]]:
     """Find the frames to label, in the order in which they are listed.
 
     Parameters
@@ -33,6 +42,8 @@ def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
         line; or a folder of images.
     task
         The task whose lists are preferred where there are several; then those of the same horizon, then any.
+    progress
+        Receives a note on what else is in a folder of images.
 
     Returns
     -------
@@ -53,7 +64,7 @@ def find_frames(data: Path, *, task: Task) -> dict[Part | None, list[FrameId]]:
     except InputError as error:
         if not error.found.startswith("none"):  # an incomplete set of lists, or no folder at all
             raise
-        return {None: _list_images(data)}
+        return {None: _find_images(data, progress)}
     chosen = min(lists, key=lambda other: (other != task, other.horizon_hours != task.horizon_hours))
     parts = read_parts(lists[chosen])
     return {part: [row.frame for row in rows] for part, rows in parts.items()}
@@ -76,16 +87,22 @@ def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -
     list of int
         One label per frame; 0 for HARPs without known regions and for times that the flare list does not cover.
     """
-    harps = np.array([frame.harp for frame in frames], np.int64)
+    return [int(came) for came in find_flared(codes_of(frames), flares, task=task)]
+
+
+def find_flared(codes: NDArray[np.int64], flares: HarpFlares, *, task: Task) -> NDArray[np.bool_]:
+    """Return the labels of n frames by their codes, bool of shape (n,); see `label_frames`."""
     window = {"after_hours": 0, "until_hours": task.horizon_hours}
-    return [int(came) for came in has_flare(flares, harps, _times(frames), threshold=task.threshold, **window)]
+    return has_flare(flares, harps_of(codes), times_of(codes), threshold=task.threshold, **window)
 
 
-def are_covered(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> list[bool]:
+def find_covered(codes: NDArray[np.int64], flares: HarpFlares, *, task: Task) -> NDArray[np.bool_]:
     """Return for each frame whether its forecast window lies between the first and the last flare of the list."""
-    times = _times(frames)
-    covered = (times >= flares.first) & (times + np.timedelta64(task.horizon_hours, "h") <= flares.last)
-    return [bool(of_frame) for of_frame in covered]
+    times = times_of(codes)
+    covered: NDArray[np.bool_] = (times >= flares.first) & (
+        times + np.timedelta64(task.horizon_hours, "h") <= flares.last
+    )
+    return covered
 
 
 def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> tuple[int, int]:
@@ -98,7 +115,25 @@ def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task
         entirely within the time of the flare list.
     """
     num_unknown = sum(not flares.knows(frame.harp) for frame in frames)
-    return num_unknown, are_covered(frames, flares, task=task).count(False)
+    return num_unknown, int((~find_covered(codes_of(frames), flares, task=task)).sum())
+
+
+def read_stated_numbers(folder: Path) -> HarpNumbers | None:
+    """Return which HARP numbers the record of a folder of lists states; None where it states none.
+
+    Raises
+    ------
+    DamageError
+        If the record is not one, or has changed since it was written.
+    """
+    path = folder / REBUILT_NAME
+    stated = read_content(path, expects=_EXPECTS).get("harp_numbers") if path.is_file() else None
+    return HarpNumbers(stated) if stated in tuple(HarpNumbers) else None
+
+
+def format_stated_numbers(numbers: HarpNumbers) -> bytes:
+    """Return a record for a folder of lists that states which HARP numbers they have."""
+    return format_json(seal({"format_version": 1, "harp_numbers": str(numbers), "lists": {}}))
 
 
 def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:
@@ -124,24 +159,23 @@ def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: 
     StorageError
         If the system refuses.
     """
-    path = out / RECORD_NAME
+    path = out / REBUILT_NAME
     lists = {place: text.encode("ascii") for place, text in texts.items()}
     merged = _merge_record(path, record)
-    data = format_json(record if merged is None else merged)
+    data = format_json(seal(dict(record) if merged is None else merged))
     check_replaceable(lists if merged else {**lists, path: data}, force=force)
     write_files({**lists, path: data}, force=True)
-
-
-def _times(frames: Sequence[FrameId]) -> NDArray[np.datetime64]:
-    return np.array([frame.t_rec_tai for frame in frames], "datetime64[s]")
 
 
 def _merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the record with the lists of an existing one added, or None if that one is of another rule."""
     if not path.exists():
         return dict(record)
-    existing = read_own_json(path)
-    if not isinstance(existing, dict) or not isinstance(existing.get("lists"), dict):
+    try:
+        existing = read_content(path, expects=_EXPECTS)
+    except DamageError:
+        return None
+    if not isinstance(existing.get("lists"), dict):
         return None
     same = existing | {"lists": {}} == {**record, "lists": {}}
     return {**record, "lists": existing["lists"] | record["lists"]} if same else None
@@ -149,9 +183,12 @@ def _merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | Non
 
 def _read_names(path: Path) -> list[FrameId]:
     seen: dict[FrameId, int] = {}
-    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), 1):
+    for number, line in enumerate(split_lines(read_text(path)), 1):
+        check_rows(number, where=path)
         fields = line.split()
-        frame = FrameId.parse(fields[0] if fields else "", where=f"{path}:{number}")
+        fix = "correct or remove the line" if seen else "correct the line, or check that this is a file of frame names"
+        frame = FrameId.parse(fields[0] if fields else "", where=f"{path}:{number}", fix=fix)
+        check_past(frame.t_rec_tai, where=f"{path}:{number}", fix="correct or remove the line")
         first = seen.setdefault(frame, number)
         if first != number:
             raise InputError(
@@ -160,17 +197,22 @@ def _read_names(path: Path) -> list[FrameId]:
     return list(seen)
 
 
-def _list_images(data: Path) -> list[FrameId]:
-    folders = [
-        folder for folder in (data / IMAGE_FOLDER, data / PUBLISHED_ROOT / IMAGE_FOLDER, data) if folder.is_dir()
-    ]
-    with storage_errors(data):
-        names = [path.name for path in folders[0].iterdir() if path.name.endswith(IMAGE_SUFFIX)] if folders else []
+def _find_images(data: Path, progress: Progress) -> list[FrameId]:
+    folders = (data / IMAGE_FOLDER, data / PUBLISHED_ROOT / IMAGE_FOLDER, data)
+    folder = next((folder for folder in folders if folder.is_dir()), data)
+    names, others = list_images(folder)
     if not names:
         raise InputError(
-            data,
+            folder,
             expected=f"label lists, or images named <frame name>{IMAGE_SUFFIX}",
-            found="neither",
-            fix="name the folder of the lists, of the images, or a file of frame names",
+            found=format_others(others) or "neither",
+            fix="convert them with `sffshards ingest`"
+            if "FITS files" in others
+            else "name the folder of the lists, of the images, or a file of frame names",
         )
-    return sorted(FrameId.parse(name.removesuffix(IMAGE_SUFFIX), where=data / name) for name in names)
+    if others:
+        progress.note(f"{folder}: {format_others(others)} not taken")
+    return sorted(
+        FrameId.parse(name.removesuffix(IMAGE_SUFFIX), where=folder / name, fix="rename or remove the file")
+        for name in names
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from sffshards.base.atomic_files import check_replaceable, replacing, write_atomic
+from sffshards.base.atomic_files import check_replaceable, remove_temporary, replacing, write_atomic
 from sffshards.base.errors import ConflictError
+from sffshards.base.folder_locks import folder_lock
+from sffshards.base.progress import Progress
 from sffshards.domain.frame_sequences import Sequence
 
 SEQUENCE_LIST_PREFIX = "Seq16_"
@@ -14,6 +18,10 @@ SEQUENCE_LIST_PREFIX = "Seq16_"
 
 SEQUENCE_FOLDER = "Seqs16"
 """Name of the folder of sequence files in the published layout."""
+
+
+_WRITTEN = re.compile(r"(Seq16_|hmi\.sharp_720s\.).+")
+"""Names of files that are written here."""
 
 
 def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: bool, force: bool) -> None:
@@ -50,6 +58,22 @@ def check_outputs(out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: 
                     fix="run the command for each list with a folder of its own in {out}",
                 )
     check_replaceable({path: text.encode("ascii") for path, (text, _) in wanted.items()}, force=force)
+
+
+@contextmanager
+def claimed_outputs(
+    out: Path, made: Mapping[Path, Iterable[Sequence]], *, files: bool, force: bool, progress: Progress
+) -> Iterator[None]:
+    """Hold a folder while sequences are written to it; temporary files that killed processes left there are removed.
+
+    Parameters and errors are those of `check_outputs`; another process that is writing there is a `ConflictError`, too.
+    """
+    check_outputs(out, made, files=files, force=force)
+    with folder_lock(out, progress=progress, wait=False):
+        check_outputs(out, made, files=files, force=force)
+        remove_temporary(out, _WRITTEN)
+        remove_temporary(out / SEQUENCE_FOLDER, _WRITTEN)
+        yield
 
 
 def write_sequence_list(path: Path, sequences: Iterable[Sequence]) -> None:

@@ -7,26 +7,70 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import chain, pairwise
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
-from sffshards.loading.clip_batches import BatchBuffers, ClipBatch
-from sffshards.loading.epoch_plan import PADDING, plan_epoch, shuffle_blocks, shuffle_order
-from sffshards.loading.loading_options import MIN_BLOCK_SHARDS, Shuffle, ViewSource
+from sffshards.base.package_faces import accepts_text
+from sffshards.loading.clip_batches import NO_LABEL, BatchBuffers, ClipBatch, draw_changes
+from sffshards.loading.epoch_plan import PADDING, balance_order, plan_epoch, shuffle_blocks, shuffle_order
+from sffshards.loading.loading_options import MIN_BLOCK_SHARDS, LoadingOptions, Shuffle, ViewSource
 from sffshards.loading.shard_prefetch import ShardWindow
 from sffshards.shards.read import Build, RowShards
 
 _CLIPS_PER_TASK = 8
 """Largest number of clips that a thread reads at a time."""
+
+
+class EpochCount:
+    """Counts the passes through a set, those of several loaders and of their worker processes together.
+
+    The number of the next epoch and the key of the last pass share one 64-bit word. So the workers of one pass, which
+    know the same key, agree on its epoch without a lock.
+    """
+
+    _KEY_BITS = 32
+
+    def __init__(self) -> None:
+        with torch.inference_mode(mode=False):  # a tensor of that mode could not be changed outside it
+            self._word = torch.zeros(1, dtype=torch.int64, device="cpu")
+        self._num_begun = 0  # by this process
+
+    @property
+    def next_epoch(self) -> int:
+        """Number of the epoch that the next pass is."""
+        return int(self._word) >> self._KEY_BITS
+
+    @next_epoch.setter
+    def next_epoch(self, epoch: int) -> None:
+        self._word.fill_(epoch << self._KEY_BITS)
+
+    def share(self) -> None:
+        """Move the count to memory that worker processes share, those started already excepted."""
+        self._word.share_memory_()  # type: ignore[no-untyped-call]  # of torch
+
+    def begin(self, *, at_least: int) -> int:
+        """Return the epoch of a pass that begins in this process, and in the other workers of its data loader."""
+        worker, key = get_worker_info(), 0
+        if worker is not None:  # the seed differs from pass to pass, except in workers that are kept
+            key = crc32(f"{worker.seed - worker.id} {self._num_begun}".encode()) or 1
+            self._num_begun += 1
+        word = int(self._word)
+        if key and word & ((1 << self._KEY_BITS) - 1) == key:  # another worker was first
+            return (word >> self._KEY_BITS) - 1
+        epoch = max(word >> self._KEY_BITS, at_least)
+        self._word.fill_(epoch + 1 << self._KEY_BITS | key)
+        return epoch
 
 
 class PlannedBatch(NamedTuple):
@@ -36,14 +80,19 @@ class PlannedBatch(NamedTuple):
     """Rows of the build's index, or `PADDING`."""
     num_real: int
     """Number of samples of the step over all ranks, without padding."""
+    epoch: int = 0
+    """Number of the epoch."""
+    first: int = 0
+    """Place of the first of these samples in the order of the epoch; the others follow it."""
 
 
+@accepts_text
 @dataclass(kw_only=True, slots=True)
 class PlanSource:
     """The first stage: yields this rank's share of each step of an epoch.
 
-    In a worker process of a `webdataset.WebLoader` it yields every n-th step. The loader takes from its workers in
-    turn, which restores the order.
+    Every pass is another epoch. In a worker process of a `webdataset.WebLoader` it yields every n-th step. The loader
+    takes from its workers in turn, which restores the order.
     """
 
     rows: NDArray[np.int64]
@@ -62,24 +111,52 @@ class PlanSource:
     """Shards of the rows; needed only to shuffle blocks."""
     block_shards: int = MIN_BLOCK_SHARDS
     """Least number of shards per block."""
+    labels: NDArray[np.int64] | None = None
+    """Labels of the rows, where batches are balanced; else None."""
     epoch: int = 0
-    """Epoch of the next pass."""
+    """Least epoch of the next pass; later passes are later epochs."""
     first_step: int = 0
-    """Step of the epoch at which the next pass begins."""
+    """Step at which the pass of that epoch begins."""
+    count: EpochCount = field(default_factory=EpochCount)
+    """Count of the passes."""
+    ask_place: Callable[[], tuple[int, int]] | None = None
+    """Function that returns the number of ranks and this rank, asked before each pass; None if they stay."""
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
+        self.settle()
         return math.ceil(len(self.rows) / self.global_batch)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.settle()  # a worker process is in no process group
+        kept = {of.name: getattr(self, of.name) for of in fields(self) if of.name != "ask_place"}
+        return partial(type(self), **kept), ()
 
     def __call__(self) -> Iterator[PlannedBatch]:
         """Yield the batches of an epoch."""
-        plan = plan_epoch(self._draw_order(), global_batch=self.global_batch, num_ranks=self.num_ranks)
+        self.settle()
+        epoch = self.count.begin(at_least=self.epoch)
+        rows_N = self.rows[self._draw_order(epoch)]
+        plan = plan_epoch(np.arange(len(rows_N)), global_batch=self.global_batch, num_ranks=self.num_ranks)
+        first_step = self.first_step if epoch == self.epoch else 0
         worker = get_worker_info()
         place, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        for step in plan[self.first_step :][place::num_workers]:
+        for step in plan[first_step:][place::num_workers]:
             local = step[self.rank]
-            rows_B = np.where(local == PADDING, PADDING, self.rows[local])
-            yield PlannedBatch(rows_B=rows_B, num_real=int((step != PADDING).sum()))
+            rows_B = np.where(local == PADDING, PADDING, rows_N[local])
+            num_real = int((step != PADDING).sum())
+            yield PlannedBatch(rows_B=rows_B, num_real=num_real, epoch=epoch, first=max(int(local[0]), 0))
+
+    def begin_at(self, epoch: int, step: int) -> None:
+        """Make the next pass that of an epoch, from one of its steps on."""
+        self.epoch, self.first_step, self.count.next_epoch = epoch, step, epoch
+
+    def settle(self) -> None:
+        """Take on the number of ranks that there are now; each keeps its batch size."""
+        if self.ask_place is not None:
+            num_ranks, rank = self.ask_place()
+            self.global_batch = self.global_batch // self.num_ranks * num_ranks
+            self.num_ranks, self.rank = num_ranks, rank
 
     def count_samples(self, first_step: int, num_steps: int) -> int:
         """Return the number of samples of some steps of an epoch, over all ranks, without padding."""
@@ -88,18 +165,23 @@ class PlanSource:
 
     def describe_shuffle(self) -> str:
         """Return how the set is ordered in words, such as ``blocks of 10 shards``."""
+        if self.labels is not None:
+            return "balanced"
         return f"blocks of {self.block_shards} shards" if self.shuffle is Shuffle.BLOCKS else str(self.shuffle)
 
-    def _draw_order(self) -> NDArray[np.int64]:
+    def _draw_order(self, epoch: int) -> NDArray[np.int64]:
+        if self.labels is not None:
+            return balance_order(self.labels, seed=self.seed, epoch=epoch)
         if self.shuffle is Shuffle.NONE:
             return np.arange(len(self.rows))
         if self.shuffle is Shuffle.GLOBAL:
-            return shuffle_order(len(self.rows), seed=self.seed, epoch=self.epoch)
+            return shuffle_order(len(self.rows), seed=self.seed, epoch=epoch)
         if self.shards is None:
             raise ValueError("to shuffle blocks, a plan needs the shards of its rows")
-        return shuffle_blocks(*self.shards, block_shards=self.block_shards, seed=self.seed, epoch=self.epoch)
+        return shuffle_blocks(*self.shards, block_shards=self.block_shards, seed=self.seed, epoch=epoch)
 
 
+@accepts_text
 class ReadClips:
     """The second stage: reads and decodes planned batches in order, some of them ahead, in a few threads.
 
@@ -112,13 +194,24 @@ class ReadClips:
     pinned
         Whether batches lie in page-locked memory, for a GPU.
     views
-        Whether augmented views are read, or their plain samples, to which `apply_views` then applies the views.
+        Whether augmented views are read, or their plain samples, to which `render_clips` then applies the views.
+    augmented_by
+        Options by which clips are changed at random; None if they are not.
     """
 
-    def __init__(self, build: Build, *, num_threads: int, pinned: bool, views: ViewSource) -> None:
+    def __init__(
+        self,
+        build: Build,
+        *,
+        num_threads: int,
+        pinned: bool,
+        views: ViewSource,
+        augmented_by: LoadingOptions | None = None,
+    ) -> None:
         self.build = build
         self.num_threads = num_threads
         self.pinned = pinned
+        self.augmented_by = augmented_by
         self._num_ahead = num_threads + 1 if num_threads else 0
         self._labels = np.asarray(build.index["label"]).astype(np.int64)
         stored = views is ViewSource.STORED
@@ -180,14 +273,17 @@ class ReadClips:
                 self.build.read_into(int(self._read_rows[row]), clips_BTHW[position])
 
     def _allocate(self, planned: PlannedBatch, buffers: BatchBuffers) -> ClipBatch:
-        mask_B = planned.rows_B != PADDING
+        mask_B, changes = planned.rows_B != PADDING, None
+        if self.augmented_by is not None:
+            changes = draw_changes(mask_B, self.augmented_by, epoch=planned.epoch, first=planned.first)
         return ClipBatch(
             clips_BTHW=buffers.take(),
-            labels_B=torch.from_numpy(np.where(mask_B, self._labels[planned.rows_B], 0)),
+            labels_B=torch.from_numpy(np.where(mask_B, self._labels[planned.rows_B], NO_LABEL)),
             rows_B=torch.from_numpy(planned.rows_B),
             mask_B=torch.from_numpy(mask_B),
             views_B=torch.from_numpy(np.where(mask_B, self._views[planned.rows_B], np.uint8(0))),
             num_real=planned.num_real,
+            changes=changes,
         )
 
 

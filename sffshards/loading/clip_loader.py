@@ -10,9 +10,10 @@ import webdataset as wds
 from xxhash import xxh3_64_hexdigest
 
 from sffshards.base.errors import ConflictError, FormatError
+from sffshards.base.package_faces import accepts_text
 from sffshards.loading.batch_pipeline import PlanSource, ReadClips
 from sffshards.loading.clip_batches import ClipBatch
-from sffshards.loading.loading_options import ViewSource
+from sffshards.loading.loading_options import LoadingOptions, ViewSource
 from sffshards.shards.read import Build
 
 _FORMAT_VERSION = 1
@@ -40,8 +41,12 @@ class LoaderState:
     """Number of batches of the epoch that were yielded."""
 
 
+@accepts_text
 class ClipLoader:
     """Iterates over a set, one epoch per pass; a data loader for Lightning.
+
+    Passes are counted unless something else tells the epoch: `set_epoch`, which Lightning's trainer calls, or a loaded
+    state.
 
     Parameters
     ----------
@@ -54,15 +59,11 @@ class ClipLoader:
     pinned
         Whether batches lie in page-locked memory, for a GPU.
     views
-        Whether augmented views are read, or left to `apply_views`.
+        Whether augmented views are read, or left to `render_clips`.
+    augmented_by
+        Options by which clips are changed at random, by `render_clips`; None if they are not.
     epoch
-        Function that returns the epoch, called when a pass begins; None to count the passes.
-
-    Attributes
-    ----------
-    pipeline
-        The `webdataset.DataPipeline`; ``pipeline.append`` adds a stage from batches to batches. For worker processes in
-        place of threads, use ``webdataset.WebLoader(loader.pipeline, batch_size=None, num_workers=2)``.
+        Function that returns the epoch when a pass begins, or None to count the passes.
     """
 
     def __init__(
@@ -73,14 +74,17 @@ class ClipLoader:
         num_threads: int,
         pinned: bool = False,
         views: ViewSource = ViewSource.STORED,
-        epoch: Callable[[], int] | None = None,
+        augmented_by: LoadingOptions | None = None,
+        epoch: Callable[[], int | None] | None = None,
     ) -> None:
         self.source = source
-        self.pipeline = wds.DataPipeline(source, ReadClips(build, num_threads=num_threads, pinned=pinned, views=views))
+        reader = ReadClips(build, num_threads=num_threads, pinned=pinned, views=views, augmented_by=augmented_by)
+        self._pipeline = wds.DataPipeline(source, reader)
         self._manifest_sha256 = build.manifest.sha256
         self._ask_epoch = epoch
+        self._told: int | None = None
         self._epoch, self._step = 0, 0
-        self._begun = False
+        self._is_resumed = self._has_begun = False
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -91,19 +95,49 @@ class ClipLoader:
         """Number of samples of an epoch, over all ranks."""
         return len(self.source.rows)
 
+    @property
+    def pipeline(self) -> wds.DataPipeline:
+        """The stages that read; ``pipeline.append`` adds one from batches to batches.
+
+        For worker processes in place of threads, use ``webdataset.WebLoader(loader.pipeline, batch_size=None,
+        num_workers=2)``. Every pass through it is another epoch, too.
+        """
+        self.source.count.share()
+        return self._pipeline
+
+    @property
+    def batch_sampler(self) -> None:
+        """None: Lightning expects the attribute of each loader that has a `sampler`."""
+
+    @property
+    def sampler(self) -> ClipLoader:
+        """The loader itself: Lightning tells the sampler of each loader the epoch, by its `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass that of an epoch, as torch's `DistributedSampler` does; later passes are counted on."""
+        self._told = epoch
+        if not (self._is_resumed and epoch == self._epoch):
+            self.source.begin_at(epoch, 0)
+
     def __iter__(self) -> Iterator[ClipBatch]:
         """Yield the batches of an epoch, or those that a loaded state leaves of it."""
-        epoch = self._ask_epoch() if self._ask_epoch else self._epoch + self._begun
-        if self._begun or epoch != self._epoch:
-            self._step = 0
-        self._epoch, self._begun = epoch, True
-        self.source.epoch, self.source.first_step = self._epoch, self._step
-        for batch in self.pipeline:
+        told, self._told = self._told, None
+        if told is None and self._ask_epoch is not None:
+            told = self._ask_epoch()
+        resumes = self._is_resumed and told in (None, self._epoch)
+        if not resumes:
+            self._epoch, self._step = self.source.count.next_epoch if told is None else told, 0
+        self._is_resumed, self._has_begun = False, True
+        self.source.begin_at(self._epoch, self._step)
+        for batch in self._pipeline:
             self._step += 1
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Return a `LoaderState` as plain numbers and text, fit for JSON."""
+        if not (self._is_resumed or self._has_begun):
+            self._epoch = self.source.count.next_epoch
         return asdict(self._state(self._epoch, self._step))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -134,9 +168,11 @@ class ClipLoader:
                 found=described or f"step {state.step} of {len(self)} in epoch {state.epoch}",
                 fix="resume with the options that it was saved under",
             )
-        self._epoch, self._step, self._begun = state.epoch, state.step, False
+        self._epoch, self._step, self._is_resumed = state.epoch, state.step, True
+        self.source.begin_at(state.epoch, state.step)
 
     def _state(self, epoch: int, step: int) -> LoaderState:
+        self.source.settle()
         return LoaderState(
             format_version=_FORMAT_VERSION,
             manifest_sha256=self._manifest_sha256,

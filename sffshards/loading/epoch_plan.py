@@ -15,6 +15,10 @@ PADDING = -1
 """Entry of a plan where a rank has no sample; masked out of every loss and score."""
 
 
+_BALANCED, _CHANGES = 11, 13
+"""Numbers of random streams: of balanced orders, one for each label from this on, and of changes of clips."""
+
+
 def plan_epoch(order_N: NDArray[np.int64], *, global_batch: int, num_ranks: int) -> NDArray[np.int64]:
     """Return the plan of an epoch: the samples of a set, in an order, assigned to steps and ranks.
 
@@ -33,7 +37,8 @@ def plan_epoch(order_N: NDArray[np.int64], *, global_batch: int, num_ranks: int)
     Returns
     -------
     int64 array of shape (num_steps, num_ranks, local_batch)
-        Entries of ``order_N``, or `PADDING`; ``local_batch`` is ``global_batch / num_ranks``, rounded up.
+        Entries of ``order_N``, or `PADDING`; ``local_batch`` is ``global_batch / num_ranks``, rounded up, or less if
+        the set is smaller than the batch.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def plan_epoch(order_N: NDArray[np.int64], *, global_batch: int, num_ranks: int)
         raise ValueError(f"no plan in batches of {global_batch} on {num_ranks} ranks")
     num_samples = len(order_N)
     num_steps = -(-num_samples // global_batch)
-    local_batch = -(-global_batch // num_ranks)
+    local_batch = -(-min(global_batch, num_samples) // num_ranks)
     sizes = np.full(num_steps, global_batch, np.int64)
     if num_steps:
         sizes[-1] = num_samples - (num_steps - 1) * global_batch
@@ -110,6 +115,66 @@ def shuffle_blocks(
     place_S[np.lexsort((shard_keys_S, groups_N[first_S]))] = np.arange(len(shards_S)) % num_blocks
     turn_S = np.argsort(block_keys, kind="stable")[place_S]
     return np.lexsort((sample_keys_N, turn_S[shard_N])).astype(np.int64)
+
+
+def balance_order(labels_N: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return an order of N samples in which negatives and positives alternate, drawn from a set of N.
+
+    Each class is an endless stream of permutations of its samples, each permutation from the seed and its number, and
+    every epoch takes the next N/2 of each stream. So in every slice of an order the numbers of positives and negatives
+    differ by one at most, and after any number of epochs the samples of a class were seen equally often, or once more.
+
+    Parameters
+    ----------
+    labels_N
+        Label of each sample of the set, 0 or 1.
+    seed, epoch
+        Seed and number of the epoch, from which the order follows.
+
+    Returns
+    -------
+    int64 array of shape (N,)
+        Positions in the set, the first of a negative.
+
+    Raises
+    ------
+    ValueError
+        If the set lacks a class.
+    """
+    order_N = np.empty(len(labels_N), np.int64)
+    for label in (0, 1):
+        members = np.flatnonzero(labels_N == label)
+        if not len(members):
+            raise ValueError(f"no balanced order of samples of which none has the label {label}")
+        num = len(order_N[label::2])
+        numbers = np.arange(epoch * num, (epoch + 1) * num)  # in the stream
+        passes, places = np.divmod(numbers, len(members))
+        for number in np.unique(passes):
+            order = np.argsort(_draw(len(members), seed, number, _BALANCED + label), kind="stable")
+            order_N[label::2][passes == number] = members[order[places[passes == number]]]
+    return order_N
+
+
+def draw_words(num: int, words: int, *, seed: int, epoch: int, first: int) -> NDArray[np.uint64]:
+    """Return random 64-bit words for samples that are consecutive in the order of an epoch.
+
+    Parameters
+    ----------
+    num
+        Number of samples.
+    words
+        Number of words per sample, the same in all calls.
+    seed, epoch
+        Seed and number of the epoch.
+    first
+        Place of the first sample in the order of the epoch; the words of each follow from its place.
+
+    Returns
+    -------
+    array of shape (num, words)
+    """
+    bits = np.random.PCG64(np.random.SeedSequence((seed, epoch, _CHANGES))).advance(first * words)
+    return bits.random_raw(num * words).reshape(num, words)
 
 
 def _draw(num: int, *entropy: int) -> NDArray[np.uint64]:

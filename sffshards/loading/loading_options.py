@@ -1,4 +1,4 @@
-"""How the sets of a fold are read and ordered: choices and the record that holds them."""
+"""How the sets of a fold are read, ordered and augmented: choices and the record that holds them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option, check_bounds
+from sffshards.base.package_faces import accepts_text
 from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
 from sffshards.shards.read import CheckLevel
 
@@ -44,9 +45,19 @@ class Shuffle(StrEnum):
     """At random within blocks of randomly drawn shards, so that few shards are needed at a time."""
 
 
+class Sampler(StrEnum):
+    """Which samples of the training set an epoch has."""
+
+    PUBLISHED = "published"
+    """Each of them once; of positives, all views that the variant adds."""
+    BALANCED = "balanced"
+    """As many in all, half of them positives, in every batch; those of a class are seen equally often."""
+
+
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadingOptions:
-    """Which sets are read, and how."""
+    """Which sets are read, and how. The last six options change clips of the training set, see `render_clips`."""
 
     variant: Annotated[
         Variant,
@@ -100,7 +111,7 @@ class LoadingOptions:
     protocol: Annotated[
         Protocol,
         Option(
-            help="Recipe to follow. paper: train on four parts, with exact class weights. published: follow the "
+            help="Protocol to follow. paper: train on four parts, with exact class weights. published: follow the "
             "authors' code, which trains on only three parts at 24h and omits the first row of each set from the "
             "class counts.",
             preset=Protocol.PAPER,
@@ -108,8 +119,56 @@ class LoadingOptions:
     ]
     seed: Annotated[int, Option(help="Random seed.", minimum=0)] = 123
 
+    sampler: Annotated[
+        Sampler,
+        Option(
+            help="Samples of an epoch. published: every sample of the training set once. balanced: as many samples, of "
+            "which half are positives in every batch; they are repeated."
+        ),
+    ] = Sampler.PUBLISHED
+    flips: Annotated[bool, Option(help="Flip training clips at random, left-right and up-down.")] = False
+    quarter_turns: Annotated[bool, Option(help="Rotate training clips at random by 0 to 3 quarter turns.")] = False
+    polarity: Annotated[
+        bool, Option(help="Reverse the polarity of the field in half of the training clips: grey x becomes 255 - x.")
+    ] = False
+    time_reversal: Annotated[bool, Option(help="Reverse the order of the frames in half of the training clips.")] = (
+        False
+    )
+    noise: Annotated[
+        float,
+        Option(
+            help="Standard deviation of the normal noise that is added to each training pixel, in grey levels of 256.",
+            minimum=0,
+            maximum=255,
+        ),
+    ] = 0.0
+    missing_frames: Annotated[
+        float,
+        Option(
+            help="Probability that a frame of a training clip is missing; the frame before it takes its place.",
+            minimum=0,
+            maximum=0.95,
+        ),
+    ] = 0.0
+
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.sampler is Sampler.BALANCED and (self.shuffle, self.engine) != (Shuffle.GLOBAL, Engine.PLAN):
+            raise InputError(
+                Field("sampler"),
+                expected="published beside another order or reader: balanced batches are drawn from the whole set, by "
+                "the plan",
+                found=f"balanced, with shuffle {self.shuffle} and engine {self.engine}",
+                fix="leave out {shuffle} and {engine}, or pass {sampler} published",
+            )
+        if self.engine is Engine.CLASSIC and self.augments:
+            raise InputError(
+                Field("engine"),
+                expected="plan, where clips are changed at random: the stock reader does not know their place in the "
+                "epoch, from which the changes follow",
+                found="classic",
+                fix="leave out the random changes, or pass {engine} plan",
+            )
         if self.engine is Engine.CLASSIC and (self.shuffle, self.views) != (Shuffle.GLOBAL, ViewSource.STORED):
             raise InputError(
                 Field("engine"),
@@ -118,6 +177,12 @@ class LoadingOptions:
                 found=f"classic, with shuffle {self.shuffle} and views {self.views}",
                 fix="leave out {shuffle} and {views}, or pass {engine} plan",
             )
+
+    @property
+    def augments(self) -> bool:
+        """Whether training clips are changed at random."""
+        switches = self.flips or self.quarter_turns or self.polarity or self.time_reversal
+        return bool(switches or self.noise or self.missing_frames)
 
     def sample_set(self, stage: Stage, *, fold: int) -> SampleSet:
         """Return the set of a stage and a fold."""

@@ -7,6 +7,7 @@ Shapes: B batch, T 16 frames, H and W 224 pixels.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -20,9 +21,10 @@ import webdataset as wds
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from sffshards.base.errors import DamageError, Field, InputError, format_count
+from sffshards.base.errors import DamageError, Field, InputError, SffshardsError, format_count
+from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import SILENT
-from sffshards.loading.clip_batches import BatchBuffers, ClipBatch
+from sffshards.loading.clip_batches import NO_LABEL, BatchBuffers, ClipBatch
 from sffshards.loading.epoch_plan import PADDING
 from sffshards.shards.format import REBUILD, get_codec
 from sffshards.shards.read import Build, CheckLevel, Place
@@ -31,6 +33,7 @@ _BUFFER_SAMPLES = 1_000
 """Number of samples in the shuffle buffer, which are not decoded yet."""
 
 
+@accepts_text
 class ClassicLoader:
     """Iterates over a set as stock WebDataset does; its batches are like those of `ClipLoader`.
 
@@ -85,8 +88,9 @@ class ClassicLoader:
         self._codec = get_codec(build.manifest.inputs.codec)
         self._paths = [_check_path(build.folder / name) for name in _shard_names(build, rows)]
         self._num_samples = math.ceil(len(rows) / num_ranks)
+        self._local_batch = min(batch_size, self._num_samples)
         self._row_of_key = {bytes(build.index["key"][row]): int(row) for row in rows}
-        self._buffers = BatchBuffers(batch_size=batch_size, num_kept=2, pinned=pinned)
+        self._buffers = BatchBuffers(batch_size=self._local_batch, num_kept=2, pinned=pinned)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, the same on every rank."""
@@ -108,7 +112,7 @@ class ClassicLoader:
         self.build.check_shards(self.rows, progress=SILENT)
         samples = iter(self._open(self.seed + self._ask_epoch()))
         for _ in range(len(self)):
-            yield self._collate([self._identify(sample) for sample in islice(samples, self.batch_size)])
+            yield self._collate(self._take(samples))
 
     def _open(self, seed: int) -> wds.WebDataset:
         dataset = wds.WebDataset(
@@ -122,10 +126,19 @@ class ClassicLoader:
         )
         return dataset.shuffle(_BUFFER_SAMPLES, seed=seed).with_epoch(self._num_samples)
 
+    def _take(self, samples: Iterator[dict[str, Any]]) -> list[tuple[int, bytes]]:
+        """Return rows and payloads of the next samples; what tarfile and webdataset raise becomes `DamageError`."""
+        try:
+            return [self._identify(sample) for sample in islice(samples, self.batch_size)]
+        except SffshardsError:
+            raise
+        except Exception as error:
+            raise _unreadable(error, str(self.build.folder)) from error
+
     def _identify(self, sample: dict[str, Any]) -> tuple[int, bytes]:
         """Return the row and the payload of a sample; `WebDataset.decode` would unpickle some of its members."""
         key, where = str(sample["__key__"]), f"{sample['__url__']}, sample {sample['__key__']}"
-        row = self._row_of_key.get(key.encode())
+        row = self._row_of_key.get(key.encode(errors="surrogateescape"))
         payload, label = sample.get(str(self._codec.name)), sample.get("cls")
         if row is None or payload is None or label is None:
             raise _damage(where, "an unknown sample, or one without pixels or label")
@@ -137,8 +150,8 @@ class ClassicLoader:
         return row, payload
 
     def _collate(self, samples: list[tuple[int, bytes]]) -> ClipBatch:
-        num_real, size = len(samples), self.batch_size
-        rows_B, labels_B = np.full(size, PADDING, np.int64), np.zeros(size, np.int64)
+        num_real, size = len(samples), self._local_batch
+        rows_B, labels_B = np.full(size, PADDING, np.int64), np.full(size, NO_LABEL, np.int64)
         clips_BTHW = self._buffers.take()
         for position, (row, payload) in enumerate(samples):
             self._codec.decode_into(payload, clips_BTHW[position].numpy(), where=self.build.locate(row))
@@ -188,3 +201,13 @@ def _check_path(place: Place) -> str:
 
 def _damage(where: str, found: str) -> DamageError:
     return DamageError(where, expected="the sample that the index describes", found=found, fix=REBUILD)
+
+
+def _unreadable(error: Exception, folder: str) -> DamageError:
+    """Return the error for one of tarfile or WebDataset, which adds the open file and its path to the arguments."""
+    for stream in error.args:
+        if isinstance(stream, io.IOBase):
+            stream.close()
+    where = next((arg for arg in error.args[1:] if isinstance(arg, str)), folder)
+    reason = str(error.args[0])[:100] if error.args else ""
+    return _damage(where, f"a tar that stock WebDataset does not read ({type(error).__name__}: {reason})")

@@ -1,5 +1,5 @@
-"""The networks: MViTv2-S as published, a small one of its family, and their weights."""
+"""The networks: MViTv2-S as published, a small one of its family, torchvision's others, the user's own."""
 
-import lazy_loader
+from sffshards.base.package_faces import attach_face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_face(__name__, __file__)

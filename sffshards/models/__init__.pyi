@@ -1,12 +1,14 @@
-from .model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName
+from .model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName, NetworkSpec
 from .model_weights import load_checkpoint, read_checkpoint
-from .networks import build_model, scale_clips
+from .networks import NO_FIELD, build_model, scale_clips
 
 __all__ = [
     "KINETICS400",
+    "NO_FIELD",
     "NO_WEIGHTS",
     "Attention",
     "ModelName",
+    "NetworkSpec",
     "build_model",
     "load_checkpoint",
     "read_checkpoint",

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.nn.grad import conv3d_weight
 from torchvision.models.video import MViT
@@ -135,12 +135,15 @@ class FusedAttention(nn.Module):
         q_BHNE = torch.cat([q_BHND.to(bias_BHNK.dtype), bias_BHNK], dim=3)
         k_BHNE = torch.cat([(self.scale * k_BHND).to(bias_BHNK.dtype), onehot_NK], dim=3)
         v_BHND = v_BHND.to(bias_BHNK.dtype)
-        if q_BHNE.device.type == "cpu" and q_BHNE.dtype is torch.bfloat16:
-            # torch's fused kernel for CPUs takes twice the time of plain products in bfloat16.
-            return (q_BHNE @ k_BHNE.transpose(2, 3)).softmax(dim=3) @ v_BHND
+        # torch's fused kernel for CPUs takes twice the time of plain products in bfloat16.
+        is_slow = q_BHNE.device.type == "cpu" and q_BHNE.dtype is torch.bfloat16
+        if is_slow or _is_transformed():
+            return _multiply(q_BHNE, k_BHNE, v_BHND)
         # Fused kernels need values as long as keys.
         v_BHNE = functional.pad(v_BHND, (0, sum(thw_k) + spare))
         out_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, scale=1.0)
+        if out_BHNE.requires_grad and not torch.compiler.is_compiling():
+            out_BHNE = _TwiceDifferentiable.apply(out_BHNE, q_BHNE, k_BHNE, v_BHNE)
         return out_BHNE[..., : self.head_dim]
 
     def _biases(self, q_BHND: Tensor, thw_q: Grid, thw_k: Grid) -> Tensor:
@@ -168,7 +171,7 @@ def _pool(pool: Pool | None, x_BHND: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
     if pool is None:
         return x_BHND, thw
     pooled: tuple[Tensor, Grid]
-    if x_BHND.device.type != "cpu":
+    if x_BHND.device.type != "cpu" or _is_transformed():
         pooled = pool(x_BHND, thw)
         return pooled
     # A CPU takes several times as long for the gradient of a depthwise convolution in bfloat16 as in float32.
@@ -186,6 +189,45 @@ def _pool(pool: Pool | None, x_BHND: Tensor, thw: Grid) -> tuple[Tensor, Grid]:
         return pool.norm_act(torch.cat([class_BH1D, positions_BHND], dim=2)), (num_t, num_h, num_w)
 
 
+def _is_transformed() -> bool:
+    """Return whether a transform of `torch.func` or forward-mode differentiation is active.
+
+    Fused kernels and gradients of our own do not support them, so what torchvision computes is computed then.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001  no public way
+
+
+def _multiply(q_BHNE: Tensor, k_BHNE: Tensor, v_BHNE: Tensor) -> Tensor:
+    """Return attention as plain products, with a matrix of all scores."""
+    return (q_BHNE @ k_BHNE.transpose(2, 3)).softmax(dim=3) @ v_BHNE
+
+
+class _TwiceDifferentiable(torch.autograd.Function):
+    """The output of fused attention, with a gradient that can be differentiated again.
+
+    Fused kernels have no second derivatives. Where one may be asked for, the gradient is that of plain products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, out_BHNE: Tensor, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)  # the kernel keeps them anyway
+        return out_BHNE.view_as(out_BHNE)
+
+    @staticmethod
+    def backward(ctx: Any, gradient_BHNE: Tensor) -> tuple[Tensor | None, ...]:
+        create_graph = torch.is_grad_enabled()
+        if not (create_graph or _is_transformed()):
+            return gradient_BHNE, None, None, None
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        with torch.enable_grad():
+            out_BHNE = _multiply(*inputs)
+        wanted = [tensor for tensor, is_needed in zip(inputs, needed, strict=True) if is_needed]
+        gradients = iter(torch.autograd.grad(out_BHNE, wanted, gradient_BHNE, create_graph=create_graph))
+        return None, *(next(gradients) if is_needed else None for is_needed in needed)
+
+
 class _DepthwiseConv(torch.autograd.Function):
     """A depthwise convolution padded by half its kernel, with channels last, as in the layout of tokens.
 
@@ -201,11 +243,12 @@ class _DepthwiseConv(torch.autograd.Function):
         return _convolve_depthwise(x_MDTHW, weight, stride)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_MDTHW: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient_MDTHW: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x_MDTHW, weight = ctx.saved_tensors
         spread_MDTHW = _spread(gradient_MDTHW, x_MDTHW.shape[2:], ctx.stride)
         by_x = _convolve_depthwise(spread_MDTHW, weight.flip(2, 3, 4), (1, 1, 1))
+        if not ctx.needs_input_grad[1]:
+            return by_x, None, None
         # Channels first: torch takes up to twice as long for this one with channels last.
         by_weight: Tensor = conv3d_weight(  # type: ignore[no-untyped-call]  # torch left its return out
             x_MDTHW.contiguous(),

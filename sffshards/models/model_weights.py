@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import lzma
 import pickle
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -15,10 +11,14 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import DamageError, InputError
+from sffshards import fetch
+from sffshards.base.atomic_files import is_refusal
+from sffshards.base.errors import InputError
+from sffshards.base.file_reading import reading
+from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import Progress
-from sffshards.fetch import fetch_weights, weights_path
+from sffshards.models.checkpoint_checks import CUT_OFF, UNREADABLE, MeteredFile, check_checkpoint, unusable
+from sffshards.models.model_names import ModelName
 
 
 class _Unread:
@@ -39,25 +39,13 @@ _UNREAD = (
 """Names in a pickle of what hyperparameters often are: numbers of numpy, and paths. They are skipped rather than made,
 so that no function of these libraries is called with the content of a file."""
 
-_ARCHIVE_START = b"PK\x03\x04"
-"""Start of an archive, by which torch, too, tells it from the files that it wrote before 1.6."""
-
-_IS_FOLDER = 0x10
-"""Attribute of an archive's member for which torch leaves the tensor uninitialised."""
-
-_CUT_OFF = "a file that is cut off or not of torch"
-_UNREADABLE = (
-    *(RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError),
-    *(AssertionError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-)
-"""Errors of torch and zipfile for a file that is cut off or of another kind; which one depends on where they fail."""
-
-_HEAD = "head.1."
+_COUNTER = "num_batches_tracked"
+"""End of the name of a batch normalisation's counter, which older files lack and nothing here depends on."""
 _LIGHTNING_PREFIX = "model."
 
 
-def read_kinetics400(model: nn.Module, *, progress: Progress) -> None:
-    """Load torchvision's Kinetics-400 weights into MViTv2-S, all but the head.
+def read_kinetics400(model: nn.Module, *, model_name: ModelName, progress: Progress) -> None:
+    """Load torchvision's Kinetics-400 weights into one of its networks, all but the head.
 
     The file is taken from torch's cache, where torchvision would put it, or downloaded to it.
 
@@ -66,11 +54,14 @@ def read_kinetics400(model: nn.Module, *, progress: Progress) -> None:
     DamageError, StorageError
         As `sffshards.fetch.published_files.fetch_weights`.
     """
-    load_weights(model, fetch_weights(weights_path(), progress=progress), model_name="mvit_v2_s")
+    path = fetch.fetch_weights(fetch.weights_path(model_name), model=model_name, progress=progress)
+    load_weights(model, path, model_name=model_name)
 
 
-def load_weights(model: nn.Module, path: Path, *, model_name: str) -> None:
+def load_weights(model: nn.Module, path: Path, *, model_name: ModelName) -> None:
     """Load initial weights into a network; a head of another number of classes is dropped.
+
+    Of a network that a factory builds, no layer is known to be the head, and every layer must fit.
 
     Raises
     ------
@@ -79,14 +70,18 @@ def load_weights(model: nn.Module, path: Path, *, model_name: str) -> None:
     DamageError
         If its bytes have changed since it was written.
     """
-    state = read_state_dict(path)
-    name = f"{_head_of(model)}weight"
-    head = state.get(name)
-    fits = head is not None and head.shape == model.get_parameter(name).shape
-    _load(model, state, where=path, model_name=model_name, drop_head=not fits)
+    state, own = read_state_dict(path), model.state_dict()
+    head = _find_head(own, model_name)
+    if head is not None:
+        shape = own[f"{head}weight"].shape
+        given = state.get(f"{head}weight")
+        head = None if given is not None and given.shape == shape else head
+    state |= {name: value for name, value in own.items() if name.endswith(_COUNTER) and name not in state}
+    _load(model, state, where=path, model_name=model_name, dropped=head)
 
 
-def load_checkpoint(model: nn.Module, path: Path, *, model_name: str) -> None:
+@accepts_text
+def load_checkpoint(model: nn.Module, path: Path, *, model_name: ModelName) -> None:
     """Load a checkpoint of a trained network, including its head.
 
     Raises
@@ -96,7 +91,7 @@ def load_checkpoint(model: nn.Module, path: Path, *, model_name: str) -> None:
     DamageError
         As `load_weights`.
     """
-    _load(model, read_state_dict(path), where=path, model_name=model_name, drop_head=False)
+    _load(model, read_state_dict(path), where=path, model_name=model_name, dropped=None)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -119,13 +114,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         of_network = {str(name): value for name, value in state.items() if str(name).startswith(_LIGHTNING_PREFIX)}
         state = {name.removeprefix(_LIGHTNING_PREFIX): value for name, value in of_network.items()} or state
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise _unusable(path, "no state dict in it")
+        raise unusable(path, "no state dict in it")
     for name, value in state.items():
         if not isinstance(name, str) or not _is_dense(value):
-            raise _unusable(path, f"an entry that is no named array of real numbers ({str(name)[:80]})")
+            raise unusable(path, f"an entry that is no named array of real numbers ({str(name)[:80]})")
     return dict(state)
 
 
+@accepts_text
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a file of `torch.save` that holds a dictionary, on the CPU and with ``weights_only``: no code in it runs.
 
@@ -139,37 +135,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         If its bytes have changed since it was written.
     """
     if not path.is_file():
-        raise _unusable(path, "no such file")
-    with storage_errors(path, expected="a file that can be read"):
-        file = path.open("rb")
-    with file:
-        _check_crc(file, path)
-        content = _unpickle(file, path)
+        raise unusable(path, "no such file")
+    with reading(path) as file:
+        check_checkpoint(file, path)
+        metered = MeteredFile(file)
+        try:
+            content = _unpickle(metered, path)
+        finally:
+            metered.detach()  # the other one closes the file
     if not isinstance(content, dict):
-        raise _unusable(path, f"a {type(content).__name__}")
+        raise unusable(path, f"a {type(content).__name__}")
     return content
-
-
-def _check_crc(file: IO[bytes], path: Path) -> None:
-    """Compare an archive's members with their CRC-32, which `torch.load` does not check; rewind the file."""
-    is_archive = file.read(len(_ARCHIVE_START)) == _ARCHIVE_START
-    file.seek(0)
-    if not is_archive:
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            folders = [member.filename for member in archive.infolist() if member.external_attr & _IS_FOLDER]
-            damaged = folders[0] if folders else archive.testzip()
-    except _UNREADABLE:
-        raise _unusable(path, _CUT_OFF) from None
-    file.seek(0)
-    if damaged is not None:
-        raise DamageError(
-            path,
-            expected="the bytes that torch.save wrote",
-            found=f"others in its member {damaged[:80]}",
-            fix="copy or download it again, or train again with `sffshards train --force`",
-        )
 
 
 def _unpickle(file: IO[bytes], path: Path) -> object:
@@ -180,9 +156,11 @@ def _unpickle(file: IO[bytes], path: Path) -> object:
     except pickle.UnpicklingError as error:
         unsafe = "Unsupported" in str(error) or "GLOBAL" in str(error)
         found = "objects that could run code, which are never loaded" if unsafe else "a file that torch does not read"
-        raise _unusable(path, found) from None
-    except _UNREADABLE:
-        raise _unusable(path, _CUT_OFF) from None
+        raise unusable(path, found) from None
+    except UNREADABLE as error:
+        if is_refusal(error):
+            raise
+        raise unusable(path, CUT_OFF) from None
     return content
 
 
@@ -192,30 +170,31 @@ def _is_dense(value: Tensor) -> bool:
     return is_array and not value.is_complex() and not value.is_quantized
 
 
-def _head_of(model: nn.Module) -> str:
-    """Return the start of the names of the last layer's tensors; a network may lie within another."""
-    return next(name for name in model.state_dict() if name.endswith(f"{_HEAD}weight")).removesuffix("weight")
+def _find_head(own: Mapping[str, Tensor], model_name: ModelName) -> str | None:
+    """Return the start of the names of the last layer's tensors, if known; a network may lie within another."""
+    if model_name.is_factory:
+        return None
+    return next(name for name in own if name.endswith(f"{model_name.known.head}weight")).removesuffix("weight")
 
 
-def _load(model: nn.Module, state: dict[str, Tensor], *, where: Path, model_name: str, drop_head: bool) -> None:
-    head = _head_of(model)
-    expected = {n: v for n, v in model.state_dict().items() if not (drop_head and n.startswith(head))}
-    given = {n: v for n, v in state.items() if not (drop_head and n.startswith(head))}
+def _load(
+    model: nn.Module, state: Mapping[str, Tensor], *, where: Path, model_name: ModelName, dropped: str | None
+) -> None:
+    """Set a network's tensors, all but those whose names start with ``dropped``."""
+
+    def keep(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value for name, value in values.items() if dropped is None or not name.startswith(dropped)}
+
+    expected, given = keep(model.state_dict()), keep(state)
     different = sorted(set(expected) ^ set(given)) or [n for n in expected if given[n].shape != expected[n].shape]
     if different:
+        fix = "choose another file of {weights}, or the network that it belongs to with {model}"
+        if model_name.is_factory:
+            fix = "restore the factory and its options as they were in that training, or train again"
         raise InputError(
             where,
             expected=f"weights of {model_name}",
             found=f"those of another network: {len(different)} names or shapes differ, {different[0]} first",
-            fix="choose another file of {weights}, or the network that it belongs to with {model}",
+            fix=fix,
         )
     model.load_state_dict(given, strict=False)
-
-
-def _unusable(path: Path, found: str) -> InputError:
-    return InputError(
-        path,
-        expected="a state dict or a Lightning checkpoint that torch.save wrote",
-        found=found,
-        fix="check the path, or choose another file",
-    )

@@ -5,30 +5,41 @@ Shapes: B batch, C channels (1, or 3 equal ones), T 16 frames, H and W 224 pixel
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import get_model
 from torchvision.models.video import MViT, mvit_v2_s
 from torchvision.models.video.mvit import MSBlockConfig
 
 from sffshards.base.errors import Field, InputError
+from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frame_sequences import NUM_FRAMES
 from sffshards.domain.frames import FRAME_SIDE
-from sffshards.models.fused_attention import speed_up, tile_channel
-from sffshards.models.model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName
+from sffshards.models.fused_attention import GreyStem, speed_up, tile_channel
+from sffshards.models.model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName, NetworkSpec
 from sffshards.models.model_weights import load_weights, read_kinetics400
+from sffshards.models.network_factories import build_by_factory
 
 NUM_CLASSES = 2
 """Number of classes: without and with a flare."""
 
-_GREY = 128 / 255
+NO_FIELD = 128 / 255
 """Value of a pixel without magnetic field, as `scale_clips` returns it."""
 
 
+@accepts_text
 def build_model(
-    name: ModelName, *, weights: str, attention: Attention = Attention.FUSED, progress: Progress = SILENT
+    name: ModelName,
+    *,
+    weights: str,
+    attention: Attention = Attention.FUSED,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
 ) -> nn.Module:
     """Return a network from clips of shape (B, 1, 16, 224, 224) to logits of shape (B, 2).
 
@@ -37,33 +48,37 @@ def build_model(
     Parameters
     ----------
     name
-        Name of the network.
+        Name of the network, or ``package.module:factory``, whose code is run.
     weights
-        Initial weights. ``kinetics400``: torchvision's for MViTv2-S, from torch's cache or downloaded to it. ``none``:
-        random, from torch's current seed. Else a file: a state dict of this network, whose head is dropped if it has
-        other classes, or a Lightning checkpoint of this package or of the published programs.
+        Initial weights. ``kinetics400``: torchvision's for this network, from torch's cache or downloaded to it.
+        ``none``: random, from torch's current seed, or as a factory made them. Else a file: a state dict of this
+        network, whose head is dropped if it has other classes, or a Lightning checkpoint of this package or of the
+        published programs.
     attention
-        Implementation of attention; the function and the names of the weights are the same.
+        Implementation of the network; the function and the names of the weights are the same.
+    options
+        Arguments of a factory, by name.
     progress
         Shows the progress of a download.
 
     Raises
     ------
     InputError
-        If the file is missing or does not fit, or the network has no such weights.
+        If the file is missing or does not fit, the network has no such weights, or a factory returns no such network.
     DamageError, StorageError
         If torchvision's weights cannot be downloaded.
     """
-    model = _build_v2_s(attention) if name is ModelName.MVIT_V2_S else _build_tiny(attention)
-    if weights == KINETICS400 and name is not ModelName.MVIT_V2_S:
+    spec = NetworkSpec(model=name, options=dict(options or {}), attention=attention)
+    if weights == KINETICS400 and name.default_weights != KINETICS400:
         raise InputError(
             Field("weights"),
             expected=f"`{NO_WEIGHTS}` or a file for {name}",
             found=KINETICS400,
-            fix=f"pass {{model}} {ModelName.MVIT_V2_S}, which these weights are for",
+            fix=f"pass {{model}} {ModelName.MVIT_V2_S} or another network that these weights are for",
         )
+    model = _build(spec)
     if weights == KINETICS400:
-        read_kinetics400(model, progress=progress)
+        read_kinetics400(model, model_name=name, progress=progress)
     elif weights != NO_WEIGHTS:
         load_weights(model, Path(weights), model_name=name)
     return model
@@ -84,6 +99,29 @@ def scale_clips(clips_BTHW: Tensor) -> Tensor:
     float32 of shape (B, 1, 16, 224, 224)
     """
     return (clips_BTHW.to(torch.float32) / 255)[:, None]
+
+
+def _build(spec: NetworkSpec) -> nn.Module:
+    """Return a network with random weights."""
+    if spec.model.is_factory:
+        return build_by_factory(spec)
+    if spec.model == ModelName.MVIT_V2_S:
+        return _build_v2_s(spec.attention)
+    if spec.model == ModelName.MVIT_TINY:
+        return _build_tiny(spec.attention)
+    return _build_torchvisions(spec)
+
+
+def _build_torchvisions(spec: NetworkSpec) -> nn.Module:
+    """Return one of torchvision's networks that takes one channel too."""
+    net: nn.Module = get_model(spec.model, weights=None, num_classes=NUM_CLASSES)
+    if spec.attention is Attention.TORCHVISION:
+        net.register_forward_pre_hook(tile_channel)
+    else:
+        stem = net.get_submodule(spec.model.known.stem)
+        assert isinstance(stem, nn.Conv3d)  # noqa: S101  as all of torchvision's are
+        net.set_submodule(spec.model.known.stem, GreyStem(stem))
+    return net
 
 
 def _build_v2_s(attention: Attention) -> nn.Module:
@@ -118,7 +156,7 @@ class _AgainstBlank(nn.Module):
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """Return logits of shape (B, 2) for clips as `scale_clips` returns them."""
-        blank_BCTHW = torch.full_like(x_BCTHW[:1], _GREY)
+        blank_BCTHW = torch.full_like(x_BCTHW[:1], NO_FIELD)
         logits_BK = self.net(torch.cat([x_BCTHW, blank_BCTHW]))
         difference_BK: Tensor = logits_BK[:-1] - logits_BK[-1:]
         return self._SCALE * difference_BK + self.bias
@@ -160,5 +198,5 @@ def _build_tiny(attention: Attention) -> nn.Module:
     with torch.no_grad():
         # Patches of quiet Sun, all grey, share one small vector; field stands out from it at any strength.
         stem.weight *= 6
-        stem.bias.copy_(0.2 * torch.randn_like(stem.bias) - _GREY * stem.weight.sum((1, 2, 3, 4)))
+        stem.bias.copy_(0.2 * torch.randn_like(stem.bias) - NO_FIELD * stem.weight.sum((1, 2, 3, 4)))
     return _AgainstBlank(_computed_by(attention, net))

@@ -11,12 +11,16 @@ import numpy as np
 from PIL import Image
 
 from sffshards.base.errors import Field, InputError
+from sffshards.base.progress import Progress
 from sffshards.domain.frame_sequences import SequenceId
-from sffshards.domain.sample_sets import Stage
+from sffshards.domain.sample_sets import Part, Stage
 from sffshards.domain.task import GoesClass, Task
+from sffshards.domain.views import View
 from sffshards.flares import HarpFlares
-from sffshards.forecasting.runs import IssuedForecast, Run
-from sffshards.shards.read import Build, find_samples
+from sffshards.forecasting.runs import IssuedForecast, Run, RunKind
+from sffshards.report.explanation_figures import draw_explanation
+from sffshards.shards.format import VIEWS
+from sffshards.shards.read import Build
 from sffshards.verification import THRESHOLD, part_outcomes
 
 MAX_HARPS = 6
@@ -29,6 +33,8 @@ _GAP_GREY = 70
 SIDE = _COLUMNS * (_FRAME_SIDE + _GAP) - _GAP
 """Width and height of a film strip in pixels: four rows of four frames."""
 
+_BATCH_SIZE = 10
+"""Number of clips per batch when forecasts are explained."""
 _LEVELS = 64
 """Number of grey levels: more are not visible in a picture of this size, and they double its bytes."""
 
@@ -56,6 +62,7 @@ class Example:
 
     outcome: Outcome
     sequence: str
+    """Published name of the sequence; empty text where the forecaster does not know it."""
     harp: int
     t_end_tai: np.datetime64
     probability: float
@@ -84,26 +91,84 @@ def choose_examples(ensemble: IssuedForecast, *, per_outcome: int) -> tuple[Exam
     return tuple(examples)
 
 
-def draw_strip(build: Build, sequence: str) -> bytes:
-    """Draw the sixteen frames of a sequence of a build as PNG, in four rows of four.
+def find_row(build: Build, example: Example) -> int | None:
+    """Return the row of a build's index that shows an example as it is; None if the build does not have it."""
+    index = build.index
+    is_one = (index["harp"] == example.harp) & (index["t_end_tai"] == example.t_end_tai)
+    rows = np.flatnonzero(is_one & (index["view"] == VIEWS.index(View.NF)))
+    return int(rows[0]) if len(rows) else None
+
+
+def draw_strip(build: Build, row: int) -> bytes:
+    """Draw the sixteen frames of a sample of a build as PNG, in four rows of four.
 
     Raises
     ------
-    InputError
-        If the build has no such sequence.
     DamageError
-        If its sample is not as it was written.
+        If the sample is not as it was written.
     """
     strip = Image.new("L", (SIDE, SIDE), _GAP_GREY)
     step = 256 // _LEVELS
     levels = [min(255, (value // step) * step + step // 2) for value in range(256)]
-    for slot, frame in enumerate(build.read_clip(find_samples(build, SequenceId.parse(sequence))[0])):
+    for slot, frame in enumerate(build.read_clip(row)):
         small = Image.fromarray(frame).resize((_FRAME_SIDE, _FRAME_SIDE), Image.Resampling.BOX).point(levels)
         row, column = divmod(slot, _COLUMNS)
         strip.paste(small, (column * (_FRAME_SIDE + _GAP), row * (_FRAME_SIDE + _GAP)))
     buffer = io.BytesIO()
     strip.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def explain_examples(
+    run: Run, examples: Sequence[Example], build: Build, *, device: str, progress: Progress
+) -> dict[str, bytes]:
+    """Draw what the forecasts of a report's film strips depend on.
+
+    Parameters
+    ----------
+    run
+        The run whose forecasts are shown.
+    examples
+        The sequences that are shown.
+    build
+        The build that the run was trained on.
+    device
+        Name of the device to compute on.
+    progress
+        Receives the progress, and a note if no network made the forecasts, or one of a factory.
+
+    Returns
+    -------
+    dict of bytes
+        Pictures as PNG, by sequence; none where a note states the reason.
+
+    Raises
+    ------
+    InputError, DamageError
+        If a fold has no checkpoint, or its checkpoint cannot be used.
+    """
+    if run.kind is not RunKind.NETWORK:
+        progress.note(f"{run.folder}: not explained: no network made its forecasts")
+        return {}
+    # These import torch, which a report without networks does not need.
+    from sffshards.forecasting.explanations import ExplanationOptions, explain_sequences
+    from sffshards.forecasting.operational import BuildSource, find_members
+    from sffshards.forecasting.runs import Inference, choose_device
+
+    members = find_members(run.folder, folds=[fold.number for fold in run.evaluated])
+    if members[0].network.model.is_factory:
+        progress.note(f"{run.folder}: not explained: only `sffshards explain --model` runs the code of a factory")
+        return {}
+    names = [SequenceId.parse(example.sequence) for example in examples]
+    source = BuildSource(build, parts=[Part.TEST], every=True).named(names)
+    found = explain_sequences(
+        members,
+        source,
+        options=ExplanationOptions(),
+        inference=Inference(batch_size=_BATCH_SIZE, num_threads=0, device=choose_device(device)),
+        progress=progress,
+    )
+    return {explanation.shown.sequence: draw_explanation(explanation) for explanation in found}
 
 
 def choose_harps(ensembles: Sequence[IssuedForecast], harps: Sequence[int] | None) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)))
 _MARKERS = ("o", "s", "^", "D", "v")
 
 _PNG_DPI = 150
-_SETTINGS = {
+SETTINGS = {
     "svg.hashsalt": "sffshards",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
@@ -79,9 +79,9 @@ class Figure:
 
 
 def series_style(number: int) -> Style:
-    """Return the style of a series by its number, from 0; the five styles repeat."""
-    position = number % len(_SERIES)
-    return Style(color=_SERIES[position], linestyle=_DASHES[position], marker=_MARKERS[position])
+    """Return the style of a series by its number, from 0; the five colours repeat with other lines and markers."""
+    color, other = number % len(_SERIES), (number + number // len(_SERIES)) % len(_DASHES)
+    return Style(color=_SERIES[color], linestyle=_DASHES[other], marker=_MARKERS[other])
 
 
 def draw(
@@ -112,7 +112,7 @@ def draw(
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 
-    with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]  # names of settings are literals there
+    with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]  # names of settings are literals there
         canvas = Canvas(figsize=size, layout="constrained")
         axes = canvas.subplots(len(ratios), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})
         fill(*axes[:, 0])

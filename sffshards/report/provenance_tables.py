@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.forecasting.runs import Run, RunFold
+from sffshards.forecasting.runs import ForecastRecord, Run, RunFold
 from sffshards.report.report_content import TaskContent
 from sffshards.report.table_formats import NONE, Row, Table, build_table
 from sffshards.shards.format import Manifest
+from sffshards.training import FoldRecord
 
 _PROTOCOLS = {
     "paper": "four training parts for both horizons and class weights from exact counts, as the paper describes",
     "published": "as the authors' programs: three training parts for 24 h, class weights that omit a set's first row",
 }
-_SHOWN_OPTIONS = ("model", "weights", "learning_rate", "batch_size", "devices", "precision", "seed", "views", "shuffle")
+_PARTS = {"paper": "four training parts for both horizons", "published": "three training parts for 24 h"}
+_SHOWN_OPTIONS = (
+    *("model", "model_options", "weights", "learning_rate", "batch_size", "devices", "precision", "seed", "views"),
+    "shuffle",
+)
 _MAX_LISTED = 40
 _FILE = "predictions-test.csv, SHA-256"
 
@@ -63,7 +68,10 @@ def run_table(run: Run) -> Table:
     """Return how far each fold of a run was trained."""
     rows = [_describe_fold(fold) for fold in run.folds]
     return build_table(
-        "folds", f"{run.task} {run.name}, in {run.folder}", rows, kinds={"training": "text", _FILE: "code"}
+        "folds",
+        f"{run.task} {run.name}, in {run.folder}",
+        rows,
+        kinds={"training": "text", "sets": "text", _FILE: "code"},
     )
 
 
@@ -77,12 +85,18 @@ def list_table(manifest: Manifest) -> Table:
 
 
 def describe_run(run: Run) -> dict[str, str]:
-    """Return how a run was trained, by heading."""
-    first = run.first
+    """Return how the forecasts of a run were made, by heading."""
+    if isinstance(run.first.record, ForecastRecord):
+        return _describe_forecasts(run.first.record, run)
+    first = run.first.network
     options = asdict(first.options)
+    changes = [f"{name.replace('_', ' ')} {value}" for name, value in first.options.changes().items()]
     return {
         "protocol": f"{first.options.protocol}: {_PROTOCOLS[first.options.protocol]}",
-        "options": ", ".join(f"{name.replace('_', ' ')} {options[name]}" for name in _SHOWN_OPTIONS),
+        "options": ", ".join(
+            f"{name.replace('_', ' ')} {options[name]}" for name in _SHOWN_OPTIONS if options[name] != {}
+        ),
+        "recipe": f"published but for {', '.join(changes)}" if changes else "published",
         "trained with": ", ".join(f"{name} {version}" for name, version in first.versions.items()),
         "build": f"manifest SHA-256 {first.manifest_sha256}",
     }
@@ -98,20 +112,48 @@ def describe_build(manifest: Manifest) -> dict[str, str]:
         "codec": f"{inputs.codec}, shards of {inputs.shard_size_bytes / 1e6:,.0f} MB, seed {inputs.seed}",
         "images": f"{inputs.num_images:,}{' synthetic' if inputs.is_synthetic else ''}, fingerprint SHA-256 "
         f"{inputs.images_sha256}",
+        "HARP numbers": str(inputs.harp_numbers),
         "left out": omitted if inputs.skipped_frames else "nothing",
     }
 
 
+def _describe_forecasts(first: ForecastRecord, run: Run) -> dict[str, str]:
+    files = {
+        source: None for fold in run.folds if isinstance(fold.record, ForecastRecord) for source in fold.record.sources
+    }
+    missing = {f"{stage}: {reason}": None for fold in run.folds for stage, reason in fold.missing.items()}
+    facts = {
+        "kind": str(first.kind),
+        "made from": first.description,
+        "protocol": f"{first.protocol}: {_PARTS[first.protocol]}",
+        "options": ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in first.options.items()),
+        "files": ", ".join(f"{source.path} (SHA-256 {source.sha256[:16]})" for source in files),
+        "HARP numbers": str(first.harp_numbers or "not known"),
+        "not forecast": "; ".join(missing),
+        "written by": f"sffshards {first.program_version}",
+    }
+    return {heading: text for heading, text in facts.items() if text}
+
+
 def _describe_fold(fold: RunFold) -> Row:
-    record, best = fold.record, fold.record.best
+    start: Row = {"fold": f"fold {fold.number}"}
+    end: Row = {
+        "evaluated": "yes" if fold.tables else "no",
+        _FILE: fold.fingerprints.get("predictions-test.csv", "none")[:16],
+    }
+    if isinstance(fold.record, ForecastRecord):
+        sets = ", ".join(stage.name.lower() for stage in fold.tables)
+        return {**start, "sets": sets, "climatology": f"{fold.climatology:.4f}", **end}
+    return {**start, **_describe_training(fold.network), **end}
+
+
+def _describe_training(record: FoldRecord) -> Row:
+    best = record.best
     return {
-        "fold": f"fold {record.fold}",
         "epochs": record.num_epochs,
         "training": "finished" if record.finished else "not finished",
         "best epoch": "none" if best is None else str(best.epoch),
         "validation loss": "none" if best is None else f"{best.valid_loss:.6f}",
-        "evaluated": "yes" if fold.tables else "no",
-        _FILE: fold.fingerprints.get("predictions-test.csv", "none")[:16],
     }
 
 

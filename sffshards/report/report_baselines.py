@@ -52,11 +52,11 @@ def issue_baselines(
         return []
     samples = baselines.read_samples(sources.lists[task])
     _check_same(samples[Part.TEST], ensemble.samples, sources.lists[task])
-    folds = sorted({fold.record.fold for run in evaluated for fold in run.evaluated})
+    folds = sorted({fold.number for run in evaluated for fold in run.evaluated})
     made = baselines.forecast_baselines(
         samples,
         task=task,
-        protocol=evaluated[0].first.options.protocol,
+        protocol=evaluated[0].first.protocol,
         seed=seed,
         flares=sources.catalogue,
         keywords=sources.keywords,

@@ -12,6 +12,7 @@ from sffshards.forecasting.runs import (
     FoldScores,
     IssuedForecast,
     Run,
+    RunKind,
     SetCounts,
     SharedHarps,
     average_run,
@@ -33,6 +34,8 @@ class ReportOptions:
     """Regions to show over time, for each task that tests them; None for those with most flares."""
     per_outcome: int = 3
     """Maximum number of film strips of hits, of misses and of false alarms."""
+    explain_on: str | None = None
+    """Device on which the forecasts of the film strips are explained, such as ``auto``; None to explain none."""
     seed: int = 123
     """Seed of the draw of the forecast without skill, 0 or more."""
     further: Mapping[Task, Sequence[results.NamedScores]] = field(default_factory=dict)
@@ -47,7 +50,7 @@ class TaskContent:
 
     task: Task
     runs: tuple[Run, ...]
-    """The runs of the task that were evaluated."""
+    """The runs of the task that were evaluated, of any kind."""
     folds: tuple[FoldScores, ...]
     """Published scores of each run's folds."""
     ensembles: tuple[IssuedForecast, ...]
@@ -55,7 +58,7 @@ class TaskContent:
     forecasts: tuple[results.NamedScores, ...]
     """Scores of each ensemble."""
     references: tuple[results.NamedScores, ...]
-    """Scores of the baselines."""
+    """Scores of the baselines that no run is recorded as."""
     subsets: tuple[results.SubsetScores, ...]
     """Scores of each ensemble for first and later flares or, without a flare list, by what labels show."""
     subset_note: str
@@ -65,7 +68,10 @@ class TaskContent:
     baseline_differences: tuple[results.Difference, ...]
     """Differences between every ensemble and every baseline of the same test samples."""
     shown: int
-    """Position of the run with the highest mean TSS on validation, whose regions and examples are shown."""
+    """Position of the run whose regions and examples are shown: the one with the highest mean TSS on validation.
+
+    Baselines are shown only where there is no other run.
+    """
     harps: tuple[int, ...]
     """HARP numbers of the regions whose forecasts are shown over time."""
     flares: dict[int, tuple[RegionFlare, ...]] | None
@@ -79,8 +85,11 @@ class TaskContent:
 
     @property
     def persistence(self) -> results.NamedScores:
-        """The persistence forecast that knows most: by a flare list or the labels of all parts, where there are any."""
-        return [one for one in self.references if one.baseline is BaselineName.PERSISTENCE][-1]
+        """The persistence forecast of the shown run's samples: a run, or else by a flare list, or else by labels."""
+        shown = self.ensembles[self.shown]
+        of_runs = zip(self.forecasts, self.ensembles, strict=True)
+        known = [*self.references, *(scores for scores, ensemble in of_runs if ensemble.is_comparable(shown))]
+        return [one for one in known if one.baseline is BaselineName.PERSISTENCE][-1]
 
 
 def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> TaskContent:
@@ -106,22 +115,29 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
     evaluated = tuple(run for run in runs if run.task == task and run.evaluated)
     ensembles = tuple(average_run(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
-    skill = [results.validation_skill(of) for of in folds]
-    shown = max(range(len(folds)), key=lambda number: -1 if math.isnan(skill[number]) else skill[number])
+    shown = max(range(len(folds)), key=lambda number: _rank(folds[number]))
     harps = choose_harps([ensembles[shown], *ensembles], options.harps)
     shared = {
         (pair.fold, pair.first, pair.second): pair for run in reversed(evaluated) for pair in find_shared_harps(run)
     }
     baselines = [
-        *issue_references(ensembles[shown], task, seed=options.seed),
+        *issue_references(
+            ensembles[shown], task, seed=options.seed, flares=None if task in options.sources.lists else catalogue
+        ),
         *issue_baselines(options.sources, evaluated, ensembles[shown], task, seed=options.seed),
     ]
+    of_runs = {
+        results.find_baseline(run)
+        for run, ensemble in zip(evaluated, ensembles, strict=True)
+        if ensemble.is_comparable(ensembles[shown])
+    }
+    baselines = [one for one in baselines if one.baseline not in of_runs]
     return TaskContent(
         task=task,
         runs=evaluated,
         folds=folds,
         ensembles=ensembles,
-        forecasts=tuple(results.score_ensemble(ensemble) for ensemble in ensembles),
+        forecasts=tuple(results.score_ensemble(*pair) for pair in zip(ensembles, evaluated, strict=True)),
         references=(
             *(replace(results.score_issued(of), baseline=of.baseline) for of in baselines),
             *options.further.get(task, ()),
@@ -137,3 +153,9 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
         sets=tuple(count_sets(run) for run in evaluated),
         shared=tuple(shared[key] for key in sorted(shared, key=lambda key: key[0])),
     )
+
+
+def _rank(scores: FoldScores) -> tuple[bool, float]:
+    """Return what the shown run has most of."""
+    skill = results.validation_skill(scores)
+    return scores.run.kind is not RunKind.BASELINE, -1 if math.isnan(skill) else skill

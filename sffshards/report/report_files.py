@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from sffshards import __version__
 from sffshards.base.csv_tables import format_csv
-from sffshards.base.json_records import describe_record, format_json
-from sffshards.forecasting.runs import FOLD_COLUMNS, Run
+from sffshards.base.json_records import describe_record, format_json, seal
+from sffshards.forecasting.runs import FOLD_COLUMNS, Run, SetCounts, SharedHarps
 from sffshards.report.report_content import TaskContent
 from sffshards.report.result_scores import Difference, NamedScores
 from sffshards.report.score_figures import NUM_BINS
@@ -30,21 +30,22 @@ def format_tables(content: TaskContent) -> dict[str, str]:
         f"{content.task}-reliability.csv": _reliability(content),
         f"{content.task}-thresholds.csv": _thresholds(content),
         f"{content.task}-sets.csv": _sets(content),
-        f"{content.task}-shared-harps.csv": _format_records([asdict(pair) for pair in content.shared]),
+        f"{content.task}-shared-harps.csv": _format_records(
+            _names(SharedHarps), [asdict(one) for one in content.shared]
+        ),
     }
 
 
 def format_report(runs: Sequence[Run], contents: Sequence[TaskContent], *, files: Collection[str]) -> bytes:
     """Return the numbers of the report and the names of its files as JSON; what is undefined is null."""
-    return format_json(
-        {
-            "format_version": FORMAT_VERSION,
-            "program_version": __version__,
-            "files": list(files),
-            "runs": [_describe_run(run) for run in runs],
-            "tasks": {content.task.name: _describe_content(content) for content in contents},
-        }
-    )
+    content = {
+        "format_version": FORMAT_VERSION,
+        "program_version": __version__,
+        "files": list(files),
+        "runs": [_describe_run(run) for run in runs],
+        "tasks": {content.task.name: _describe_content(content) for content in contents},
+    }
+    return format_json(seal(content))
 
 
 def _describe_run(run: Run) -> dict[str, Any]:
@@ -52,10 +53,12 @@ def _describe_run(run: Run) -> dict[str, Any]:
         "name": run.name,
         "folder": str(run.folder),
         "task": run.task.name,
-        "protocol": run.first.options.protocol,
+        "kind": run.kind,
+        "description": run.first.description,
+        "protocol": run.first.protocol,
         "manifest_sha256": run.first.manifest_sha256,
         "missing_folds": list(run.missing_folds),
-        "sha256": {str(fold.record.fold): fold.fingerprints for fold in run.folds},
+        "sha256": {str(fold.number): fold.fingerprints for fold in run.folds},
     }
 
 
@@ -163,13 +166,17 @@ def _sets(content: TaskContent) -> str:
         for run, sets in zip(content.runs, content.sets, strict=True)
         for of_set in sets
     ]
-    return _format_records(counts)
+    return _format_records(["run", *_names(SetCounts)], counts)
 
 
-def _format_records(records: Sequence[dict[str, Any]]) -> str:
-    """Return records, at least one, as CSV; several values in a cell have spaces between them."""
+def _names(kind: type[Any]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _format_records(header: Sequence[str], records: Sequence[dict[str, Any]]) -> str:
+    """Return records as CSV; several values in a cell have spaces between them."""
     rows = [
         [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in record.values()]
         for record in records
     ]
-    return format_csv(list(records[0]), rows)
+    return format_csv(header, rows)

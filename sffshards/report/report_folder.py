@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from sffshards.base.atomic_files import storage_errors, write_atomic
-from sffshards.base.errors import ConflictError
-from sffshards.base.json_records import read_own_json
+from sffshards.base.errors import ConflictError, DamageError, StorageError
+from sffshards.base.json_records import JsonFormat, read_content
+from sffshards.base.output_checks import check_writable
 
 PAGE_NAME = "index.html"
 _JSON_NAME = "report.json"
+_EXPECTS = JsonFormat(expected="the record of a report", fix="name another folder for the report")
 _FOLDERS = ("figures", "tables")
 _OWN = re.compile(
     rf"{re.escape(PAGE_NAME)}|figures/[0-9A-Za-z._]+-[a-z0-9-]+\.(png|svg|pdf)|"
@@ -37,6 +39,7 @@ def check_folder(out: Path) -> None:
         for folder in (out, *(out / name for name in _FOLDERS)):
             if folder.exists() and not folder.is_dir():
                 raise _conflict(folder, "a file where a folder is needed")
+    check_writable(out)
 
 
 def write_folder(out: Path, contents: Mapping[str, bytes], describe: Callable[[Collection[str]], bytes]) -> None:
@@ -79,8 +82,10 @@ def write_folder(out: Path, contents: Mapping[str, bytes], describe: Callable[[C
 
 def _find_own(out: Path) -> set[str]:
     """Return the names of the files that a report wrote into a folder, as its ``report.json`` lists them."""
-    content = read_own_json(out / _JSON_NAME)
-    names = content.get("files") if isinstance(content, dict) else None
+    try:
+        names = read_content(out / _JSON_NAME, expects=_EXPECTS).get("files")
+    except (DamageError, StorageError):  # no report, or one whose files are not known
+        return set()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return set()
     return {_JSON_NAME, *(name for name in names if _OWN.fullmatch(name))}

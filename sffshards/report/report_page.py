@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from sffshards import __version__
 from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import NUM_FOLDS, Stage
-from sffshards.forecasting.runs import PUBLISHED_DOI, Run
-from sffshards.report.chosen_examples import SIDE, Outcome
+from sffshards.forecasting.runs import PUBLISHED_DOI, Run, RunKind
+from sffshards.report.chosen_examples import SIDE, Example, Outcome
+from sffshards.report.explanation_figures import compress_picture
 from sffshards.report.figure_style import Figure
 from sffshards.report.provenance_tables import describe_build, describe_run, list_table, run_table
 from sffshards.report.report_content import TaskContent
@@ -35,16 +36,23 @@ class TaskPage:
     """Figures of the losses, one per run."""
     timelines: tuple[Figure, ...]
     """Figures of the shown run over time, one per region."""
-    strips: Mapping[str, bytes]
-    """Film strips as PNG, by sequence."""
+    strips: Mapping[Example, bytes]
+    """Film strips as PNG, by example."""
+    explanations: Mapping[str, bytes]
+    """Pictures of what the forecasts of film strips depend on as PNG, by sequence."""
     manifest: Manifest | None
-    """Manifest of the build; None if it was not found."""
+    """Manifest of the build that networks were trained on or, without any, of the film strips; None if not found."""
     no_build: str
     """Reason why the build was not found; empty if it was."""
 
     @property
+    def has_networks(self) -> bool:
+        """Whether a network made one of the runs."""
+        return any(run.kind is RunKind.NETWORK for run in self.content.runs)
+
+    @property
     def is_synthetic(self) -> bool:
-        """Whether the runs were trained on synthetic data, as far as the build was found."""
+        """Whether the forecasts are of synthetic data, as far as the build was found."""
         return self.manifest is not None and self.manifest.inputs.is_synthetic
 
 
@@ -71,6 +79,7 @@ def format_page(runs: Sequence[Run], pages: Sequence[TaskPage], *, place: str) -
         lstrip_blocks=True,
     )
     environment.filters |= {"base64": lambda data: base64.b64encode(data).decode("ascii"), "count": format_count}
+    environment.filters["compress"] = compress_picture
     return environment.get_template("report.html.j2").render(
         place=place,
         version=__version__,
@@ -97,8 +106,8 @@ class _Glance:
     """Names of scores with their cells, of the run and of persistence."""
     inestimable: str
     """Reason why the run's interval of TSS is not estimable; empty if it is."""
-    num_shared: int
-    """Number of test regions that are also in training or validation."""
+    num_shared: int | None
+    """Number of test regions that are also in training or validation; None if no run has forecasts of those sets."""
     choice: str
     """Reason why the run is shown."""
 
@@ -112,11 +121,11 @@ def _glance(content: TaskContent) -> _Glance:
     ]
     main = shown.interval(ScoreName.TSS)
     reason = None if math.isnan(main.estimate) else explain_inestimable(main, num_flaring_harps=shown.num_flaring_harps)
-    shared = {harp for pair in content.shared if pair.second is Stage.TEST for harp in pair.harps}
+    pairs = [pair for pair in content.shared if pair.second is Stage.TEST]
     return _Glance(
         scores=tuple(zip(map(str, names), *cells, strict=True)),
         inestimable=reason or "",
-        num_shared=len(shared),
+        num_shared=len({harp for pair in pairs for harp in pair.harps}) if pairs else None,
         choice=_explain_choice(content),
     )
 
@@ -125,6 +134,12 @@ def _explain_choice(content: TaskContent) -> str:
     """Return why a run is shown, where there are several; by its TSS on validation only where that is defined."""
     if len(content.runs) == 1:
         return ""
+    num_others = sum(run.kind is not RunKind.BASELINE for run in content.runs)
+    if num_others == 1:
+        return "the only run other than baselines"
+    runs = f"{num_others or len(content.runs)} runs"
+    if 0 < num_others < len(content.runs):
+        runs += " other than baselines"
     if math.isnan(validation_skill(content.folds[content.shown])):
-        return f"the first of {len(content.runs)} runs, as TSS on validation is undefined"
-    return f"of {len(content.runs)} runs, the one with the highest TSS on validation"
+        return f"the first of {runs}, as TSS on validation is undefined"
+    return f"of {runs}, the one with the highest TSS on validation"

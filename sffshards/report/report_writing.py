@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
-from sffshards.forecasting.runs import gather_runs
-from sffshards.report.chosen_examples import check_harps, draw_strip
+from sffshards.domain.frame_sequences import SequenceId
+from sffshards.forecasting.runs import RunKind, gather_runs
+from sffshards.images import require_harp_numbers
+from sffshards.report.chosen_examples import Example, check_harps, draw_strip, explain_examples, find_row
 from sffshards.report.provenance_tables import set_table, shared_table
 from sffshards.report.report_content import ReportOptions, TaskContent, compute_content
 from sffshards.report.report_files import format_report, format_tables
@@ -49,8 +52,8 @@ def write_report(
     Raises
     ------
     InputError
-        If there are no evaluated runs, a table is malformed, no test set holds a named region, or baselines cannot be
-        computed from the sources.
+        If there are no evaluated runs, a table is malformed, no test set holds a named region, a source has other HARP
+        numbers than the runs, or baselines cannot be computed from the sources.
     ConflictError
         If runs are not comparable, lists are of other samples, or files that no report wrote are in the folder.
     DamageError
@@ -59,13 +62,21 @@ def write_report(
     check_folder(out)
     runs = gather_runs(place)
     check_harps(options.harps or (), runs)
+    catalogue, keywords = options.sources.catalogue, options.sources.keywords
+    harp_map = None if catalogue is None else catalogue.harp_map
+    for run in runs:
+        for source in (harp_map, keywords):
+            if source is not None:
+                require_harp_numbers(source, run.first.harp_numbers, where=run.folder)
     tasks = sorted({run.task for run in runs if run.evaluated})
-    builds, absent = _find_builds(shards)
+    builds = _find_builds(shards)
     pages = []
     with progress.task("Report", len(tasks)) as advance:
         for task in tasks:
-            pages.append(_make_page(compute_content(runs, task, options), builds, absent))
+            pages.append(_make_page(compute_content(runs, task, options), builds, shards))
             advance(1)
+    if options.explain_on is not None:
+        pages = [_explain(page, builds, device=options.explain_on, progress=progress) for page in pages]
     # Bytes of a path that are not text are shown as escapes.
     written = {PAGE_NAME: format_page(runs, pages, place=str(place)).encode("utf-8", "backslashreplace")}
     for page in pages:
@@ -75,40 +86,81 @@ def write_report(
     return out / PAGE_NAME
 
 
-def _find_builds(shards: Sequence[Place]) -> tuple[dict[str, tuple[Place, Manifest]], str]:
-    """Return the builds by the checksum of their manifest, and the reason why another may not be among them."""
-    if not shards:
-        return {}, "no shards were named"
+def _find_builds(shards: Sequence[Place]) -> dict[str, tuple[Place, Manifest]]:
+    """Return the builds by the checksum of their manifest."""
     found: dict[Place, Manifest] = {}
     for place in shards:
         with suppress(InputError):
             found |= load_builds(place)
-    builds = {manifest.sha256: (folder, manifest) for folder, manifest in found.items()}
+    return {manifest.sha256: (folder, manifest) for folder, manifest in found.items()}
+
+
+def _explain_absent(content: TaskContent, builds: Collection[str], shards: Sequence[Place]) -> str:
+    """Return why there is no build with the film strips of a task."""
     places = ", ".join(map(str, shards))
+    if not shards:
+        return "no shards were named"
     if not builds:
-        return {}, f"there is no build in {places}"
-    return builds, f"the builds in {places} are not the one that the runs were trained on"
+        return f"there is no build in {places}"
+    if any(run.kind is RunKind.NETWORK for run in content.runs):
+        return f"the builds in {places} are not the one that the runs were trained on"
+    return f"no build in {places} has all the sequences that are shown"
 
 
-def _make_page(content: TaskContent, builds: dict[str, tuple[Place, Manifest]], absent: str) -> TaskPage:
-    found = builds.get(content.runs[0].first.manifest_sha256)
-    strips = {}
-    if found is not None:
-        with open_build(found[0]) as build:
-            strips = {one.sequence: draw_strip(build, one.sequence) for one in content.examples}
-    manifest = None if found is None else found[1]
+def _find_build(content: TaskContent, builds: dict[str, tuple[Place, Manifest]]) -> tuple[Place, Manifest] | None:
+    """Return the build that the networks of a task were trained on, if there are any and it was found."""
+    return builds.get(next((run.first.manifest_sha256 for run in content.runs if run.first.manifest_sha256), ""))
+
+
+def _explain(page: TaskPage, builds: dict[str, tuple[Place, Manifest]], *, device: str, progress: Progress) -> TaskPage:
+    """Return a page with pictures of what the forecasts of its film strips depend on, if the build was found."""
+    content = page.content
+    found = _find_build(content, builds)
+    if found is None:
+        reason = page.no_build or "no network made the forecasts"
+        progress.note(f"{content.task}: not explained: {reason}")
+        return page
+    with open_build(found[0]) as build:
+        shown = content.runs[content.shown]
+        pictures = explain_examples(shown, content.examples, build, device=device, progress=progress)
+    return replace(page, explanations=pictures)
+
+
+def _make_page(content: TaskContent, builds: dict[str, tuple[Place, Manifest]], shards: Sequence[Place]) -> TaskPage:
+    manifest, strips = _draw_strips(content, builds)
     # Scores on synthetic data do not compare with published ones.
     results = result_tables(content, with_published=manifest is None or not manifest.inputs.is_synthetic)
+    sets = [set_table(content), *([shared_table(content)] if content.shared else [])]
     return TaskPage(
         content=content,
-        tables={table.name: table for table in (*results, set_table(content), shared_table(content))},
+        tables={table.name: table for table in (*results, *sets)},
         skill=tuple(draw_skill(content)),
         training=tuple(draw_training(content)),
         timelines=tuple(draw_timelines(content)),
         strips=strips,
+        explanations={},
         manifest=manifest,
-        no_build=absent if found is None else "",
+        no_build=_explain_absent(content, builds, shards) if manifest is None else "",
     )
+
+
+def _draw_strips(
+    content: TaskContent, builds: dict[str, tuple[Place, Manifest]]
+) -> tuple[Manifest | None, dict[Example, bytes]]:
+    """Draw the examples from the build of the networks or, without networks, from the first that has them all.
+
+    Returns
+    -------
+    the manifest of the build, or None if there is none, and the film strips of those examples that it has
+    """
+    trained_on = {run.first.manifest_sha256 for run in content.runs} - {None}
+    for sha256, (place, manifest) in builds.items():
+        if sha256 in trained_on or (not trained_on and manifest.task == content.task):
+            with open_build(place) as build:
+                rows = {one: find_row(build, one) for one in content.examples}
+                if trained_on or None not in rows.values():
+                    return manifest, {one: draw_strip(build, row) for one, row in rows.items() if row is not None}
+    return None, {}
 
 
 def _format_files(page: TaskPage) -> Iterator[tuple[str, bytes]]:
@@ -122,3 +174,5 @@ def _format_files(page: TaskPage) -> Iterator[tuple[str, bytes]]:
     for figure in (*page.skill, *page.training, *page.timelines):
         for suffix, data in figure.files.items():
             yield f"figures/{figure.name}.{suffix}", data
+    for sequence, picture in page.explanations.items():
+        yield f"figures/{page.content.task.folder}-explanation-{SequenceId.parse(sequence).stem}.png", picture

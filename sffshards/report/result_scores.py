@@ -41,7 +41,7 @@ class NamedScores:
     calibrated_skill: Interval | None = None
     """Brier skill score of calibrated probabilities; None where there are none."""
     baseline: BaselineName | None = None
-    """The baseline that it is; None for runs and for forecasts of other origin, whatever their names."""
+    """The baseline that it is; None for other runs and for forecasts of other origin, whatever their names."""
 
     @property
     def scores(self) -> ForecastScores:
@@ -106,8 +106,19 @@ def score_named(
     return NamedScores(name=name, by_rule=dict(zip(at, score_thresholds(forecast, list(at.values())), strict=True)))
 
 
-def score_ensemble(ensemble: runs.IssuedForecast) -> NamedScores:
-    """Score the ensemble of a run's folds, or its only fold, and the skill of its calibrated probabilities."""
+def find_baseline(run: runs.Run) -> BaselineName | None:
+    """Return the baseline that a run is recorded as; None for a run of any other kind, whatever its name."""
+    name = run.first.name
+    return BaselineName(name) if run.kind is runs.RunKind.BASELINE and name in set(BaselineName) else None
+
+
+def score_ensemble(ensemble: runs.IssuedForecast, run: runs.Run) -> NamedScores:
+    """Score the ensemble of a run's folds, or its only fold, and the skill of its calibrated probabilities.
+
+    A baseline is under its own name, as its folds are not fitted.
+    """
+    if run.kind is runs.RunKind.BASELINE:
+        return replace(score_issued(ensemble), baseline=find_baseline(run))
     name = f"{ensemble.name}, {'ensemble' if ensemble.num_folds > 1 else '1 fold'}"
     return score_issued(replace(ensemble, name=name))
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sffshards import verification
 from sffshards.base.errors import format_count
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting import runs
-from sffshards.report.report_content import TaskContent
 from sffshards.report.result_scores import DIFFERENCES, Difference, NamedScores, SubsetScores
 from sffshards.report.table_formats import NONE, Cell, Row, Table, build_table
+
+if TYPE_CHECKING:
+    from sffshards.report.report_content import TaskContent  # it imports torch, which scores do not need
 
 _ScoreT = TypeVar("_ScoreT", bound=verification.AnyScore)
 _AREAS = tuple(
@@ -36,27 +38,29 @@ def result_tables(content: TaskContent, *, with_published: bool) -> Iterator[Tab
         )
     yield _subset_table(content)
     for stage in (Stage.TEST, Stage.TRAIN, Stage.VAL):
-        yield fold_table(content, stage, with_published=with_published and stage is Stage.TEST)
+        if any(stage in fold.tables for run in content.runs for fold in run.evaluated):
+            yield fold_table(content, stage, with_published=with_published and stage is Stage.TEST)
 
 
 def forecast_table(content: TaskContent) -> Table:
     """Return the scores, with intervals, of the runs and of the baselines."""
     named = [*content.forecasts, *content.references]
+    plain = [run.kind is runs.RunKind.BASELINE for run in content.runs] + [True] * len(content.references)
     notes = _undecided_notes(content)
     notes += [note for one in named for note in _undefined_notes(one.name, one, _COLUMNS)]
     notes += _inestimable_notes((one.find(column), one) for one in named for column in _COLUMNS)
     if any(not one.chosen for one in named):
-        notes.append(f"{NONE}: nothing was fitted; the forecast needs no network, or validation has only one outcome.")
+        notes.append(f"{NONE}: nothing was fitted, neither a threshold nor a calibration.")
     rows = [
-        {"forecast": Cell(text=one.name, kind="other wide-name" if one in content.references else "wide-name")}
+        {"forecast": Cell(text=one.name, kind="other wide-name" if is_plain else "wide-name")}
         | _score_cells(one, _COLUMNS)
-        for one in named
+        for one, is_plain in zip(named, plain, strict=True)
     ]
     return build_table("forecasts", "Forecasts side by side", rows, notes=notes)
 
 
 def fold_table(content: TaskContent, stage: Stage, *, with_published: bool) -> Table:
-    """Return the eight published scores over the folds, on each variant's own sets, with the published folds below."""
+    """Return the eight published scores over the folds, on each run's own sets, with the published folds below."""
     rows: list[Row] = [
         {
             "forecast": folds.run.name,
@@ -64,6 +68,7 @@ def fold_table(content: TaskContent, stage: Stage, *, with_published: bool) -> T
             **{name: _summary_cell(summary) for name, summary in folds.means(stage).items()},
         }
         for folds in content.folds
+        if any(s.stage is stage for s in folds.stages)
     ]
     rows += [
         {
@@ -75,7 +80,45 @@ def fold_table(content: TaskContent, stage: Stage, *, with_published: bool) -> T
         if with_published and fold.task == content.task
     ]
     notes = [note for folds in content.folds for note in _undefined_folds(folds, stage)]
+    folds = [(run, fold) for run in content.runs for fold in run.evaluated]
+    lacking = dict.fromkeys((run.name, fold.missing[stage]) for run, fold in folds if stage in fold.missing)
+    notes += [f"{name}: no forecasts of this set, as {reason}." for name, reason in lacking]
     return build_table(f"{stage}-scores", f"The eight published scores, {stage.name.lower()} set", rows, notes=notes)
+
+
+def score_table(
+    title: str,
+    scores: Sequence[verification.ForecastScores],
+    *,
+    of_folds: Sequence[Sequence[verification.ForecastScores]] = (),
+    notes: Iterable[str] = (),
+) -> Table:
+    """Return all scores of one forecast with their intervals, one row per score.
+
+    Parameters
+    ----------
+    title
+        Title of the table.
+    scores
+        Scores of the forecast, one per decision threshold; each threshold has a column.
+    of_folds
+        Scores of each fold at the same thresholds; their means and deviations have columns, too.
+    notes
+        Notes below those on scores that are undefined or have no interval.
+    """
+    rows: list[Row] = []
+    for name in verification.ALL_SCORES:
+        row: dict[str, Cell | str | int] = {"score": Cell(text=str(name), kind="text")}
+        for place, at in enumerate(scores):
+            has_threshold = isinstance(name, verification.ScoreName) or not place
+            row[f"at {at.threshold:g}"] = interval_cell(at.interval(name), at) if has_threshold else Cell(text=NONE)
+            if of_folds:
+                mean = runs.average_folds([fold[place].interval(name).estimate for fold in of_folds], runs.FoldMean)
+                cell = Cell(text=runs.format_summary(mean)) if has_threshold else Cell(text=NONE)
+                row[f"folds at {at.threshold:g}"] = cell
+        rows.append(row)
+    found = [note for at in scores for note in _missing_notes(at)]
+    return build_table("scores", title, rows, notes=[*dict.fromkeys(found), *notes])
 
 
 def interval_cell(
@@ -160,6 +203,22 @@ def _undefined_notes(name: str, of: NamedScores, columns: Iterable[runs.Compared
     """Return one note per reason for which scores of a forecast are undefined."""
     reasons = {column.score: verification.explain_score(of.scores, column.score) for column in columns}
     return [f"{name}: {', '.join(names)} undefined, as {reason}." for reason, names in _group(reasons).items()]
+
+
+def _missing_notes(scores: verification.ForecastScores) -> Iterator[str]:
+    """Yield one note per reason for which scores are undefined, or have no interval."""
+    at = f"at {scores.threshold:g}"
+    undefined = {name: verification.explain_score(scores, name) for name in verification.ALL_SCORES}
+    for reason, names in _group(undefined).items():
+        yield f"{', '.join(names)} undefined {at}, as {reason}."
+    intervals = {name: interval for name, interval in scores.scores.items() if not math.isnan(interval.estimate)}
+    inestimable = {
+        name: verification.explain_inestimable(interval, num_flaring_harps=scores.num_flaring_harps)
+        for name, interval in intervals.items()
+    }
+    for reason, names in _group(inestimable).items():
+        which = "all scores" if len(names) == len(intervals) else ", ".join(names)
+        yield f"Interval not estimable {at} for {which}: {reason}."
 
 
 def _subset_notes(of: SubsetScores) -> list[str]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sffshards.forecasting.baselines import BaselineName
 from sffshards.forecasting.runs import IssuedForecast, Probability
 from sffshards.report.figure_style import FAINT, INK, Figure, draw, series_style
-from sffshards.report.report_content import TaskContent
 from sffshards.verification import (
     ContingencyTable,
     ScoreName,
@@ -27,6 +26,10 @@ from sffshards.verification import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from sffshards.report.report_content import TaskContent  # it imports torch, which scores do not need
+
+_POINTS = (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
+"""Baselines that forecast yes or no."""
 NUM_BINS = 10
 """Number of bins of a reliability curve."""
 _SQUARE = (4.4, 4.0)
@@ -39,18 +42,33 @@ _DOTTED: dict[str, Any] = {"color": FAINT, "linewidth": 1, "linestyle": ":"}
 def draw_skill(content: TaskContent) -> Iterator[Figure]:
     """Yield the figures that compare the forecasts of a task's runs."""
     task, ensembles = content.task.folder, content.ensembles
-    points = {
-        name: next(one.scores.table for one in content.references if one.baseline is name)
-        for name in (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
-    }
-    yield _draw_reliability(f"{task}-reliability", [one.samples.probability for one in ensembles], ensembles)
-    yield _draw_roc(f"{task}-roc", ensembles, points)
-    yield _draw_precision(f"{task}-precision", ensembles)
+    found = {one.baseline: one.scores.table for one in reversed(content.references)}
+    points = {one: found[one] for one in BaselineName if one in _POINTS and one in found}
+    yield from draw_forecasts(task, ensembles, points=points)
+
+
+def draw_forecasts(
+    prefix: str, ensembles: Sequence[IssuedForecast], *, points: Mapping[BaselineName, ContingencyTable] | None = None
+) -> Iterator[Figure]:
+    """Yield reliability, ROC, precision and detection, and TSS and HSS by threshold, of forecasts of the same samples.
+
+    Parameters
+    ----------
+    prefix
+        Start of the figures' names, such as that of the task.
+    ensembles
+        The forecasts.
+    points
+        Outcomes of yes-or-no forecasts, which are points of the ROC.
+    """
+    yield _draw_reliability(f"{prefix}-reliability", [one.samples.probability for one in ensembles], ensembles)
+    yield _draw_roc(f"{prefix}-roc", ensembles, points or {})
+    yield _draw_precision(f"{prefix}-precision", ensembles)
     calibrated = [one.probabilities.get(Probability.PLATT) for one in ensembles]
     if any(probability is not None for probability in calibrated):
-        yield _draw_reliability(f"{task}-calibrated", calibrated, ensembles)
+        yield _draw_reliability(f"{prefix}-calibrated", calibrated, ensembles)
     for score in (ScoreName.TSS, ScoreName.HSS):
-        yield _draw_score(f"{task}-{score.lower()}", ensembles, score)
+        yield _draw_score(f"{prefix}-{score.lower()}", ensembles, score)
 
 
 def _draw_reliability(

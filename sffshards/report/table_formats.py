@@ -98,6 +98,24 @@ def format_markdown(table: Table) -> str:
     return "\n".join([f"**{_escape_markdown(table.title)}**", "", *rows, *([""] if notes else []), *notes]) + "\n"
 
 
+def format_text(table: Table) -> str:
+    r"""Return a table as aligned text, for a terminal.
+
+    Examples
+    --------
+    >>> row = (Cell(text="TSS"), Cell(text="0.5", detail="[0.4, 0.6]"))
+    >>> print(format_text(Table(name="t", title="Scores", header=("score", "at 0.5"), rows=(row,))), end="")
+    Scores
+      score          at 0.5
+      TSS    0.5 [0.4, 0.6]
+    """
+    lines = [table.header, *([_join(cell) for cell in row] for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [[f"{cell:{'>' if place else '<'}{widths[place]}}" for place, cell in enumerate(line)] for line in lines]
+    texts = ["  " + "  ".join(cells).rstrip() for cells in aligned]
+    return "\n".join([table.title, *texts, *(f"  {note}" for note in table.notes)]) + "\n"
+
+
 def format_latex(table: Table) -> str:
     r"""Return a table in LaTeX, for a document that loads the package ``booktabs``.
 

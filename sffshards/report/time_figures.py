@@ -52,13 +52,13 @@ def _draw_losses(name: str, run: Run) -> Figure:
         from matplotlib.ticker import MaxNLocator
 
         for fold in (fold for fold in run.folds if fold.epochs):
-            color = series_style(fold.record.fold).color
+            color = series_style(fold.number).color
             epochs, valid = [row.epoch for row in fold.epochs], [row.valid_loss for row in fold.epochs]
             marker = "." if len(epochs) == 1 else ""
-            ax.plot(epochs, valid, color=color, marker=marker, label=f"fold {fold.record.fold}")
+            ax.plot(epochs, valid, color=color, marker=marker, label=f"fold {fold.number}")
             train = [row.train_loss for row in fold.epochs]
             ax.plot(epochs, train, color=color, marker=marker, linestyle=":", linewidth=1.2)
-            best = fold.record.best
+            best = fold.network.best
             if best is not None and best.epoch in epochs:
                 at = [best.epoch], [valid[epochs.index(best.epoch)]]
                 ax.plot(*at, color=color, marker="o", markersize=8, markerfacecolor="none")

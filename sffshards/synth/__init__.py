@@ -1,5 +1,5 @@
 """Synthetic magnetograms with flares that their field explains: data to rehearse, test and teach with."""
 
-import lazy_loader
+from sffshards.base.package_faces import attach_face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_face(__name__, __file__)

@@ -13,13 +13,14 @@ from itertools import chain, groupby
 import numpy as np
 
 from sffshards.base.errors import Field, InputError
-from sffshards.domain.frames import FrameId, LabelledFrame
+from sffshards.domain.frames import FrameId
+from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M48, PUBLISHED_TASKS, Task
 from sffshards.synth.active_region import Region, RegionKind, Stream, draw_history, draw_kinds, fit_history, make_region
 from sffshards.synth.synthetic_flares import Flare, draw_flares, label_frames
 
-Rows = Mapping[Task, Mapping[Part, list[LabelledFrame]]]
+Rows = Mapping[Task, Mapping[Part, LabelledFrames]]
 Frames = tuple[FrameId, ...]
 
 _FIRST_TAI = datetime(2010, 5, 1)

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.base.atomic_files import check_replaceable, read_bytes, write_files
+from sffshards.base.atomic_files import check_replaceable, write_files
 from sffshards.base.errors import ConflictError
+from sffshards.base.file_reading import read_bytes
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M1, PUBLISHED_TASKS, Task
+from sffshards.executors import IN_PROCESS, Executor
 from sffshards.labels import find_label_lists, format_label_list, list_path, read_parts
 from sffshards.synth.observation_plan import fit_regions, plan_parts
 from sffshards.synth.synthetic_flares import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
@@ -40,7 +42,7 @@ def synthesize(
     num_harps: int = 12,
     frames_per_harp: int = 40,
     force: bool = False,
-    workers: int = 0,
+    executor: Executor = IN_PROCESS,
     progress: Progress = SILENT,
 ) -> SynthReport:
     """Write a data set in the published layout, with flares that the images explain.
@@ -61,8 +63,8 @@ def synthesize(
         Frames of each region, 96 minutes apart but for some gaps.
     force
         Whether to draw images again that exist, and to replace lists that were changed.
-    workers
-        Number of processes; 0 does everything in this one. The data do not depend on it.
+    executor
+        Where images are drawn. The data do not depend on it.
     progress
         Receives the number of images.
 
@@ -92,7 +94,7 @@ def synthesize(
     origin = Origin(seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
     with claimed_folder(out, origin, precious=tuple(contents), progress=progress):
         check_replaceable(contents, force=force)
-        num_written = write_images(out, regions, force=force, workers=workers, progress=progress)
+        num_written = write_images(out, regions, force=force, executor=executor, progress=progress)
         write_files(contents, force=force)
     return SynthReport(
         num_harps=len(regions),
@@ -104,7 +106,13 @@ def synthesize(
 
 
 def synthesize_for_lists(
-    out: Path, *, labels: Path, seed: int, force: bool = False, workers: int = 0, progress: Progress = SILENT
+    out: Path,
+    *,
+    labels: Path,
+    seed: int,
+    force: bool = False,
+    executor: Executor = IN_PROCESS,
+    progress: Progress = SILENT,
 ) -> SynthReport:
     """Write the images that given label lists name, with regions whose field fits their labels.
 
@@ -117,7 +125,7 @@ def synthesize_for_lists(
         The folder to write; it may be that of the lists.
     labels
         A folder with ``M24/`` or ``M48/`` or both, or with the lists themselves.
-    seed, force, workers, progress
+    seed, force, executor, progress
         As for `synthesize`.
 
     Raises
@@ -137,7 +145,7 @@ def synthesize_for_lists(
     _check_copies(copies, labels)
     with claimed_folder(out, Origin(seed=seed, lists_sha256=_hash_lists(contents)), precious=(), progress=progress):
         write_files(copies, force=False)
-        num_written = write_images(out, regions, force=force, workers=workers, progress=progress)
+        num_written = write_images(out, regions, force=force, executor=executor, progress=progress)
     return SynthReport(
         num_harps=len(regions),
         num_frames=sum(len(region.frames) for region in regions),

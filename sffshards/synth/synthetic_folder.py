@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.base.atomic_files import read_text, remove_temporary, storage_errors, write_atomic
+from sffshards.base.atomic_files import remove_temporary, storage_errors, write_atomic
 from sffshards.base.errors import ConflictError
+from sffshards.base.file_reading import read_text
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import encode_record
 from sffshards.base.progress import Progress
-from sffshards.base.worker_pool import chunked, run_tasks
 from sffshards.domain.frames import IMAGE_SUFFIX
+from sffshards.executors import Executor, chunked
 from sffshards.images import write_picture
 from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT, SYNTHETIC_NOTE
 from sffshards.synth.observation_plan import ObservedRegion
@@ -77,7 +78,9 @@ def claimed_folder(out: Path, origin: Origin, *, precious: tuple[Path, ...], pro
         yield
 
 
-def write_images(out: Path, regions: Iterable[ObservedRegion], *, force: bool, workers: int, progress: Progress) -> int:
+def write_images(
+    out: Path, regions: Iterable[ObservedRegion], *, force: bool, executor: Executor, progress: Progress
+) -> int:
     """Write the images of all frames that a data folder does not have yet.
 
     They are not synced to disk one by one, which would take longer than to draw them: after a power cut, ``force``
@@ -91,8 +94,8 @@ def write_images(out: Path, regions: Iterable[ObservedRegion], *, force: bool, w
         Regions and their frames.
     force
         Whether to write again what is there.
-    workers
-        Number of processes; 0 does everything in this one. The images do not depend on it.
+    executor
+        Where images are drawn. They do not depend on it.
     progress
         Receives the number of images.
 
@@ -110,10 +113,11 @@ def write_images(out: Path, regions: Iterable[ObservedRegion], *, force: bool, w
         folder.mkdir(parents=True, exist_ok=True)
         remove_temporary(folder, _IMAGE)
         present = set() if force else set(os.listdir(folder))
+    executor.check_places(reads=[], writes=[out])
     tasks = list(_plan_tasks(folder, regions, present))
     num_written = 0
     with progress.task("magnetograms", sum(len(observed.frames) for _, observed in tasks)) as advance:
-        for num in run_tasks(_write_frames, tasks, workers=workers if len(tasks) > 1 else 0):
+        for num in executor.run(_write_frames, tasks, group=4):
             num_written += num
             advance(num)
     return num_written

@@ -1,5 +1,5 @@
-"""Training: the published recipe, the Lightning module that follows it, and the folds of a run."""
+"""Training: recipes, the Lightning module that follows them, and the folds of a run."""
 
-import lazy_loader
+from sffshards.base.package_faces import attach_face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_face(__name__, __file__)

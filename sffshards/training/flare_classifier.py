@@ -1,4 +1,4 @@
-"""The Lightning module: the published loss, exact metrics of an epoch on any number of ranks, optimiser, schedule.
+"""The Lightning module: the loss, optimiser and schedule of a recipe, exact metrics of an epoch on any number of ranks.
 
 Shapes: B batch, K 2 classes, T 16 frames, H and W 224 pixels.
 """
@@ -6,24 +6,46 @@ Shapes: B batch, K 2 classes, T 16 frames, H and W 224 pixels.
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sffshards.base.errors import TrainingError
+from sffshards.base.json_records import to_plain
 from sffshards.domain.sample_sets import Stage
-from sffshards.loading import ClipBatch, ClipLoader, apply_views
+from sffshards.loading import ClipBatch, ClipLoader, render_clips
 from sffshards.models import scale_clips
 from sffshards.training.fold_record import FoldRecord
+from sffshards.training.optimisation import (
+    build_optimizer,
+    build_plateau,
+    cosine_rate,
+    freeze_parts,
+    sample_losses,
+    weigh_losses,
+)
+from sffshards.training.recipe import Recipe, Schedule
+
+_MAY_CHANGE = frozenset({"batch_size", "num_threads", "check", "max_epochs"})
+"""Options of a `Recipe` that need not be the same when a training resumes."""
+
+
+class ClipForecasts(NamedTuple):
+    """The forecasts for the samples of a batch, without padding."""
+
+    rows_N: Tensor
+    """Rows of the build's index, int64."""
+    probabilities_N: Tensor
+    """Probabilities of a flare, float32."""
 
 
 class FlareClassifier(pl.LightningModule):
-    """A network with the published loss, optimiser and schedule.
+    """A network with the loss, optimiser and schedule of its recipe, by default the published one.
 
     Its state dict is the network's, each name prefixed by ``model.``, as in the published checkpoints.
 
@@ -48,10 +70,12 @@ class FlareClassifier(pl.LightningModule):
         self.options = record.options
         self.fold = record.fold
         # Plain numbers and text only: checkpoints are loaded with weights_only.
-        self.save_hyperparameters(_plain_hyperparameters(record))
-        for stage in (Stage.TRAIN, Stage.VAL):
-            weights_K = torch.tensor(record.class_counts[stage].values)
-            self.register_buffer(f"{stage}_weights_K", weights_K, persistent=False)
+        self.save_hyperparameters(plain_hyperparameters(record))
+        for stage, counts in record.class_counts.items():
+            self.register_buffer(f"{stage}_weights_K", torch.tensor(record.loss_weights(stage)), persistent=False)
+            numbers_K = torch.tensor([counts.num_negative, counts.num_positive])
+            self.register_buffer(f"{stage}_log_shares_K", (numbers_K / numbers_K.sum()).log(), persistent=False)
+        freeze_parts(network, record.options.frozen_parts)
         self.epoch_metrics: dict[str, float] = {}
         self._sums: dict[Stage, Tensor] = {}
         self._validated: list[Tensor] = []
@@ -63,6 +87,7 @@ class FlareClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Seed the random numbers of the step, so that a resumed run gives the same result as an uninterrupted one."""
+        self._set_rate(batch_idx // self.trainer.accumulate_grad_batches)
         place = [self.options.seed, self.current_epoch, batch_idx, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
@@ -81,7 +106,7 @@ class FlareClassifier(pl.LightningModule):
         losses_B, correct_B = self._step(batch, Stage.TRAIN)
         self._add_sums(losses_B, correct_B, batch.mask_B)
         num_real = self._count_step(batch, batch_idx)
-        loss = losses_B.sum() * (self.trainer.world_size * self.options.accumulate / num_real)
+        loss = losses_B.sum() * (self.trainer.world_size * self.trainer.accumulate_grad_batches / num_real)
         self._require_finite(float(loss.detach()), f"training step {batch_idx + 1}")
         self.log("train_loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=batch.num_real)
         return loss
@@ -92,8 +117,7 @@ class FlareClassifier(pl.LightningModule):
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Keep each sample's loss, and whether it was classified correctly, until the end of the pass."""
-        losses_B, correct_B = self._step(batch, Stage.VAL)
-        self._validated.append(torch.stack([losses_B, correct_B.to(losses_B), batch.mask_B.to(losses_B)]))
+        self._keep(batch, Stage.VAL)
 
     def on_validation_epoch_end(self) -> None:
         """Log ``valid_loss`` and ``valid_accuracy``, and cut the learning rate where the loss has not fallen.
@@ -105,6 +129,26 @@ class FlareClassifier(pl.LightningModule):
         scheduler = self.lr_schedulers()
         if self.trainer.state.fn == "fit" and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             scheduler.step(loss)
+        elif self.trainer.state.fn == "fit":
+            self._set_rate(self._count_steps())
+
+    def on_test_epoch_start(self) -> None:
+        """Discard what an interrupted pass collected."""
+        self._validated.clear()
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Keep what `validation_step` does, with the class weights of the test set."""
+        self._keep(batch, Stage.TEST)
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test_loss`` and ``test_accuracy``, means over all samples of all ranks."""
+        self._log_means("test", *self._sum_validated())
+
+    def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> ClipForecasts:
+        """Return the probability of a flare for each sample of a batch, with its row of the index."""
+        logits_BK = self(render_clips(batch))
+        probabilities_B = logits_BK.float().softmax(dim=1)[:, 1]
+        return ClipForecasts(rows_N=batch.rows_B[batch.mask_B], probabilities_N=probabilities_B[batch.mask_B])
 
     def on_train_epoch_end(self) -> None:
         """Log ``train_loss`` and ``train_accuracy``, means over the steps of the epoch."""
@@ -125,34 +169,57 @@ class FlareClassifier(pl.LightningModule):
         self._sums = {Stage(stage): torch.tensor(sums, dtype=torch.float64) for stage, sums in saved.items()}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return Adam, and the schedule that cuts its learning rate on a plateau of the validation loss."""
-        options = self.options
-        optimizer = torch.optim.Adam(self.parameters(), lr=options.learning_rate)
-        # `eps` stays at torch's 1e-8, as published: a cut smaller than that, below 1e-8, is not made.
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=options.decay_factor, patience=options.decay_patience, min_lr=options.min_learning_rate
-        )
+        """Return the optimiser, and the schedule that cuts its learning rate on a plateau, if it does."""
+        optimizer = build_optimizer(self.parameters(), self.options)
+        if self.options.schedule is not Schedule.PLATEAU:
+            return optimizer
+        scheduler = build_plateau(optimizer, self.options)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "valid_loss"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Do nothing: `on_validation_epoch_end` has stepped the schedule."""
 
+    def _set_rate(self, step: int) -> None:
+        """Set the learning rate of a step of this epoch where it follows from the step's number."""
+        if self.options.schedule is Schedule.COSINE:
+            num_steps = self._count_steps()
+            rate = cosine_rate(self.current_epoch * num_steps + step, self.options, steps_per_epoch=num_steps)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = rate
+
+    def _count_steps(self) -> int:
+        """Return the number of steps of the optimiser in an epoch."""
+        return math.ceil(int(self.trainer.num_training_batches) / self.trainer.accumulate_grad_batches)
+
     def _step(self, batch: ClipBatch, stage: Stage) -> tuple[Tensor, Tensor]:
         """Return each sample's loss, and whether it was classified correctly; zero and false for padding."""
-        logits_BK = self(apply_views(batch.clips_BTHW, batch.views_B))
-        weights_K = self.get_buffer(f"{stage}_weights_K")
-        losses_B = weighted_losses(logits_BK, batch.labels_B, batch.mask_B, weights_K=weights_K)
+        logits_BK = self(render_clips(batch))
+        weights_K, log_shares_K = (self.get_buffer(f"{stage}_{name}_K") for name in ("weights", "log_shares"))
+        sample_losses_B = sample_losses(
+            logits_BK, batch.labels_B, self.options, log_shares_K=log_shares_K, smooth=stage is Stage.TRAIN
+        )
+        losses_B = weigh_losses(sample_losses_B, batch.labels_B, batch.mask_B, weights_K=weights_K)
         called_B = (logits_BK[:, 1] >= logits_BK[:, 0]).long()  # a probability of 0.5 or more is a forecast of a flare
         return losses_B, (called_B == batch.labels_B) & batch.mask_B
 
+    def _keep(self, batch: ClipBatch, stage: Stage) -> None:
+        losses_B, correct_B = self._step(batch, stage)
+        self._validated.append(torch.stack([losses_B, correct_B.to(losses_B), batch.mask_B.to(losses_B)]))
+
     def _count_step(self, batch: ClipBatch, batch_idx: int) -> int:
         """Return the number of samples in a step of the optimiser, over all ranks and accumulated batches."""
-        accumulate = self.options.accumulate
+        accumulate = self.trainer.accumulate_grad_batches
         if accumulate == 1:
             return batch.num_real
-        loader = self.trainer.train_dataloader
-        assert isinstance(loader, ClipLoader)  # noqa: S101  the stock reader is not accumulated over
-        return loader.source.count_samples(batch_idx // accumulate * accumulate, accumulate)
+        loader, first = self.trainer.train_dataloader, batch_idx // accumulate * accumulate
+        if not isinstance(loader, ClipLoader):
+            raise TrainingError(
+                "gradients accumulated over batches",
+                expected="a ClipLoader, which knows the samples of a step beforehand",
+                found=f"a loader of type {type(loader).__name__}",
+                fix="pass the loader of the data module to the trainer, or accumulate over one batch only",
+            )
+        return loader.source.count_samples(first, min(accumulate, int(self.trainer.num_training_batches) - first))
 
     def _add_sums(self, losses_B: Tensor, correct_B: Tensor, mask_B: Tensor) -> None:
         # Sums, not means of means: the last batch is short. Metal has no float64.
@@ -190,34 +257,9 @@ class FlareClassifier(pl.LightningModule):
             )
 
 
-def weighted_losses(logits_BK: Tensor, labels_B: Tensor, mask_B: Tensor, *, weights_K: Tensor) -> Tensor:
-    """Return each sample's loss: the weight of its class times its cross-entropy; zero where the mask is false.
-
-    The published loss of a batch is the sum of these over the number of samples. It is not
-    ``cross_entropy(weight=...)``, which divides by the sum of the weights.
-
-    Parameters
-    ----------
-    logits_BK
-        Logits of shape (B, 2).
-    labels_B
-        Labels, int64: 0 or 1.
-    mask_B
-        Mask, bool: false for padding.
-    weights_K
-        Weights of the two classes.
-
-    Returns
-    -------
-    float32 of shape (B,)
-    """
-    losses_B = functional.cross_entropy(logits_BK.float(), labels_B, reduction="none")
-    # `where`, not a product: padding counts for nothing even if its loss is not finite.
-    return (weights_K[labels_B] * losses_B).where(mask_B, losses_B.new_zeros(()))
-
-
-def _plain_hyperparameters(record: FoldRecord) -> dict[str, Any]:
-    options = record.options
-    names = ("learning_rate", "decay_factor", "decay_patience", "min_learning_rate", "seed", "accumulate")
-    plain = {"model": str(options.model), "fold": record.fold} | {name: getattr(options, name) for name in names}
-    return plain | {f"{stage}_weights": record.class_counts[stage].values for stage in (Stage.TRAIN, Stage.VAL)}
+def plain_hyperparameters(record: FoldRecord) -> dict[str, Any]:
+    """Return what a checkpoint states of its training, in plain values; not what may change when it resumes."""
+    options = to_plain(record.options)
+    recipe = {field.name: options[field.name] for field in fields(Recipe) if field.name not in _MAY_CHANGE}
+    plain = {"model": str(options["model"]), "fold": record.fold} | recipe
+    return plain | {f"{stage}_weights": record.loss_weights(stage) for stage in (Stage.TRAIN, Stage.VAL)}

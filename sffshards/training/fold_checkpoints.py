@@ -7,7 +7,7 @@ training stops here, between steps.
 
 from __future__ import annotations
 
-import math
+import hashlib
 import re
 import shutil
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
-from sffshards.base.atomic_files import remove_temporary, replacing, storage_errors, write_atomic
+from sffshards.base.atomic_files import remove_temporary, storage_errors, write_atomic
 from sffshards.base.csv_tables import format_csv
-from sffshards.base.errors import ConflictError, InputError, TrainingError
+from sffshards.base.errors import ConflictError, TrainingError
+from sffshards.base.file_hashes import hash_file
 from sffshards.loading import Engine
-from sffshards.models import read_checkpoint
+from sffshards.training.checkpoint_files import LAST_NAME, format_checkpoint_name
 from sffshards.training.flare_classifier import FlareClassifier
 from sffshards.training.fold_record import (
     METRICS_NAME,
@@ -35,10 +35,6 @@ from sffshards.training.fold_record import (
     write_record,
 )
 from sffshards.training.stop_signals import StopRequest, TrainingStopped
-from sffshards.training.training_config import TrainingOptions
-
-LAST_NAME = "last.ckpt"
-"""The checkpoint from which an interrupted run resumes."""
 
 _NUM_BEST = 3
 """Number of checkpoints that are kept, those of least validation loss."""
@@ -48,6 +44,15 @@ _METRICS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 _LOG_FOLDERS = ("tensorboard", "csv", "wandb", "mlruns")
 """Folders that loggers write into a fold's folder."""
+
+_OF_TRAINING = (
+    *(RECORD_NAME, METRICS_NAME, LAST_NAME, _CHECKPOINT_GLOB),
+    *("predictions*.csv", "predictions.json", "decision.json", *_LOG_FOLDERS),
+)
+"""Patterns of what belongs to a training in a fold's folder."""
+
+_ASIDE, _MOVING = ".replaced", ".replaced.moving"
+"""Folders of a training that is being replaced: whole, and while its files are moved there or back."""
 
 _WRITTEN = re.compile(rf"{re.escape(RECORD_NAME)}|{re.escape(METRICS_NAME)}|(last|sample-FLARE_.+)\.ckpt")
 
@@ -61,7 +66,7 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
         If it holds another training, or checkpoints without a record.
     """
     if not (out / RECORD_NAME).is_file():
-        if any(out.glob("*.ckpt")):
+        if any(not path.name.startswith(".") for path in out.glob("*.ckpt")):
             raise _conflict(out, f"checkpoints without a {RECORD_NAME}")
         return None
     there = read_record(out)
@@ -76,24 +81,56 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
     if different := there.options.differences(record.options):
         described = ", ".join(f"{name} {theirs} (now {mine})" for name, (theirs, mine) in different.items())
         raise _conflict(out, f"a training with {described}")
+    _check_epochs(out, there, record.options.max_epochs)
     mine, theirs = record.options.accumulate, there.options.accumulate
-    if mine != theirs and not there.finished:  # the position within an epoch is counted in batches
+    resumes = not there.is_complete(record.options.max_epochs)
+    if mine != theirs and resumes:  # the position within an epoch is counted in batches
         raise _conflict(out, f"a training with accumulate {theirs} (now {mine})")
     if there.weights_sha256 != record.weights_sha256:
         raise _conflict(out, f"a training that started from other bytes in {record.options.weights}")
     return there
 
 
-def clear_folder(out: Path) -> None:
-    """Remove a training, its record first, and no other files."""
+def _check_epochs(out: Path, there: FoldRecord, max_epochs: int) -> None:
+    """Check that a training can be resumed up to a maximum number of epochs, or has reached it."""
+    if there.num_epochs > max_epochs:
+        raise _conflict(out, f"a training of {there.num_epochs} epochs (now at most {max_epochs})")
+    if there.finished and not there.is_complete(max_epochs) and not (out / LAST_NAME).is_file():
+        raise _conflict(out, f"a training of {there.num_epochs} epochs, and no {LAST_NAME} to resume from")
+
+
+def set_aside(out: Path) -> None:
+    """Move a training, and no other files, to where `settle_aside` finds it once another one replaces it."""
     with storage_errors(out):
-        for name in (RECORD_NAME, METRICS_NAME, LAST_NAME):
-            (out / name).unlink(missing_ok=True)
-        for pattern in (_CHECKPOINT_GLOB, "predictions*.csv", "predictions.json", "decision.json"):
+        (out / _MOVING).mkdir(exist_ok=True)
+        for pattern in _OF_TRAINING:
             for path in out.glob(pattern):
-                path.unlink()
-        for name in _LOG_FOLDERS:
-            shutil.rmtree(out / name, ignore_errors=True)
+                path.rename(out / _MOVING / path.name)
+        (out / _MOVING).rename(out / _ASIDE)
+
+
+def is_aside(out: Path) -> bool:
+    """Return whether a training is set aside, because the one that replaces it has not saved a checkpoint yet."""
+    return (out / _ASIDE).is_dir()
+
+
+def settle_aside(out: Path) -> None:
+    """Remove the training that was set aside if the one that replaces it has saved a checkpoint; else put it back.
+
+    The caller must hold the folder's lock. A process may be killed anywhere in here and in `set_aside`.
+    """
+    with storage_errors(out):
+        if is_aside(out) and (out / LAST_NAME).is_file():
+            shutil.rmtree(out / _ASIDE)
+        elif is_aside(out):
+            (out / RECORD_NAME).unlink(missing_ok=True)
+            for name in _LOG_FOLDERS:
+                shutil.rmtree(out / name, ignore_errors=True)
+            (out / _ASIDE).rename(out / _MOVING)
+        if (out / _MOVING).is_dir():
+            for path in (out / _MOVING).iterdir():
+                path.rename(out / path.name)
+            (out / _MOVING).rmdir()
 
 
 def remove_leftovers(out: Path) -> None:
@@ -108,46 +145,6 @@ def _conflict(out: Path, found: str) -> ConflictError:
         found=found,
         fix="choose another {out}, or train again with `sffshards train --force`",
     )
-
-
-def format_checkpoint_name(options: TrainingOptions, *, fold: int, epoch: int, valid_loss: float) -> str:
-    """Return the name of a checkpoint as the published programs have it, with six digits of the loss.
-
-    Examples
-    --------
-    >>> from sffshards.models.model_names import ModelName
-    >>> from sffshards.domain.sample_sets import Protocol, Variant
-    >>> model = ModelName.MVIT_V2_S
-    >>> options = TrainingOptions(
-    ...     variant=Variant.OTV, protocol=Protocol.PAPER, model=model, weights="none", learning_rate=1e-7
-    ... )
-    >>> format_checkpoint_name(options, fold=3, epoch=7, valid_loss=0.0166)
-    'sample-FLARE_MViT_S_10-7-epoch=07-valid_loss=0.016600-Wloss_k=3.ckpt'
-    """
-    rate = _format_rate(options.learning_rate)
-    return f"sample-FLARE_{options.model.tag}_{rate}-epoch={epoch:02d}-valid_loss={valid_loss:.6f}-Wloss_k={fold}.ckpt"
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints atomically, and reads them without running code."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
-        with replacing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
-
-    def load_checkpoint(
-        self,
-        path: Any,
-        map_location: Any = None,  # tensors are read on the CPU, and moved by the module
-        weights_only: Any = None,
-    ) -> dict[str, Any]:
-        """Read a checkpoint, always with ``weights_only``."""
-        try:
-            return read_checkpoint(Path(path))
-        except InputError as error:
-            fix = "train the fold again with `sffshards train --force`"
-            raise InputError(path, expected="a checkpoint to resume from", found=error.found, fix=fix) from None
 
 
 class FoldKeeper(Checkpoint):
@@ -179,6 +176,10 @@ class FoldKeeper(Checkpoint):
         self._after_epoch = after_epoch
         self._stop = stop
         self._rows: list[dict[str, float]] = []
+        self.has_started = False
+        """Whether training has begun, after what a checkpoint holds was restored."""
+        self.check_place: Callable[[], None] = lambda: None
+        """Function that raises if the folder is no longer the one that was locked; called before each write."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold to resume: the best checkpoints so far and the table."""
@@ -192,6 +193,7 @@ class FoldKeeper(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning; stop at once a run that was interrupted after its last epoch."""
+        self.has_started = True
         self._stop.listen()
         for callback in trainer.early_stopping_callbacks:
             if callback.wait_count >= callback.patience:
@@ -214,7 +216,7 @@ class FoldKeeper(Checkpoint):
         resumable = options.engine is not Engine.CLASSIC  # the stock reader cannot resume within an epoch
         if resumable and (stops or (every and (steps % every == 0 or num_left <= options.accumulate))):
             _require_finite_weights(pl_module, f"fold {self.record.fold}, epoch {trainer.current_epoch}, step {steps}")
-            trainer.save_checkpoint(self.folder / LAST_NAME)
+            self._save(trainer, LAST_NAME)
         if stops:
             raise TrainingStopped(is_first=trainer.is_global_zero)
 
@@ -232,21 +234,47 @@ class FoldKeeper(Checkpoint):
         row: dict[str, float] = {"epoch": epoch, "step": trainer.global_step, **metrics, "next_learning_rate": rate}
         self._rows.append(row)
         loss = metrics["valid_loss"]
-        name = format_checkpoint_name(self.record.options, fold=self.record.fold, epoch=epoch, valid_loss=loss)
-        saved = SavedCheckpoint(name=name, epoch=epoch, valid_loss=loss)
-        ranked = sorted((*self.record.checkpoints, saved), key=lambda c: (c.valid_loss, c.epoch))[:_NUM_BEST]
-        self.record = replace(self.record, num_epochs=len(self._rows), checkpoints=tuple(ranked))
-        if saved in ranked:
-            trainer.save_checkpoint(self.folder / saved.name)
-        trainer.save_checkpoint(self.folder / LAST_NAME)
+        self.record = replace(self.record, num_epochs=len(self._rows))
+        if sum(best.valid_loss <= loss for best in self.record.checkpoints) < _NUM_BEST:
+            self._keep_checkpoint(trainer, epoch=epoch, valid_loss=loss)
+        self._save(trainer, LAST_NAME)
         if trainer.is_global_zero:
-            table = format_csv(list(row), [list(of_epoch.values()) for of_epoch in self._rows])
-            write_atomic(self.folder / METRICS_NAME, table.encode("ascii"))
-            write_record(self.folder, self.record)
-            self._remove_others()
+            self.write_files()
             self._after_epoch(row)
         if self._stop.agreed(trainer):
             raise TrainingStopped(is_first=trainer.is_global_zero)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the files again: a run may have been killed between its last checkpoint and them."""
+        if trainer.is_global_zero:
+            self.write_files()
+
+    def write_files(self) -> None:
+        """Write the table and the record, and remove the checkpoints that the record does not name."""
+        self.check_place()
+        if self._rows:
+            table = format_csv(list(self._rows[0]), [list(row.values()) for row in self._rows]).encode("ascii")
+            write_atomic(self.folder / METRICS_NAME, table)
+            self.record = replace(self.record, metrics_sha256=hashlib.sha256(table).hexdigest())
+        write_record(self.folder, self.record)
+        self._remove_others()
+
+    def _keep_checkpoint(self, trainer: pl.Trainer, *, epoch: int, valid_loss: float) -> None:
+        """Save one of the best checkpoints, and add it to the record."""
+        record = self.record
+        name = format_checkpoint_name(record.options, fold=record.fold, epoch=epoch, valid_loss=valid_loss)
+        self._save(trainer, name)
+        sha256 = trainer.strategy.broadcast(hash_file(self.folder / name) if trainer.is_global_zero else "")
+        saved = SavedCheckpoint(name=name, epoch=epoch, valid_loss=valid_loss, sha256=sha256)
+        ranked = sorted((*record.checkpoints, saved), key=lambda best: (best.valid_loss, best.epoch))
+        self.record = replace(record, checkpoints=tuple(ranked[:_NUM_BEST]))
+
+    def _save(self, trainer: pl.Trainer, name: str) -> None:
+        """Save a checkpoint; every rank takes part."""
+        self.check_place()
+        trainer.save_checkpoint(self.folder / name)
+        if trainer.is_global_zero and name == LAST_NAME:
+            settle_aside(self.folder)
 
     def _remove_others(self) -> None:
         kept = {saved.name for saved in self.record.checkpoints}
@@ -265,10 +293,3 @@ def _require_finite_weights(module: pl.LightningModule, where: str) -> None:
         found="weights that are not finite",
         fix="lower {learning_rate}, or pass {precision} 32-true; earlier checkpoints are kept",
     )
-
-
-def _format_rate(rate: float) -> str:
-    exponent = math.floor(math.log10(rate) + 1e-9)
-    mantissa = round(rate / 10**exponent, 3)
-    power = f"10{exponent}"
-    return power if mantissa == 1 else f"{mantissa:g}x{power}"

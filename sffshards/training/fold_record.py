@@ -11,14 +11,27 @@ from importlib import metadata
 from pathlib import Path
 
 import sffshards
-from sffshards.base.atomic_files import read_bytes, write_atomic
-from sffshards.base.errors import DamageError, InputError
+from sffshards.base.atomic_files import write_atomic
+from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.base.file_hashes import hash_file
-from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
+from sffshards.base.file_reading import read_bytes
+from sffshards.base.json_records import (
+    Count,
+    JsonFormat,
+    Sha256,
+    decode_record,
+    format_json,
+    read_own_json,
+    seal,
+    to_plain,
+)
+from sffshards.base.package_faces import accepts_text
 from sffshards.domain.sample_sets import NUM_FOLDS, Protocol, SampleSet, Stage
 from sffshards.domain.task import Task
+from sffshards.loading import Sampler
 from sffshards.models import KINETICS400, NO_WEIGHTS
 from sffshards.shards.format import Manifest
+from sffshards.training.recipe import ClassWeights
 from sffshards.training.training_config import TrainingOptions
 
 RECORD_NAME = "run.json"
@@ -27,11 +40,14 @@ RECORD_NAME = "run.json"
 METRICS_NAME = "metrics.csv"
 """The table of epochs, in a fold's folder."""
 
+KIND_FIELD = "kind"
+"""A field of the records of forecasts that no network made, which a record of training does not have."""
+
 _DERIVED = "class_weights"
 """A field of the file, but not of the record: the class weights of each stage, which follow from the counts."""
 
 _FOLD_FOLDER = re.compile(r"fold(\d+)", re.ASCII)
-_EXPECTS = JsonFormat(expected="the record of a fold", fix="train it again with `sffshards train --force`", version=2)
+_EXPECTS = JsonFormat(expected="the record of a fold", fix="train it again with `sffshards train --force`", version=3)
 
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "webdataset", "pillow")
@@ -50,20 +66,24 @@ class GitState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageWeights:
-    """How the loss of a set weighs the two classes."""
+    """Number of samples of each class, from which the weights of the classes in the loss follow."""
 
     num_negative: Count
     """Number of samples without a flare."""
     num_positive: Count
     """Number of samples with a flare."""
 
-    @property
-    def values(self) -> tuple[float, float]:
-        """Weights of negatives and positives: w_c = 1 - n_c / N."""
+    def weigh(self, by: ClassWeights) -> tuple[float, float]:
+        """Return the weights of negatives and positives; 0 for a class without samples, unless all are 1."""
         total = self.num_negative + self.num_positive
+        if by is ClassWeights.NONE:
+            return 1.0, 1.0
         if not total:
             return 0.0, 0.0
-        return 1 - self.num_negative / total, 1 - self.num_positive / total
+        if by is ClassWeights.PUBLISHED:
+            return 1 - self.num_negative / total, 1 - self.num_positive / total
+        negative, positive = (total / (2 * num) if num else 0.0 for num in (self.num_negative, self.num_positive))
+        return negative, positive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +96,8 @@ class SavedCheckpoint:
     """Epoch after which the checkpoint was saved, counted from 0."""
     valid_loss: float
     """Validation loss of that epoch."""
+    sha256: Sha256
+    """SHA-256 of the file."""
 
     def __post_init__(self) -> None:
         _check_file_name(self.name)
@@ -83,6 +105,7 @@ class SavedCheckpoint:
             raise ValueError(f"valid_loss must be a finite number, got {self.valid_loss!r}")
 
 
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldRecord:
     """How a fold is trained, and how far it is."""
@@ -98,7 +121,7 @@ class FoldRecord:
     options: TrainingOptions
     """Options of the training run."""
     class_counts: dict[Stage, StageWeights]
-    """Class counts of each set, as its loss weighs them."""
+    """Class counts of each set, as the protocol counts them."""
     versions: dict[str, str]
     """Versions of the packages that trained the fold."""
     image_options: dict[str, str | float | int | None] = field(default_factory=dict)
@@ -109,6 +132,8 @@ class FoldRecord:
     """Number of finished epochs."""
     checkpoints: tuple[SavedCheckpoint, ...] = ()
     """Kept checkpoints, the best first."""
+    metrics_sha256: Sha256 | None = None
+    """SHA-256 of ``metrics.csv``; None while there is none."""
     finished: bool = False
     """Whether training has ended by itself."""
 
@@ -119,6 +144,17 @@ class FoldRecord:
     def sample_set(self, stage: Stage) -> SampleSet:
         """Return the set of a stage that the fold is trained or scored on."""
         return self.options.sample_set(stage, fold=self.fold)
+
+    def loss_weights(self, stage: Stage) -> tuple[float, float]:
+        """Return the weights of negatives and positives in the loss of a set; balanced batches have as many of both."""
+        counts = self.class_counts[stage]
+        if stage is Stage.TRAIN and self.options.sampler is Sampler.BALANCED:
+            counts = StageWeights(num_negative=1, num_positive=1)
+        return counts.weigh(self.options.class_weights)
+
+    def is_complete(self, max_epochs: int) -> bool:
+        """Return whether training is finished and would also be with another maximum number of epochs."""
+        return self.finished and (self.num_epochs < self.options.max_epochs or self.num_epochs >= max_epochs)
 
     @property
     def best(self) -> SavedCheckpoint | None:
@@ -150,11 +186,13 @@ def start_record(manifest: Manifest, options: TrainingOptions, *, fold: int) -> 
     )
 
 
+@accepts_text
 def fold_folder(run: Path, fold: int) -> Path:
     """Return the folder of a fold in a run, such as ``runs/48h/oTV/fold0``."""
     return run / f"fold{fold}"
 
 
+@accepts_text
 def find_folds(run: Path) -> dict[int, Path]:
     """Return the folders of the folds of a run that have a record, by number.
 
@@ -175,30 +213,55 @@ def find_folds(run: Path) -> dict[int, Path]:
     return found
 
 
+@accepts_text
 def write_record(folder: Path, record: FoldRecord) -> None:
-    """Write a fold's record, whole or not at all."""
-    weights = {str(stage): list(counts.values) for stage, counts in record.class_counts.items()}
+    """Write a fold's record with its checksum, whole or not at all."""
+    weights = {str(stage): list(record.loss_weights(stage)) for stage in record.class_counts}
     content = {**to_plain(record, version=_EXPECTS.version), _DERIVED: weights}
-    write_atomic(folder / RECORD_NAME, format_json(content))
+    write_atomic(folder / RECORD_NAME, format_json(seal(content)))
 
 
+@accepts_text
 def read_record(folder: Path) -> FoldRecord:
     """Read a fold's record.
 
     Raises
     ------
+    ConflictError
+        If it is the record of forecasts that no network made.
     FormatError
         If its format version is not known to this program.
     DamageError
-        If it is not a record, or the record of another fold than its folder's name states.
+        If it is not a record, does not match its checksum, or is of another fold than its folder's name states.
     """
     path = folder / RECORD_NAME
+    require_network(folder)
     record = decode_record(read_bytes(path), FoldRecord, where=path, expects=_EXPECTS, derived=(_DERIVED,))
     match = _FOLD_FOLDER.fullmatch(folder.name)
     if match and int(match[1]) != record.fold:
         found = f"that of fold {record.fold}, in {folder.name}"
         raise DamageError(path, expected=_EXPECTS.expected, found=found, fix=_EXPECTS.fix)
     return record
+
+
+@accepts_text
+def require_network(folder: Path) -> None:
+    """Check that a fold's folder, which may be empty, does not hold forecasts that no network made.
+
+    Raises
+    ------
+    ConflictError
+        If it does.
+    """
+    path = folder / RECORD_NAME
+    content = read_own_json(path) if path.is_file() else None
+    if isinstance(content, dict) and KIND_FIELD in content:
+        raise ConflictError(
+            folder,
+            expected="the folder of a trained network, or an empty one",
+            found=f"forecasts of kind {str(content[KIND_FIELD])[:40]!r}, {str(content.get('name'))[:40]!r}",
+            fix="name another folder",
+        )
 
 
 def stage_weights(manifest: Manifest, samples: SampleSet) -> StageWeights:

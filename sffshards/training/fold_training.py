@@ -9,17 +9,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 
-from sffshards.base.errors import Field, InputError, TrainingError
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import InputError, SffshardsError
 from sffshards.base.folder_locks import folder_lock
+from sffshards.base.output_checks import check_writable
+from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage
 from sffshards.loading import ShardDataModule, Shuffle
 from sffshards.models import NO_WEIGHTS, build_model
 from sffshards.shards.read import Place
+from sffshards.training.checkpoint_files import LAST_NAME
 from sffshards.training.flare_classifier import FlareClassifier
-from sffshards.training.fold_checkpoints import LAST_NAME, FoldKeeper, check_folder, clear_folder, remove_leftovers
-from sffshards.training.fold_record import FoldRecord, fold_folder, start_record, write_record
+from sffshards.training.fold_checkpoints import (
+    FoldKeeper,
+    check_folder,
+    is_aside,
+    remove_leftovers,
+    set_aside,
+    settle_aside,
+)
+from sffshards.training.fold_record import (
+    FoldRecord,
+    fold_folder,
+    read_record,
+    require_network,
+    start_record,
+    write_record,
+)
+from sffshards.training.process_ranks import choose_environment, is_first_process
+from sffshards.training.recipe import ClassWeights
 from sffshards.training.stop_signals import StopRequest, TrainingStopped
 from sffshards.training.trainer_setup import (
     ProgressReport,
@@ -27,33 +48,44 @@ from sffshards.training.trainer_setup import (
     check_devices,
     check_logger,
     deterministic_on_cpu,
-    is_first_process,
     quiet_lightning,
 )
 from sffshards.training.training_config import TrainingOptions
+from sffshards.training.training_failures import explain_failure
 
 
+@accepts_text
 def train_folds(
     build: Place, run: Path, options: TrainingOptions, *, folds: Iterable[int], force: bool, progress: Progress
 ) -> list[FoldRecord]:
     """Train folds one after the other, each in its folder of the run; see `train_fold`.
 
-    Errors in the inputs of any fold are found before the first is trained.
+    Errors in the inputs of any fold are found before the first is trained. A fold's folder is read again
+    when its turn comes: another process may have trained it in the meantime.
     """
     plans = [_plan_fold(build, fold_folder(run, fold), options, fold=fold, force=force) for fold in folds]
-    return [_train(plan, force=force, progress=progress) for plan in plans]
+    return [_train(plan, progress=progress) for plan in plans]
 
 
-def check_folds(build: Place, run: Path, options: TrainingOptions, *, folds: Iterable[int]) -> None:
-    """Raise the errors that `train_folds` would raise before it trains; write nothing."""
+@accepts_text
+def check_folds(build: Place, run: Path, options: TrainingOptions, *, folds: Iterable[int], here: bool = True) -> None:
+    """Raise the errors that `train_folds` would raise before it trains; write nothing.
+
+    If they are not trained ``here``, on this machine, its devices do not matter. The network of a factory is tried on a
+    batch.
+    """
+    if here and options.model.is_factory:
+        with torch.random.fork_rng(devices=[]):
+            build_model(options.model, weights=NO_WEIGHTS, options=options.model_options)
     for fold in folds:
-        _plan_fold(build, fold_folder(run, fold), options, fold=fold, force=False).data.build.close()
+        _plan_fold(build, fold_folder(run, fold), options, fold=fold, force=False, here=here).data.build.close()
 
 
+@accepts_text
 def train_fold(
     build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool, progress: Progress
 ) -> FoldRecord:
-    """Train a fold by the published recipe.
+    """Train a fold by the recipe of the options, by default the published one.
 
     A finished fold is left as it is. An interrupted fold resumes where it was last saved, also within an epoch, and
     ends with the same result as one that was not interrupted. Call it in the same way on every rank.
@@ -92,7 +124,7 @@ def train_fold(
     TrainingStopped
         If SIGTERM or SIGUSR1 arrived; a checkpoint was saved after the step, and the same call resumes it.
     """
-    return _train(_plan_fold(build, out, options, fold=fold, force=force), force=force, progress=progress)
+    return _train(_plan_fold(build, out, options, fold=fold, force=force), progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,48 +134,76 @@ class _FoldPlan:
     out: Path
     data: ShardDataModule
     record: FoldRecord
-    there: FoldRecord | None
-    """Record that an earlier, interrupted run of the same training left."""
+    force: bool
+    """Whether another training is removed."""
+
+    def find_training(self) -> FoldRecord | None:
+        """Return the record of the same training that the folder holds; raises as `check_folder`."""
+        require_network(self.out)
+        return None if self.force else check_folder(self.out, self.record)
 
 
-def _plan_fold(build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool) -> _FoldPlan:
-    check_devices(options)
-    check_logger(options.logger)
+def _plan_fold(
+    build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool, here: bool = True
+) -> _FoldPlan:
+    check_devices(options, here=here)
+    choose_environment(devices=options.devices, num_nodes=options.num_nodes)  # raises before any work
+    check_logger(options.logger, out)
     data = ShardDataModule(build, options, fold=fold)
     for stage in (Stage.TRAIN, Stage.VAL):
         data.stage_loader(stage, shuffle=Shuffle.NONE)  # raises early if the set is empty
-    data.check_ranks(options.num_ranks)
+    data.check_training(options.num_ranks)
     record = start_record(data.build.manifest, options, fold=fold)
-    there = None if force else check_folder(out, record)
+    plan = _FoldPlan(out=out, data=data, record=record, force=force)
+    there = plan.find_training()  # raises early if it is another one
     if not options.allow_one_class and not (there is not None and there.finished):
         _require_both_classes(record)
-    return _FoldPlan(out=out, data=data, record=record, there=there)
+    if is_first_process(options):
+        check_writable(out)
+    return plan
 
 
-def _train(plan: _FoldPlan, *, force: bool, progress: Progress) -> FoldRecord:
-    out, there = plan.out, plan.there
-    if there is not None and there.finished:
-        progress.note(f"{out}: already finished, kept")
-        plan.data.build.close()
-        return there
-    is_first = is_first_process()
+def _train(plan: _FoldPlan, *, progress: Progress) -> FoldRecord:
+    record = None
+    while record is None:  # again if another process has trained the fold before this one held the lock
+        there = plan.find_training()
+        if there is not None and there.is_complete(plan.record.options.max_epochs):
+            progress.note(f"{plan.out}: already finished, kept")
+            record = there
+        else:
+            record = _train_from(plan, there, progress=progress)
+    plan.data.build.close()
+    return record
+
+
+def _train_from(plan: _FoldPlan, there: FoldRecord | None, *, progress: Progress) -> FoldRecord | None:
+    """Train a fold to the end; None if its folder no longer holds ``there`` when it is locked."""
+    out = plan.out
+    is_first = is_first_process(plan.record.options)
     last = out / LAST_NAME
     resume = last if there is not None and last.is_file() else None
     fit = _Fit(plan, resume=resume, progress=progress)
     with ExitStack() as stack:
         if is_first:
-            stack.enter_context(folder_lock(out, progress=progress, wait=False))
-            if force:  # only now that the network and the devices are known to work
-                clear_folder(out)
+            fit.keeper.check_place = stack.enter_context(folder_lock(out, progress=progress, wait=False))
+            settle_aside(out)
+            if plan.find_training() != there:
+                return None
+            _check_shards(plan.data, progress=progress)
             remove_leftovers(out)
+            if plan.force:  # only now that the network, the devices and the shards are known to work
+                set_aside(out)
+                stack.callback(settle_aside, out)
             _warn_of_weights(plan.record, progress)
             if there is None:
                 write_record(out, plan.record)
-            _check_shards(plan.data, progress=progress)
-        record = fit.run()
+            elif there.finished:  # with fewer epochs than now
+                write_record(out, replace(there, finished=False))
+        fit.run()
+        # What was trained is what the files say, of which this process may have written none.
+        record = replace(read_record(out) if is_first else fit.keeper.record, finished=True)
         if is_first:
             write_record(out, record)
-    plan.data.build.close()
     return record
 
 
@@ -169,7 +229,7 @@ class _Fit:
             self.module = _build_module(plan.record, weights=weights, progress=progress)
             self.trainer = build_trainer(plan.out, plan.record, callbacks=[self.keeper, report])
 
-    def run(self) -> FoldRecord:
+    def run(self) -> None:
         """Train to the end; raises `KeyboardInterrupt` or `TrainingStopped` if it is stopped."""
         out, trainer = self.plan.out, self.trainer
         with quiet_lightning(), deterministic_on_cpu(on_cpu=trainer.strategy.root_device.type == "cpu"), self.stop:
@@ -177,7 +237,8 @@ class _Fit:
                 self.progress.note(f"{out}: resuming from {self.resume.name}")
             on_ctrl_c = signal.getsignal(signal.SIGINT)
             try:
-                trainer.fit(self.module, datamodule=self.plan.data, ckpt_path=self.resume, weights_only=True)
+                with storage_errors(out):  # of loggers; those of checkpoints name their file
+                    trainer.fit(self.module, datamodule=self.plan.data, ckpt_path=self.resume, weights_only=True)
             except TrainingStopped:
                 self._note_stop(f"stopped by {self.stop.name or 'a signal to another process'}")
                 raise
@@ -187,24 +248,19 @@ class _Fit:
                 signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
                 self._note_stop("stopped")
                 raise KeyboardInterrupt from None
-            except Exception as error:
-                if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                    raise _not_compiled(error) from error
+            except SffshardsError:
+                self.keeper.check_place()  # its absence may be the cause
                 raise
-        return replace(self.keeper.record, finished=True)
+            except Exception as error:
+                explained = explain_failure(error, restored_from=None if self.keeper.has_started else self.resume)
+                if explained is None:
+                    raise
+                raise explained from error
 
     def _note_stop(self, what: str) -> None:
-        self.progress.note(f"{self.plan.out}: {what}; {_describe_progress(self.keeper.record)}")
-
-
-def _not_compiled(error: Exception) -> TrainingError:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return TrainingError(
-        Field("compile_network"),
-        expected="a network that torch.compile can make kernels for, and on a CPU a C++ compiler",
-        found=f"{type(error).__name__}: {reason[0][:200]}",
-        fix="leave out {compile_network}",
-    )
+        out = self.plan.out
+        left = "the training that was there before is kept" if is_aside(out) else _describe_progress(self.keeper.record)
+        self.progress.note(f"{out}: {what}; {left}")
 
 
 def _describe_progress(record: FoldRecord) -> str:
@@ -214,27 +270,40 @@ def _describe_progress(record: FoldRecord) -> str:
 
 def _build_module(record: FoldRecord, *, weights: str, progress: Progress) -> FlareClassifier:
     options = record.options
-    network = build_model(options.model, weights=weights, attention=options.attention, progress=progress)
+    network = build_model(
+        options.model,
+        weights=weights,
+        attention=options.attention,
+        options=options.model_options,
+        progress=progress,
+    )
     if options.compile_network:
         network.compile()  # in place: the names of its weights stay
     return FlareClassifier(network, record)
 
 
 def _warn_of_weights(record: FoldRecord, progress: Progress) -> None:
-    """Note which set lacks a class, which makes its loss zero."""
+    """Note which set lacks a class."""
     for lacking in _list_lacking(record):
-        progress.note(f"fold {record.fold}: {lacking}; with w_c = 1 - n_c/N its loss is 0")
+        progress.note(f"fold {record.fold}: {lacking}; {_consequence(record)}")
 
 
 def _require_both_classes(record: FoldRecord) -> None:
-    """Check that the loss of no set is zero whatever is forecast."""
+    """Check that no set lacks a class, which makes its loss zero or one-sided."""
     for lacking in _list_lacking(record):
         raise InputError(
             f"{record.task} fold {record.fold}",
             expected="samples of both classes to train on and to validate with",
-            found=f"{lacking}, so that its loss is 0 whatever is forecast",
+            found=f"{lacking}, so that {_consequence(record)}",
             fix="train other folds, use parts of both classes, or pass {allow_one_class} to train it all the same",
         )
+
+
+def _consequence(record: FoldRecord) -> str:
+    """Return what follows from a set of one class."""
+    if record.options.class_weights is ClassWeights.PUBLISHED:
+        return "with w_c = 1 - n_c/N its loss is 0"
+    return "its loss is least for one and the same forecast"
 
 
 def _list_lacking(record: FoldRecord) -> Iterator[str]:

@@ -35,9 +35,15 @@ class StopRequest:
     """Notes SIGTERM and SIGUSR1 while its block runs, in place of their handlers.
 
     Outside the main thread, where Python receives no signals, it does nothing.
+
+    Parameters
+    ----------
+    at_once
+        Whether a signal raises `TrainingStopped` at once, where others do the work and save its state.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool = False) -> None:
+        self._at_once = at_once
         self.name: str | None = None
         """Name of the signal that this process received, if any."""
         self._before: dict[signal.Signals, Any] = {}
@@ -66,6 +72,8 @@ class StopRequest:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.name = signal.Signals(number).name
+        if self._at_once:
+            raise TrainingStopped(is_first=True)
 
     @staticmethod
     def _answer(number: signal.Signals, handler: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,25 +14,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from sffshards.base.errors import Field, InputError
 from sffshards.base.progress import Advance, Progress
-from sffshards.training.fold_checkpoints import AtomicCheckpoints
+from sffshards.training.checkpoint_files import AtomicCheckpoints
 from sffshards.training.fold_record import FoldRecord
+from sffshards.training.optimisation import WeightAverage
+from sffshards.training.process_ranks import choose_environment, is_first_process
+from sffshards.training.recipe import Precision
 from sffshards.training.training_config import LoggerName, TrainingOptions
 
 _PROJECT = "sffshards"
 _PACKAGES = {LoggerName.WANDB: ("wandb",), LoggerName.MLFLOW: ("mlflow", "mlflow_skinny")}
-
-_SLURM_STEP = "SLURM_STEP_ID"
-"""Environment variable that srun sets in the processes that it starts; a batch script does not have it."""
 
 _LOGGERS = ("pytorch_lightning", "lightning_fabric", "torch.distributed")
 
@@ -40,6 +38,7 @@ _HARMLESS = (
     ".*smaller than the logging interval.*",  # a small set
     ".*sync_dist=True.*",  # what is logged was summed over the ranks already
     ".*GPU available but not used.*",  # the user chose
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen parts
     ".*functional.all_gather is deprecated.*",  # Lightning 2.6 gathers in a way that torch 2.15 deprecates
     "Grad strides do not match bucket view strides.*",  # of the one-channel stem, whose gradient is a few kB
 )
@@ -48,37 +47,59 @@ _HARMLESS = (
 def build_trainer(out: Path, record: FoldRecord, *, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Return the trainer of a fold, which stops early, logs, and writes checkpoints atomically."""
     options = record.options
+    average = [WeightAverage(options)] if options.ema_decay else []
     stop = EarlyStopping("valid_loss", patience=options.stop_patience, mode="min")
     environment = choose_environment(devices=options.devices, num_nodes=options.num_nodes)
     title = f"{record.task} {options.variant} fold {record.fold}"
-    return pl.Trainer(
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=options.strategy.value,
-        accumulate_grad_batches=options.accumulate,
-        precision=options.precision.value,
-        max_epochs=options.max_epochs,
-        callbacks=[stop, *callbacks],
-        logger=build_logger(options.logger, out, title=title),
-        plugins=[AtomicCheckpoints(), *([environment] if environment else [])],
-        default_root_dir=out,
-        log_every_n_steps=10,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # each rank reads its own share of the plan
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    # Lightning has read it from variables that another program may have left.
+    vars(rank_zero_only)["rank"] = 0 if is_first_process(options) else 1
+    with _without_trainer_variables():
+        return pl.Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
+            strategy=options.strategy.value,
+            accumulate_grad_batches=options.accumulate,
+            precision=options.precision.value,
+            max_epochs=options.max_epochs,
+            callbacks=[stop, *average, *callbacks],
+            gradient_clip_val=options.gradient_clip or None,
+            logger=build_logger(options.logger, out, title=title),
+            plugins=[AtomicCheckpoints(record), environment],
+            default_root_dir=out,
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # each rank reads its own share of the plan
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
 
 
-def check_devices(options: TrainingOptions) -> None:
-    """Raise `InputError` for an accelerator that this machine lacks, or more devices than it has."""
+@contextmanager
+def _without_trainer_variables() -> Iterator[None]:
+    """Hide the environment variables by which Lightning would change options of a trainer that are not passed to it."""
+    hidden = {name: value for name, value in os.environ.items() if name.startswith("PL_TRAINER_")}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def check_devices(options: TrainingOptions, *, here: bool = True) -> None:
+    """Raise `InputError` for an accelerator that this machine lacks, more devices than it has, or float16 on a CPU.
+
+    If the training is not ``here``, only for an accelerator that Lightning does not know.
+    """
     accelerator = options.accelerator
-    known = ("auto", "gpu", *AcceleratorRegistry.available_accelerators())
+    known = ("auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators()))
     if accelerator not in known:
         raise InputError(
             Field("accelerator"), expected=f"one of {', '.join(known)}", found=repr(accelerator), fix="choose another"
         )
+    if not here:
+        return
     on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
     num_gpus = torch.cuda.device_count()
     if on_gpu and options.devices > num_gpus and not torch.backends.mps.is_available():
@@ -88,10 +109,25 @@ def check_devices(options: TrainingOptions) -> None:
             found=str(options.devices) if num_gpus else "none",
             fix="ask for fewer, or pass {accelerator} cpu",
         )
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if options.precision is Precision.FLOAT16 and (accelerator == "cpu" or (accelerator == "auto" and not has_gpu)):
+        raise InputError(
+            Field("precision"),
+            expected=f"{Precision.FLOAT32} or {Precision.BFLOAT16} on a CPU",
+            found=f"{options.precision}, in place of which Lightning would compute {Precision.BFLOAT16}",
+            fix="choose one of them, or train on a GPU",
+        )
 
 
-def check_logger(name: LoggerName) -> None:
-    """Raise `InputError` for a logger whose package is not installed, with the extra that installs it."""
+def check_logger(name: LoggerName, out: Path) -> None:
+    """Raise `InputError` for a logger whose package is not installed, or that cannot write to a folder of this name."""
+    if name is not LoggerName.CSV and any("\udc80" <= letter <= "\udcff" for letter in str(out)):
+        raise InputError(
+            out,
+            expected=f"a path in UTF-8, which {name} needs",
+            found="other bytes",
+            fix=f"choose another {{out}}, or pass {{logger}} {LoggerName.CSV}",
+        )
     packages = _PACKAGES.get(name)
     if packages and not any(find_spec(package) for package in packages):
         raise InputError(
@@ -115,7 +151,7 @@ def build_logger(name: LoggerName, out: Path, *, title: str) -> Logger:
     title
         Name of the run in a service, such as ``48h oTV fold 0``.
     """
-    check_logger(name)
+    check_logger(name, out)
     if name is LoggerName.CSV:
         return CSVLogger(out, name="csv")
     if name is LoggerName.WANDB:
@@ -126,55 +162,29 @@ def build_logger(name: LoggerName, out: Path, *, title: str) -> Logger:
     return TensorBoardLogger(out, name="", version="tensorboard")
 
 
-def choose_environment(*, devices: int, num_nodes: int) -> ClusterEnvironment | None:
-    """Return how the ranks find each other; None where Lightning detects it correctly.
-
-    Under Slurm, Lightning takes any process for one of ``SLURM_NTASKS`` that srun started, and waits for the others.
-    Here it is one only if srun did start it, and if srun started as many as there are ranks. Lightning's requeueing of
-    jobs is off.
-
-    Raises
-    ------
-    InputError
-        If srun started another number of processes than there are ranks, or several nodes are asked for without srun.
-    """
-    if TorchElasticEnvironment.detect() or "SLURM_JOB_ID" not in os.environ:
-        return None
-    by_srun = _SLURM_STEP in os.environ
-    num_tasks = int(os.environ.get("SLURM_NTASKS", "1")) if by_srun else 1
-    if num_tasks == num_nodes == 1:
-        return LightningEnvironment()
-    per_node = int(os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices)))  # Lightning requires it
-    if (num_tasks, per_node) == (devices * num_nodes, devices):
-        return SLURMEnvironment(auto_requeue=False)
-    raise InputError(
-        Field("devices"),
-        expected=f"{devices * num_nodes} Slurm tasks, {devices} per node: one for each device",
-        found=f"{num_tasks} that srun started, {per_node} per node" if by_srun else "none that srun started",
-        fix="start `srun sffshards ...` with --nodes equal to {num_nodes}, and --ntasks-per-node equal to {devices}",
-    )
-
-
-def is_first_process() -> bool:
-    """Return whether this process is the first of those that train together, the only one that writes and prints."""
-    names = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"]
-    if _SLURM_STEP in os.environ:
-        names.append("SLURM_PROCID")
-    return all(os.environ.get(name, "0") == "0" for name in names)
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Suppress Lightning's advertisements, and its warnings that do not concern users."""
+    """Suppress Lightning's advertisements, and its warnings that do not concern users.
+
+    So are tracebacks of threads whose writes fail: TensorBoard's raises the error again in the training.
+    """
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    excepthook = threading.excepthook
+
+    def show_others(failed: threading.ExceptHookArgs) -> None:
+        if not issubclass(failed.exc_type, OSError):
+            excepthook(failed)
+
     with warnings.catch_warnings():
         for message in _HARMLESS:
             warnings.filterwarnings("ignore", message=message)
         try:
             for name in _LOGGERS:
                 logging.getLogger(name).setLevel(logging.ERROR)
+            threading.excepthook = show_others
             yield
         finally:
+            threading.excepthook = excepthook
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
 

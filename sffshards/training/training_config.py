@@ -1,19 +1,19 @@
-"""The options of a training run, whose defaults are the published recipe.
-
-Grim and Gradvohl 2024, Solar Physics 299:33, doi 10.1007/s11207-024-02276-0.
-"""
+"""The options of a training run: its recipe, and with which network, devices and logger it is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from sffshards.base.errors import Field, InputError
-from sffshards.base.option_fields import Option
-from sffshards.loading import Engine, LoadingOptions, Shuffle
-from sffshards.models import Attention, ModelName
+from sffshards.base.option_fields import Option, list_options
+from sffshards.base.package_faces import accepts_text
+from sffshards.loading import Engine, Sampler, Shuffle
+from sffshards.models import Attention, ModelName, NetworkSpec
+from sffshards.training.recipe import PUBLISHED, Optimizer, Recipe, Schedule, read_recipe
 
 _IN_GLOBAL_BATCH = {"batch_size", "devices", "num_nodes", "accumulate"}
 _WITHOUT_EFFECT = {
@@ -21,15 +21,8 @@ _WITHOUT_EFFECT = {
     "allow_one_class",
     *("accelerator", "strategy", "attention", "compile_network"),  # apart from rounding
     *_IN_GLOBAL_BATCH,
+    "max_epochs",  # more epochs resume the training; see `check_folder` for fewer
 }
-
-
-class Precision(StrEnum):
-    """Number formats in which a step is computed; weights stay in 32 bits."""
-
-    FLOAT32 = "32-true"
-    BFLOAT16 = "bf16-mixed"
-    FLOAT16 = "16-mixed"
 
 
 class Strategy(StrEnum):
@@ -50,8 +43,9 @@ class LoggerName(StrEnum):
     MLFLOW = "mlflow"
 
 
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingOptions(LoadingOptions):
+class TrainingOptions(Recipe):
     """What a user chooses of a training run.
 
     A field with an `Option` is an option of ``sffshards train`` and ``reproduce`` too: to add one, add a field.
@@ -60,36 +54,35 @@ class TrainingOptions(LoadingOptions):
     model: Annotated[
         ModelName,
         Option(
-            help="Network: mvit_v2_s, the published one, or mvit_tiny, a small one for trials.",
+            help="Network: mvit_v2_s, the published one; mvit_tiny, a small one for trials; torchvision's mvit_v1_b, "
+            "swin3d_t, swin3d_s, swin3d_b, s3d, r3d_18, mc3_18 and r2plus1d_18; or package.module:factory, a callable "
+            "of your own that returns a network (docs/your-own-model.md).",
             preset=ModelName.MVIT_V2_S,
+            metavar="<network>",
         ),
     ]
+    model_options: Annotated[
+        dict[str, Any],
+        Option(
+            help="Argument of the factory, such as depth=3; the value is JSON, or else text. May be repeated.",
+            flag="--model-option",
+            metavar="<name=value>",
+        ),
+    ] = field(default_factory=dict)
     weights: Annotated[
         str,
         Option(
             help="Initial weights: kinetics400, none (random), or a file of weights.",
-            default_text="kinetics400 for mvit_v2_s, otherwise none",
+            default_text="none for mvit_tiny and factories, otherwise kinetics400",
         ),
     ]
     """Initial weights as `build_model` takes them: ``kinetics400``, ``none`` or a file."""
-    max_epochs: Annotated[int, Option(help="Maximum number of epochs.", flag="--epochs", minimum=1)] = 100
-    accumulate: Annotated[
-        int,
-        Option(
-            help="Number of batches per optimiser step. Raise it, with a smaller {batch_size}, if memory is short.",
-            minimum=1,
-        ),
-    ] = 1
-    learning_rate: Annotated[
-        float,
-        Option(help="Initial learning rate of Adam.", flag="--lr", default_text="1e-7 for mvit_v2_s, otherwise 3e-4"),
-    ]
-    precision: Annotated[Precision, Option(help="Number format to compute in.")] = Precision.FLOAT32
     attention: Annotated[
         Attention,
         Option(
             help="Implementation of attention. fused: faster. torchvision: torchvision's own. Both have the same "
-            "weights, and the same results apart from rounding."
+            "weights, and the same results apart from rounding. For networks other than MViTv2, only the first layer "
+            "differs; a factory has no choice."
         ),
     ] = Attention.FUSED
     compile_network: Annotated[
@@ -126,59 +119,60 @@ class TrainingOptions(LoadingOptions):
     allow_one_class: Annotated[
         bool,
         Option(
-            help="Train a fold even if its training or validation set has one class only. The loss of such a set is 0, "
-            "so that training learns nothing, or keeps an arbitrary epoch."
+            help="Train a fold even if its training or validation set has one class only. With the published class "
+            "weights, the loss of such a set is 0, so that training learns nothing, or keeps an arbitrary epoch."
         ),
     ] = False
-    stop_patience: int = 10
-    """Epochs without a lower validation loss after which training ends."""
-    decay_patience: int = 2
-    """Epochs in a row without a validation loss lower by 0.01 % that are tolerated; the next one cuts the rate."""
-    decay_factor: float = 0.1
-    """Factor by which the learning rate is cut."""
-    min_learning_rate: float = 1e-10
-    """Lower bound of the learning rate, which the published rate does not reach: torch ignores cuts below 1e-8."""
 
     def __post_init__(self) -> None:
-        LoadingOptions.__post_init__(self)
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(
-                Field("learning_rate"),
-                expected="a positive number",
-                found=str(self.learning_rate),
-                fix="choose another number",
-            )
-        if self.engine is Engine.CLASSIC and self.accumulate > 1:
-            raise InputError(
-                Field("engine"),
-                expected="plan, where {accumulate} is given: the stock reader does not know the samples of a step "
-                "beforehand",
-                found=f"classic, with accumulate {self.accumulate}",
-                fix="leave out {accumulate}, or pass {engine} plan",
-            )
+        Recipe.__post_init__(self)
+        _ = self.network  # checks that its parts fit
 
     @classmethod
-    def from_choices(cls, choices: Mapping[str, Any], *, is_remote: bool) -> TrainingOptions:
-        """Return the options that a user chose; None stands for the default that fits the other choices.
+    def from_choices(
+        cls, choices: Mapping[str, Any], *, is_remote: bool, recipe: str | Path = PUBLISHED
+    ) -> TrainingOptions:
+        """Return the options that a user chose.
 
         Parameters
         ----------
         choices
-            Values by the names of the fields.
+            Values by the names of the fields; those that are left out, or None, follow from the recipe, and else have
+            the default that fits the other choices.
         is_remote
-            Whether the shards are remote; they are then shuffled in blocks.
+            Whether the shards are remote; they are then shuffled in blocks, unless batches are balanced.
+        recipe
+            ``published``, or a recipe file; see `read_recipe`.
+
+        Raises
+        ------
+        InputError
+            If the choices cannot be used together, or the recipe file cannot be used.
         """
-        model = ModelName(choices["model"])
-        in_blocks = is_remote and choices.get("engine", Engine.PLAN) is Engine.PLAN
+        of_recipe = {} if recipe == PUBLISHED else read_recipe(Path(recipe))
+        given = {name: value for name, value in choices.items() if value is not None}
+        presets: dict[str, Any] = {field.name: field.default for field in list_options(TrainingOptions)}
+        values = presets | of_recipe | given
+        model = ModelName(values["model"])
+        in_blocks = is_remote and values["engine"] == Engine.PLAN and values["sampler"] == Sampler.PUBLISHED
         defaults: dict[str, Any] = {
             "weights": model.default_weights,
-            "learning_rate": model.default_learning_rate,
             "shuffle": Shuffle.BLOCKS if in_blocks else Shuffle.GLOBAL,
         }
-        values: dict[str, Any] = {
-            name: defaults.get(name) if value is None else value for name, value in choices.items()
-        }
-        return cls(**values)
+        if values["learning_rate"] is None:
+            defaults["learning_rate"] = _default_rate(model, Optimizer(values["optimizer"]))
+        try:
+            return cls(**defaults | {name: value for name, value in values.items() if value is not None})
+        except InputError as error:
+            if error.where not in of_recipe or error.where in given:
+                raise
+            where = f"{recipe}, {error.where}"
+            raise InputError(where, expected=error.expected, found=error.found, fix=error.fix) from None
+
+    @property
+    def network(self) -> NetworkSpec:
+        """What the network is built from."""
+        return NetworkSpec(model=self.model, options=self.model_options, attention=self.attention)
 
     @property
     def num_ranks(self) -> int:
@@ -194,8 +188,21 @@ class TrainingOptions(LoadingOptions):
         """Return the options that affect the result and differ, by name: this run's value and the other's.
 
         Of batch size, devices, nodes and accumulated batches only the product matters, the global batch; to the stock
-        reader, each of them does.
+        reader, each of them does. The number of epochs matters to a cosine only.
         """
         ignored = _WITHOUT_EFFECT - (_IN_GLOBAL_BATCH if self.engine is Engine.CLASSIC else set())
+        ignored -= {"max_epochs"} if self.schedule is Schedule.COSINE else set()
         mine, theirs = (asdict(options) | {"global_batch": options.global_batch} for options in (self, other))
         return {name: (mine[name], theirs[name]) for name in mine if name not in ignored and mine[name] != theirs[name]}
+
+
+def _default_rate(model: ModelName, optimizer: Optimizer) -> float:
+    """Return the learning rate of a network; raises `InputError` for an optimiser that it does not fit."""
+    if optimizer is Optimizer.SGD:
+        raise InputError(
+            Field("learning_rate"),
+            expected=f"a number beside {{optimizer}} {optimizer}: the defaults are for Adam",
+            found="none",
+            fix="pass {learning_rate}, such as 0.01",
+        )
+    return model.default_learning_rate

@@ -1,6 +1,13 @@
 from .by_harp import Forecast, HarpStatistic, average_statistics, prepare_statistic
 from .calibration import IsotonicCalibration, PlattCalibration, fit_isotonic, fit_platt
-from .cluster_intervals import LEVEL, MIN_FLARING_HARPS, Interval, estimate_interval, explain_inestimable
+from .cluster_intervals import (
+    LEVEL,
+    MIN_FLARING_HARPS,
+    Interval,
+    estimate_difference,
+    estimate_interval,
+    explain_inestimable,
+)
 from .contingency_tables import THRESHOLD, ContingencyTable, count_outcomes, part_outcomes
 from .forecast_scores import (
     ForecastScores,
@@ -60,6 +67,7 @@ __all__ = [
     "count_outcomes",
     "decompose_brier",
     "describe_forecast_scores",
+    "estimate_difference",
     "estimate_interval",
     "explain_inestimable",
     "explain_score",

@@ -48,6 +48,7 @@ class ProbabilityScore(StrEnum):
 
 
 AnyScore = ScoreName | ProbabilityScore
+"""A score of yes and no forecasts, or of probabilities."""
 
 ALL_SCORES: tuple[AnyScore, ...] = (*ScoreName, *ProbabilityScore)
 """Every score: first those at a threshold, then those of the probabilities."""

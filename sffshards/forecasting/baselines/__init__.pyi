@@ -1,22 +1,51 @@
-from .baseline_forecasts import forecast_baselines, forecast_from_labels
-from .baseline_samples import Samples, read_samples
+from .baseline_forecasts import forecast_baselines, forecast_fitted, forecast_from_labels
+from .baseline_runs import BaselineSet, check_runs, write_fitted, write_references
+from .baseline_samples import Samples, read_samples, rebuild_labels
 from .baseline_scores import Baseline, BaselineForecasts, BaselineName, describe_baselines, score_baselines
-from .issued_baselines import IssuedBaseline, issue_baseline, issue_references
-from .sharp_keywords import KeywordTable, read_keyword_table
+from .fitted_folds import FittedFold, fit_recipes
+from .fitted_models import FORECASTER_NAME, TabularForecaster, encode_forecaster, read_forecaster
+from .issued_baselines import IssuedBaseline, compare_with_references, issue_baseline, issue_references
+from .model_fitting import RECIPES, Recipe
+from .sample_inputs import InputGroup, SampleInputs, gather_inputs
+from .sharp_keywords import KeywordTable, read_keyword_table, take_header_keywords
+from .skill_comparison import LEAST_TSS, SkillRow, compare_skill, describe_skill
 
 __all__ = [
+    "FORECASTER_NAME",
+    "LEAST_TSS",
+    "RECIPES",
     "Baseline",
     "BaselineForecasts",
     "BaselineName",
+    "BaselineSet",
+    "FittedFold",
+    "InputGroup",
     "IssuedBaseline",
     "KeywordTable",
+    "Recipe",
+    "SampleInputs",
     "Samples",
+    "SkillRow",
+    "TabularForecaster",
+    "check_runs",
+    "compare_skill",
+    "compare_with_references",
     "describe_baselines",
+    "describe_skill",
+    "encode_forecaster",
+    "fit_recipes",
     "forecast_baselines",
+    "forecast_fitted",
     "forecast_from_labels",
+    "gather_inputs",
     "issue_baseline",
     "issue_references",
+    "read_forecaster",
     "read_keyword_table",
     "read_samples",
+    "rebuild_labels",
     "score_baselines",
+    "take_header_keywords",
+    "write_fitted",
+    "write_references",
 ]

@@ -5,24 +5,21 @@ Shapes: n samples of Test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sffshards import verification
-from sffshards.base.errors import InputError
-from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
+from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares, has_known_flare
 from sffshards.forecasting.baselines.baseline_samples import Samples, join_samples
 from sffshards.forecasting.baselines.baseline_scores import BaselineForecasts, BaselineName
-from sffshards.forecasting.baselines.keyword_regression import forecast_regression
-from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
+from sffshards.forecasting.baselines.fitted_folds import FittedFold, fit_recipes
+from sffshards.forecasting.baselines.model_fitting import RECIPES, Recipe
+from sffshards.forecasting.baselines.sharp_keywords import KeywordTable
 from sffshards.forecasting.runs import Probability
-
-_HISTORY = (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
-"""Baselines that follow from the earlier flares of a region."""
 
 
 def forecast_baselines(
@@ -33,6 +30,7 @@ def forecast_baselines(
     seed: int,
     flares: HarpFlares | None = None,
     keywords: KeywordTable | None = None,
+    recipes: Sequence[Recipe] = RECIPES[:1],
     folds: Sequence[int] = range(NUM_FOLDS),
 ) -> list[BaselineForecasts]:
     """Forecast Test by every baseline that the given data allow.
@@ -56,6 +54,8 @@ def forecast_baselines(
         Flares from `sffshards.flares.assign_flares`; None: labels are used instead.
     keywords
         Keywords from `read_keyword_table`; None: no regression.
+    recipes
+        Forecasters to fit where the data allow; by default, logistic regression on keywords.
     folds
         Folds of the regression.
 
@@ -67,10 +67,16 @@ def forecast_baselines(
     Raises
     ------
     InputError
-        If the table of keywords has none of the frames of Test, or a training or validation set has only one class.
+        If the map has none of the HARPs, the table of keywords has none of the frames of Test, or a training or
+        validation set has only one class.
     """
-    simple = list(_forecast_simply(samples, task, flares, seed))
-    return simple if keywords is None else simple + _forecast_by_keywords(samples, task, protocol, keywords, folds)
+    if flares is not None:
+        flares.require_known((harp for of in samples.values() for harp in of.harp), where="the label lists")
+    made = list(_forecast_simply(samples, task, flares, seed))
+    fitted = fit_recipes(
+        samples, task=task, protocol=protocol, flares=flares, keywords=keywords, recipes=recipes, folds=folds
+    )
+    return made + forecast_fitted(samples, fitted, protocol=protocol)
 
 
 def forecast_from_labels(
@@ -104,79 +110,130 @@ def forecast_from_labels(
     }
 
 
+def forecast_from_flares(
+    samples: Samples, *, task: Task, flares: HarpFlares
+) -> dict[BaselineName, NDArray[np.float64]]:
+    """Forecast samples by the baselines that follow from earlier flares of a region, as a flare list has them.
+
+    Parameters
+    ----------
+    samples
+        The samples; a forecast uses only flares that had peaked by its time.
+    task
+        The event that is forecast.
+    flares
+        Flares from `sffshards.flares.assign_flares`.
+
+    Returns
+    -------
+    dict of float64 arrays of shape (n,)
+        Probabilities of a flare, 0 or 1.
+    """
+    windows = {BaselineName.PERSISTENCE: task.horizon_hours, BaselineName.EVER_FLARED: None}
+    return {
+        name: has_known_flare(
+            flares, samples.harp, samples.t_end_tai, threshold=task.threshold, within_hours=within_hours
+        ).astype(np.float64)
+        for name, within_hours in windows.items()
+    }
+
+
+def forecast_fitted(
+    samples: Mapping[Part, Samples], fitted: Iterable[tuple[Recipe, tuple[FittedFold, ...]]], *, protocol: Protocol
+) -> list[BaselineForecasts]:
+    """Return the forecasts of Test by fitted forecasters.
+
+    Parameters
+    ----------
+    samples
+        Samples of every part, from `read_samples`.
+    fitted
+        Forecasters from `fit_recipes` with their folds.
+    protocol
+        The protocol that they were fitted under.
+
+    Returns
+    -------
+    list of BaselineForecasts
+        Four of each forecaster: one for each `ThresholdRule`, and calibrated.
+    """
+    return [one for recipe, fits in fitted for one in _forecast_by_recipe(recipe, samples, fits, protocol)]
+
+
+def describe_source(name: BaselineName, task: Task, flares: HarpFlares | None) -> str:
+    """Return in words what data a baseline follows from, other than the regression."""
+    if name not in (BaselineName.PERSISTENCE, BaselineName.EVER_FLARED):
+        return "the training labels' rate"
+    return "earlier labels" if flares is None else f"the flare list, {task.threshold} and above"
+
+
+def forecast_references(
+    samples: Mapping[Part, Samples], *, task: Task, climatology: float, seed: int, flares: HarpFlares | None
+) -> dict[BaselineName, dict[Part, NDArray[np.float64]]]:
+    """Forecast the samples of all parts by the baselines that are not fitted.
+
+    Parameters
+    ----------
+    samples
+        Samples of every part. A HARP may begin in another part, so its history comes from all parts.
+    task, climatology, seed
+        As of `forecast_from_labels`.
+    flares
+        Flares from `sffshards.flares.assign_flares`; None: labels are used instead.
+
+    Returns
+    -------
+    dict of dict of float64 arrays
+        Probabilities of a flare for the samples of each part, in their order.
+    """
+    every = join_samples(samples.values())
+    forecasts = forecast_from_labels(every, task=task, climatology=climatology, seed=seed)
+    if flares is not None:
+        forecasts |= forecast_from_flares(every, task=task, flares=flares)
+    ends = np.cumsum([len(of.label) for of in samples.values()])[:-1]
+    return {name: dict(zip(samples, np.split(made, ends), strict=True)) for name, made in forecasts.items()}
+
+
 def _forecast_simply(
     samples: Mapping[Part, Samples], task: Task, flares: HarpFlares | None, seed: int
 ) -> Iterator[BaselineForecasts]:
-    test = samples[Part.TEST]
-    training = join_samples(of for part, of in samples.items() if part is not Part.TEST)
-    climatology = float(np.mean(training.label))
-    # A HARP may begin in another part, so its history comes from all parts.
-    every = join_samples([test, training])
-    forecasts = forecast_from_labels(every, task=task, climatology=climatology, seed=seed)
-    history = "earlier labels"
-    if flares is not None:
-        history = f"the flare list, {task.threshold} and above"
-        for name, within_hours in zip(_HISTORY, (task.horizon_hours, None), strict=True):
-            forecasts[name] = has_known_flare(
-                flares, test.harp, test.t_end_tai, threshold=task.threshold, within_hours=within_hours
-            ).astype(np.float64)
-    for name, probability in forecasts.items():
-        forecast = _make_forecast(test, probability[: len(test.label)], climatology)
-        source = history if name in _HISTORY else "the training labels' rate"
-        yield BaselineForecasts(name=name, source=source, forecasts=(forecast,))
+    climatology = float(np.mean(np.concatenate([of.label for part, of in samples.items() if part is not Part.TEST])))
+    in_order = {part: samples[part] for part in (Part.TEST, *(part for part in samples if part is not Part.TEST))}
+    made = forecast_references(in_order, task=task, climatology=climatology, seed=seed, flares=flares)
+    for name, of_parts in made.items():
+        forecast = _make_forecast(samples[Part.TEST], of_parts[Part.TEST], climatology)
+        yield BaselineForecasts(name=name, source=describe_source(name, task, flares), forecasts=(forecast,))
 
 
-def _forecast_by_keywords(
-    samples: Mapping[Part, Samples], task: Task, protocol: Protocol, keywords: KeywordTable, folds: Sequence[int]
+def _forecast_by_recipe(
+    recipe: Recipe, samples: Mapping[Part, Samples], fits: Sequence[FittedFold], protocol: Protocol
 ) -> list[BaselineForecasts]:
-    values = {part: keywords.find(of) for part, of in samples.items()}
-    if np.isnan(values[Part.TEST]).all():
-        raise InputError(
-            keywords.source, expected="frames of Test", found="none of them", fix="use the table of these frames"
-        )
+    """Return the forecasts of Test by a fitted forecaster: at the threshold of each rule, and calibrated."""
     made: dict[tuple[Probability, verification.ThresholdRule], list[verification.Forecast]] = {
         **{(Probability.RAW, rule): [] for rule in verification.ThresholdRule},
         (Probability.PLATT, verification.ThresholdRule.HALF): [],
     }
-    for fold in folds:
-        training = SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=fold, protocol=protocol)
-        parts = training.parts(task)
-        (validation,) = training.at(Stage.VAL).parts(task)
-        labels = np.concatenate([samples[part].label for part in parts])
-        _require_both_classes(fold, "training", labels)
-        _require_both_classes(fold, f"validation ({validation})", samples[validation].label)
-        of_validation, of_test = forecast_regression(
-            np.concatenate([values[part] for part in parts]), labels, [values[validation], values[Part.TEST]]
-        )
-        known, climatology = samples[validation].label, float(np.mean(labels))
+    test = samples[Part.TEST]
+    for fit in fits:
+        known, of_validation = samples[fit.validation].label, fit.probabilities[fit.validation]
+        of_test = fit.probabilities[Part.TEST]
         for rule, threshold in verification.choose_thresholds(known, of_validation).items():
-            made[Probability.RAW, rule].append(_make_forecast(samples[Part.TEST], of_test, climatology, threshold))
+            made[Probability.RAW, rule].append(_make_forecast(test, of_test, fit.climatology, threshold))
         calibrated = verification.fit_platt(known, of_validation).apply(of_test)
         made[Probability.PLATT, verification.ThresholdRule.HALF].append(
-            _make_forecast(samples[Part.TEST], calibrated, climatology)
+            _make_forecast(test, calibrated, fit.climatology)
         )
-    source = f"{len(KEYWORDS)} SHARP keywords, {protocol} protocol"
     return [
         BaselineForecasts(
-            name=BaselineName.REGRESSION,
-            source=source,
+            name=recipe.name,
+            source=f"{recipe.description}, {protocol} protocol",
             probability=probability,
             rule=rule,
-            folds=tuple(folds),
+            folds=tuple(fit.fold for fit in fits),
             forecasts=tuple(forecasts),
         )
         for (probability, rule), forecasts in made.items()
     ]
-
-
-def _require_both_classes(fold: int, stage: str, labels: NDArray[np.int64]) -> None:
-    if len(np.unique(labels)) < 2:
-        raise InputError(
-            f"logistic regression, fold {fold}",
-            expected=f"both classes in {stage}",
-            found=f"{len(labels):,} samples of one class",
-            fix="omit {keywords}, or use parts that have both",
-        )
 
 
 def _make_forecast(

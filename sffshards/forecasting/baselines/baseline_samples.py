@@ -6,16 +6,20 @@ Shapes: n samples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
-from sffshards.domain.frames import LabelledFrame
+from sffshards.domain.frame_codes import pack_codes
+from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
-from sffshards.labels import read_parts
+from sffshards.domain.sequence_table import SequenceTable, build_sequences
+from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares
+from sffshards.labels import find_flared, read_parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +32,11 @@ class Samples:
     """Times of the forecasts, datetime64[s] of shape (n,)."""
     label: NDArray[np.int64]
     """Labels, 0 or 1, shape (n,)."""
+
+    def sequences(self, part: Part) -> SequenceTable:
+        """Return the sequence that ends at each sample, as published: of the part's samples, in their order."""
+        codes, numbers = pack_codes(self.harp, self.t_end_tai), np.arange(len(self.label), dtype=np.uint32)
+        return build_sequences(LabelledFrames(codes, self.label.astype(np.uint8), numbers), part=part)
 
 
 def read_samples(lists: Mapping[Part, Path]) -> dict[Part, Samples]:
@@ -55,6 +64,14 @@ def read_samples(lists: Mapping[Part, Path]) -> dict[Part, Samples]:
     return {part: _gather(rows) for part, rows in read_parts(lists).items()}
 
 
+def rebuild_labels(samples: Mapping[Part, Samples], flares: HarpFlares, *, task: Task) -> dict[Part, Samples]:
+    """Return samples with the labels that a flare list gives them, as `sffshards.labels.label_frames` does."""
+    return {
+        part: replace(of, label=find_flared(pack_codes(of.harp, of.t_end_tai), flares, task=task).astype(np.int64))
+        for part, of in samples.items()
+    }
+
+
 def join_samples(samples: Iterable[Samples]) -> Samples:
     """Return the samples of several parts in one record."""
     joined = list(samples)
@@ -63,9 +80,5 @@ def join_samples(samples: Iterable[Samples]) -> Samples:
     )
 
 
-def _gather(rows: list[LabelledFrame]) -> Samples:
-    return Samples(
-        harp=np.array([row.frame.harp for row in rows], np.int64),
-        t_end_tai=np.array([row.frame.t_rec_tai for row in rows], "datetime64[s]"),
-        label=np.array([row.label for row in rows], np.int64),
-    )
+def _gather(rows: LabelledFrames) -> Samples:
+    return Samples(harp=rows.harps, t_end_tai=rows.times, label=rows.labels.astype(np.int64))

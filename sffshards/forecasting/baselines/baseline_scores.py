@@ -28,7 +28,27 @@ class BaselineName(StrEnum):
     EVER_FLARED = "ever flared"
     """Forecast a flare if the region has ever flared."""
     REGRESSION = "logistic regression"
-    """Forecast from SHARP keywords, fitted in each fold."""
+    """Forecast from SHARP keywords by logistic regression, fitted in each fold."""
+    HISTORY = "flare history"
+    """Forecast from the earlier flares of the region, in the same way."""
+    BOTH = "keywords and history"
+    """Forecast from both, in the same way."""
+    BOOSTING = "gradient boosting"
+    """Forecast from both by boosted trees."""
+    COURSE = "keywords, activity and course"
+    """Forecast from keywords, their course over the sequence, and flares by class: the mean logit of a logistic
+    regression and of boosted trees."""
+
+    @property
+    def folder_name(self) -> str:
+        """Name of a folder of its run, such as ``ever-flared``."""
+        short = {
+            BaselineName.REGRESSION: "keywords",
+            BaselineName.HISTORY: "history",
+            BaselineName.BOTH: "keywords-history",
+            BaselineName.COURSE: "course",
+        }
+        return short.get(self, self.replace(" ", "-"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

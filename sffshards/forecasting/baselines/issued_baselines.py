@@ -9,27 +9,43 @@ from numpy.typing import NDArray
 
 from sffshards import verification
 from sffshards.domain.task import Task
-from sffshards.forecasting.baselines.baseline_forecasts import forecast_from_labels
+from sffshards.flares import HarpFlares
+from sffshards.forecasting.baselines.baseline_forecasts import (
+    describe_source,
+    forecast_from_flares,
+    forecast_from_labels,
+)
 from sffshards.forecasting.baselines.baseline_samples import Samples
 from sffshards.forecasting.baselines.baseline_scores import BaselineName
-from sffshards.forecasting.runs import IssuedForecast, Probability
+from sffshards.forecasting.runs import Comparison, IssuedForecast, Probability, RunKind, RunScores, compare_issued
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IssuedBaseline(IssuedForecast):
-    """A baseline's forecast of the samples of a run."""
+    """A baseline's forecast of the samples of a run.
+
+    It has a value for all that a run has: a baseline without chosen thresholds or a calibration is what it is, and runs
+    at theirs are compared with it as it is.
+    """
 
     baseline: BaselineName
     """The baseline."""
 
-    def threshold(self, probability: Probability, rule: verification.ThresholdRule) -> float | None:
-        """Return a threshold, or None where there is none.
+    def threshold(self, probability: Probability, rule: verification.ThresholdRule) -> float:
+        """Return a threshold; it is 0.5 for a rule by which none was chosen."""
+        own = IssuedForecast.threshold(self, probability, rule)
+        return verification.THRESHOLD if own is None else own
 
-        Runs at a chosen threshold are compared with a baseline that has only one threshold, 0.5, at that one.
-        """
-        if probability is Probability.RAW:
-            return self.thresholds.get(rule, verification.THRESHOLD)
-        return IssuedForecast.threshold(self, probability, rule)
+    def forecast(
+        self,
+        probability: Probability = Probability.RAW,
+        *,
+        threshold: float = verification.THRESHOLD,
+        chosen: NDArray[np.bool_] | None = None,
+    ) -> verification.Forecast:
+        """Return the forecast in the form that verification takes; its own probabilities if it has no calibration."""
+        own = probability if probability in self.probabilities else Probability.RAW
+        return IssuedForecast.forecast(self, own, threshold=threshold, chosen=chosen)
 
 
 def issue_baseline(
@@ -61,8 +77,48 @@ def issue_baseline(
     )
 
 
-def issue_references(ensemble: IssuedForecast, task: Task, *, seed: int) -> list[IssuedBaseline]:
-    """Forecast the samples of an ensemble by the baselines that follow from their labels and its climatology."""
+def issue_references(
+    ensemble: IssuedForecast, task: Task, *, seed: int, flares: HarpFlares | None = None
+) -> list[IssuedBaseline]:
+    """Forecast the samples of an ensemble by the baselines that need no data beside it, or a flare list only.
+
+    Parameters
+    ----------
+    ensemble
+        Forecast of the samples, with the climatology.
+    task
+        The event that is forecast.
+    seed
+        Seed of the no-skill forecast.
+    flares
+        Flares that persistence and ever flared follow from; None: the labels of the samples.
+    """
     known = Samples(harp=ensemble.samples.harp, t_end_tai=ensemble.samples.t_end_tai, label=ensemble.samples.label)
     forecasts = forecast_from_labels(known, task=task, climatology=ensemble.climatology, seed=seed)
-    return [issue_baseline(ensemble, name, made, title=str(name)) for name, made in forecasts.items()]
+    titles = {name: str(name) for name in forecasts}
+    if flares is not None:
+        by_list = forecast_from_flares(known, task=task, flares=flares)
+        titles |= {name: f"{name}, from {describe_source(name, task, flares)}" for name in by_list}
+        forecasts |= by_list
+    return [issue_baseline(ensemble, name, made, title=titles[name]) for name, made in forecasts.items()]
+
+
+def compare_with_references(scores: RunScores, *, seed: int, flares: HarpFlares | None = None) -> list[Comparison]:
+    """Compare the ensemble of a run with every baseline of `issue_references`, which is the first of each pair.
+
+    A run that is recorded as a baseline is not compared with that baseline.
+    """
+    ensemble, task = scores.verification.ensemble, scores.run.task
+    own = scores.run.first.name if scores.run.kind is RunKind.BASELINE else None
+    return [
+        Comparison(
+            task=task,
+            first=baseline.name,
+            second=scores.run.folder,
+            compared=compared,
+            difference=difference,
+        )
+        for baseline in issue_references(ensemble, task, seed=seed, flares=flares)
+        if baseline.baseline != own
+        for compared, difference in compare_issued(baseline, ensemble).items()
+    ]

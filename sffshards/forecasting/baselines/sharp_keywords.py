@@ -5,24 +5,27 @@ Shapes: n samples, K keywords.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.atomic_files import read_text, storage_errors
+from sffshards.base.csv_tables import is_missing, split_csv
 from sffshards.base.errors import InputError
-from sffshards.domain.frames import FrameId
+from sffshards.base.file_reading import MAX_TEXT_BYTES, decode_text, read_bytes, split_lines, unpack_gzip
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.frame_codes import harps_of, times_of
+from sffshards.domain.frames import FrameId, HarpNumbers
 from sffshards.domain.sample_sets import Part
+from sffshards.domain.times import latest_time, parse_tai
 from sffshards.forecasting.baselines.baseline_samples import Samples
+from sffshards.images import read_header_keywords
 
 EXTENSIVE = ("USFLUX", "TOTUSJZ", "TOTUSJH", "ABSNJZH", "SAVNCPP", "TOTPOT", "AREA_ACR")
 """Keywords that grow with a region's size, over several powers of ten."""
@@ -52,8 +55,9 @@ MAX_MAGNITUDE = 1e36
 """Largest value that a keyword may have. TOTPOT in erg/cm and USFLUX in Mx reach some 1e24; the margin is for other
 units. The regression squares and sums keywords, and larger values would overflow."""
 
-_MISSING = frozenset({"", "nan", "missing", "--", "invalid keylink"})
-_T_REC = re.compile(r"\d{4}\.\d\d\.\d\d_\d\d:\d\d:\d\d_TAI", re.ASCII)
+_FRAME_COLUMN = "FRAME"
+_T_REC = re.compile(r"(\d{4}[.-]\d\d[.-]\d\d[_T ]\d\d:\d\d(:\d\d)?)(\.0+)?(_TAI)?", re.ASCII)
+_HARPNUM = re.compile(r"([1-9]\d{0,8})(\.0*)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,10 +70,21 @@ class KeywordTable:
     """Row of each frame, by HARP and time in seconds since 1970."""
     values: NDArray[np.float64]
     """Keywords in the order of `KEYWORDS`, nan where missing, shape (rows, K)."""
+    harp_numbers: HarpNumbers = HarpNumbers.DEFINITIVE
+    """Which numbers the HARPs have, as a comment of the table states."""
 
     def find(self, samples: Samples) -> NDArray[np.float64]:
         """Return the keywords of samples, shape (n, K); nan for frames that the table does not have."""
-        keys = zip(samples.harp.tolist(), samples.t_end_tai.astype(np.int64).tolist(), strict=True)
+        return self._take(samples.harp, samples.t_end_tai)
+
+    def of_frames(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the keywords of frames by their codes of any shape, with an axis K; nan for frames that it lacks."""
+        frames, places = np.unique(codes, return_inverse=True)
+        found: NDArray[np.float64] = self._take(harps_of(frames), times_of(frames))[places.reshape(codes.shape)]
+        return found
+
+    def _take(self, harps: NDArray[np.int64], times: NDArray[np.datetime64]) -> NDArray[np.float64]:
+        keys = zip(harps.tolist(), times.astype(np.int64).tolist(), strict=True)
         row = np.array([self.rows.get(key, -1) for key in keys], np.int64)
         found = self.values[row]
         found[row < 0] = np.nan
@@ -79,6 +94,11 @@ class KeywordTable:
         """Return the number of samples of each part that the table does not have."""
         return {part: int(np.isnan(self.find(of)).all(axis=1).sum()) for part, of in samples.items()}
 
+    def count_incomplete(self, samples: Mapping[Part, Samples]) -> dict[Part, int]:
+        """Return the number of samples of each part of which the table has some keywords but not all."""
+        lacking = {part: np.isnan(self.find(of)) for part, of in samples.items()}
+        return {part: int((of.any(axis=1) & ~of.all(axis=1)).sum()) for part, of in lacking.items()}
+
 
 def read_keyword_table(path: Path) -> KeywordTable:
     """Read a table of keywords.
@@ -86,9 +106,11 @@ def read_keyword_table(path: Path) -> KeywordTable:
     Parameters
     ----------
     path
-        Table of comma-separated values with a line of column names, plain or compressed (``.gz``). A column ``frame``
-        has published names, or ``HARPNUM`` and ``T_REC`` identify the frame as in JSOC. Each keyword has a column of
-        its name; other columns are ignored. Blank, nan and MISSING mean that a keyword is missing.
+        Table of comma-separated values with a line of column names in capitals or not, plain or compressed (gzip). A
+        column ``frame`` has published names, or ``HARPNUM`` and ``T_REC`` identify the frame as in JSOC or as pandas
+        writes them (``377.0``, ``2012-03-07 00:24:00``), in TAI. Each keyword has a column of its name; other columns
+        are ignored. Blank, nan, MISSING and the like mean that a keyword is missing. A comment ``# near-real-time``
+        before the column names states that the HARP numbers are those of JSOC's near-real-time series.
 
     Raises
     ------
@@ -97,51 +119,67 @@ def read_keyword_table(path: Path) -> KeywordTable:
     StorageError
         If the table cannot be read.
     """
-    lines = _split(_read(path), path)
-    columns = [name.strip() for name in next(lines, (0, []))[1]]
-    by_name = "frame" in columns
+    text = decode_text(unpack_gzip(read_bytes(path, max_bytes=MAX_TEXT_BYTES), where=path), where=path)
+    lines = split_csv(text, {name.lower() for name in (_FRAME_COLUMN, *KEYWORDS)}, where=path)
+    columns = [name.strip().upper() for name in next(lines, (0, []))[1]]
+    by_name = _FRAME_COLUMN in columns
     frame_columns, keyword_columns = _find_columns(columns, by_name=by_name, path=path)
+    latest = _to_seconds(latest_time())
     rows: dict[tuple[int, int], int] = {}
-    values: list[list[float]] = []
+    values = array("d")
     for line, row in lines:
         where = f"{path}:{line}"
         if len(row) != len(columns):
             _refuse(where, f"{len(columns)} fields", str(len(row)))
         key = _parse_key([row[i] for i in frame_columns], by_name=by_name, where=where)
-        if rows.setdefault(key, len(values)) != len(values):
+        if key[1] > latest:
+            _refuse(where, "a time in the past", str(np.datetime64(key[1], "s")))
+        if key in rows:
             _refuse(where, "every frame once", f"HARP {key[0]} at {np.datetime64(key[1], 's')} again")
-        values.append([_parse_number(row[i], columns[i], where) for i in keyword_columns])
+        rows[key] = len(rows)
+        values.extend(_parse_number(row[i], columns[i], where) for i in keyword_columns)
     if not values:
         _refuse(path, "rows of keywords", "none")
-    return KeywordTable(source=str(path), rows=rows, values=np.array(values, np.float64))
+    return KeywordTable(
+        source=str(path),
+        rows=rows,
+        values=np.frombuffer(values).reshape(len(rows), -1),
+        harp_numbers=HarpNumbers.stated_in(split_lines(text)),
+    )
 
 
-def _read(path: Path) -> str:
-    if path.suffix != ".gz":
-        return read_text(path).removeprefix("\ufeff")
-    with storage_errors(path, expected="a file that can be read"):
-        data = path.read_bytes()
-    try:
-        return gzip.decompress(data).decode("utf-8").removeprefix("\ufeff")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(path, expected="text, gzipped", found=str(error), fix="download the file again") from None
+def take_header_keywords(source: Path, *, progress: Progress = SILENT) -> KeywordTable:
+    """Return the keywords in the headers of SHARP files as a table; raises as `read_header_keywords`.
 
-
-def _split(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the fields of each row that is not blank."""
-    reader = csv.reader(io.StringIO(text), strict=True)
-    try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except csv.Error as error:
-        _refuse(f"{path}:{reader.line_num}", "comma-separated values", str(error))
+    Parameters
+    ----------
+    source
+        A folder of FITS files, or one file.
+    progress
+        Receives a note for each file that cannot be read, which is left out.
+    """
+    found = read_header_keywords(source, KEYWORDS, progress=progress)
+    values = np.array(list(found.values.values()), np.float64)
+    values[np.abs(values) > MAX_MAGNITUDE] = np.nan
+    return KeywordTable(
+        source=str(source),
+        rows={(frame.harp, _to_seconds(frame.t_rec_tai)): row for row, frame in enumerate(found.values)},
+        values=values,
+        harp_numbers=found.harp_numbers,
+    )
 
 
 def _find_columns(columns: Sequence[str], *, by_name: bool, path: Path) -> tuple[list[int], list[int]]:
-    frame = ("frame",) if by_name else ("HARPNUM", "T_REC")
+    frame = (_FRAME_COLUMN,) if by_name else ("HARPNUM", "T_REC")
+    repeated = sorted({name for name in (*frame, *KEYWORDS) if columns.count(name) > 1})
+    if repeated:
+        _refuse(path, "every column once", f"{', '.join(repeated)} again")
     lacking = [name for name in (*frame, *KEYWORDS) if name not in columns]
     if lacking:
+        if not any(name in columns for name in KEYWORDS):
+            found = f"none of them, but {', '.join(columns)[:100] or 'nothing'}"
+            fix = "check that this is a table of SHARP keywords"
+            raise InputError(path, expected=f"columns of {len(KEYWORDS)} SHARP keywords", found=found, fix=fix)
         if set(frame) <= set(lacking):
             lacking = ["frame (or HARPNUM and T_REC)", *(name for name in lacking if name not in frame)]
         _refuse(path, f"columns of a frame and of {len(KEYWORDS)} SHARP keywords", f"no {', '.join(lacking)}")
@@ -150,22 +188,28 @@ def _find_columns(columns: Sequence[str], *, by_name: bool, path: Path) -> tuple
 
 def _parse_key(fields: list[str], *, by_name: bool, where: str) -> tuple[int, int]:
     if by_name:
-        name = fields[0].strip()
-    else:
-        harp, time = (field.strip() for field in fields)
-        if _T_REC.fullmatch(time) is None:
-            _refuse(where, "T_REC such as 2012.03.07_00:24:00_TAI", repr(fields[1][:40]))
-        name = f"hmi.sharp_720s.{harp}.{re.sub('[.:]', '', time)}.magnetogram"
-    frame = FrameId.parse(name, where=where)
-    return frame.harp, int(np.datetime64(frame.t_rec_tai, "s").astype(np.int64))
+        frame = FrameId.parse(fields[0].strip(), where=where)
+        return frame.harp, _to_seconds(frame.t_rec_tai)
+    harp, time = (field.strip() for field in fields)
+    number = _HARPNUM.fullmatch(harp)
+    if number is None:
+        _refuse(where, "HARPNUM such as 377", repr(harp[:40]))
+    match = _T_REC.fullmatch(time)
+    if match is None:
+        _refuse(where, "T_REC in TAI, such as 2012.03.07_00:24:00_TAI or 2012-03-07 00:24:00", repr(time[:40]))
+    return int(number[1]), _to_seconds(parse_tai(match[1].replace("_", "T").replace(".", "-"), where=where))
+
+
+def _to_seconds(t_tai: datetime) -> int:
+    return int(np.datetime64(t_tai, "s").astype(np.int64))
 
 
 def _parse_number(text: str, column: str, where: str) -> float:
     text = text.strip()
-    if text.lower() in _MISSING:
+    if is_missing(text):
         return np.nan
     try:
-        value = float(text)
+        value = float(text) if text.isascii() and "_" not in text else np.inf
     except ValueError:
         value = np.inf
     if np.isinf(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import ConflictError, ImageError, InputError
 from sffshards.base.progress import SILENT, Progress
-from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, WindowRule
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, SequenceId, WindowRule
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Kind, Part, format_group
@@ -22,6 +23,7 @@ from sffshards.forecasting.operational.unlabelled_sequences import note_dropped
 from sffshards.images import read_frame
 from sffshards.labels import DataLayout
 from sffshards.shards.build import describe_images
+from sffshards.shards.read import find_samples
 
 if TYPE_CHECKING:
     from sffshards.shards.read import Build
@@ -67,6 +69,15 @@ class ImageSource:
         self._sequences = sequences
         self._require_images()
 
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def part(self, start: int, stop: int) -> ImageSource:
+        """Return a source of consecutive sequences of this one."""
+        some = copy(self)
+        some._sequences = self._sequences[start:stop]  # noqa: SLF001  of this class
+        return some
+
     @property
     def image_options(self) -> Mapping[str, object]:
         """How the images were made, as far as their folder records it."""
@@ -75,7 +86,11 @@ class ImageSource:
     @property
     def shown(self) -> list[Shown]:
         """Description of each clip."""
-        return [_describe(sequence) for sequence in self._sequences]
+        return [describe_sequence(sequence) for sequence in self._sequences]
+
+    def times(self, number: int) -> tuple[datetime, ...]:
+        """Return the times of the sixteen frames of a sequence, TAI."""
+        return tuple(frame.t_rec_tai for frame in self._sequences[number].frames)
 
     def clips(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the clips, uint8 of shape (16, 224, 224)."""
@@ -167,6 +182,22 @@ class BuildSource:
             [windows.keeps(num_distinct=frames, longest_gap_minutes=gap) for frames, gap in found], np.bool_
         )
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> BuildSource:
+        """Return a source of consecutive samples of this one."""
+        return self._of(self.rows[start:stop])
+
+    def named(self, sequences: Sequence[SequenceId]) -> BuildSource:
+        """Return a source of the named sequences of the build, of any part; raises `InputError` for one it lacks."""
+        return self._of(np.array([find_samples(self.build, one)[0] for one in sequences], np.int64))
+
+    def _of(self, rows: NDArray[np.int64]) -> BuildSource:
+        some = copy(self)
+        some.rows = rows
+        return some
+
     @property
     def image_options(self) -> Mapping[str, object]:
         """How the images of the build were made, as far as its manifest states it."""
@@ -176,6 +207,15 @@ class BuildSource:
     def shown(self) -> list[Shown]:
         """Description of each sample."""
         return [self._describe(int(row)) for row in self.rows]
+
+    def times(self, number: int) -> tuple[datetime, ...]:
+        """Return the times of the sixteen frames of a sample, TAI."""
+        return tuple(map(datetime.fromisoformat, self.build.read_meta(int(self.rows[number])).t_rec_tai))
+
+    def clips(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the clips, uint8 of shape (16, 224, 224)."""
+        for row in self.rows.tolist():
+            yield self.build.read_clip(row)
 
     def _describe(self, row: int) -> Shown:
         meta = self.build.read_meta(row)
@@ -205,7 +245,8 @@ def require_task(build: Build, task: Task) -> None:
         )
 
 
-def _describe(sequence: FrameSequence) -> Shown:
+def describe_sequence(sequence: FrameSequence) -> Shown:
+    """Return the description of a sequence of frames."""
     return Shown(
         sequence=sequence.name,
         harp=sequence.harp,

@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sffshards.base.errors import ConflictError
 from sffshards.base.file_hashes import hash_file
 from sffshards.domain.task import Task
-from sffshards.forecasting.runs import DECISION_NAME, Decision, read_decision, read_run
-from sffshards.models import Attention, ModelName
+from sffshards.forecasting.runs import DECISION_NAME, Decision, RunFold, read_decision, read_run
+from sffshards.models import NetworkSpec
 
 _EVALUATE = "`sffshards evaluate` fits it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
-    """A checkpoint, and what its probabilities are decided by."""
+class DecidedMember:
+    """What forecasts as one fold of a run, and what its probabilities are decided by."""
 
     name: str
-    """Such as ``fold 0``, or the checkpoint's file name."""
+    """Name of the fold, such as ``fold 0``; or of a checkpoint's file."""
     checkpoint: Path
+    """File of the checkpoint, or of the fitted model."""
     checkpoint_sha256: str
-    model: ModelName
-    attention: Attention
+    """SHA-256 of that file."""
     task: Task
-    image_options: Mapping[str, object]
-    """How the images of its training were made; empty where that is not known."""
+    """The task that is forecast."""
     decision: Decision | None
+    """Thresholds and calibration; None where there is none."""
     reason: str | None
     """Why its probabilities are not calibrated; None where they are."""
 
@@ -36,6 +37,43 @@ class Member:
     def is_calibrated(self) -> bool:
         """Whether there is a Platt calibration of it."""
         return self.decision is not None and self.decision.platt is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member(DecidedMember):
+    """A checkpoint, and what its probabilities are decided by."""
+
+    network: NetworkSpec
+    """Which network the checkpoint is of."""
+    image_options: Mapping[str, object]
+    """How the images of its training were made; empty where that is not known."""
+
+    @property
+    def model_name(self) -> str:
+        """Name of the network."""
+        return str(self.network.model)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedMember(DecidedMember):
+    """A model that was fitted to numbers, and what its probabilities are decided by."""
+
+    model_name: str
+    """Name of the run's forecast, such as ``logistic regression``."""
+
+
+def describe_fitted(fold: RunFold, path: Path) -> dict[str, Any]:
+    """Return the fields of `FittedMember` of a fold whose model is in a file."""
+    decision = read_decision(fold.folder, source_sha256=fold.source_sha256)
+    return {
+        "name": f"fold {fold.number}",
+        "checkpoint": path,
+        "checkpoint_sha256": hash_file(path),
+        "model_name": fold.name,
+        "task": fold.task,
+        "decision": decision,
+        "reason": f"there is no decision; {_EVALUATE}" if decision is None else decision.reason,
+    }
 
 
 def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
@@ -52,19 +90,20 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
     ------
     InputError
         If there is no run, a fold is not there, or has no checkpoint yet.
+    DamageError
+        If a checkpoint is not the one that the fold's record describes.
     ConflictError
         If the folds are of several tasks.
     """
     members = [
         replace(
             take_checkpoint(
-                fold.checkpoint,
-                model=fold.record.options.model,
-                task=fold.record.task,
-                attention=fold.record.options.attention,
-                name=f"fold {fold.record.fold}",
+                fold.require_checkpoint(),
+                network=fold.network.options.network,
+                task=fold.task,
+                name=f"fold {fold.number}",
             ),
-            image_options=fold.record.image_options,
+            image_options=fold.network.image_options,
         )
         for fold in read_run(run, folds=folds).folds
     ]
@@ -79,9 +118,7 @@ def find_members(run: Path, *, folds: Collection[int] | None) -> list[Member]:
     return members
 
 
-def take_checkpoint(
-    path: Path, *, model: ModelName, task: Task, attention: Attention = Attention.FUSED, name: str | None = None
-) -> Member:
+def take_checkpoint(path: Path, *, network: NetworkSpec, task: Task, name: str | None = None) -> Member:
     """Take a checkpoint file by itself, such as one that the published programs wrote.
 
     Where a ``decision.json`` of it lies beside it, that is used. Its name is by default that of the file.
@@ -92,8 +129,7 @@ def take_checkpoint(
         name=name or path.name,
         checkpoint=path,
         checkpoint_sha256=sha256,
-        model=model,
-        attention=attention,
+        network=network,
         task=task,
         image_options={},
         decision=decision,
@@ -106,6 +142,6 @@ def _find_decision(folder: Path, checkpoint_sha256: str) -> tuple[Decision | Non
     decision = read_decision(folder)
     if decision is None:
         return None, f"there is no {DECISION_NAME} beside it; {_EVALUATE}"
-    if decision.checkpoint_sha256 != checkpoint_sha256:
+    if decision.source_sha256 != checkpoint_sha256:
         return None, f"the {DECISION_NAME} beside it is of another checkpoint; {_EVALUATE}"
     return decision, decision.reason

@@ -18,6 +18,7 @@ _COLUMNS = (
     "horizon_hours",
     "t_end_tai",
     "harp",
+    "harp_numbers",
     "sequence",
     "num_distinct",
     "longest_gap_minutes",
@@ -66,12 +67,13 @@ def describe_forecasts(
                 "name": member.name,
                 "checkpoint": member.checkpoint.name,
                 "checkpoint_sha256": member.checkpoint_sha256,
-                "model": str(member.model),
+                "model": member.model_name,
                 "probability": "Platt" if member.is_calibrated else "raw",
                 "reason": member.reason,
             }
             for member in forecasts.members
         ],
+        "harp_numbers": str(forecasts.harp_numbers),
         "thresholds": {str(rule): threshold for rule, threshold in forecasts.thresholds.items()},
         "regions": [
             _describe_region(forecasts, number)
@@ -107,7 +109,8 @@ def _list_rows(forecasts: RegionForecasts, disks: Sequence[FullDiskForecast]) ->
     task = _describe_task(forecasts)
     for number in range(len(forecasts.shown)):
         calls = {f"flare at {rule}": int(called) for rule, called in forecasts.calls(number).items()}
-        yield {"kind": "region"} | task | _describe_region(forecasts, number) | calls
+        numbers = {"harp_numbers": str(forecasts.harp_numbers)}
+        yield {"kind": "region"} | task | numbers | _describe_region(forecasts, number) | calls
     for disk in disks:
         where = {"t_end_tai": disk.t_end_tai.isoformat(), "num_regions": len(disk.regions)}
         yield {"kind": "full disk"} | task | where | to_plain(disk.spread)

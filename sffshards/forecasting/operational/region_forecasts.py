@@ -8,18 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.errors import Field, InputError
+from sffshards.base.errors import Field, InputError, format_count
 from sffshards.base.progress import Progress
+from sffshards.domain.frames import HarpNumbers
+from sffshards.domain.sequence_table import SequenceTable
 from sffshards.domain.task import Task
+from sffshards.executors import DaskExecutor
+from sffshards.flares import HarpFlares
 from sffshards.forecasting import runs
-from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown
+from sffshards.forecasting.baselines import InputGroup, KeywordTable, gather_inputs
+from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, describe_sequence
 from sffshards.forecasting.operational.ensemble_members import Member
-from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint
+from sffshards.forecasting.operational.member_predictions import check_workers, predict_member
+from sffshards.forecasting.operational.tabular_members import TabularMember
 from sffshards.verification import THRESHOLD, ThresholdRule
+
+if TYPE_CHECKING:
+    from sffshards.forecasting.operational.combined_forecasts import CombinedMember
 
 _SCALE_OPTIONS = ("source", "kind", "component", "scale", "clip_gauss", "knee_gauss", "colours")
 """Options of images, as `sffshards.images` records them, that the grey of a field depends on."""
@@ -43,7 +53,7 @@ class Spread:
 class RegionForecasts:
     """The probability that each member gives the event of the task after each sequence."""
 
-    members: tuple[Member, ...]
+    members: tuple[Member | TabularMember | CombinedMember, ...]
     """The members, all of one task."""
     shown: tuple[Shown, ...]
     """Description of each sequence."""
@@ -51,6 +61,8 @@ class RegionForecasts:
     """Raw probabilities of the networks."""
     calibrated_MN: NDArray[np.float64]
     """Probabilities after Platt calibration; raw for members without a calibration."""
+    harp_numbers: HarpNumbers = HarpNumbers.DEFINITIVE
+    """Which numbers the HARPs of the sequences have."""
 
     @property
     def task(self) -> Task:
@@ -101,7 +113,12 @@ def _spread_of(probabilities_M: NDArray[np.float64]) -> Spread:
 
 
 def forecast_regions(
-    members: Sequence[Member], source: ImageSource | BuildSource, *, inference: runs.Inference, progress: Progress
+    members: Sequence[Member],
+    source: ImageSource | BuildSource,
+    *,
+    inference: runs.Inference,
+    cluster: DaskExecutor | None = None,
+    progress: Progress,
 ) -> RegionForecasts:
     """Forecast every sequence of a source with every member.
 
@@ -112,29 +129,103 @@ def forecast_regions(
     source
         The sequences.
     inference
-        Batch size, threads and device.
+        Batch size, threads, device, and the factories that the user named.
+    cluster
+        Cluster whose workers forecast the sequences, in whole batches; None to do so in this process.
     progress
         Receives the progress, and a note for each member that is not calibrated.
 
     Raises
     ------
     InputError
-        If a checkpoint is damaged or of another network, or an image cannot be read.
+        If a checkpoint is damaged or of another network or of a factory that the user has not named, or an image cannot
+        be read.
     DamageError
         If a network returns values that are not finite.
     """
-    if (scaled := _explain_scale(members, source.image_options)) is not None:
+    for member in members:
+        member.network.require_named(inference.factories, where=member.checkpoint)
+    if cluster is not None:
+        check_workers(cluster, members, source)
+    if (scaled := explain_scale(members, source.image_options)) is not None:
         progress.note(scaled)
-    raw_MN = np.stack([_forecast(member, source, inference=inference, progress=progress) for member in members])
+    raw_MN = np.stack(
+        [predict_member(member, source, inference=inference, cluster=cluster, progress=progress) for member in members]
+    )
+    return RegionForecasts(
+        members=tuple(members),
+        shown=tuple(source.shown),
+        raw_MN=raw_MN,
+        calibrated_MN=calibrate_members(members, raw_MN, progress),
+        harp_numbers=HarpNumbers.recorded_in(source.image_options),
+    )
+
+
+def forecast_from_keywords(
+    members: Sequence[TabularMember],
+    sequences: SequenceTable,
+    *,
+    keywords: KeywordTable,
+    flares: HarpFlares | None,
+    progress: Progress,
+) -> RegionForecasts:
+    """Forecast every sequence of a table of keywords with every fitted forecaster.
+
+    Parameters
+    ----------
+    members
+        One or more members of one run.
+    sequences
+        The sequences, from `find_table_sequences`.
+    keywords
+        Keywords of the frames.
+    flares
+        Flares of the regions up to then; None: forecasters of flare history are refused.
+    progress
+        Receives notes on members that are not calibrated, and on regions without a known history.
+
+    Raises
+    ------
+    InputError
+        If a forecaster needs flares and there are none.
+    """
+    groups = {group for member in members for group in member.forecaster.groups}
+    needs_flares = not all(group.needs_keywords for group in groups)
+    if needs_flares and flares is None:
+        fix = "give the flare list and the map of these regions"
+        raise InputError(
+            Field("flares"), expected="a flare list, as the run takes flare history", found="none", fix=fix
+        )
+    inputs = gather_inputs(
+        sequences, keywords=keywords, flares=flares, with_course=any(group is InputGroup.COURSE for group in groups)
+    )
+    num_unknown = int(np.isnan(inputs.history_nF).all(axis=1).sum())
+    if needs_flares and num_unknown:
+        of_all = f"{num_unknown:,} of {format_count(len(sequences), 'sequence')}"
+        progress.note(
+            f"{of_all} without a known flare history, replaced by medians of training: the map or the list lacks them"
+        )
+    raw_MN = np.stack([member.forecaster.forecast(inputs) for member in members])
+    return RegionForecasts(
+        members=tuple(members),
+        shown=tuple(describe_sequence(sequence) for sequence in sequences),
+        raw_MN=raw_MN,
+        calibrated_MN=calibrate_members(members, raw_MN, progress),
+        harp_numbers=keywords.harp_numbers,
+    )
+
+
+def calibrate_members(
+    members: Sequence[Member | TabularMember | CombinedMember], raw_MN: NDArray[np.float64], progress: Progress
+) -> NDArray[np.float64]:
+    """Return the probabilities of each member by its Platt calibration, or as they are."""
     calibrated = []
     for member, raw_N in zip(members, raw_MN, strict=True):
         applied = runs.calibrate(member.decision, raw_N, by=runs.Probability.PLATT)
         if applied is None:
             progress.note(f"{member.name}: raw probabilities, not calibrated: {member.reason}")
         calibrated.append(raw_N if applied is None else applied)
-    return RegionForecasts(
-        members=tuple(members), shown=tuple(source.shown), raw_MN=raw_MN, calibrated_MN=np.stack(calibrated)
-    )
+    return np.stack(calibrated)
 
 
 def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int, every: bool) -> list[FullDiskForecast]:
@@ -174,24 +265,8 @@ def combine_regions(forecasts: RegionForecasts, *, tolerance_minutes: int, every
     return disks
 
 
-def _forecast(
-    member: Member, source: ImageSource | BuildSource, *, inference: runs.Inference, progress: Progress
-) -> NDArray[np.float64]:
-    model = build_model(member.model, weights=NO_WEIGHTS, attention=member.attention)
-    load_checkpoint(model, member.checkpoint, model_name=member.model)
-    if isinstance(source, BuildSource):
-        source.build.check_shards(source.rows, progress=progress)
-        with progress.task(f"Forecast, {member.name}", len(source.rows)) as advance:
-            raw_N = runs.predict_rows(model, source.build, source.rows, inference=inference, advance=advance)
-    else:
-        with progress.task(f"Forecast, {member.name}", len(source.shown)) as advance:
-            raw_N = runs.predict_clips(model, source.clips(), inference=inference, advance=advance)
-    runs.require_finite(raw_N, checkpoint=member.checkpoint)
-    return raw_N
-
-
-def _explain_scale(members: Sequence[Member], options: Mapping[str, object]) -> str | None:
-    """Return how the grey scale of the images to forecast differs from that of training, or None where it does not."""
+def explain_scale(members: Sequence[Member], options: Mapping[str, object]) -> str | None:
+    """Return how the grey scale of images differs from that of training, or None where it does not."""
     here = _describe_scale(options)
     for member in members:
         trained = _describe_scale(member.image_options)

@@ -64,21 +64,31 @@ class Submission:
     def check_issue(self, t_end_tai: datetime, task: Task) -> None:
         """Check that the forecast whose last image is of a time can have been issued at the time of issue.
 
-        It cannot before that image. It can at any later time that has come for past data, but only before the end of
-        the prediction window in the other modes, which state that the outcome was open.
+        It cannot before that image, nor later than now. In the modes other than historical, which state that the
+        outcome was open, it cannot after the end of the prediction window; and once that has passed, a forecast in real
+        time needs its time of issue.
 
         Raises
         ------
         InputError
             If it cannot.
         """
-        if self.issue_time_utc is None:
-            return
         start, end = _window(t_end_tai, task)
-        if self.mode is ForecastMode.HISTORICAL:
-            end = datetime.now(UTC).replace(tzinfo=None)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        if self.issue_time_utc is None:
+            if now > end and self.mode in (ForecastMode.FORECAST, ForecastMode.NOWCAST):
+                raise InputError(
+                    Field("issue_time"),
+                    expected=f"the time of issue, as mode {self.mode} states that it was in real time, and the "
+                    f"prediction window ended at {_format_time(end)}",
+                    found="none",
+                    fix="state it, or choose another {mode}",
+                )
+            return
+        last = "the end of the prediction window"
+        if now < end or self.mode is ForecastMode.HISTORICAL:
+            end, last = now, "now"
         if not start <= self.issue_time_utc <= end:
-            last = "now" if self.mode is ForecastMode.HISTORICAL else "the end of the prediction window"
             raise InputError(
                 Field("issue_time"),
                 expected=f"a time from that of the last image to {last} in mode {self.mode}, "
@@ -145,7 +155,7 @@ def format_scoreboard_text(forecasts: RegionForecasts, disk: FullDiskForecast, s
         f"Prediction Window Start Time: {_format_time(start)}",
         f"Prediction Window End Time: {_format_time(end)}",
         f"Probability Bins: {forecasts.task.exceedance}",
-        "Input data: SDO/HMI LOS_Magnetogram",
+        f"Input data: SDO/HMI LOS_Magnetogram, {forecasts.harp_numbers} HARP numbers",
         "#Full Disk Forecast",
         f"#{letter}_prob {letter}_uncert",
         _format_spread(disk.spread),

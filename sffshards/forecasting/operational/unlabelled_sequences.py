@@ -5,24 +5,33 @@ Labels are ignored; a record that needs one has 0.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from sffshards.base.atomic_files import read_text, storage_errors
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.base.csv_tables import check_rows
 from sffshards.base.errors import Field, InputError, format_count
+from sffshards.base.file_reading import decode_text, read_bytes, read_text, split_lines
 from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.frame_codes import harps_of, pack_codes, parse_code, times_of
 from sffshards.domain.frame_sequences import (
     NUM_FRAMES,
     PUBLISHED_WINDOWS,
     Sequence,
     SequenceId,
     WindowRule,
-    build_sequences,
 )
-from sffshards.domain.frames import IMAGE_SUFFIX, FrameId, LabelledFrame
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
+from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
-from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER
+from sffshards.domain.sequence_table import SequenceTable, build_sequences
+from sffshards.forecasting.baselines import KeywordTable
+from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER, format_others, list_images
+
+_MAX_SEQUENCE_BYTES = 1 << 16
+"""Largest size of the file of a sequence, which has 16 names of some 50 bytes."""
 
 
 def find_image_folder(folder: Path) -> Path:
@@ -56,28 +65,52 @@ def find_image_sequences(
     InputError
         If there are no such images, or no sequence is long enough.
     """
-    with storage_errors(folder, expected="a folder of images"):
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(IMAGE_SUFFIX))
-    frames, num_other = [], 0
-    for name in names:
-        try:
-            frames.append(FrameId.parse(name.removesuffix(IMAGE_SUFFIX)))
-        except InputError:
-            num_other += 1
-    if num_other:
-        progress.note(f"{folder}: {format_count(num_other, 'image')} with other names ignored")
-    if not frames:
-        raise InputError(
-            folder,
-            expected=f"images named hmi.sharp_720s.<HARP>.<yyyymmdd_hhmmss>_TAI.magnetogram{IMAGE_SUFFIX}",
-            found=f"{num_other} of other names" if num_other else "none",
-            fix="name their folder with {images}",
-        )
-    rows = [LabelledFrame(frame=frame, label=0, row=row) for row, frame in enumerate(sorted(frames))]
+    codes = _find_frames(folder, progress=progress)
+    return list(_form_sequences(codes, where=folder, every=every, windows=windows, progress=progress))
+
+
+def find_table_sequences(
+    table: KeywordTable, *, every: bool, windows: WindowRule = PUBLISHED_WINDOWS, progress: Progress
+) -> SequenceTable:
+    """Return the sequences of the frames of a table of keywords, as `find_image_sequences` does those of images."""
+    harps, seconds = np.array(list(table.rows), np.int64).T
+    codes = np.sort(pack_codes(harps, seconds.astype("datetime64[s]")))
+    return _form_sequences(codes, where=table.source, every=every, windows=windows, progress=progress)
+
+
+def _form_sequences(
+    codes: NDArray[np.int64], *, where: object, every: bool, windows: WindowRule, progress: Progress
+) -> SequenceTable:
+    """Return a sequence that ends at every frame, or only the latest of each HARP, of frames in order."""
+    rows = _without_labels(codes)
     sequences = build_sequences(rows, part=Part.TEST, windows=windows)
-    harps = {row.frame.harp for row in rows} - {sequence.harp for sequence in sequences}
-    note_dropped(folder, len(rows) - len(sequences), harps, is_empty=not sequences, progress=progress)
-    return sequences if every else list({sequence.harp: sequence for sequence in sequences}.values())
+    harps = np.setdiff1d(rows.harps, sequences.harps).tolist()
+    note_dropped(where, len(rows) - len(sequences), harps, is_empty=not len(sequences), progress=progress)
+    if every:
+        return sequences
+    is_latest = np.append(sequences.harps[1:] != sequences.harps[:-1], True)
+    return sequences.take(np.flatnonzero(is_latest))
+
+
+def find_named_sequences(folder: Path, names: Iterable[SequenceId], *, progress: Progress) -> list[Sequence]:
+    """Return the sequences of the images in a folder from the first to the last time that a name states.
+
+    Parameters
+    ----------
+    folder
+        Folder of images named ``<frame name>.fits.jpg``.
+    names
+        Names of the sequences.
+    progress
+        Receives a note about ignored images.
+
+    Raises
+    ------
+    InputError
+        If the images of the region between these times are not those of a sequence of that name.
+    """
+    codes = _find_frames(folder, progress=progress)
+    return [_cut_sequence(folder, codes, name) for name in names]
 
 
 def read_sequence_list(
@@ -105,7 +138,8 @@ def read_sequence_list(
         no sequence is long enough.
     """
     sequences: dict[str, Sequence] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(split_lines(read_text(path)), start=1):
+        check_rows(number, where=path)
         fields = line.split()
         if not fields:
             continue
@@ -151,6 +185,44 @@ def note_dropped(
         progress.note(f"{where}: {dropped} left out, too few frames or too long a gap{gone}")
 
 
+def _find_frames(folder: Path, *, progress: Progress) -> NDArray[np.int64]:
+    """Return the codes of the images in a folder, in ascending order; raises `InputError` if there are none."""
+    names, others = list_images(folder)
+    found = [parse_code(name.removesuffix(IMAGE_SUFFIX)) for name in names]
+    codes = np.sort(np.array([code for code in found if code is not None], np.int64))
+    if num_other := len(names) - len(codes):
+        others["images of other names"] = others.get("images of other names", 0) + num_other
+    if not len(codes):
+        raise InputError(
+            folder,
+            expected=f"images named hmi.sharp_720s.<HARP>.<yyyymmdd_hhmmss>_TAI.magnetogram{IMAGE_SUFFIX}",
+            found=format_others(others) or "none",
+            fix="convert them with `sffshards ingest`" if "FITS files" in others else "name their folder with {images}",
+        )
+    if others:
+        progress.note(f"{folder}: {format_others(others)} ignored")
+    return codes
+
+
+def _without_labels(codes: NDArray[np.int64]) -> LabelledFrames:
+    return LabelledFrames(codes, np.zeros(len(codes), np.uint8), np.arange(len(codes), dtype=np.uint32))
+
+
+def _cut_sequence(folder: Path, codes: NDArray[np.int64], name: SequenceId) -> Sequence:
+    times = times_of(codes)
+    is_between = (times >= np.datetime64(name.t_start_tai)) & (times <= np.datetime64(name.t_end_tai))
+    some = codes[is_between & (harps_of(codes) == name.harp)]
+    found = build_sequences(_without_labels(some), part=Part.TEST)[-1] if len(some) else None
+    if found is None or found.id != name:
+        raise InputError(
+            folder,
+            expected=f"the images of {name.name}, at most {NUM_FRAMES} from the first to the last",
+            found=f"{format_count(len(some), 'image')} of HARP {name.harp} between these times",
+            fix="name a sequence of these images, or pass the list that has it as {sequences}",
+        )
+    return found
+
+
 def _read_sequence(path: Path, *, row: int) -> Sequence:
     if not path.is_file():
         raise InputError(
@@ -159,7 +231,7 @@ def _read_sequence(path: Path, *, row: int) -> Sequence:
             found="no such file",
             fix="write the files with `sffshards sequences`, and keep them in Seqs16/ beside the list",
         )
-    lines = read_text(path).split()
+    lines = decode_text(read_bytes(path, max_bytes=_MAX_SEQUENCE_BYTES), where=path).split()
     frames = tuple(FrameId.parse(name, where=f"{path}:{number}") for number, name in enumerate(lines, start=1))
     try:
         sequence = Sequence(frames=frames, label=0, part=Part.TEST, row=row)

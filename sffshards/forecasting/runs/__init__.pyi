@@ -8,9 +8,18 @@ from .fold_ensemble import (
     issue_forecast,
     mean_thresholds,
 )
-from .network_prediction import Inference, choose_device, predict_clips, predict_fold, predict_rows, require_finite
-from .predictions_table import Predictions, predictions_path, read_predictions
-from .published_results import PUBLISHED_DOI, PUBLISHED_RESULTS, PublishedResult
+from .forecast_record import ForecastRecord, RunKind, SourceFile
+from .network_prediction import (
+    Inference,
+    choose_device,
+    load_network,
+    predict_clips,
+    predict_fold,
+    predict_rows,
+    require_factories,
+    require_finite,
+)
+from .predictions_table import Predictions, plain_predictions, predictions_path, read_predictions
 from .run_comparison import (
     COMPARED_SCORES,
     ComparedScore,
@@ -20,20 +29,26 @@ from .run_comparison import (
     describe_comparisons,
     write_comparisons,
 )
-from .run_evaluation import evaluate_run
-from .run_folders import Run, RunFold, find_runs, gather_runs, read_run
+from .run_evaluation import evaluate_fold, evaluate_run
+from .run_fold import RunFold, read_fold
+from .run_folders import Run, find_runs, gather_runs, read_run
 from .run_scores import (
     FOLD_COLUMNS,
+    PUBLISHED_DOI,
+    PUBLISHED_RESULTS,
     FoldMean,
     FoldScores,
+    PublishedResult,
     RunScores,
     StageScores,
     Summary,
+    average_folds,
     describe_scores,
     format_summary,
     score_folds,
 )
 from .run_verification import VerifiedForecast, describe_verification
+from .run_writing import FoldForecasts, check_run, write_fold, write_run
 from .sample_subsets import Subset, explain_subsets, find_subsets
 from .set_counts import SetCounts, SharedHarps, count_sets, find_shared_harps
 
@@ -46,8 +61,10 @@ __all__ = [
     "ComparedScore",
     "Comparison",
     "Decision",
+    "FoldForecasts",
     "FoldMean",
     "FoldScores",
+    "ForecastRecord",
     "Inference",
     "IssuedForecast",
     "Predictions",
@@ -55,15 +72,19 @@ __all__ = [
     "PublishedResult",
     "Run",
     "RunFold",
+    "RunKind",
     "RunScores",
     "SetCounts",
     "SharedHarps",
+    "SourceFile",
     "StageScores",
     "Subset",
     "Summary",
     "VerifiedForecast",
+    "average_folds",
     "average_run",
     "calibrate",
+    "check_run",
     "choose_device",
     "combine_folds",
     "compare_issued",
@@ -72,6 +93,7 @@ __all__ = [
     "describe_comparisons",
     "describe_scores",
     "describe_verification",
+    "evaluate_fold",
     "evaluate_run",
     "explain_subsets",
     "find_runs",
@@ -81,15 +103,21 @@ __all__ = [
     "format_summary",
     "gather_runs",
     "issue_forecast",
+    "load_network",
     "mean_thresholds",
+    "plain_predictions",
     "predict_clips",
     "predict_fold",
     "predict_rows",
     "predictions_path",
     "read_decision",
+    "read_fold",
     "read_predictions",
     "read_run",
+    "require_factories",
     "require_finite",
     "score_folds",
     "write_comparisons",
+    "write_fold",
+    "write_run",
 ]

@@ -1,6 +1,6 @@
 """The decision of a fold: thresholds and calibration, fitted on its validation set only.
 
-Kept as ``decision.json`` beside the checkpoint whose forecasts they were fitted to; `evaluate` and `predict` apply it.
+Kept as ``decision.json`` in the fold's folder; `evaluate` and `predict` apply it.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sffshards import verification
+from sffshards.base.errors import ConflictError
 from sffshards.base.json_records import Count, JsonFormat, Sha256, read_record, write_record
 from sffshards.forecasting.runs.predictions_table import Predictions, plain_views
 
 DECISION_NAME = "decision.json"
 """File name of a decision in a fold's folder."""
 
-_EXPECTS = JsonFormat(expected="the decision of a fold", fix="fit it again with `sffshards evaluate`", version=2)
+_EXPECTS = JsonFormat(expected="the decision of a fold", fix="fit it again with `sffshards evaluate`", version=3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """Thresholds and calibration of one checkpoint."""
+    """Thresholds and calibration of the forecasts of one fold."""
 
-    checkpoint_sha256: Sha256 | None
-    """SHA-256 of the checkpoint whose forecasts they were fitted to; None where it is not known."""
+    source_sha256: Sha256 | None
+    """SHA-256 of what they were fitted to; None where that is not known.
+
+    This is the checkpoint that made the forecasts or, where no network did, their table of the validation set.
+    """
     num_samples: Count
     """Number of samples of the validation set, plain views only."""
     num_flares: Count
@@ -49,7 +53,7 @@ class Decision:
             raise ValueError("there must be both calibrations, or a reason why not")
 
 
-def fit_decision(validation: Predictions, *, checkpoint_sha256: str | None) -> Decision:
+def fit_decision(validation: Predictions, *, source_sha256: str | None) -> Decision:
     """Choose thresholds and fit calibrations on a fold's validation set.
 
     Only its plain views (``nf``) count. An oversampled set, such as that of oTV, has six views of every positive, and
@@ -59,8 +63,8 @@ def fit_decision(validation: Predictions, *, checkpoint_sha256: str | None) -> D
     ----------
     validation
         Predictions of the validation set.
-    checkpoint_sha256
-        SHA-256 of the checkpoint that made them; None where it is not known.
+    source_sha256
+        SHA-256 of the checkpoint that made them or, where no network did, of their table; None where it is not known.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def fit_decision(validation: Predictions, *, checkpoint_sha256: str | None) -> D
     reason = _explain_missing(len(plain), num_flares)
     fits = reason is None
     return Decision(
-        checkpoint_sha256=checkpoint_sha256,
+        source_sha256=source_sha256,
         num_samples=len(plain),
         num_flares=num_flares,
         thresholds=verification.choose_thresholds(plain.label, plain.probability)
@@ -84,23 +88,54 @@ def fit_decision(validation: Predictions, *, checkpoint_sha256: str | None) -> D
     )
 
 
+def leave_undecided(reason: str) -> Decision:
+    """Return the decision of a fold without forecasts of its validation set: the threshold 0.5, and the reason."""
+    return Decision(
+        source_sha256=None,
+        num_samples=0,
+        num_flares=0,
+        thresholds={verification.ThresholdRule.HALF: verification.THRESHOLD},
+        platt=None,
+        isotonic=None,
+        reason=reason,
+    )
+
+
 def write_decision(folder: Path, decision: Decision) -> None:
     """Write ``decision.json`` into a fold's folder, whole or not at all."""
     write_record(folder / DECISION_NAME, decision, version=_EXPECTS.version)
 
 
-def read_decision(folder: Path) -> Decision | None:
+def read_decision(folder: Path, *, source_sha256: str | None = None) -> Decision | None:
     """Read a fold's decision; None where there is none, as before `sffshards evaluate`.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fold.
+    source_sha256
+        SHA-256 of the checkpoint or table that the decision must have been fitted to; None for any.
 
     Raises
     ------
+    ConflictError
+        If it was fitted to other forecasts.
     FormatError
         If its format version is not known to this program.
     DamageError
-        If the file is not a decision.
+        If the file is not a decision, or has changed since it was written.
     """
     path = folder / DECISION_NAME
-    return read_record(path, Decision, expects=_EXPECTS) if path.is_file() else None
+    decision = read_record(path, Decision, expects=_EXPECTS) if path.is_file() else None
+    found = decision.source_sha256 if decision else None
+    if found and source_sha256 and found != source_sha256:
+        raise ConflictError(
+            path,
+            expected=f"the decision of the checkpoint or table of SHA-256 {source_sha256[:16]}...",
+            found=f"that of another one, {found[:16]}...",
+            fix=_EXPECTS.fix,
+        )
+    return decision
 
 
 def _explain_missing(num_samples: int, num_flares: int) -> str | None:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import ConflictError
 from sffshards.domain.sample_sets import Stage
-from sffshards.forecasting.runs.decision import Decision, fit_decision, read_decision
+from sffshards.forecasting.runs.decision import Decision, fit_decision, leave_undecided, read_decision
 from sffshards.forecasting.runs.predictions_table import Predictions
-from sffshards.forecasting.runs.run_folders import Run, RunFold
+from sffshards.forecasting.runs.run_fold import RunFold
+from sffshards.forecasting.runs.run_folders import Run
 from sffshards.verification import THRESHOLD, Forecast, ThresholdRule
 
 
@@ -24,7 +25,7 @@ class Probability(StrEnum):
     """Which probabilities a forecast consists of."""
 
     RAW = "raw"
-    """The network's own probabilities."""
+    """The forecaster's own probabilities."""
     PLATT = "Platt"
     """Probabilities calibrated by a line in the logit."""
     ISOTONIC = "isotonic"
@@ -97,9 +98,8 @@ class IssuedForecast:
         )
 
     def is_comparable(self, other: IssuedForecast) -> bool:
-        """Return whether another forecast is of the same samples and labels."""
-        mine, theirs = self.samples, other.samples
-        return mine.sequence == theirs.sequence and np.array_equal(mine.label, theirs.label)
+        """Return whether another forecast is of the same samples and labels: HARP, end time and label."""
+        return self.samples.is_alike(other.samples)
 
 
 def calibrate(
@@ -143,8 +143,15 @@ def issue_forecast(
 
 def issue_fold(fold: RunFold, decision: Decision, stage: Stage) -> IssuedForecast:
     """Apply a decision to the probabilities of a set of a fold, over plain views."""
-    number, climatology = fold.record.fold, fold.climatology
+    number, climatology = fold.number, fold.climatology
     return issue_forecast(fold.plain(stage), decision, fold=number, stage=stage, climatology=climatology)
+
+
+def decide_fold(fold: RunFold) -> Decision:
+    """Fit the decision of a fold to its validation set; without forecasts of that, the decision states why."""
+    if Stage.VAL not in fold.tables:
+        return leave_undecided(f"there are no forecasts of the validation set: {fold.missing[Stage.VAL]}")
+    return fit_decision(fold.tables[Stage.VAL], source_sha256=fold.source_sha256)
 
 
 def combine_folds(folds: Sequence[IssuedForecast], *, name: str) -> IssuedForecast:
@@ -199,17 +206,16 @@ def average_run(run: Run) -> IssuedForecast:
     Raises
     ------
     ConflictError
-        If the folds do not forecast the same samples.
+        If the folds do not forecast the same samples, or a decision was fitted to other forecasts.
     DamageError
         If ``decision.json`` is not a decision.
     """
-    issued = [
-        issue_fold(
-            fold, read_decision(fold.folder) or fit_decision(fold.tables[Stage.VAL], checkpoint_sha256=None), Stage.TEST
-        )
-        for fold in run.evaluated
-    ]
+    issued = [issue_fold(fold, _find_decision(fold), Stage.TEST) for fold in run.evaluated]
     return combine_folds(issued, name=run.name)
+
+
+def _find_decision(fold: RunFold) -> Decision:
+    return read_decision(fold.folder, source_sha256=fold.source_sha256) or decide_fold(fold)
 
 
 def mean_thresholds(of_folds: Iterable[dict[ThresholdRule, float]]) -> dict[ThresholdRule, float]:

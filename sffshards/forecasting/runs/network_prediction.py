@@ -5,7 +5,7 @@ Shapes: B batch, K 2 classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from sffshards.base.errors import DamageError, Field, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Advance, Progress
 from sffshards.domain.sample_sets import Stage
+from sffshards.forecasting.runs.forecast_record import RunKind
 from sffshards.forecasting.runs.predictions_record import (
     PredictionsRecord,
     find_current_tables,
@@ -32,9 +33,10 @@ from sffshards.forecasting.runs.predictions_table import (
     read_predictions,
     write_predictions,
 )
-from sffshards.forecasting.runs.run_folders import RunFold
+from sffshards.forecasting.runs.run_fold import RunFold
+from sffshards.forecasting.runs.run_folders import Run
 from sffshards.loading import ClipLoader, PlanSource, Shuffle
-from sffshards.models import NO_WEIGHTS, build_model, load_checkpoint, scale_clips
+from sffshards.models import NO_WEIGHTS, ModelName, NetworkSpec, build_model, load_checkpoint, scale_clips
 from sffshards.shards.read import Build, CheckLevel
 
 
@@ -48,6 +50,8 @@ class Inference:
     device: torch.device
     check: CheckLevel = CheckLevel.FULL
     """How much of a sample is checked each time it is read."""
+    factories: tuple[ModelName, ...] = ()
+    """Factories of networks whose code the user allows to run, by naming them; a run's record alone does not."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -58,7 +62,7 @@ class Inference:
 
 def predict_fold(
     fold: RunFold, build: Build, *, inference: Inference, force: bool, progress: Progress
-) -> tuple[dict[Stage, Predictions], str]:
+) -> dict[Stage, Predictions]:
     """Predict the training, validation and test set of a fold, each sample once, and write their tables.
 
     Unchanged tables of the same checkpoint and build are kept.
@@ -78,31 +82,25 @@ def predict_fold(
 
     Returns
     -------
-    the predictions of each set, and the SHA-256 of the checkpoint that made them
+    the predictions of each set
 
     Raises
     ------
     InputError
-        If the fold has no checkpoint yet, or it is damaged or of another network.
+        If the fold has no checkpoint yet, or it is damaged or of another network, or of a factory that the user has
+        not named.
     DamageError
-        If its network returns values that are not numbers.
+        If the checkpoint is not the one that the fold's record describes, or returns values that are not numbers.
     """
-    folder, record, path = fold.folder, fold.record, fold.checkpoint
-    made_from = PredictionsRecord(
-        checkpoint=path.name,
-        checkpoint_sha256=hash_file(path, expected="the fold's best checkpoint"),
-        manifest_sha256=record.manifest_sha256,
-        stages={},
-    )
+    folder, record, path = fold.folder, fold.network, fold.require_checkpoint()
+    made_from = _describe_source(fold)
     kept = {} if force else find_current_tables(folder, made_from)
     model = None
-    options = record.options
     for stage in Stage:
         if stage in kept:
             continue
         if model is None:
-            model = build_model(options.model, weights=NO_WEIGHTS, attention=options.attention)
-            load_checkpoint(model, path, model_name=options.model)
+            model = load_network(record.options.network, path, factories=inference.factories)
         rows = np.sort(build.set_rows(record.sample_set(stage)))
         build.check_shards(rows, progress=progress)
         with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
@@ -111,9 +109,60 @@ def predict_fold(
         table = predictions_path(folder, stage)
         write_predictions(table, build_predictions(build, rows, probabilities))
         kept[stage] = hash_file(table)
-        write_predictions_record(folder, replace(made_from, stages=kept))
-    tables = {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
-    return tables, made_from.checkpoint_sha256
+        done = {one: kept[one] for one in Stage if one in kept}  # in this order, whichever were computed again
+        write_predictions_record(folder, replace(made_from, stages=done))
+    return {stage: read_predictions(predictions_path(folder, stage)) for stage in Stage}
+
+
+def load_network(spec: NetworkSpec, checkpoint: Path, *, factories: Collection[ModelName]) -> nn.Module:
+    """Return a trained network from its checkpoint, on the CPU.
+
+    Parameters
+    ----------
+    spec
+        What the network is built from, such as ``options.network`` of the record of its training.
+    checkpoint
+        Checkpoint of Lightning, or a state dict.
+    factories
+        Factories that the user named; the code of no other is run.
+
+    Raises
+    ------
+    InputError
+        If the network is that of a factory which the user has not named, or the checkpoint does not fit.
+    DamageError
+        If the bytes of the checkpoint have changed since it was written.
+    """
+    spec.require_named(factories, where=checkpoint)
+    model = build_model(spec.model, weights=NO_WEIGHTS, attention=spec.attention, options=spec.options)
+    load_checkpoint(model, checkpoint, model_name=spec.model)
+    return model
+
+
+def require_factories(runs: Iterable[Run], inference: Inference, *, force: bool) -> None:
+    """Check that the user named the factories of runs of which folds are to be predicted.
+
+    Raises
+    ------
+    InputError
+        If one is needed and was not named.
+    """
+    for fold in (fold for run in runs if run.kind is RunKind.NETWORK for fold in run.folds):
+        network = fold.network.options.network
+        if not network.model.is_factory or fold.network.best is None:
+            continue
+        if force or len(find_current_tables(fold.folder, _describe_source(fold))) < len(Stage):
+            network.require_named(inference.factories, where=fold.folder)
+
+
+def _describe_source(fold: RunFold) -> PredictionsRecord:
+    """Return the record of predictions by a fold's best checkpoint, before there are any."""
+    return PredictionsRecord(
+        checkpoint=fold.best.name,
+        checkpoint_sha256=fold.best.sha256,
+        manifest_sha256=fold.network.manifest_sha256,
+        stages={},
+    )
 
 
 def predict_rows(

@@ -69,18 +69,19 @@ def check_tables(folder: Path, record: FoldRecord, tables: Mapping[Stage, str]) 
     Raises
     ------
     ConflictError
-        If training has found a better checkpoint since.
+        If training has found a better checkpoint since, or has begun again.
     DamageError
         If a table, or the record of predictions, has changed.
     """
     if not (folder / PREDICTIONS_NAME).is_file():
         return
     found = _read(folder)
-    if record.best is not None and found.checkpoint != record.best.name:
+    best = record.best
+    if best is None or (found.checkpoint, found.checkpoint_sha256) != (best.name, best.sha256):
         raise ConflictError(
             folder,
-            expected=f"predictions of the best checkpoint, {record.best.name}",
-            found=f"those of {found.checkpoint}",
+            expected=f"predictions of the best checkpoint, {best.name}" if best else "no predictions before training",
+            found=f"those of {found.checkpoint}, SHA-256 {found.checkpoint_sha256[:16]}...",
             fix=f"run `sffshards evaluate {folder.parent}`",
         )
     for stage in Stage:

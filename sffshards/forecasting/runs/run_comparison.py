@@ -45,12 +45,12 @@ class ComparedScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """The score of the second run's ensemble minus that of the first's."""
+    """The score of the second run's ensemble minus that of the first's, or minus that of a baseline."""
 
     compared: ComparedScore
     task: Task
-    first: Path
-    """Folder of the first run."""
+    first: Path | str
+    """Folder of the first run; or name of a baseline."""
     second: Path
     """Folder of the second run."""
     difference: verification.Interval
@@ -124,29 +124,40 @@ def describe_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, An
 
 
 def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
-    """Write ``comparisons.json`` and ``comparisons.csv`` of each task into the folder that contains its runs.
+    """Write ``comparisons.json`` and ``comparisons.csv``.
+
+    Differences between runs of a task go into the folder that contains them, those from baselines into the run's own.
 
     Returns
     -------
     the folders written to
     """
-    folders = []
-    for task in sorted({one.task for one in comparisons}):
-        of_task = [one for one in comparisons if one.task == task]
-        runs = [run.absolute().parent for one in of_task for run in (one.first, one.second)]
-        folder = Path(os.path.commonpath(runs))
-        content = {
-            "format_version": _FORMAT_VERSION,
-            "task": task.name,
-            "forecasts": "ensembles of folds, test set, plain views",
-            "comparisons": describe_comparisons(of_task),
-        }
-        rows = [
-            [one.first, one.second, *describe_record(one.compared).values()]
-            + [getattr(one.difference, name) for name in ("estimate", "low", "high")]
-            for one in of_task
-        ]
-        write_atomic(folder / COMPARISONS_NAME, format_json(content))
-        write_atomic(folder / COMPARISONS_TABLE_NAME, format_csv(_HEADER, rows).encode("utf-8"))
-        folders.append(folder)
-    return folders
+    runs: dict[Task, list[Comparison]] = {}
+    folders: dict[Path, list[Comparison]] = {}
+    for one in comparisons:
+        if isinstance(one.first, Path):
+            runs.setdefault(one.task, []).append(one)
+        else:
+            folders.setdefault(one.second, []).append(one)
+    for of_task in runs.values():
+        paths = [run.absolute().parent for one in of_task for run in (Path(one.first), one.second)]
+        folders[Path(os.path.commonpath(paths))] = of_task
+    for folder, of_folder in folders.items():
+        _write(folder, of_folder)
+    return list(folders)
+
+
+def _write(folder: Path, comparisons: Sequence[Comparison]) -> None:
+    content = {
+        "format_version": _FORMAT_VERSION,
+        "task": comparisons[0].task.name,
+        "forecasts": "ensembles of folds, test set, plain views",
+        "comparisons": describe_comparisons(comparisons),
+    }
+    rows = [
+        [one.first, one.second, *describe_record(one.compared).values()]
+        + [getattr(one.difference, name) for name in ("estimate", "low", "high")]
+        for one in comparisons
+    ]
+    write_atomic(folder / COMPARISONS_NAME, format_json(content))
+    write_atomic(folder / COMPARISONS_TABLE_NAME, format_csv(_HEADER, rows).encode("utf-8"))

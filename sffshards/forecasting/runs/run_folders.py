@@ -2,82 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sffshards.base.atomic_files import read_text
 from sffshards.base.errors import ConflictError, InputError
-from sffshards.base.file_hashes import hash_file
-from sffshards.domain.sample_sets import NUM_FOLDS, Stage
+from sffshards.domain.sample_sets import NUM_FOLDS, Variant
 from sffshards.domain.task import Task
-from sffshards.forecasting.runs.predictions_record import check_tables
-from sffshards.forecasting.runs.predictions_table import Predictions, plain_views, predictions_path, read_predictions
-from sffshards.training import METRICS_NAME, RECORD_NAME, FoldRecord, find_folds, read_record
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
-    """A row of a fold's table of epochs."""
-
-    epoch: int
-    train_loss: float
-    valid_loss: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunFold:
-    """A fold of a run: the record of its training, and its predictions."""
-
-    folder: Path
-    """Folder of the fold, such as ``runs/48h/oTV/fold0``."""
-    record: FoldRecord
-    """Record of the training that made the fold."""
-    tables: dict[Stage, Predictions] = field(default_factory=dict)
-    """Predictions of all three sets; empty where the fold was not evaluated, or its tables were not read."""
-    epochs: tuple[Epoch, ...] = ()
-    """Losses by epoch; empty where there is no table of them, or it was not read."""
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of the files that were read, by file name."""
-
-    @property
-    def checkpoint(self) -> Path:
-        """Path of the best checkpoint; raises `InputError` where there is none yet."""
-        if self.record.best is None:
-            raise InputError(
-                self.folder, expected="a checkpoint", found="none yet", fix="train this fold for an epoch at least"
-            )
-        return self.folder / self.record.best.name
-
-    def plain(self, stage: Stage) -> Predictions:
-        """Return the predictions of a set over plain views, each sequence once."""
-        return plain_views(self.tables[stage])
-
-    @property
-    def climatology(self) -> float:
-        """Rate of flares in the training set, over plain views; 0 where it is empty."""
-        labels = self.plain(Stage.TRAIN).label
-        return float(labels.mean()) if len(labels) else 0.0
+from sffshards.forecasting.runs.forecast_record import RunKind, find_differences
+from sffshards.forecasting.runs.run_fold import RunFold, read_fold, read_tables
+from sffshards.training import RECORD_NAME, find_folds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """The folds of one variant and task."""
+    """The folds of one forecaster and task."""
 
     folder: Path
     """Folder of the run, such as ``runs/48h/oTV``."""
     name: str
-    """Name of the run in tables: the variant, and its folder where several runs of the task are of that variant."""
+    """Name of the run in tables, as `RunFold.name`; and its folder where several runs of the task have that name."""
     folds: tuple[RunFold, ...]
-    """The folds that were trained, at least one, in ascending order."""
+    """The folds that are there, at least one, in ascending order."""
 
     @property
-    def first(self) -> FoldRecord:
-        """Record of the first fold; the others have the same task and options."""
-        return self.folds[0].record
+    def first(self) -> RunFold:
+        """The first fold; the others have the same task and options."""
+        return self.folds[0]
+
+    @property
+    def kind(self) -> RunKind:
+        """What makes the forecasts."""
+        return self.first.kind
 
     @property
     def task(self) -> Task:
@@ -91,8 +48,8 @@ class Run:
 
     @property
     def missing_folds(self) -> tuple[int, ...]:
-        """Numbers of the folds that were not trained or not evaluated."""
-        found = {fold.record.fold for fold in self.evaluated}
+        """Numbers of the folds that are not there, or were not evaluated."""
+        found = {fold.number for fold in self.evaluated}
         return tuple(fold for fold in range(NUM_FOLDS) if fold not in found)
 
 
@@ -118,14 +75,16 @@ def read_run(folder: Path, *, folds: Collection[int] | None = None) -> Run:
             folder,
             expected=f"fold {missing[0]}",
             found=f"folds {', '.join(map(str, found))} only",
-            fix=f"train it with `sffshards train --fold {missing[0]}`, or name other folds",
+            fix="name other folds, or train or write this one",
         )
-    read = tuple(RunFold(folder=found[fold], record=read_record(found[fold])) for fold in chosen)
-    return Run(folder=folder, name=str(read[0].record.options.variant), folds=read)
+    read = tuple(read_fold(found[fold]) for fold in chosen)
+    return Run(folder=folder, name=read[0].name, folds=read)
 
 
 def find_runs(place: Path, *, folds: Collection[int] | None = None) -> tuple[Run, ...]:
     """Find a run, or all runs in a folder such as ``runs/`` or ``runs/48h/``; tables are left unread.
+
+    They are in the order of tasks, then of `RunKind`, the variants of networks, and folders.
 
     Raises
     ------
@@ -141,11 +100,11 @@ def find_runs(place: Path, *, folds: Collection[int] | None = None) -> tuple[Run
             found="neither" if place.is_dir() else "no such folder",
             fix="train one with `sffshards train`",
         )
-    return tuple(read_run(folder, folds=folds) for folder in folders)
+    return tuple(sorted((read_run(folder, folds=folds) for folder in folders), key=_rank))
 
 
 def gather_runs(place: Path) -> tuple[Run, ...]:
-    """Read a run, or all runs in a folder, with their tables, in the order of tasks and variants.
+    """Read a run, or all runs in a folder, with their tables, in the order of `find_runs`.
 
     Parameters
     ----------
@@ -157,14 +116,12 @@ def gather_runs(place: Path) -> tuple[Run, ...]:
     InputError
         If there is no run, none was evaluated, or a table is malformed.
     ConflictError
-        If the folds of a run were trained differently, the runs of a task were trained on different builds, or
+        If the folds of a run were made differently, the networks of a task were trained on different builds, or
         training has found a better checkpoint since the evaluation.
     DamageError
         If a table has changed since it was written.
     """
-    runs = sorted(
-        (replace(run, folds=tuple(_read_tables(fold) for fold in run.folds)) for run in find_runs(place)), key=_rank
-    )
+    runs = [replace(run, folds=tuple(read_tables(fold) for fold in run.folds)) for run in find_runs(place)]
     num_alike = Counter((run.task, run.name) for run in runs)
     runs = [
         run if num_alike[run.task, run.name] == 1 else replace(run, name=f"{run.name} ({run.folder})") for run in runs
@@ -183,7 +140,7 @@ def gather_runs(place: Path) -> tuple[Run, ...]:
 
 
 def check_folds_alike(run: Run) -> None:
-    """Check that the folds of a run were trained with the same options, so that they may be averaged.
+    """Check that the folds of a run were made with the same options, so that they may be averaged.
 
     Raises
     ------
@@ -192,59 +149,30 @@ def check_folds_alike(run: Run) -> None:
     """
     first, *others = run.folds
     for fold in others:
-        for name, (expected, found) in first.record.options.differences(fold.record.options).items():
+        for name, (expected, found) in find_differences(first.record, fold.record).items():
             raise ConflictError(
                 fold.folder,
-                expected=f"a fold trained as {first.folder.name} was, with {name} {expected}",
+                expected=f"a fold made as {first.folder.name} was, with {name} {expected}",
                 found=f"{name} {found}",
-                fix="keep folds that were trained differently in a run of their own",
+                fix="keep folds that were made differently in a run of their own",
             )
 
 
-def _rank(run: Run) -> tuple[Task, int, Path]:
-    variant = run.first.options.variant
-    return run.task, list(type(variant)).index(variant), run.folder
-
-
-def _read_tables(fold: RunFold) -> RunFold:
-    paths = {stage: predictions_path(fold.folder, stage) for stage in Stage}
-    metrics = fold.folder / METRICS_NAME
-    is_whole = all(path.is_file() for path in paths.values())
-    read = [*(paths.values() if is_whole else ()), *([metrics] if metrics.is_file() else ())]
-    fingerprints = {path.name: hash_file(path) for path in read}
-    if is_whole:
-        check_tables(fold.folder, fold.record, {stage: fingerprints[path.name] for stage, path in paths.items()})
-    return replace(
-        fold,
-        tables={stage: read_predictions(path) for stage, path in paths.items()} if is_whole else {},
-        epochs=tuple(_read_epochs(metrics)) if metrics.is_file() else (),
-        fingerprints=fingerprints,
-    )
-
-
-def _read_epochs(path: Path) -> Iterable[Epoch]:
-    for number, row in enumerate(csv.DictReader(io.StringIO(read_text(path))), start=2):
-        try:
-            losses = {name: float(row[name]) for name in ("train_loss", "valid_loss")}
-            yield Epoch(epoch=int(row["epoch"]), **losses)
-        except (KeyError, TypeError, ValueError):
-            raise InputError(
-                f"{path}:{number}",
-                expected="a row of a table of epochs",
-                found="something else",
-                fix="restore the file, or remove it to omit its curve",
-            ) from None
+def _rank(run: Run) -> tuple[Task, int, int, Path]:
+    variant = run.first.variant
+    return run.task, list(RunKind).index(run.kind), -1 if variant is None else list(Variant).index(variant), run.folder
 
 
 def _check_builds(runs: Sequence[Run]) -> None:
-    """Check that all folds of a task were trained on one build, so that they can be compared."""
+    """Check that all networks of a task were trained on one build."""
     builds: dict[Task, RunFold] = {}
-    for fold in (fold for run in runs for fold in run.folds):
-        first = builds.setdefault(fold.record.task, fold)
-        if fold.record.manifest_sha256 != first.record.manifest_sha256:
+    for fold in (fold for run in runs for fold in run.folds if fold.manifest_sha256):
+        first = builds.setdefault(fold.task, fold)
+        expected, found = first.manifest_sha256 or "", fold.manifest_sha256 or ""
+        if found != expected:
             raise ConflictError(
                 fold.folder,
-                expected=f"a fold of the build {first.record.manifest_sha256[:12]}, as {first.folder}",
-                found=f"one of the build {fold.record.manifest_sha256[:12]}",
+                expected=f"a fold of the build {expected[:12]}, as {first.folder}",
+                found=f"one of the build {found[:12]}",
                 fix="report on runs of one build at a time, or train again",
             )

@@ -1,5 +1,9 @@
 """The published scores of a run: by fold and set, and averaged over folds; ``scores.json`` and ``scores.csv``.
 
+And the results that Grim and Gradvohl published: six test tables, each of a single fold. They are from the notebooks of
+their program (github.com/lfgrim/SFF_MagSeq_MViTs), published with Solar Physics 299:33 (2024), doi
+10.1007/s11207-024-02276-0. The paper alone has means over folds; they are not copied here.
+
 Each view that the variant's set holds is a sample of its own, as in the paper.
 """
 
@@ -15,7 +19,9 @@ from sffshards import verification
 from sffshards.base.atomic_files import write_atomic
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
-from sffshards.domain.sample_sets import Stage
+from sffshards.domain.sample_sets import Stage, Variant
+from sffshards.domain.task import M24, M48, Task
+from sffshards.forecasting.runs.forecast_record import RunKind
 from sffshards.forecasting.runs.run_folders import Run
 
 if TYPE_CHECKING:
@@ -25,7 +31,10 @@ JSON_NAME = "scores.json"
 TABLE_NAME = "scores.csv"
 FOLD_COLUMNS = ("fold", "stage", "tp", "fp", "fn", "tn", *verification.PUBLISHED_SCORES)
 """Columns of a table of the scores of folds."""
-_FORMAT_VERSION = 1
+PUBLISHED_DOI = "10.1007/s11207-024-02276-0"
+"""DOI of the paper that published results are from."""
+
+_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,9 +112,7 @@ _MeanT = TypeVar("_MeanT", bound=FoldMean)
 def score_folds(run: Run) -> FoldScores:
     """Compute the published scores of the evaluated folds of a run."""
     stages = tuple(
-        StageScores(
-            fold=fold.record.fold, stage=stage, table=verification.count_outcomes(table.label, table.probability)
-        )
+        StageScores(fold=fold.number, stage=stage, table=verification.count_outcomes(table.label, table.probability))
         for fold in run.evaluated
         for stage, table in fold.tables.items()
     )
@@ -159,14 +166,30 @@ def write_scores(scores: FoldScores) -> None:
 
 def describe_run(run: Run) -> dict[str, Any]:
     """Return what the JSON files of a run's scores state of the run."""
-    options = run.first.options
+    first = run.first
     return {
         "task": run.task.name,
-        "variant": options.variant,
-        "protocol": options.protocol,
-        "model": options.model,
-        "manifest_sha256": run.first.manifest_sha256,
+        "kind": run.kind,
+        "name": first.name,
+        "description": first.description,
+        "variant": first.variant,
+        "protocol": first.protocol,
+        **_describe_network(run),
+        "manifest_sha256": first.manifest_sha256,
+        "missing": [
+            {"fold": fold.number, "stage": stage, "reason": reason}
+            for fold in run.folds
+            for stage, reason in fold.missing.items()
+        ],
     }
+
+
+def _describe_network(run: Run) -> dict[str, Any]:
+    """Return the name of a run's network, or None, and the options of its factory, if any."""
+    if run.kind is not RunKind.NETWORK:
+        return {"model": None}
+    network = run.first.network.options.network
+    return {"model": str(network.model)} | ({"model_options": network.options} if network.options else {})
 
 
 def describe_scores(scores: FoldScores) -> dict[str, Any]:
@@ -194,3 +217,36 @@ def _summary_rows(scores: FoldScores) -> Iterator[list[object]]:
         means = scores.means(stage)
         for title, column in (("mean", "mean"), ("deviation", "deviation"), ("folds defined", "num_defined")):
             yield [title, stage, *[None] * 4, *(getattr(means[name], column) for name in verification.PUBLISHED_SCORES)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedResult:
+    """The published test result of one fold, at a probability of 0.5."""
+
+    task: Task
+    variant: Variant
+    fold: int
+    table: verification.ContingencyTable
+
+    @property
+    def scores(self) -> dict[verification.ScoreName, float]:
+        """The eight published scores."""
+        return verification.compute_published_scores(self.table)
+
+
+def _result(task: Task, variant: Variant, fold: int, *counts: int) -> PublishedResult:
+    tp, fp, fn, tn = counts
+    return PublishedResult(
+        task=task, variant=variant, fold=fold, table=verification.ContingencyTable(tp=tp, fp=fp, fn=fn, tn=tn)
+    )
+
+
+PUBLISHED_RESULTS = (
+    _result(M24, Variant.BASE, 3, 165, 952, 30, 8237),
+    _result(M24, Variant.OT, 0, 156, 773, 39, 8416),
+    _result(M24, Variant.OTV, 3, 163, 748, 32, 8441),
+    _result(M48, Variant.BASE, 1, 374, 688, 39, 8283),
+    _result(M48, Variant.OT, 0, 352, 547, 61, 8424),
+    _result(M48, Variant.OTV, 2, 372, 655, 41, 8316),
+)
+"""Published results, one for each task and variant."""

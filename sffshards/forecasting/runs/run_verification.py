@@ -28,7 +28,7 @@ VERIFICATION_TABLE_NAME = "verification.csv"
 ENSEMBLE = "ensemble"
 """What stands in place of a fold's number for the ensemble."""
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 _KEY = ("fold", "stage", "subset", "probability", "rule")
 
 

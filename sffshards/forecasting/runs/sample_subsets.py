@@ -103,6 +103,6 @@ def _explain_list(positive: Predictions, flares: HarpFlares) -> str:
     times = positive.t_end_tai
     uncovered = int(((times < flares.first) | (times > flares.last)).sum())
     return (
-        f"{unmapped:,} are of HARPs that {flares.harp_map.source} does not list, and {uncovered:,} are outside the "
-        f"time of {flares.flares.source}; such samples count as first flares"
+        f"nothing is known of {unmapped:,} (HARP not in {flares.harp_map.source}) and of {uncovered:,} (outside the "
+        f"time of {flares.flares.source}), which count as first flares"
     )

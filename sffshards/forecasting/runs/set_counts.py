@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 
 from sffshards.domain.sample_sets import Stage
-from sffshards.forecasting.runs.run_folders import Run, RunFold
+from sffshards.forecasting.runs.run_fold import RunFold
+from sffshards.forecasting.runs.run_folders import Run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,16 +54,16 @@ def count_sets(run: Run) -> tuple[SetCounts, ...]:
 
 
 def find_shared_harps(run: Run) -> tuple[SharedHarps, ...]:
-    """Find the regions that two sets of a fold share: three pairs of sets per fold, whether they share any or not."""
+    """Find the regions that two sets of a fold share, for each pair of sets that are forecast, even if it is none."""
     shared = []
     for fold in run.evaluated:
-        for first, second in combinations(Stage, 2):
+        for first, second in combinations(fold.tables, 2):
             harps = np.intersect1d(fold.tables[first].harp, fold.tables[second].harp)
             plain = fold.plain(second)
             is_shared = np.isin(plain.harp, harps)
             shared.append(
                 SharedHarps(
-                    fold=fold.record.fold,
+                    fold=fold.number,
                     first=first,
                     second=second,
                     num_harps=len(harps),
@@ -75,11 +76,11 @@ def find_shared_harps(run: Run) -> tuple[SharedHarps, ...]:
 
 
 def _count_set(fold: RunFold, stage: Stage) -> SetCounts:
-    record, table, plain = fold.record, fold.tables[stage], fold.plain(stage)
+    table, plain = fold.tables[stage], fold.plain(stage)
     return SetCounts(
-        fold=record.fold,
+        fold=fold.number,
         stage=stage,
-        parts=tuple(map(str, record.sample_set(stage).parts(record.task))),
+        parts=tuple(map(str, fold.sample_set(stage).parts(fold.task))),
         num_sequences=len(plain),
         num_flares=int(plain.label.sum()),
         num_samples=len(table),

@@ -1,6 +1,7 @@
 """The files in the folder of a build, and the check whether a build may be written there.
 
 While a build is being written its folder holds ``.build/`` with the inputs of the build and a record of every shard.
+A build that replaces another is written to ``.build/new/``, and moved when it is complete.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sffshards.base.atomic_files import remove_temporary, storage_errors, write_atomic
-from sffshards.base.errors import ConflictError
+from sffshards.base.atomic_files import remove_temporary, replacing, storage_errors, write_atomic
+from sffshards.base.errors import ConflictError, DamageError, FormatError
 from sffshards.base.folder_locks import LOCK_NAME
 from sffshards.base.json_records import encode_record, read_own_json, to_plain
 from sffshards.domain.sample_sets import Kind, Part
+from sffshards.executors import MARK_PREFIX
 from sffshards.shards.format import CARD_NAME, INDEX_NAME, MANIFEST_NAME, BuildInputs, Manifest, format_card
 from sffshards.shards.read import CHECKED_NAME, find_manifest
 
@@ -27,7 +30,9 @@ _STATE = ".build"
 _INPUTS = "inputs.json"
 _RECORDS = "records"
 _ENCODED = "encoded"
-_TAR = re.compile(rf"({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
+_NEW = "new"
+_PARTS = "parts"
+_TAR = re.compile(rf"([A-Z][0-9._]+-({'|'.join(Part)})-)?({'|'.join(Kind)})-[0-9]{{5,}}\.tar")
 _OTHERS = (MANIFEST_NAME, INDEX_NAME, CARD_NAME, CHECKED_NAME, PUBLISHED_NAME)
 """The other files of a build, in the order in which to remove them: without its manifest it is no build."""
 
@@ -37,9 +42,19 @@ def state_folder(out: Path) -> Path:
     return out / _STATE
 
 
+def new_folder(out: Path) -> Path:
+    """Return the folder of a build that will replace the one in ``out``."""
+    return out / _STATE / _NEW
+
+
 def records_folder(out: Path) -> Path:
     """Return the folder of the records of written shards."""
     return out / _STATE / _RECORDS
+
+
+def parts_folder(out: Path) -> Path:
+    """Return the folder of the records of parts whose images are decoded."""
+    return out / _STATE / _PARTS
 
 
 def encoded_folder(out: Path) -> Path:
@@ -67,6 +82,9 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
         )
     if force:
         return
+    replacing = _read_state(new_folder(out))
+    if replacing is not None and not _find_different(replacing, inputs, early=early):
+        return  # what ``force`` began, and the same command without it resumes
     manifest = find_manifest(out)
     theirs = to_plain(manifest.inputs) if manifest else _read_state(out)
     if theirs is not None:
@@ -75,21 +93,27 @@ def check_folder(out: Path, inputs: BuildInputs, *, force: bool, early: bool) ->
 
 def refuse_other(place: object, theirs: dict[str, Any], inputs: BuildInputs, *, early: bool) -> None:
     """Raise `ConflictError` if a place holds a build of other inputs; ``early`` leaves out those of the images."""
-    mine = to_plain(inputs)
-    skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
-    different = [name for name in mine if name not in skip and theirs.get(name) != mine[name]]
-    if different:
+    if different := _find_different(theirs, inputs, early=early):
         raise ConflictError(
             place,
             expected="no build, or one of the same inputs",
-            found=f"another build: {', '.join(_describe_difference(name, theirs, mine) for name in different)}",
+            found=f"another build: {', '.join(different)}",
             fix="name another place as {out}, or pass {force} to replace it",
         )
 
 
+def _find_different(theirs: dict[str, Any], inputs: BuildInputs, *, early: bool) -> list[str]:
+    """Return the inputs of a build that another one does not share, each with both values."""
+    mine = to_plain(inputs)
+    skip = {"num_images", "images_sha256", "skipped_frames"} if early else set()
+    return [
+        _describe_difference(name, theirs, mine) for name in mine if name not in skip and theirs.get(name) != mine[name]
+    ]
+
+
 def _holds_a_build(out: Path) -> bool:
     """Return whether a folder holds a build; the manifest of another program does not count."""
-    if _read_state(out) is not None:
+    if any(_read_state(folder) is not None for folder in (out, new_folder(out))):
         return True
     content = read_own_json(out / MANIFEST_NAME)  # None if it is damaged; then the tars decide
     if isinstance(content, dict) and {"format_version", "groups", "shards"} <= set(content):
@@ -123,8 +147,49 @@ def clear_folder(out: Path) -> None:
         shutil.rmtree(records_folder(out), ignore_errors=True)
 
 
+def is_replacing(out: Path, inputs: BuildInputs) -> bool:
+    """Return whether a build of some inputs, which will replace the one in a folder, was begun."""
+    theirs = _read_state(new_folder(out))
+    return theirs is not None and not _find_different(theirs, inputs, early=False)
+
+
+def discard_new(out: Path) -> None:
+    """Remove what a build that would replace another has written; the caller must hold the folder's lock."""
+    with storage_errors(out):
+        if new_folder(out).exists():
+            shutil.rmtree(new_folder(out))
+
+
+def adopt_new(out: Path) -> None:
+    """Replace the build in a folder by the new one, if that is complete; the caller must hold the folder's lock.
+
+    A process may be killed anywhere in here: the next one moves what is left.
+    """
+    new = new_folder(out)
+    try:
+        manifest = find_manifest(new)
+    except (DamageError, FormatError):  # it is written again
+        manifest = None
+    if manifest is None:
+        return
+    names = {shard.name for shard in manifest.shards}
+    with storage_errors(out):
+        for name in _OTHERS:
+            (out / name).unlink(missing_ok=True)
+        for path in own_tars(out):
+            if f"{path.parent.name}/{path.name}" not in names:
+                path.unlink()
+        for name in (*sorted(names), INDEX_NAME, CARD_NAME):
+            if (new / name).is_file():
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                (new / name).replace(out / name)
+        (new / MANIFEST_NAME).replace(out / MANIFEST_NAME)
+        shutil.rmtree(new)
+
+
 def remove_leftovers(out: Path) -> None:
-    """Remove temporary files of killed processes; the caller must hold the folder's lock."""
+    """Remove what killed processes left; the caller must hold the folder's lock."""
+    shutil.rmtree(encoded_folder(out), ignore_errors=True)
     remove_temporary(out, re.compile("|".join(map(re.escape, _OTHERS))))
     remove_temporary(state_folder(out), re.compile(re.escape(_INPUTS)))
     for part in Part:
@@ -133,22 +198,25 @@ def remove_leftovers(out: Path) -> None:
 
 def remove_state(out: Path) -> None:
     """Remove the state of an unfinished build, and no other file; the lock holds until it is released."""
-    for folder in (records_folder(out), encoded_folder(out)):
+    for folder in (records_folder(out), encoded_folder(out), parts_folder(out)):
         shutil.rmtree(folder, ignore_errors=True)
-    for name in (_INPUTS, LOCK_NAME):
+    others = (path for pattern in (f"{MARK_PREFIX}*", ".part-*.lock") for path in state_folder(out).glob(pattern))
+    for path in (state_folder(out) / _INPUTS, state_folder(out) / LOCK_NAME, *others):
         with suppress(OSError):
-            (state_folder(out) / name).unlink()
+            path.unlink()
     with suppress(OSError):  # it holds other files
         state_folder(out).rmdir()
 
 
-def finish_build(out: Path, manifest: Manifest, index: bytes) -> None:
-    """Remove tars of other builds, then write index, card and, last, the manifest."""
+def write_finished(out: Path, manifest: Manifest, index: Iterable[bytes | memoryview]) -> None:
+    """Remove tars of other builds, then write index, card and, last, the manifest; the index comes in pieces."""
     names = {shard.name for shard in manifest.shards}
     with storage_errors(out):
         for path in own_tars(out):
             if f"{path.parent.name}/{path.name}" not in names:
                 path.unlink()
-    write_atomic(out / INDEX_NAME, index)
+    with replacing(out / INDEX_NAME) as temporary, temporary.open("wb") as file:
+        for piece in index:
+            file.write(piece)
     write_atomic(out / CARD_NAME, format_card(manifest))
     write_atomic(out / MANIFEST_NAME, manifest.to_bytes())

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sffshards import __version__
-from sffshards.base.errors import Field, InputError
+from sffshards.base.errors import ConflictError, Field, InputError
 from sffshards.base.file_hashes import hash_file
-from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, OnShort, Sequence, WindowRule, build_sequences
+from sffshards.domain.frame_codes import sort_by_name
+from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, OnShort, WindowRule
+from sffshards.domain.frames import HARP_NUMBERS, HarpNumbers
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import Task
-from sffshards.images import read_ingested
-from sffshards.labels import DataLayout, read_parts
+from sffshards.domain.sequence_table import SequenceTable, build_sequences
+from sffshards.domain.task import Task, is_task_name
+from sffshards.images import find_harp_numbers, read_ingested
+from sffshards.labels import REBUILT_NAME, DataLayout, read_parts, read_stated_numbers
 from sffshards.shards.format import SYNTHETIC_IMAGES, BuildInputs, CodecName, SourceList, get_codec
 
 
@@ -43,7 +49,7 @@ class BuildSource:
 
     layout: DataLayout
     options: BuildOptions
-    sequences: list[Sequence]
+    sequences: SequenceTable
     """Sequences of all parts, in the order of the lists."""
     lists: dict[Part, SourceList]
 
@@ -53,12 +59,11 @@ class BuildSource:
         windows = self.options.windows
         if windows.on_short is OnShort.DROP:
             return sum(source.num_rows for source in self.lists.values()) - len(self.sequences)
-        return sum(sequence.num_distinct < windows.min_frames for sequence in self.sequences)
+        return int((self.sequences.counts < windows.min_frames).sum())
 
-    @property
-    def frame_names(self) -> list[str]:
-        """Names of all frames of the sequences, each once, sorted."""
-        return sorted(frame.name for frame in {frame for s in self.sequences for frame in s.frames})
+    def list_frames(self) -> NDArray[np.int64]:
+        """Return the codes of all frames of the sequences, each once, in the order of their names."""
+        return sort_by_name(self.sequences.frames_shown())
 
     def read_inputs(self) -> BuildInputs:
         """Return the inputs of the build as far as they are known before an image is read."""
@@ -72,7 +77,7 @@ class BuildSource:
             shard_size_bytes=options.shard_size_bytes,
             windows=options.windows,
             lists=self.lists,
-            image_options=describe_images(self.layout),
+            image_options=describe_images(self.layout) | _describe_numbers(self.layout, options.task),
             num_images=0,
             images_sha256="",
             skipped_frames={},
@@ -82,10 +87,11 @@ class BuildSource:
 def read_source(layout: DataLayout, options: BuildOptions) -> BuildSource:
     """Read what a build is made from; raises as `read_sequences`."""
     sequences, lists = _read_lists(layout, options.task, options.windows)
+    _find_numbers(layout, options.task)
     return BuildSource(layout=layout, options=options, sequences=sequences, lists=lists)
 
 
-def read_sequences(layout: DataLayout, task: Task, *, windows: WindowRule) -> list[Sequence]:
+def read_sequences(layout: DataLayout, task: Task, *, windows: WindowRule) -> SequenceTable:
     """Read the label lists of a task and return the sequences of all parts.
 
     Raises
@@ -96,7 +102,7 @@ def read_sequences(layout: DataLayout, task: Task, *, windows: WindowRule) -> li
     return _read_lists(layout, task, windows)[0]
 
 
-def _read_lists(layout: DataLayout, task: Task, windows: WindowRule) -> tuple[list[Sequence], dict[Part, SourceList]]:
+def _read_lists(layout: DataLayout, task: Task, windows: WindowRule) -> tuple[SequenceTable, dict[Part, SourceList]]:
     """Return the sequences of the label lists of a task, and a description of each list."""
     if task not in layout.lists:
         raise InputError(
@@ -111,10 +117,8 @@ def _read_lists(layout: DataLayout, task: Task, windows: WindowRule) -> tuple[li
         part: SourceList(name=path.name, sha256=hash_file(path), num_rows=len(parts[part]))
         for part, path in paths.items()
     }
-    sequences = [
-        sequence for part, rows in parts.items() for sequence in build_sequences(rows, part=part, windows=windows)
-    ]
-    if not sequences:
+    sequences = SequenceTable.join(build_sequences(rows, part=part, windows=windows) for part, rows in parts.items())
+    if not len(sequences):
         raise InputError(
             Field("min_frames"),
             expected="a sequence of enough frames",
@@ -129,4 +133,32 @@ def describe_images(layout: DataLayout) -> dict[str, str | float | int | None]:
     if layout.is_synthetic:
         return {"source": SYNTHETIC_IMAGES}
     ingested = read_ingested(layout.images.parent)
+    if ingested and ingested.outdated:
+        raise ConflictError(
+            layout.images,
+            expected="the images of one ingest",
+            found=f"{len(ingested.outdated):,} of an earlier one, which one from scratch has not replaced yet",
+            fix="run that `sffshards ingest` again without {force}: it resumes",
+        )
     return dict(ingested.options) if ingested else {}
+
+
+def _describe_numbers(layout: DataLayout, task: Task) -> dict[str, str | float | int | None]:
+    """Return that HARP numbers are near-real-time, if they are; the lists may state it where the images do not."""
+    numbers = _find_numbers(layout, task)
+    return {HARP_NUMBERS: str(numbers)} if numbers is HarpNumbers.NEAR_REAL_TIME else {}
+
+
+def _find_numbers(layout: DataLayout, task: Task) -> HarpNumbers:
+    """Return which HARP numbers images and lists have; refuse lists that do not state the numbers of the images."""
+    place = next(iter(layout.lists[task].values())).parent
+    numbers = find_harp_numbers(layout.images, place)
+    lists = place.parent if is_task_name(place.name) else place
+    if numbers is HarpNumbers.NEAR_REAL_TIME and read_stated_numbers(lists) is not numbers:
+        raise InputError(
+            place,
+            expected=f"lists of {numbers} HARP numbers, as {layout.images} has",
+            found=f"lists without a {REBUILT_NAME} that states these numbers",
+            fix="label the images with `sffshards labels rebuild` and a map of these numbers",
+        )
+    return numbers

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sffshards.base.errors import ImageError, InputError
 from sffshards.base.folder_locks import folder_lock
+from sffshards.base.output_checks import check_room, free_bytes
 from sffshards.base.progress import Progress
-from sffshards.base.worker_pool import WorkerPool
-from sffshards.domain.frame_sequences import Sequence as FrameSequence
+from sffshards.domain.frame_codes import iterate_names, parse_code
 from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.sample_sets import Kind
-from sffshards.images import FRAME_BYTES, FrameStore, ImageFile, StoreSnapshot, fill_store, find_images, is_stored
-from sffshards.labels import DataLayout
+from sffshards.domain.sequence_table import SequenceTable
+from sffshards.executors import Executor
+from sffshards.images import FRAME_BYTES, FrameStore, StoredFrames, fill_store, is_stored
+from sffshards.labels import DataLayout, ImageFiles, count_images, find_images, format_others
 from sffshards.shards.build import disk_space
 from sffshards.shards.build.build_folder import check_folder
 from sffshards.shards.build.build_inputs import BuildOptions, BuildSource, read_source
 from sffshards.shards.build.shard_writer import prepare_worker
 from sffshards.shards.format import BuildInputs
+
+_HASHED_AT_ONCE = 1 << 16
 
 _NUM_PROBED_FIRST = 8
 """Sequences encoded for the early check of disk space, which is good to some tenths; the plan of shards uses more."""
@@ -31,7 +38,7 @@ class Prepared:
     """Everything that writing the shards needs."""
 
     inputs: BuildInputs
-    sequences: list[FrameSequence]
+    sequences: SequenceTable
     num_skipped_sequences: int
     """Sequences left out because of unusable images."""
     num_short_sequences: int
@@ -39,7 +46,7 @@ class Prepared:
     """Mean size in bytes of a sample in a tar, by kind."""
     num_decoded: int
     """Images decoded in this run; the others were in the frame store."""
-    store: StoreSnapshot
+    frames: StoredFrames
     """The frames that the build is made from."""
 
     @property
@@ -69,7 +76,7 @@ class Estimate:
 
 
 def prepare_build(
-    source: BuildSource, *, store_folder: Path, out: Path, fresh: bool, pool: WorkerPool, progress: Progress
+    source: BuildSource, *, store_folder: Path, out: Path, fresh: bool, executor: Executor, progress: Progress
 ) -> Prepared:
     """Put all frames into the store and return what the build will be made from.
 
@@ -83,10 +90,10 @@ def prepare_build(
         Folder of the build, whose disk must have room.
     fresh
         Whether to compare every image with the one decoded earlier, even where size and date have not changed.
-    pool
-        Worker processes.
+    executor
+        Where images are decoded.
     progress
-        Shows the progress.
+        Shows the progress, and a note on what else is in the folder of images.
 
     Raises
     ------
@@ -95,35 +102,62 @@ def prepare_build(
     StorageError
         If there is no room for the frames and the shards.
     """
-    layout, options, names = source.layout, source.options, source.frame_names
-    images, bad = _find_images(source, names)
-    pool.start(prepare_worker)
+    layout, options, codes = source.layout, source.options, source.list_frames()
+    images, bad = find_listed_images(source, codes)
+    num_listed = len(images) + sum(not found.startswith("no such file") for found in bad.values())
+    _note_others(layout.images, num_listed, progress)
+    executor.start(prepare_worker)
     with folder_lock(store_folder, progress=progress, wait=True):
         store = FrameStore(store_folder)
-        num_new = sum(not is_stored(store, image) for image in images)
+        num_new = int((~is_stored(store, images)).sum())
         if num_new and not disk_space.tars_bytes(out):  # a first run can fail for lack of space before it decodes
             means = disk_space.means_from_images(layout, source.sequences, options.codec, num_probed=_NUM_PROBED_FIRST)
-            disk_space.check_room(out, num_new * FRAME_BYTES + disk_space.total_bytes(source.sequences, means))
-        disk_space.check_room(store_folder, num_new * FRAME_BYTES)
+            check_room(out, num_new * FRAME_BYTES + disk_space.total_bytes(source.sequences, means))
+        check_room(store_folder, num_new * FRAME_BYTES)
         strict = not options.skip_bad_images
-        report = fill_store(store, images, pool=pool, strict=strict, progress=progress, trust_dates=not fresh)
-        snapshot = store.snapshot()
-    bad |= report.bad
-    _check_skipped(layout.images, bad, len(names), options)
+        report = fill_store(store, images, executor=executor, strict=strict, progress=progress, trust_dates=not fresh)
+    return fix_inputs(source, store, codes=codes, bad=bad | report.bad, num_decoded=report.num_decoded)
+
+
+def fix_inputs(
+    source: BuildSource, store: FrameStore, *, codes: NDArray[np.int64], bad: Mapping[str, str], num_decoded: int
+) -> Prepared:
+    """Return what a build will be made from, when its frames are in the store.
+
+    Parameters
+    ----------
+    source
+        Data and options of the build.
+    store
+        The store.
+    codes
+        Codes of all frames, in the order of their names.
+    bad
+        Frames without a usable image, by name, with what was found instead.
+    num_decoded
+        Images decoded in this run.
+
+    Raises
+    ------
+    InputError
+        If too many images cannot be used.
+    """
+    layout, options = source.layout, source.options
+    _check_skipped(layout.images, bad, len(codes), options)
     kept = _without(source.sequences, bad)
-    if not kept:
+    if not len(kept):
         expected = "a sequence whose images can be used"
         raise InputError(layout.images, expected=expected, found="none", fix="check the images")
-    sample_bytes = disk_space.mean_sample_bytes(kept, options.codec, read=store.read)
-    store.close()
+    frames = store.select(kept.frames_shown())
+    sample_bytes = disk_space.mean_sample_bytes(kept, options.codec, read=frames.read)
     return Prepared(
-        inputs=_with_images(source.read_inputs(), store, [name for name in names if name not in bad], bad),
+        inputs=_with_images(source.read_inputs(), store, codes, bad),
         sequences=kept,
         num_skipped_sequences=len(source.sequences) - len(kept),
         num_short_sequences=source.num_short,
         sample_bytes=sample_bytes,
-        num_decoded=report.num_decoded,
-        store=snapshot,
+        num_decoded=num_decoded,
+        frames=frames,
     )
 
 
@@ -139,49 +173,60 @@ def estimate_build(
     """
     source = read_source(layout, options)
     check_folder(out, source.read_inputs(), force=force, early=True)
-    images, missing = _find_images(source, source.frame_names)
+    images, missing = find_listed_images(source, source.list_frames())
     sequences = _without(source.sequences, missing)
     store = FrameStore(store_folder)
-    num_new = sum(not is_stored(store, image) for image in images)
+    num_new = int((~is_stored(store, images)).sum())
     means = disk_space.means_from_images(layout, sequences, options.codec)
     return Estimate(
         num_images=len(images),
         num_new_frames=num_new,
         num_samples=disk_space.count_samples(sequences),
-        num_positive=sum(sequence.label for sequence in sequences),
+        num_positive=int(sequences.labels.sum()),
         num_short=source.num_short,
         shard_bytes=disk_space.total_bytes(sequences, means),
         store_bytes=num_new * FRAME_BYTES,
-        free_bytes=disk_space.free_bytes(out),
+        free_bytes=free_bytes(out),
     )
 
 
-def _find_images(source: BuildSource, names: list[str]) -> tuple[list[ImageFile], dict[str, str]]:
+def find_listed_images(source: BuildSource, codes: NDArray[np.int64]) -> tuple[ImageFiles, dict[str, str]]:
     """Return the images of frames, and the names of those that are missing, where the options allow it."""
     folder, options = source.layout.images, source.options
-    images, missing = find_images(folder, names)
+    images, missing = find_images(folder, codes)
     if missing and not options.skip_bad_images:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         raise ImageError(
             folder,
             expected=f"the image {next(iter(missing))}{IMAGE_SUFFIX}{more}",
-            found="none",
+            found=next(iter(missing.values())).replace("no such file", "none"),
             fix="add what is missing, or pass {skip_bad_images}",
         )
-    _check_skipped(folder, missing, len(names), options)
+    _check_skipped(folder, missing, len(codes), options)
     return images, missing
 
 
-def _without(sequences: list[FrameSequence], bad: dict[str, str]) -> list[FrameSequence]:
+def _note_others(folder: Path, num_listed: int, progress: Progress) -> None:
+    """Note what is in the folder of images and not taken: images of no list, and other entries."""
+    num_images, others = count_images(folder)
+    if num_images > num_listed:
+        others["images of no list"] = num_images - num_listed
+    if others:
+        progress.note(f"{folder}: {format_others(others)} not taken")
+
+
+def _without(sequences: SequenceTable, bad: Mapping[str, str]) -> SequenceTable:
     """Return the sequences that show no unusable frame."""
-    if not bad:
-        return sequences
-    return [s for s in sequences if not any(frame.name in bad for frame in set(s.frames))]
+    return sequences.without(_to_codes(bad))
 
 
-def _check_skipped(folder: Path, bad: dict[str, str], num_images: int, options: BuildOptions) -> None:
+def _to_codes(names: Iterable[str]) -> NDArray[np.int64]:
+    return np.array([parse_code(name) for name in names], np.int64)
+
+
+def _check_skipped(folder: Path, bad: Mapping[str, str], num_images: int, options: BuildOptions) -> None:
     """Refuse to skip so many images that the folder is likely to be the wrong one."""
-    percent = 100 * len(bad) / num_images
+    percent = 100 * len(bad) / max(1, num_images)  # a part of a build may have none
     if percent > options.max_skipped_percent:
         first, found = next(iter(bad.items()))
         raise ImageError(
@@ -192,16 +237,22 @@ def _check_skipped(folder: Path, bad: dict[str, str], num_images: int, options: 
         )
 
 
-def _with_images(inputs: BuildInputs, store: FrameStore, names: Sequence[str], bad: dict[str, str]) -> BuildInputs:
+def _with_images(
+    inputs: BuildInputs, store: FrameStore, codes: NDArray[np.int64], bad: Mapping[str, str]
+) -> BuildInputs:
     """Add the fingerprint of the images that the build is made from."""
     digest = hashlib.sha256()
-    for name in names:
-        record = store.get(name)
-        if record is not None:
-            digest.update(f"{name} {record.source_xxh3:016x}\n".encode("ascii"))
+    good = codes[~np.isin(codes, _to_codes(bad))]
+    for start in range(0, len(good), _HASHED_AT_ONCE):
+        some = good[start : start + _HASHED_AT_ONCE]
+        places = store.find(some)
+        checksums = store.records["source_xxh3"][places[places >= 0]].tolist()
+        names = iterate_names(some[places >= 0])
+        lines = (f"{name} {xxh3:016x}\n" for name, xxh3 in zip(names, checksums, strict=True))
+        digest.update("".join(lines).encode("ascii"))
     return replace(
         inputs,
-        num_images=len(names),
+        num_images=len(good),
         images_sha256=digest.hexdigest(),
         skipped_frames=dict(sorted(bad.items())),
     )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sffshards.base.atomic_files import read_bytes
-from sffshards.base.errors import DamageError, ImageError, SffshardsError
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import DamageError, ImageError, SffshardsError, StorageError
+from sffshards.base.file_reading import read_bytes
+from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import SILENT, Progress
-from sffshards.base.worker_pool import chunked, run_tasks
+from sffshards.domain.frame_codes import codes_of, find_codes, first_places, parse_code
 from sffshards.domain.frame_sequences import Sample
-from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.sample_sets import Kind, Part
+from sffshards.domain.sequence_table import SampleTable, SequenceTable
+from sffshards.executors import IN_PROCESS, Executor
 from sffshards.labels import DataLayout
 from sffshards.shards.build.build_inputs import read_sequences
 from sffshards.shards.build.shard_plan import list_samples
@@ -31,11 +36,24 @@ _REMOTE_THREADS = 4
 _DEEP_CHUNK = 64
 """Samples per task of the deep check."""
 
-_Row = tuple[int, Sample]
-"""A row of the index, and the sample of the label lists that it must be."""
+
+class _Rows(NamedTuple):
+    """Rows of the index, and the samples of the label lists that they must be."""
+
+    numbers: NDArray[np.int64]
+    samples: SampleTable
+
+    def chunks(self, size: int) -> Iterator[_Rows]:
+        """Yield consecutive pieces of some size."""
+        for start in range(0, len(self.numbers), size):
+            some = slice(start, start + size)
+            yield _Rows(self.numbers[some], self.samples.take(some, compact=True))
 
 
-def verify_build(folder: Place, *, workers: int = 0, progress: Progress = SILENT) -> list[SffshardsError]:
+@accepts_text
+def verify_build(
+    folder: Place, *, executor: Executor = IN_PROCESS, progress: Progress = SILENT
+) -> list[SffshardsError]:
     """Read every byte of a build and compare it with the manifest, and the members of its tars with the index.
 
     Of a remote build only the bytes are compared.
@@ -57,16 +75,18 @@ def verify_build(folder: Place, *, workers: int = 0, progress: Progress = SILENT
         problems = [*_check_card(folder, store.read(CARD_NAME), manifest)]
         with ThreadPoolExecutor(_REMOTE_THREADS, thread_name_prefix="verify") as pool:
             found = pool.map(partial(_check_remote, store), manifest.shards)
-            return problems + _collect("Verify shards", found, len(rows), progress=progress)
-    card = folder / CARD_NAME
-    problems = [*_find_strays(folder, manifest)]
-    problems += _check_card(folder, read_bytes(card) if card.is_file() else None, manifest)
+            return problems + _collect("Verify shards", found, len(manifest.shards), progress=progress)
+    executor.check_places(reads=[folder], writes=[])
+    problems = [*_find_strays(folder, manifest), *_check_local_card(folder, manifest)]
     check = partial(_check_local, folder, manifest.inputs.codec)
-    found = run_tasks(check, zip(manifest.shards, rows, strict=True), workers=workers)
-    return problems + _collect("Verify shards", found, len(rows), progress=progress)
+    found = executor.run(check, zip(manifest.shards, rows, strict=True))
+    return problems + _collect("Verify shards", found, len(manifest.shards), progress=progress)
 
 
-def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progress: Progress) -> list[SffshardsError]:
+@accepts_text
+def verify_build_deep(
+    folder: Place, layout: DataLayout, *, executor: Executor = IN_PROCESS, progress: Progress = SILENT
+) -> list[SffshardsError]:
     """Decode every sample and compare it with its source images, and the set of samples with the label lists.
 
     With a lossy codec, the sample is compared with the source image encoded and decoded again.
@@ -79,10 +99,12 @@ def verify_build_deep(folder: Place, layout: DataLayout, *, workers: int, progre
     with open_build(folder) as build:
         sequences = read_sequences(layout, build.manifest.task, windows=build.manifest.inputs.windows)
         samples, problems = _match_samples(build, sequences)
-    chunks = chunked(samples, _DEEP_CHUNK)
-    found = run_tasks(partial(_check_samples, folder, layout.images), chunks, workers=workers)
+    places = [layout.images] if isinstance(folder, RemoteFolder) else [layout.images, folder]
+    executor.check_places(reads=places, writes=[])
+    chunks = samples.chunks(_DEEP_CHUNK)
+    found = executor.run(partial(_check_samples, folder, layout.images), chunks, group=4)
     each = (problem for of_chunk in found for problem in of_chunk)
-    return problems + _collect("Compare samples with their images", each, len(samples), progress=progress)
+    return problems + _collect("Compare samples with their images", each, len(samples.numbers), progress=progress)
 
 
 def _collect(
@@ -117,13 +139,24 @@ def _check_remote(store: RemoteStore, shard: Shard) -> SffshardsError | None:
 
 
 def _find_strays(folder: Path, manifest: Manifest) -> Iterator[SffshardsError]:
-    """Yield an error for each tar that a pattern such as ``base-*.tar`` would read though it is not in the manifest."""
+    """Yield an error for each tar that a pattern such as ``*.tar`` would read though the manifest lacks it."""
     known = {shard.name for shard in manifest.shards}
     for part in (folder, *(folder / part for part in Part)):
         for path in sorted(part.glob("*.tar")):
-            if path.relative_to(folder).as_posix() not in known:
+            if not path.name.startswith(".") and path.relative_to(folder).as_posix() not in known:
                 expected = "only shards that the manifest names"
                 yield DamageError(path, expected=expected, found="another tar", fix="move it away")
+
+
+def _check_local_card(folder: Path, manifest: Manifest) -> Iterator[SffshardsError]:
+    card = folder / CARD_NAME
+    try:
+        with storage_errors(card):
+            found = read_bytes(card) if card.is_file() else None
+    except StorageError as error:
+        yield error
+    else:
+        yield from _check_card(folder, found, manifest)
 
 
 def _check_card(folder: Place, found: bytes | None, manifest: Manifest) -> Iterator[SffshardsError]:
@@ -136,30 +169,37 @@ def _check_card(folder: Place, found: bytes | None, manifest: Manifest) -> Itera
         )
 
 
-def _match_samples(build: Build, sequences: list[FrameSequence]) -> tuple[list[_Row], list[SffshardsError]]:
+def _match_samples(build: Build, sequences: SequenceTable) -> tuple[_Rows, list[SffshardsError]]:
     """Pair the index rows with the samples of the label lists; report samples that only one side has."""
-    skipped = build.manifest.inputs.skipped_frames
-    kept = [s for s in sequences if not skipped or not any(frame.name in skipped for frame in s.frames)]
-    wanted = {sample.key: sample for kind in Kind for sample in list_samples(kept, kind)}
-    samples: list[_Row] = []
-    problems: list[SffshardsError] = []
+    skipped = np.array([parse_code(name) for name in build.manifest.inputs.skipped_frames], np.int64)
+    kept = sequences.without(skipped)
+    wanted = SampleTable.merge(list_samples(kept, kind) for kind in Kind)
+    keys = wanted.keys()
+    order = np.argsort(keys)
+    found_at = find_codes(keys[order], build.index["key"])
+    is_known = found_at >= 0
+    places = order[found_at[is_known]]
+    is_right = is_known.copy()
+    is_right[is_known] = wanted.sequences.labels[places] == build.index["label"][is_known]
+    is_right[is_known] &= first_places(places) == np.arange(len(places))  # a sample that comes twice is one too many
     fix = "build again from these lists and pass {force}"
-    for row, entry in enumerate(build.index):
-        sample = wanted.pop(entry["key"].decode("ascii"), None)
-        if sample is None or sample.sequence.label != entry["label"]:
-            found = "a sample that they do not have, or label differently"
-            problems.append(DamageError(build.locate(row), expected="samples of the lists", found=found, fix=fix))
-        else:
-            samples.append((row, sample))
-    problems += [
-        DamageError(build.folder, expected=f"sample {key} of the lists", found="none", fix=fix) for key in wanted
+    found = "a sample that they do not have, or label differently"
+    problems: list[SffshardsError] = [
+        DamageError(build.locate(row), expected="samples of the lists", found=found, fix=fix)
+        for row in np.flatnonzero(~is_right).tolist()
     ]
-    return samples, problems
+    lacking = np.setdiff1d(np.arange(len(keys)), places)
+    problems += [
+        DamageError(build.folder, expected=f"sample {key.decode('ascii')} of the lists", found="none", fix=fix)
+        for key in keys[lacking].tolist()
+    ]
+    return _Rows(np.flatnonzero(is_right), wanted.take(places[is_right[is_known]])), problems
 
 
-def _check_samples(folder: Place, images: Path, samples: Sequence[_Row]) -> list[SffshardsError | None]:
+def _check_samples(folder: Place, images: Path, samples: _Rows) -> list[SffshardsError | None]:
     with open_build(folder) as build:
-        return [_check_sample(build, images, row, sample) for row, sample in samples]
+        pairs = zip(samples.numbers.tolist(), samples.samples, strict=True)
+        return [_check_sample(build, images, row, sample) for row, sample in pairs]
 
 
 def _check_sample(build: Build, images: Path, row: int, sample: Sample) -> SffshardsError | None:
@@ -168,9 +208,10 @@ def _check_sample(build: Build, images: Path, row: int, sample: Sample) -> Sffsh
     try:
         if VIEWS[build.index[row]["view"]] is not sample.view or build.read_meta(row) != SampleMeta.of(sample):
             return DamageError(where, expected="the sequence of the lists", found="another description", fix=fix)
-        source = read_clip(sample, partial(read_images, images))
+        codes = codes_of(sample.sequence.frames)
+        source = read_clip(codes, sample.view, partial(read_images, images))
         difference = np.abs(build.read_clip(row).astype(np.int16) - codec.decode(codec.encode(source), where=where))
-    except (DamageError, ImageError) as error:
+    except (DamageError, ImageError, StorageError) as error:
         return error
     if difference.mean() <= _MAX_MEAN_DIFFERENCE and not (codec.lossless and difference.any()):
         return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import ImageError, StorageError
+from sffshards.base.errors import ImageError
+from sffshards.domain.frame_codes import codes_of
 from sffshards.domain.frame_sequences import NUM_FRAMES, Sample
-from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.sample_sets import Kind
+from sffshards.domain.sequence_table import SequenceTable
 from sffshards.domain.views import View
 from sffshards.images import FRAME_BYTES
 from sffshards.labels import DataLayout
@@ -26,58 +26,39 @@ from sffshards.shards.format import CodecName, get_codec
 NUM_PROBED = 48
 """Sequences encoded to estimate the size of a sample: the mean of these is within some 5 % of the mean of all."""
 
-ReadFrames = Callable[[list[str]], NDArray[np.uint8]]
-"""Returns the frames of n names, uint8 of shape (n, 224, 224)."""
+ReadFrames = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""Returns the frames of n codes, uint8 of shape (n, 224, 224)."""
 
 
-def count_samples(sequences: Sequence[FrameSequence]) -> dict[Kind, int]:
+def count_samples(sequences: SequenceTable) -> dict[Kind, int]:
     """Return the number of samples of each kind that sequences make."""
-    num_positive = sum(sequence.label for sequence in sequences)
+    num_positive = int(sequences.labels.sum())
     return {Kind.BASE: len(sequences), Kind.OVER: num_positive * len(Kind.OVER.views)}
 
 
 def mean_sample_bytes(
-    sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrames, num_probed: int = NUM_PROBED
+    sequences: SequenceTable, codec: CodecName, *, read: ReadFrames, num_probed: int = NUM_PROBED
 ) -> dict[Kind, float]:
     """Return the mean size in bytes of a sample of each kind in a tar, from some sequences evenly spread.
 
     Augmented views are of positives only, whose strong fields take more bytes than quiet Sun.
     """
-    positive = [sequence for sequence in sequences if sequence.label]
+    positive = sequences.take(np.flatnonzero(sequences.labels))
     base = _probe(sequences, codec, read=read, num_probed=num_probed)
-    over = _probe(positive, codec, read=read, num_probed=num_probed) if positive else base
+    over = _probe(positive, codec, read=read, num_probed=num_probed) if len(positive) else base
     return {Kind.BASE: base, Kind.OVER: over}
 
 
 def means_from_images(
-    layout: DataLayout, sequences: Sequence[FrameSequence], codec: CodecName, *, num_probed: int = NUM_PROBED
+    layout: DataLayout, sequences: SequenceTable, codec: CodecName, *, num_probed: int = NUM_PROBED
 ) -> dict[Kind, float]:
     """Return the means as `mean_sample_bytes`, read from the images, before there is a frame store."""
     return mean_sample_bytes(sequences, codec, read=partial(read_images, layout.images), num_probed=num_probed)
 
 
-def total_bytes(sequences: Sequence[FrameSequence], means: Mapping[Kind, float]) -> int:
+def total_bytes(sequences: SequenceTable, means: Mapping[Kind, float]) -> int:
     """Return the expected size in bytes of all samples of sequences in tars."""
     return round(sum(number * means[kind] for kind, number in count_samples(sequences).items()))
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free space in bytes of the disk of a folder, which need not exist yet."""
-    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    with storage_errors(place):
-        return shutil.disk_usage(place).free
-
-
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise `StorageError` if the disk of a folder has less free space than needed."""
-    free = free_bytes(folder)
-    if needed_bytes > free:
-        raise StorageError(
-            folder,
-            expected=f"{needed_bytes / 1e6:,.1f} MB of free space",
-            found=f"{free / 1e6:,.1f} MB",
-            fix="free some space, or name a folder on another disk as {out}",
-        )
 
 
 def tars_bytes(out: Path) -> int:
@@ -86,11 +67,13 @@ def tars_bytes(out: Path) -> int:
         return sum(path.stat().st_size for path in own_tars(out))
 
 
-def _probe(sequences: Sequence[FrameSequence], codec: CodecName, *, read: ReadFrames, num_probed: int) -> float:
+def _probe(sequences: SequenceTable, codec: CodecName, *, read: ReadFrames, num_probed: int) -> float:
     step = max(1, len(sequences) // num_probed)
     sizes = []
-    for sequence in sequences[::step][:num_probed]:
+    for sequence in sequences.take(slice(0, step * num_probed, step)):
         sample = Sample(sequence=sequence, view=View.NF)
         with suppress(ImageError):
-            sizes.append(sample_size_bytes(get_codec(codec).encode(read_clip(sample, read)), sample))
+            sizes.append(
+                sample_size_bytes(get_codec(codec).encode(read_clip(codes_of(sequence.frames), View.NF, read)), sample)
+            )
     return sum(sizes) / len(sizes) if sizes else float(NUM_FRAMES * FRAME_BYTES)

@@ -6,29 +6,34 @@ last: a folder without one is not a build.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import SffshardsError
+from sffshards.base.atomic_files import is_refusal, storage_errors
+from sffshards.base.errors import InputError, SffshardsError
 from sffshards.base.folder_locks import folder_lock
+from sffshards.base.output_checks import check_room, free_bytes
 from sffshards.base.progress import SILENT, Progress
-from sffshards.base.worker_pool import WorkerPool
-from sffshards.domain.sample_sets import Part
+from sffshards.domain.sequence_table import SampleTable
+from sffshards.executors import IN_PROCESS, Executor
+from sffshards.images import StoredFrames, close_segments
 from sffshards.labels import DataLayout
 from sffshards.shards.build import build_folder, shard_writer
+from sffshards.shards.build.build_finishing import finish_build
 from sffshards.shards.build.build_inputs import BuildOptions, read_source
 from sffshards.shards.build.build_preparation import Prepared, prepare_build
-from sffshards.shards.build.disk_space import check_room, tars_bytes
-from sffshards.shards.build.encoded_frames import frames_encoded
+from sffshards.shards.build.disk_space import tars_bytes
+from sffshards.shards.build.encoded_frames import EncodedFrames, frames_encoded
 from sffshards.shards.build.publishing import check_target
 from sffshards.shards.build.shard_plan import ShardPlan, plan_shards
 from sffshards.shards.build.shard_writer import ShardTask
-from sffshards.shards.format import MANIFEST_NAME, Group, Manifest, all_groups, format_index
+from sffshards.shards.format import (
+    MANIFEST_NAME,
+    Manifest,
+    get_codec,
+)
 from sffshards.shards.read import RemoteFolder, open_build
 
 _ENCODED_SHARE = 0.125
@@ -54,8 +59,9 @@ def build_shards(
     *,
     out: Path,
     store_folder: Path,
-    workers: int = 0,
+    executor: Executor = IN_PROCESS,
     force: bool = False,
+    must_be_written: bool = False,
     progress: Progress = SILENT,
 ) -> BuildReport:
     """Build the shards of a task in a folder, or resume what an earlier run began there.
@@ -70,10 +76,13 @@ def build_shards(
         Folder of the build.
     store_folder
         Folder of the frame store, which several builds may share.
-    workers
-        Number of worker processes; 0 to work in this one.
+    executor
+        Where images are decoded and shards written.
     force
-        Whether to replace another build in ``out``.
+        Whether to replace another build in ``out``. It is kept until the new one is complete if the disk has room for
+        both, and else removed before the shards are written, which a note reports.
+    must_be_written
+        Whether a shard that is missing is an error, because the parts of the build wrote them; see `build_part`.
     progress
         Shows the progress.
 
@@ -88,18 +97,25 @@ def build_shards(
     """
     source = read_source(layout, options)
     build_folder.check_folder(out, source.read_inputs(), force=force, early=True)
+    if must_be_written and not build_folder.own_tars(out):  # parts write none before all images are decoded
+        raise _unwritten(out, "none")
     state = build_folder.state_folder(out)
-    with folder_lock(state, progress=progress, wait=False), WorkerPool(workers) as pool:
+    with folder_lock(state, progress=progress, wait=False):
         try:
+            executor.check_places(reads=[layout.images], writes=[state, store_folder])
+            build_folder.adopt_new(out)  # of a process that was killed while it did
             prepared = prepare_build(
-                source, store_folder=store_folder, out=out, fresh=force, pool=pool, progress=progress
+                source, store_folder=store_folder, out=out, fresh=force, executor=executor, progress=progress
             )
             build_folder.check_folder(out, prepared.inputs, force=force, early=False)
-            if force:  # only now, when nothing else can stop the new build
-                check_room(out, prepared.shard_bytes - tars_bytes(out))
-                build_folder.clear_folder(out)
-            return _build_prepared(out, options, prepared, pool=pool, progress=progress)
+            place = _choose_place(out, prepared, force=force, progress=progress)
+            report = _build_prepared(
+                place, options, prepared, must_be_written=must_be_written, executor=executor, progress=progress
+            )
+            build_folder.adopt_new(out)
+            return report
         finally:
+            close_segments()
             if (out / MANIFEST_NAME).is_file():
                 build_folder.remove_state(out)
 
@@ -117,105 +133,141 @@ def check_build(
         check_target(target, inputs, force=force, early=True)
 
 
+def _choose_place(out: Path, prepared: Prepared, *, force: bool, progress: Progress) -> Path:
+    """Return the folder to write to: ``out``, or a folder in it while the build that is replaced stays.
+
+    With ``force``, a build is removed here that does not stay: only now, when nothing else can stop the new one.
+    """
+    new = build_folder.new_folder(out)
+    if not force and build_folder.is_replacing(out, prepared.inputs):
+        return new
+    build_folder.discard_new(out)
+    if not force:
+        return out
+    is_whole = (out / MANIFEST_NAME).is_file()
+    if is_whole and free_bytes(out) >= _with_encoded(prepared.shard_bytes):
+        return new
+    check_room(out, prepared.shard_bytes - tars_bytes(out))
+    if is_whole:
+        progress.note(f"{out}: no room for two builds; the old one is removed before the new one is written")
+    build_folder.clear_folder(out)
+    return out
+
+
+def _with_encoded(shard_bytes: float) -> int:
+    """Return the room that shards need while they are written, with the frames encoded for them."""
+    return round(shard_bytes * (1 + _ENCODED_SHARE))
+
+
 def _build_prepared(
-    out: Path, options: BuildOptions, prepared: Prepared, *, pool: WorkerPool, progress: Progress
+    out: Path,
+    options: BuildOptions,
+    prepared: Prepared,
+    *,
+    must_be_written: bool,
+    executor: Executor,
+    progress: Progress,
 ) -> BuildReport:
     """Write the missing shards, then index, card and manifest."""
     build_folder.remove_leftovers(out)
     build_folder.write_inputs(out, prepared.inputs)
-    plans = plan_shards(
-        prepared.sequences,
-        sample_bytes=prepared.sample_bytes,
-        shard_bytes=options.shard_size_bytes,
-        seed=options.seed,
-    )
-    tasks = [ShardTask(plan=plan, codec=options.codec, store=prepared.store, out=out) for plan in plans]
-    _restore_records(out, tasks)
-    missing = _find_missing(tasks, pool=pool, progress=progress)
-    _write_missing(missing, prepared, pool=pool, progress=progress)
+    plans = plan_build(options, prepared)
+    _restore_records(out, plans)
+    missing = find_missing_shards(out, plans, executor=executor, progress=progress)
+    if missing and must_be_written:
+        raise _unwritten(out, f"{len(missing):,} of {len(plans):,} missing, such as {missing[0].name}")
+    write_shards(out, missing, options, prepared, executor=executor, progress=progress)
     return BuildReport(
-        manifest=_finish(out, prepared, tasks),
+        manifest=finish_build(out, prepared, plans),
         num_decoded=prepared.num_decoded,
         num_written=len(missing),
-        num_kept=len(tasks) - len(missing),
+        num_kept=len(plans) - len(missing),
     )
 
 
-def _restore_records(out: Path, tasks: Iterable[ShardTask]) -> None:
+def _unwritten(out: Path, found: str) -> InputError:
+    return InputError(
+        out,
+        expected="all shards written by the parts of the build",
+        found=found,
+        fix="run every {part} once more, or build without {finish} to write them here",
+    )
+
+
+def _restore_records(out: Path, plans: Iterable[ShardPlan]) -> None:
     """Restore the records of a finished build from its manifest and index, so that its shards can be checked."""
+    names = {plan.name for plan in plans}
     try:
         with open_build(out) as build:
-            shards, rows = build.manifest.shards, build.split_index()
-    except SffshardsError:  # there is none, or a damaged one
-        return
-    of_name = {task.plan.name: task for task in tasks}
-    for shard, of_shard in zip(shards, rows, strict=True):
-        if shard.name in of_name:
-            of_shard["shard"] = 0
-            shard_writer.write_shard_record(of_name[shard.name], shard, of_shard)
+            for shard, rows in zip(build.manifest.shards, build.split_index(), strict=True):
+                if shard.name in names:
+                    rows["shard"] = 0
+                    shard_writer.write_shard_record(out, shard, rows)
+    except SffshardsError as error:  # there is none, or a damaged one
+        if is_refusal(error):
+            raise
 
 
-def _find_missing(tasks: list[ShardTask], *, pool: WorkerPool, progress: Progress) -> list[ShardTask]:
-    """Return the tasks whose shard is absent, or not as an earlier run recorded it."""
-    present = [task for task in tasks if (task.out / task.plan.name).is_file()]
+def plan_build(options: BuildOptions, prepared: Prepared) -> list[ShardPlan]:
+    """Return the plan of each shard of a build, in the order of the manifest."""
+    return plan_shards(
+        prepared.sequences,
+        prepared.inputs.task,
+        sample_bytes=prepared.sample_bytes,
+        shard_bytes=options.shard_size_bytes,
+    )
+
+
+def find_missing_shards(
+    out: Path, plans: list[ShardPlan], *, executor: Executor, progress: Progress
+) -> list[ShardPlan]:
+    """Return the plans whose shard is absent, or not as an earlier run recorded it."""
+    present = [plan for plan in plans if (out / plan.name).is_file()]
     if not present:
-        return tasks
+        return plans
     whole = set()
     with progress.task("Check shards already written", len(present)) as advance:
-        for task, is_whole in zip(present, pool.run(shard_writer.verify_written, present), strict=True):
+        found = executor.run(shard_writer.verify_written, ((out, plan.name) for plan in present))
+        for plan, is_whole in zip(present, found, strict=True):
             if is_whole:
-                whole.add(task.plan.name)
+                whole.add(plan.name)
             advance(1)
-    return [task for task in tasks if task.plan.name not in whole]
+    return [plan for plan in plans if plan.name not in whole]
 
 
-def _write_missing(missing: list[ShardTask], prepared: Prepared, *, pool: WorkerPool, progress: Progress) -> None:
+def write_shards(
+    out: Path,
+    missing: list[ShardPlan],
+    options: BuildOptions,
+    prepared: Prepared,
+    *,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """Write shards, and whatever they need first; the folder is no build until it is finished."""
     if not missing:
         return
-    out, codec = missing[0].out, missing[0].codec
-    samples = [sample for task in missing for sample in task.plan.samples]
-    tars = sum(len(task.plan.samples) * prepared.sample_bytes[task.plan.kind] for task in missing)
-    check_room(out, round(tars * (1 + _ENCODED_SHARE)))
+    num_samples = sum(len(plan.samples) for plan in missing)
+    tars = sum(len(plan.samples) * prepared.sample_bytes[plan.kind] for plan in missing)
+    check_room(out, _with_encoded(tars))
     with storage_errors(out):
         (out / MANIFEST_NAME).unlink(missing_ok=True)
-    folder = build_folder.encoded_folder(out)
-    encoding = frames_encoded(samples, codec, prepared.store, folder, pool=pool, progress=progress)
-    with encoding as encoded, progress.task("Write shards", len(samples)) as advance:
-        for shard in pool.run(shard_writer.write_shard, [replace(task, encoded=encoded) for task in missing]):
+
+    def to_task(plan: ShardPlan, frames: StoredFrames | EncodedFrames) -> ShardTask:
+        samples = plan.samples.take(slice(None), compact=True)
+        if isinstance(frames, EncodedFrames):
+            own: StoredFrames | EncodedFrames = frames.select(samples)
+        else:
+            own = frames.select(samples.sequences.frames_shown())
+        return ShardTask(out=out, name=plan.name, codec=options.codec, seed=options.seed, samples=samples, frames=own)
+
+    with ExitStack() as stack:
+        frames: StoredFrames | EncodedFrames = prepared.frames
+        if get_codec(options.codec).is_spliced:
+            every = SampleTable.merge(plan.samples for plan in missing)
+            folder = build_folder.encoded_folder(out)
+            encoding = frames_encoded(every, prepared.frames, folder, executor=executor, progress=progress)
+            frames = stack.enter_context(encoding)
+        advance = stack.enter_context(progress.task("Write shards", num_samples))
+        for shard in executor.run(shard_writer.write_shard, (to_task(plan, frames) for plan in missing)):
             advance(shard.num_samples)
-
-
-def _finish(out: Path, prepared: Prepared, tasks: list[ShardTask]) -> Manifest:
-    """Write index, card and, last, the manifest from the records of the shards."""
-    shards, rows = zip(*(shard_writer.read_shard_record(task) for task in tasks), strict=True)
-    index = np.concatenate(rows)
-    index["shard"] = np.repeat(np.arange(len(shards)), [shard.num_samples for shard in shards])
-    data = format_index(index)
-    manifest = Manifest(
-        inputs=prepared.inputs,
-        num_skipped_sequences=prepared.num_skipped_sequences,
-        num_short_sequences=prepared.num_short_sequences,
-        shards=shards,
-        groups=_describe_groups([task.plan for task in tasks], prepared),
-        index_size_bytes=len(data),
-        index_sha256=hashlib.sha256(data).hexdigest(),
-    )
-    build_folder.finish_build(out, manifest, data)
-    return manifest
-
-
-def _describe_groups(plans: list[ShardPlan], prepared: Prepared) -> dict[str, Group]:
-    first: dict[Part, int] = {}
-    for sequence in prepared.sequences:  # in the order of the lists
-        first.setdefault(sequence.part, sequence.label)
-    groups = {}
-    for name in all_groups():
-        of_group = [plan for plan in plans if plan.group == name]
-        samples = [sample for plan in of_group for sample in plan.samples]
-        groups[name] = Group(
-            num_samples=len(samples),
-            num_positive=sum(sample.sequence.label for sample in samples),
-            first_label=first.get(Part(name.split("/")[0])) if samples else None,
-            shards=tuple(plan.name for plan in of_group),
-        )
-    return groups

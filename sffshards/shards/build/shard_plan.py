@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from sffshards.domain.frame_sequences import Sample, Sequence
+from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.sample_sets import Kind, Part, format_group
+from sffshards.domain.sequence_table import SampleTable, SequenceTable
+from sffshards.domain.task import Task
+from sffshards.domain.views import View
 from sffshards.shards.format import format_shard_name
+
+_PARTS, _VIEWS = list(Part), list(View)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,60 +23,60 @@ class ShardPlan:
     """Name and samples of a shard that is to be written."""
 
     name: str
-    """Path in the build, such as ``TrainVal0/base-00000.tar``."""
+    """Path in the build, such as ``TrainVal0/M48-TrainVal0-base-00000.tar``."""
     group: str
     kind: Kind
-    samples: tuple[Sample, ...]
+    samples: SampleTable
+    """The samples, sorted by class, HARP, time and view."""
 
 
 def plan_shards(
-    sequences: Iterable[Sequence], *, sample_bytes: Mapping[Kind, float], shard_bytes: int, seed: int
+    sequences: SequenceTable, task: Task, *, sample_bytes: Mapping[Kind, float], shard_bytes: int
 ) -> list[ShardPlan]:
     """Distribute the samples of all groups over shards.
 
     Samples of a group, sorted by class, HARP, time and view, are dealt to its shards in turn. So the numbers by class,
-    and by HARP within a class, differ by at most one between two shards. Within a shard the samples are in the order of
-    a hash of seed and key, which does not depend on the random generator of any library.
+    and by HARP within a class, differ by at most one between two shards.
 
     Parameters
     ----------
     sequences
         The sequences of all parts.
+    task
+        The task of their labels, for the names.
     sample_bytes
         Mean size in bytes of a sample of each kind in a tar.
     shard_bytes
         Target size of a shard.
-    seed
-        Seed of the order within a shard.
 
     Returns
     -------
     list of ShardPlan
         In the order of parts, kinds and numbers. A group without samples has no shard.
     """
-    of_part: dict[Part, list[Sequence]] = {part: [] for part in Part}
-    for sequence in sequences:
-        of_part[sequence.part].append(sequence)
     plans = []
-    for part in Part:
+    for number, part in enumerate(_PARTS):
+        of_part = np.flatnonzero(sequences.parts == number)
         for kind in Kind:
-            samples = list_samples(of_part[part], kind)
+            samples = list_samples(sequences.take(of_part), kind)
             num_shards = min(len(samples), max(1, round(len(samples) * sample_bytes[kind] / shard_bytes)))
             group = format_group(part, kind)
-            for number in range(num_shards):
-                dealt = sorted(samples[number::num_shards], key=lambda s: _shuffle_key(s, seed))
-                plans.append(
-                    ShardPlan(name=format_shard_name(group, number), group=group, kind=kind, samples=tuple(dealt))
-                )
+            for shard in range(num_shards):
+                name = format_shard_name(task, group, shard)
+                dealt = samples[shard::num_shards]
+                plans.append(ShardPlan(name=name, group=group, kind=kind, samples=dealt))
     return plans
 
 
-def list_samples(sequences: Iterable[Sequence], kind: Kind) -> list[Sample]:
+def list_samples(sequences: SequenceTable, kind: Kind) -> SampleTable:
     """Return the samples of a kind that sequences make, sorted by class, HARP, time and view."""
-    chosen = (s for s in sequences if kind is Kind.BASE or s.label == 1)
-    ordered = sorted(chosen, key=lambda s: (s.label, s.harp, s.t_end_tai))
-    return [Sample(sequence=sequence, view=view) for sequence in ordered for view in kind.views]
+    chosen = np.arange(len(sequences)) if kind is Kind.BASE else np.flatnonzero(sequences.labels)
+    of_kind = sequences.take(chosen)
+    ordered = chosen[np.lexsort((of_kind.end_times, of_kind.harps, of_kind.labels))]
+    views = np.array([_VIEWS.index(view) for view in kind.views], np.uint8)
+    return SampleTable(sequences.take(np.repeat(ordered, len(views))), np.tile(views, len(ordered)))
 
 
-def _shuffle_key(sample: Sample, seed: int) -> tuple[int, str]:
-    return xxh3_64_intdigest(f"{seed}/{sample.key}".encode()), sample.key
+def shuffle_samples(samples: Iterable[Sample], *, seed: int) -> list[Sample]:
+    """Return the samples of a shard in the order of a hash of seed and key, which depends on no random generator."""
+    return sorted(samples, key=lambda sample: (xxh3_64_intdigest(f"{seed}/{sample.key}".encode()), sample.key))

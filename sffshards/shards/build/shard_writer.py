@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
+import sys
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,15 @@ from xxhash import xxh3_64_intdigest
 from sffshards.base.atomic_files import replacing, write_atomic
 from sffshards.base.errors import DamageError, SffshardsError
 from sffshards.base.json_records import JsonFormat, Sha256, read_record, write_record
+from sffshards.domain.frame_codes import codes_of, name_of
 from sffshards.domain.frame_sequences import Sample
 from sffshards.domain.frames import IMAGE_SUFFIX
-from sffshards.domain.views import apply_view
-from sffshards.images import StoreSnapshot, open_snapshot, read_frame
+from sffshards.domain.sequence_table import SampleTable
+from sffshards.domain.views import View, apply_view
+from sffshards.images import StoredFrames, read_frame
 from sffshards.shards.build.build_folder import records_folder
-from sffshards.shards.build.encoded_frames import EncodedSnapshot, open_encoded
-from sffshards.shards.build.shard_plan import ShardPlan
+from sffshards.shards.build.encoded_frames import EncodedFrames
+from sffshards.shards.build.shard_plan import shuffle_samples
 from sffshards.shards.format import (
     INDEX_DTYPE,
     VIEWS,
@@ -53,16 +55,18 @@ _EXPECTS = JsonFormat(expected="the record of a shard", fix="run `sffshards buil
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
-    """What a worker process needs to write one shard."""
+    """What a worker needs to write one shard."""
 
-    plan: ShardPlan
-    codec: CodecName
-    store: StoreSnapshot
-    """Frame store, as it was when the inputs of the build were fixed."""
-    encoded: EncodedSnapshot | None = None
-    """Frames that were encoded once for all shards; None where the codec cannot."""
     out: Path
     """Folder of the build."""
+    name: str
+    """Path of the shard in the build."""
+    codec: CodecName
+    seed: int
+    """Seed of the order of the samples."""
+    samples: SampleTable
+    frames: StoredFrames | EncodedFrames
+    """The frames that the samples show: pixels, or encoded once for all shards where the codec can use such."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,54 +102,83 @@ class HashedStream:
 
 
 def prepare_worker() -> None:
-    """Import webdataset, the slowest import of shard writing, before there is a shard to write."""
-    import webdataset.writer  # noqa: F401
+    """Import webdataset's writer, the slowest import of shard writing, before there is a shard to write."""
+    _import_writer()
+
+
+@cache
+def _import_writer() -> type[TarWriter]:
+    """Return webdataset's writer, imported without torch.
+
+    webdataset imports torch where it finds it, for loaders that a writer does not use: several seconds and 300 MB. So
+    torch is hidden from this import, which is then forgotten: a loader in the same process imports webdataset again.
+    """
+    if "webdataset" in sys.modules or "torch" in sys.modules:
+        import webdataset.writer
+
+        return cast("type[TarWriter]", webdataset.writer.TarWriter)
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import webdataset.writer
+
+        return cast("type[TarWriter]", webdataset.writer.TarWriter)
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] in ("torch", "webdataset")]:
+            del sys.modules[name]
 
 
 def write_shard(task: ShardTask) -> Shard:
     """Write a shard and, before it appears under its name, the record that a later run checks it against."""
-    path = task.out / task.plan.name
-    with _frozen_plans(), replacing(path) as temporary, temporary.open("wb", buffering=_BUFFER_BYTES) as file:
+    path = task.out / task.name
+    with replacing(path) as temporary, temporary.open("wb", buffering=_BUFFER_BYTES) as file:
         stream = HashedStream(file)
         rows = _write_samples(task, stream)
         file.flush()
-        shard = Shard(name=task.plan.name, num_samples=len(rows), size_bytes=stream.size_bytes, sha256=stream.sha256)
-        write_shard_record(task, shard, rows)
+        shard = Shard(name=task.name, num_samples=len(rows), size_bytes=stream.size_bytes, sha256=stream.sha256)
+        write_shard_record(task.out, shard, rows)
     return shard
 
 
-def verify_written(task: ShardTask) -> bool:
-    """Return whether the shard of an earlier run is there, intact and as recorded."""
+def verify_written(place: tuple[Path, str]) -> bool:
+    """Return whether the shard of an earlier run, a path in a folder, is there, intact and as recorded."""
+    out, name = place
     try:
-        shard, _ = read_shard_record(task)
+        shard = read_shard_record(out, name)
+        read_shard_rows(out, shard)
     except SffshardsError:
         return False
     try:
-        check_shard(task.out, shard)
+        check_shard(out, shard)
     except DamageError:
         return False
     return True
 
 
-def read_shard_record(task: ShardTask) -> tuple[Shard, Index]:
-    """Return the record of a shard that was written, and its index rows; raises `SffshardsError` if it has none."""
-    path = _record_path(task)
-    record, rows = read_record(path, _ShardRecord, expects=_EXPECTS), read_index(path.with_suffix(".npy"))
-    if hashlib.sha256(format_index(rows)).hexdigest() != record.rows_sha256:
+def read_shard_record(out: Path, name: str) -> Shard:
+    """Return the record of a shard that was written; raises `SffshardsError` if it has none."""
+    return _read_record(out, name).shard
+
+
+def read_shard_rows(out: Path, shard: Shard) -> Index:
+    """Return the index rows of a shard that was written; raises `SffshardsError` if they are not as recorded."""
+    path = _record_path(out, shard.name)
+    rows = np.array(read_index(path.with_suffix(".npy")))  # a copy: each map would keep its file open
+    if hashlib.sha256(format_index(rows)).hexdigest() != _read_record(out, shard.name).rows_sha256:
         raise DamageError(path, expected=_EXPECTS.expected, found="that of other index rows", fix=_EXPECTS.fix)
-    return record.shard, rows
+    return rows
 
 
-def read_clip(sample: Sample, read_frames: Callable[[list[str]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return the clip of a sample, uint8 of shape (16, 224, 224), from a function that reads frames by their names."""
-    frames = read_frames([frame.name for frame in sample.sequence.frames])
-    return np.ascontiguousarray(apply_view(frames, sample.view))
+def read_clip(
+    codes: NDArray[np.int64], view: View, read_frames: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Return a clip, uint8 of shape (16, 224, 224), from a function that reads frames by their codes."""
+    return np.ascontiguousarray(apply_view(read_frames(codes), view))
 
 
-def read_images(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    """Read frames from their images, each once, as `FrameStore.read` does from the store; raises as `read_frame`."""
-    frames = {name: read_frame(folder / f"{name}{IMAGE_SUFFIX}") for name in set(names)}
-    return np.stack([frames[name] for name in names])
+def read_images(folder: Path, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Read frames from their images, each once, as `StoredFrames.read` does from a store; raises as `read_frame`."""
+    frames = {code: read_frame(folder / f"{name_of(code)}{IMAGE_SUFFIX}") for code in set(codes.tolist())}
+    return np.stack([frames[code] for code in codes.tolist()])
 
 
 def sample_size_bytes(payload: bytes, sample: Sample) -> int:
@@ -161,34 +194,21 @@ def _open_tar(stream: HashedStream) -> TarWriter:
     takes as long as the rest of the tar. When it is garbage-collected after an error, it ends the tar as if the tar
     were complete.
     """
-    from webdataset.writer import TarWriter
-
-    tar = TarWriter(stream, encoder=False, user="", group="", mode=0o644, mtime=0)
+    tar = _import_writer()(stream, encoder=False, user="", group="", mode=0o644, mtime=0)
     tar.tarstream.fileobj = stream
     tar.tarstream.format = tarfile.USTAR_FORMAT  # webdataset does not pass its own choice on
     tar.tarstream.copybufsize = _BUFFER_BYTES  # the default is 16 kB
     return tar
 
 
-@contextmanager
-def _frozen_plans() -> Iterator[None]:
-    """Exclude existing objects from garbage collection while the block runs: a plan has thousands of records."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 def _write_samples(task: ShardTask, stream: HashedStream) -> Index:
     """Write the samples of a shard to a stream and return their index rows."""
-    rows = np.zeros(len(task.plan.samples), INDEX_DTYPE)
+    rows = np.zeros(len(task.samples), INDEX_DTYPE)
     tar = _open_tar(stream)
     offset = 0
-    for position, sample in enumerate(task.plan.samples):
+    for position, sample in enumerate(shuffle_samples(task.samples, seed=task.seed)):
         meta = SampleMeta.of(sample)
-        payload = _make_payload(task, sample, meta)
-        members = {"cls": _format_label(sample), str(task.codec): payload, "json": meta.to_bytes()}
+        members = {"cls": _format_label(sample), str(task.codec): _make_payload(task, sample), "json": meta.to_bytes()}
         tar.write({"__key__": sample.key, **members})
         starts, offset = _locate_members(members, offset)
         rows[position] = _index_row(sample, meta, task.codec, members, starts)
@@ -227,23 +247,26 @@ def _index_row(
     )
 
 
-def write_shard_record(task: ShardTask, shard: Shard, rows: Index) -> None:
+def write_shard_record(out: Path, shard: Shard, rows: Index) -> None:
     """Write the record of a shard: the index rows first, then the JSON with their checksum, which makes it valid."""
-    path, data = _record_path(task), format_index(rows)
+    path, data = _record_path(out, shard.name), format_index(rows)
     write_atomic(path.with_suffix(".npy"), data)
     write_record(path, _ShardRecord(shard=shard, rows_sha256=hashlib.sha256(data).hexdigest()))
 
 
-def _record_path(task: ShardTask) -> Path:
-    return (records_folder(task.out) / task.plan.name).with_suffix(".json")
+def _read_record(out: Path, name: str) -> _ShardRecord:
+    return read_record(_record_path(out, name), _ShardRecord, expects=_EXPECTS)
 
 
-def _make_payload(task: ShardTask, sample: Sample, meta: SampleMeta) -> bytes:
-    store = open_snapshot(task.store)
-    if task.encoded is None:
-        return get_codec(task.codec).encode(read_clip(sample, store.read))
-    rows = [store.record(name).row for name in meta.frames]
-    return join_pieces(open_encoded(task.encoded).read(rows, sample.view))
+def _record_path(out: Path, name: str) -> Path:
+    return (records_folder(out) / name).with_suffix(".json")
+
+
+def _make_payload(task: ShardTask, sample: Sample) -> bytes:
+    codes = codes_of(sample.sequence.frames)
+    if isinstance(task.frames, EncodedFrames):
+        return join_pieces(task.frames.read(codes, sample.view))
+    return get_codec(task.codec).encode(read_clip(codes, sample.view, task.frames.read))
 
 
 def _format_label(sample: Sample) -> bytes:

@@ -17,7 +17,16 @@ from .manifest import (
     parse_manifest,
 )
 from .sample_json import SampleMeta
-from .shard_index import INDEX_DTYPE, VIEWS, Index, check_index, format_index, read_index, sequence_names
+from .shard_index import (
+    INDEX_DTYPE,
+    VIEWS,
+    Index,
+    check_index,
+    format_index,
+    format_index_header,
+    read_index,
+    sequence_names,
+)
 
 __all__ = [
     "CARD_NAME",
@@ -44,6 +53,7 @@ __all__ = [
     "encode_frames",
     "format_card",
     "format_index",
+    "format_index_header",
     "format_shard_name",
     "get_codec",
     "join_pieces",

@@ -49,7 +49,8 @@ def format_card(manifest: Manifest) -> bytes:
 
 def _list_patterns(manifest: Manifest, samples: SampleSet) -> list[str]:
     """Return the patterns of a set's shards; none in a build of Test alone, or of parts without positives."""
-    return [f"{group}-*.tar" for group in samples.groups(manifest.task) if manifest.groups[group].shards]
+    first = (shards[0] for group in samples.groups(manifest.task) if (shards := manifest.groups[group].shards))
+    return [name.removesuffix("00000.tar") + "*.tar" for name in first]
 
 
 def _count_samples(manifest: Manifest, part: Part) -> tuple[int, int, int]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Final, Literal
 
 from sffshards.base.errors import DamageError
-from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, to_plain
+from sffshards.base.json_records import Count, JsonFormat, Sha256, decode_record, format_json, hash_content, to_plain
 from sffshards.domain.frame_sequences import WindowRule
+from sffshards.domain.frames import HarpNumbers
 from sffshards.domain.sample_sets import NUM_FOLDS, Kind, Part, Protocol, SampleSet, Stage, Variant, format_group
 from sffshards.domain.task import Task
 from sffshards.labels import PART_SELECTIONS
@@ -20,8 +19,11 @@ from sffshards.shards.format.codec_names import CodecName
 SYNTHETIC_IMAGES = "synthetic"
 """The ``source`` among the image options of a build from images that ``sffshards synth`` drew."""
 
-FORMAT_VERSION = 2
-"""Version of the shard format that this program writes and reads."""
+FORMAT_VERSION: Final = 3
+"""Version of the shard format that this program writes."""
+
+_SHORT_NAMES: Final = 2
+"""Version, still read, in which the names of shards in different parts are the same."""
 
 MANIFEST_NAME = "manifest.json"
 """The manifest's file name in a build."""
@@ -33,7 +35,10 @@ REBUILD = "run `sffshards build` again: it replaces damaged and missing shards"
 """Remedy for damage to a build."""
 
 _EXPECTS = JsonFormat(
-    expected="a manifest as it was written", fix="build again and pass {force}", version=FORMAT_VERSION
+    expected="a manifest as it was written",
+    fix="build again and pass {force}",
+    version=FORMAT_VERSION,
+    older=(_SHORT_NAMES,),
 )
 
 
@@ -42,7 +47,7 @@ class Shard:
     """One tar of a build."""
 
     name: str
-    """Path in the build, such as ``TrainVal0/base-00000.tar``."""
+    """Path in the build, such as ``TrainVal0/M48-TrainVal0-base-00000.tar``."""
     num_samples: Count
     size_bytes: Count
     sha256: Sha256
@@ -118,11 +123,17 @@ class BuildInputs:
         """Whether ``sffshards synth`` drew the images, so that scores tell nothing about the Sun."""
         return self.image_options.get("source") == SYNTHETIC_IMAGES
 
+    @property
+    def harp_numbers(self) -> HarpNumbers:
+        """Which numbers the HARPs have; definitive, unless the images were recorded as near-real-time."""
+        return HarpNumbers.recorded_in(self.image_options)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """A whole build."""
 
+    format_version: Literal[2, 3] = FORMAT_VERSION
     inputs: BuildInputs
     num_skipped_sequences: Count
     """Sequences left out because a frame of theirs was."""
@@ -143,7 +154,7 @@ class Manifest:
         shards = iter(self.shards)
         for name, group in self.groups.items():
             found = list(islice(shards, len(group.shards)))
-            names = tuple(format_shard_name(name, number) for number in range(len(group.shards)))
+            names = tuple(self._format_shard_name(name, number) for number in range(len(group.shards)))
             if not group.shards == names == tuple(shard.name for shard in found):
                 raise ValueError(f"shards of {name} must be numbered from 0 and be listed in the order of the groups")
             if sum(shard.num_samples for shard in found) != group.num_samples:
@@ -172,8 +183,7 @@ class Manifest:
     @property
     def sha256(self) -> str:
         """SHA-256 of the manifest's content, which identifies the build."""
-        text = json.dumps(self._to_plain(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode("ascii")).hexdigest()
+        return hash_content(self._to_plain())
 
     def class_counts(self, groups: Iterable[str]) -> tuple[int, int]:
         """Return the numbers of negatives and positives of groups."""
@@ -206,18 +216,26 @@ class Manifest:
             }
             for protocol in Protocol
         }
-        return {**to_plain(self, version=FORMAT_VERSION), "sets": sets}
+        return {**to_plain(self), "sets": sets}
+
+    def _format_shard_name(self, group: str, number: int) -> str:
+        if self.format_version == _SHORT_NAMES:
+            return f"{group}-{number:05d}.tar"
+        return format_shard_name(self.task, group, number)
 
 
-def format_shard_name(group: str, number: int) -> str:
+def format_shard_name(task: Task, group: str, number: int) -> str:
     """Return the name of a shard, a path in the build.
+
+    The file's own name differs between tasks, parts and kinds, because caches of other programs go by it alone.
 
     Examples
     --------
-    >>> format_shard_name("TrainVal0/base", 7)
-    'TrainVal0/base-00007.tar'
+    >>> format_shard_name(Task.parse("M48"), "TrainVal0/base", 7)
+    'TrainVal0/M48-TrainVal0-base-00007.tar'
     """
-    return f"{group}-{number:05d}.tar"
+    part, kind = group.split("/")
+    return f"{part}/{task.name}-{part}-{kind}-{number:05d}.tar"
 
 
 def parse_manifest(data: bytes, *, where: object) -> Manifest:

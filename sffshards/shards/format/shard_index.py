@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.atomic_files import storage_errors
+from sffshards.base.atomic_files import NO_MAPPING, storage_errors
 from sffshards.base.errors import DamageError
 from sffshards.domain.frame_sequences import NUM_FRAMES, parse_key
 from sffshards.domain.frames import FRAME_SIDE
@@ -57,6 +57,8 @@ _MAX_META_BYTES = 1 << 16
 _KEY_BYTES = b"\0-0123456789Tabcdefghijklmnopqrstuvwxyz"
 """Characters of keys and of their padding."""
 
+_CHECKED_AT_ONCE = 1 << 18
+
 Index = NDArray[np.void]
 """A structured array of `INDEX_DTYPE`."""
 
@@ -66,8 +68,14 @@ VIEWS = tuple(View)
 
 def format_index(rows: Index) -> bytes:
     """Return the bytes of an index file."""
+    return format_index_header(len(rows)) + rows.tobytes()
+
+
+def format_index_header(num_rows: int) -> bytes:
+    """Return the bytes of an index file that come before those of its rows."""
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, rows, version=(1, 0), allow_pickle=False)
+    fields = np.lib.format.header_data_from_array_1_0(np.empty(0, INDEX_DTYPE))
+    np.lib.format.write_array_header_1_0(buffer, {**fields, "shape": (num_rows,)})
     return buffer.getvalue()
 
 
@@ -81,9 +89,9 @@ def read_index(path: Path) -> Index:
     StorageError
         If the system refuses to read it.
     """
-    if not path.is_file():
-        raise _damage(path, "no such file")
     with storage_errors(path):
+        if not path.is_file():
+            raise _damage(path, "no such file")
         with path.open("rb") as file:
             head = io.BytesIO(file.read(_MAX_HEADER_BYTES))
         try:
@@ -93,12 +101,22 @@ def read_index(path: Path) -> Index:
             shape, _, dtype = np.lib.format.read_array_header_1_0(head)
             if dtype != INDEX_DTYPE or len(shape) != 1:
                 raise ValueError(f"{len(shape)} dimensions of {dtype}")
-            rows: Index = np.memmap(path, INDEX_DTYPE, "r", offset=head.tell(), shape=shape)
+            rows = _map_rows(path, head.tell(), shape)
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001  what numpy raises on a damaged header is not documented
             raise _damage(path, f"a file that numpy cannot read ({error})") from None
     return rows
+
+
+def _map_rows(path: Path, offset: int, shape: tuple[int, ...]) -> Index:
+    """Memory-map the rows; read them where the file system cannot map files."""
+    try:
+        return np.memmap(path, INDEX_DTYPE, "r", offset=offset, shape=shape)
+    except OSError as error:
+        if error.errno not in NO_MAPPING:
+            raise
+        return np.fromfile(path, INDEX_DTYPE, shape[0], offset=offset)
 
 
 def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
@@ -125,8 +143,9 @@ def check_index(rows: Index, manifest: Manifest, *, path: object) -> None:
     for name, is_right in right.items():
         if not is_right.all():
             raise _damage(path, f"an impossible {name} in row {int(np.argmin(is_right))}")
-    if others := rows["key"].tobytes().translate(None, _KEY_BYTES):
-        raise _damage(path, f"a key with byte 0x{others[0]:02x}")
+    for start in range(0, len(rows), _CHECKED_AT_ONCE):
+        if others := rows["key"][start : start + _CHECKED_AT_ONCE].tobytes().translate(None, _KEY_BYTES):
+            raise _damage(path, f"a key with byte 0x{others[0]:02x}")
     groups = manifest.groups
     groups_N = np.repeat(np.arange(len(groups)), [group.num_samples for group in groups.values()])
     for (name, group), found in zip(groups.items(), np.bincount(groups_N, rows["label"], len(groups)), strict=True):

@@ -5,7 +5,7 @@ An npy payload is read from the file directly into the caller's array, without a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -14,20 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from sffshards.base.atomic_files import storage_errors
+from sffshards.base.atomic_files import read_exactly, storage_errors
 from sffshards.base.errors import ConflictError, DamageError
+from sffshards.base.file_reading import open_file_limit
+from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import SampleSet
 from sffshards.domain.views import View
 from sffshards.shards.format import CLIP_SHAPE, REBUILD, VIEWS, Index, Manifest, SampleMeta, check_index, get_codec
 from sffshards.shards.read.check_level import CheckLevel
 from sffshards.shards.read.manifest_reading import read_manifest
-from sffshards.shards.read.open_shards import ShardFiles, read_exactly
+from sffshards.shards.read.open_shards import ShardFiles
 from sffshards.shards.read.places import Place, RemoteFolder
 from sffshards.shards.read.shard_sources import ShardSource, open_source
 
-_MAX_OPEN = 256
-"""Maximum number of open shards: most systems let a process open 1,024 files."""
+_MAX_OPEN = 512
+"""Maximum number of open shards, where the system lets a process open many files."""
 
 
 class RowShards(NamedTuple):
@@ -39,6 +41,7 @@ class RowShards(NamedTuple):
     """Number of that shard's group in the manifest: int64 of shape (N,)."""
 
 
+@accepts_text
 class Build:
     """An open build, local or remote. Reading is safe from several threads, and a build can be pickled.
 
@@ -55,7 +58,8 @@ class Build:
         self.manifest = manifest
         self.index = index
         self.source = source
-        self.files = ShardFiles(lambda number: source.open_shard(manifest.shards[number]), max_open=_MAX_OPEN)
+        max_open = max(1, min(_MAX_OPEN, open_file_limit() // 4))
+        self.files = ShardFiles(lambda number: source.open_shard(manifest.shards[number]), max_open=max_open)
         self._codec = get_codec(manifest.inputs.codec)
         # Copies of the columns that every read needs: access to a field of a memory-mapped record is slow.
         self._shard, self._offset, self._size, self._checksum = (
@@ -97,10 +101,12 @@ class Build:
         shards_N = self._shard[rows].astype(np.int64)
         return RowShards(shards_N=shards_N, groups_N=groups_S[shards_N])
 
-    def split_index(self) -> list[Index]:
-        """Return copies of the index rows of each shard, in the order of the manifest."""
-        ends = np.cumsum([shard.num_samples for shard in self.manifest.shards])
-        return [np.array(rows) for rows in np.split(self.index, ends)[:-1]]
+    def split_index(self) -> Iterator[Index]:
+        """Yield copies of the index rows of each shard, in the order of the manifest."""
+        end = 0
+        for shard in self.manifest.shards:
+            start, end = end, end + shard.num_samples
+            yield np.array(self.index[start:end])
 
     def plain_rows(self) -> NDArray[np.int64]:
         """Return, for every row, the row of the unchanged view ``nf`` of its sequence: int64 of shape (num_rows,)."""
@@ -217,6 +223,7 @@ class Build:
         return DamageError(self.locate(row), expected="the bytes that were written", found=found, fix=REBUILD)
 
 
+@accepts_text
 def open_build(folder: Place, *, check: CheckLevel = CheckLevel.FULL) -> Build:
     """Open a build and check its manifest and its index.
 

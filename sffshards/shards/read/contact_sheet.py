@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import InputError, format_count
+from sffshards.base.package_faces import accepts_text
 from sffshards.domain.frame_sequences import NUM_FRAMES, SequenceId, parse_key
 from sffshards.domain.frames import FRAME_SIDE
 from sffshards.domain.sample_sets import Part
@@ -28,6 +29,7 @@ _ALARM, _QUIET = (178, 34, 34), (40, 90, 160)
 _font = ImageFont.load_default
 
 
+@accepts_text
 def write_sheet(build: Build, *, sequence: SequenceId | None, out: Path | None, force: bool = False) -> Path:
     """Write the contact sheet of a sequence as a PNG file.
 

@@ -16,6 +16,7 @@ from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError, StorageError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.json_records import read_own_record, write_record
+from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import Progress
 from sffshards.shards.format import REBUILD, Index, Manifest, Shard, read_index
 
@@ -99,17 +100,17 @@ class LocalShards:
             self._seen[shard.name] = (*before, shard.sha256)
 
     def _read_seen(self) -> dict[str, _Seen]:
-        path = self._folder / CHECKED_NAME
-        if not path.is_file():  # to read a pipe would wait for its writer
-            return {}
-        record = read_own_record(path, _CheckedShards, version=_CHECKED_VERSION)
-        return record.shards if record else {}
+        with suppress(StorageError):
+            record = read_own_record(self._folder / CHECKED_NAME, _CheckedShards, version=_CHECKED_VERSION)
+            return record.shards if record else {}
+        return {}
 
     def _save(self) -> None:
         with self._lock, suppress(StorageError):
             write_record(self._folder / CHECKED_NAME, _CheckedShards(shards=self._seen), version=_CHECKED_VERSION)
 
 
+@accepts_text
 def check_shard(folder: Path, shard: Shard) -> tuple[int, int]:
     """Read a whole shard and compare its size and SHA-256 with the manifest.
 

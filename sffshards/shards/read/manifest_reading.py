@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sffshards.base.atomic_files import read_bytes
-from sffshards.base.errors import InputError
+from sffshards.base.atomic_files import storage_errors
+from sffshards.base.errors import InputError, StorageError
+from sffshards.base.file_reading import read_bytes
 from sffshards.base.json_records import read_own_json
+from sffshards.base.package_faces import accepts_text
 from sffshards.domain.task import PUBLISHED_TASKS
 from sffshards.shards.format import MANIFEST_NAME, Manifest, parse_manifest
 from sffshards.shards.read.places import Place, RemoteFolder
 
 
+@accepts_text
 def read_manifest(place: Place) -> Manifest:
     """Read a build's manifest and check it against its own checksum.
 
@@ -32,6 +35,7 @@ def read_manifest(place: Place) -> Manifest:
     raise _no_build(place, expected=f"a build, with a {MANIFEST_NAME}", found=found)
 
 
+@accepts_text
 def find_manifest(place: Place) -> Manifest | None:
     """Read a build's manifest, or return None if there is none; otherwise raises as `read_manifest`."""
     if isinstance(place, RemoteFolder):
@@ -39,10 +43,13 @@ def find_manifest(place: Place) -> Manifest | None:
 
         data = RemoteStore(place).read(MANIFEST_NAME)
     else:
-        data = read_bytes(place / MANIFEST_NAME) if (place / MANIFEST_NAME).is_file() else None
+        path = place / MANIFEST_NAME
+        with storage_errors(path):
+            data = read_bytes(path) if path.is_file() else None
     return None if data is None else parse_manifest(data, where=place / MANIFEST_NAME)
 
 
+@accepts_text
 def load_builds(place: Place) -> dict[Place, Manifest]:
     """Return the manifests of a build, or of all builds directly in a folder; in a remote one, of the published tasks.
 
@@ -62,6 +69,7 @@ def load_builds(place: Place) -> dict[Place, Manifest]:
     raise _no_build(place, expected=expected, found=f"no {MANIFEST_NAME} in any of them")
 
 
+@accepts_text
 def find_builds(place: Path) -> list[Path]:
     """Return the folder of a build, or those of all builds directly in a folder.
 
@@ -80,7 +88,10 @@ def find_builds(place: Path) -> list[Path]:
 
 def _may_be_ours(path: Path) -> bool:
     """Return whether a manifest may be that of a build, even a damaged one, rather than of a web page."""
-    content = read_own_json(path)
+    try:
+        content = read_own_json(path)
+    except StorageError:
+        return True
     return content is None or (
         isinstance(content, dict) and bool({"format_version", "groups", "shards"} & set(content))
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from weakref import WeakSet
+
+from sffshards.base.errors import StorageError
 
 
 class ShardFiles:
@@ -20,18 +23,24 @@ class ShardFiles:
         It is called by one thread at a time for a shard, but for several shards at once. If it fails, all threads that
         wait for the shard get the same error.
     max_open
-        Maximum number of shards to keep open. More are open only while more are read at the same time.
+        Maximum number of shards to keep open, expected ones as well; builds that have some open share it. More are open
+        only while more are read at the same time.
     """
 
     def __init__(self, open_shard: Callable[[int], int], *, max_open: int) -> None:
         self._open_shard = open_shard
-        self._max_open = max_open
+        self._max_open = self._share = max_open
         self._lock = threading.Lock()
         self._opening: dict[int, Future[None]] = {}
         self._descriptors: OrderedDict[int, int] = OrderedDict()
         self._num_readers: defaultdict[int, int] = defaultdict(int)
         self._expected: set[int] = set()
         _ALL_FILES.add(self)
+
+    @property
+    def has_open(self) -> bool:
+        """Whether any shard is open."""
+        return bool(self._descriptors)
 
     def expect(self, number: int) -> None:
         """Keep a shard open, from when it is opened until `release`."""
@@ -96,7 +105,8 @@ class ShardFiles:
                     break
             opening.result()  # opened by another thread; raises its error
         try:
-            descriptor = self._open_shard(number)
+            self._share_out()
+            descriptor = self._open_in_need(number)
         except BaseException as error:
             with self._lock:
                 del self._opening[number]
@@ -116,10 +126,34 @@ class ShardFiles:
         self._opening.clear()
         self._num_readers.clear()
 
+    def _open_in_need(self, number: int) -> int:
+        """Open a shard; where this process has too many files open, close idle shards first."""
+        while True:
+            try:
+                return self._open_shard(number)
+            except OSError as error:
+                cause = error.__cause__ if isinstance(error, StorageError) else error
+                if not isinstance(cause, OSError) or cause.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                if not close_idle_shards(in_need=True):
+                    raise
+
+    def trim(self, share: int) -> None:
+        """Set the maximum number of open shards until the next call, and close idle ones that exceed it."""
+        with self._lock:
+            self._share = share
+            self._close_oldest()
+
+    def _share_out(self) -> None:
+        """Let the builds that have shards open share what this process may have open; no lock may be held."""
+        sharing = [files for files in list(_ALL_FILES) if files is self or files.has_open]
+        for files in sharing:
+            files.trim(max(1, self._max_open // len(sharing)))
+
     def _close_oldest(self) -> None:
-        excess = len(self._descriptors) - self._max_open
-        idle = [n for n in self._descriptors if not self._num_readers[n] and n not in self._expected]
-        for number in idle[: max(0, excess)]:
+        excess = len(self._descriptors) - self._share
+        idle = [n for n in self._descriptors if not self._num_readers[n]]
+        for number in sorted(idle, key=lambda n: n in self._expected)[: max(0, excess)]:
             os.close(self._descriptors.pop(number))
 
 
@@ -137,17 +171,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def read_exactly(descriptor: int, buffers: Sequence[bytearray | memoryview], offset: int) -> int:
-    """Fill buffers from a file at an offset; return the number of bytes read, too few only at the end of the file."""
-    wanted, done = sum(map(len, buffers)), os.preadv(descriptor, buffers, offset)
-    more = done
-    while more and done < wanted:  # a read may be short, for example on network file systems
-        rest, skip = [], done
-        for buffer in buffers:
-            rest.append(memoryview(buffer)[skip:])
-            skip = max(0, skip - len(buffer))
-        more = os.preadv(descriptor, rest, offset + done)
-        done += more
-    return done

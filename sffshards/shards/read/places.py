@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from sffshards.base.atomic_files import user_cache
 from sffshards.base.errors import InputError
+from sffshards.base.package_faces import accepts_text
 from sffshards.shards.read.remote_files import SCHEMES
 
 _LOOKS_LIKE_URL = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://|.*::")
 
 
+@accepts_text
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheOptions:
     """Options of the cache of remote shards."""
@@ -93,5 +95,5 @@ def parse_place(text: str, *, cache: CacheOptions) -> Place:
 
 
 def default_cache_folder() -> Path:
-    """Return the folder for shards in the user's cache, as the XDG base directory specification places it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sffshards" / "shards"
+    """Return the folder for shards in the user's cache."""
+    return user_cache() / "sffshards" / "shards"

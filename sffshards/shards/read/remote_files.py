@@ -41,8 +41,11 @@ Request = Callable[[Any, str, dict[str, float]], T]
 
 CHUNK_BYTES = 8 << 20
 """Bytes per request: a connection that breaks costs no more."""
+MAX_ANSWER_BYTES = 1 << 28
+"""Largest answer of a server: a chunk, a manifest, or a whole shard where the server knows no ranges."""
 MAX_FETCHES = 3
 """Number of times that a file is fetched whole before other bytes than were written count as damage."""
+_PIECE_BYTES = 1 << 20
 _REWRITE = "write the build there again, or remove its manifest"
 _LOOK_S = 0.2
 """Time after which a request that is under way looks whether anybody still waits for it."""
@@ -85,8 +88,10 @@ class RemoteStore:
         StorageError
             If it cannot be read.
         """
+        is_s3 = self.folder.url.lower().startswith("s3://")
+        span = {"start": 0, "end": MAX_ANSWER_BYTES + 1} if is_s3 else {}  # or s3fs allocates what a server states
         try:
-            return bytes(self._ask(name, lambda fs, path, options: fs.cat_file(path, **options)))
+            return bytes(self._ask(name, lambda fs, path, options: fs.cat_file(path, **span, **options)))
         except FileNotFoundError:
             return None
 
@@ -205,8 +210,11 @@ def _make_filesystem(folder: RemoteFolder) -> Any:
     scheme = folder.url.partition("://")[0].lower()
     options: dict[str, Any] = {}
     if scheme in READ_ONLY:  # bytes as they are, and through the proxy that the environment names
-        options = {"headers": {"Accept-Encoding": "identity"}, "client_kwargs": {"trust_env": True}}
+        client = {"trust_env": True, "auto_decompress": False, "response_class": _limit_answers()}
+        options = {"headers": {"Accept-Encoding": "identity"}, "client_kwargs": client}
     try:
+        if scheme == "s3":
+            options = {"session": _limit_objects()}
         return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **options)
     except ImportError as error:
         raise InputError(
@@ -215,6 +223,63 @@ def _make_filesystem(folder: RemoteFolder) -> Any:
             found=f"none that can be imported ({error})",
             fix=f"install it: python -m pip install {SCHEMES[scheme]}",
         ) from None
+
+
+def _limit_answers() -> type:
+    """Return a class of HTTP answers that end with an error where they are too large; fsspec reads them whole."""
+    from aiohttp import ClientResponse
+
+    class LimitedAnswer(ClientResponse):
+        async def read(self) -> bytes:
+            body = bytearray()
+            while self._body is None and (data := await self.content.readany()):
+                body += data
+                if len(body) > MAX_ANSWER_BYTES:
+                    self.close()
+                    raise _too_large(str(self.url))
+            if self._body is None:
+                self._body = bytes(body)
+            return await super().read()
+
+    return LimitedAnswer
+
+
+def _limit_objects() -> Any:
+    """Return a session of S3 whose objects end with an error where they are too large; s3fs reads them whole."""
+    from aiobotocore.session import AioSession
+
+    def limit(parsed: dict[str, Any], **_: object) -> None:
+        if "Body" in parsed:
+            parsed["Body"] = _LimitedObject(parsed["Body"])
+
+    session = AioSession()
+    session.register("after-call.s3.GetObject", limit)
+    return session
+
+
+class _LimitedObject:
+    """The content of an object of S3, as s3fs reads it."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    async def read(self) -> bytes:
+        """Read all of it."""
+        content = bytearray()
+        while data := await self._body.read(_PIECE_BYTES):
+            content += data
+            if len(content) > MAX_ANSWER_BYTES:
+                raise _too_large("S3")
+        return bytes(content)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._body.close()
+
+
+def _too_large(where: str) -> StorageError:
+    expected, fix = f"an answer of at most {MAX_ANSWER_BYTES:,} bytes", "check the address"
+    return StorageError(where, expected=expected, found="more", fix=fix)
 
 
 def _read_range(

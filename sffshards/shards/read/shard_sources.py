@@ -31,6 +31,7 @@ class RemoteShards:
 
     def load_index(self, manifest: Manifest) -> Index:
         """Memory-map the index; raises as `open_shard`."""
+        self._cache.check(manifest.index_sha256)  # all samples are found and checked by it
         descriptor = self.open_shard(manifest.index_file)
         try:
             return read_index(self._cache.path(manifest.index_sha256))  # once mapped, it may be removed from the cache
@@ -38,7 +39,8 @@ class RemoteShards:
             os.close(descriptor)
 
     def check(self, shards: Iterable[Shard], *, progress: Progress) -> None:
-        """Do nothing: remote shards are hashed when they are fetched."""
+        """Only note what the cache lacks: remote shards are hashed when they are fetched."""
+        self._cache.explain(progress)
 
     def abandon(self) -> None:
         """Stop what is being fetched at this moment; who waits for it gets a `StorageError`."""

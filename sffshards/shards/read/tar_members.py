@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import DamageError
+from sffshards.base.file_reading import reading
 from sffshards.shards.format import Index, Shard
 
 
@@ -34,7 +34,7 @@ def check_members(folder: Path, shard: Shard, rows: Index, *, codec: str) -> Non
         If the system refuses to read it.
     """
     path = folder / shard.name
-    with storage_errors(path, expected="a shard that can be read"), path.open("rb") as file:
+    with reading(path, expected="a shard that can be read") as file:
         for member in _expected_members(rows, codec):
             start = file.tell()
             if not _has_member(file, member):

@@ -1,0 +1,95 @@
+"""Text of `sffshards baselines`: tables of scores, and notes below them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from sffshards import verification
+from sffshards.base.errors import format_count
+from sffshards.cli.terminal_output import format_table
+from sffshards.domain.sample_sets import Part
+from sffshards.forecasting import baselines as forecasts
+
+__all__ = ["format_baselines"]
+
+
+def _shown_scores() -> tuple[tuple[verification.AnyScore, ...], tuple[verification.AnyScore, ...]]:
+    """Return the scores that are shown with intervals, and those that are shown without."""
+    score, chance = verification.ScoreName, verification.ProbabilityScore
+    return (
+        (score.TSS, score.HSS, chance.BRIER_SKILL),
+        (score.POD, score.FAR, score.F1, chance.ROC_AUC, chance.AVERAGE_PRECISION),
+    )
+
+
+def format_baselines(
+    title: str,
+    made: list[forecasts.Baseline],
+    skill: list[forecasts.SkillRow],
+    missing: dict[str, dict[Part, int]],
+    *,
+    show_folds: bool,
+) -> str:
+    """Return the tables of a task: the scores of all forecasters, and those that keep a TSS on validation."""
+    wide, narrow = _shown_scores()
+
+    def cells(find: Callable[[verification.AnyScore], verification.Interval]) -> list[str]:
+        intervals = [_format_interval(find(name)) for name in wide]
+        return intervals + [_format_number(find(name).estimate) for name in narrow]
+
+    rows = []
+    for baseline in made:
+        rows.append([baseline.title, baseline.source, str(baseline.rule), *cells(baseline.mean.__getitem__)])
+        for fold, scores in zip(baseline.folds, baseline.scores, strict=True) if show_folds and baseline.folds else ():
+            rows.append([f"  fold {fold}", "", f"{scores.threshold:.3f}", *cells(scores.interval)])
+    first = made[0].scores[0]
+    title = (
+        f"{title}: Test, {first.table.num_samples:,} samples, {first.table.num_positive:,} positive, of "
+        f"{first.num_harps:,} HARPs, {first.num_flaring_harps:,} of which flare"
+    )
+    table = format_table(["forecast", "from", "threshold", *wide, *narrow], rows, left=(0, 1, 2))
+    notes = [f"  {note}" for note in _list_notes(made, missing)]
+    return "\n".join([title, table, *notes, *(["", *_format_skill(skill)] if skill else [])])
+
+
+def _format_skill(skill: list[forecasts.SkillRow]) -> list[str]:
+    rows = [
+        [
+            str(row.name),
+            " ".join(f"{threshold:.3f}" for threshold in row.thresholds),
+            f"{min(row.validation_tss):.2f}",
+            _format_interval(row.tss, digits=3),
+            _format_interval(row.hss, digits=3),
+            "-" if row.difference is None else _format_interval(row.difference, digits=3),
+        ]
+        for row in skill
+    ]
+    headings = ["forecast", "threshold of each fold", "least validation TSS", "TSS", "HSS", "HSS minus the first's"]
+    title = f"  Highest HSS with a TSS of at least {forecasts.LEAST_TSS:.2f} on validation, means over folds:"
+    return [title, format_table(headings, rows, left=(0, 1))]
+
+
+def _list_notes(made: list[forecasts.Baseline], missing: dict[str, dict[Part, int]]) -> list[str]:
+    notes = []
+    for what, counts in missing.items():
+        if any(counts.values()):
+            by_part = ", ".join(f"{part} {count:,}" for part, count in counts.items() if count)
+            frames = format_count(sum(counts.values()), "frame")
+            notes.append(f"{what} {frames} ({by_part}), replaced by medians of training")
+    if any(baseline.folds for baseline in made):
+        notes.append("fitted forecasters: the mean over folds")
+    with_intervals, _ = _shown_scores()
+    reasons = dict.fromkeys(baseline.mean[name].reason for baseline in made for name in with_intervals)
+    return notes + [f"[-, -]: {reason}" for reason in reasons if reason is not None]
+
+
+def _format_interval(interval: verification.Interval, *, digits: int = 2) -> str:
+    estimate, low, high = (
+        _format_number(value, digits=digits) for value in (interval.estimate, interval.low, interval.high)
+    )
+    return f"{estimate} [{low}, {high}]"
+
+
+def _format_number(value: float, *, digits: int = 2) -> str:
+    return "-" if math.isnan(value) else f"{value:z.{digits}f}"

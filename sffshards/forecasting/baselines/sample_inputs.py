@@ -1,0 +1,124 @@
+"""What a tabular forecaster sees of samples: the keywords of each sequence's frames, and its region's flares before.
+
+Shapes: n samples, T frames of a sequence, K keywords, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sffshards.domain.frame_codes import harps_of, times_of
+from sffshards.domain.sequence_table import SequenceTable
+from sffshards.flares import HarpFlares
+from sffshards.forecasting.baselines.flare_history import ACTIVITY, HISTORY, describe_history
+from sffshards.forecasting.baselines.keyword_features import COURSE, LAST, describe_course, describe_last
+from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
+
+
+class InputGroup(StrEnum):
+    """Features that a forecaster takes together."""
+
+    KEYWORDS = "keywords"
+    """SHARP keywords of the last frame."""
+    COURSE = "course"
+    """Mean, slope and largest value of the keywords over the frames of the sequence."""
+    HISTORY = "history"
+    """Earlier flares of the region that are known at the time of the last frame, in four numbers."""
+    ACTIVITY = "activity"
+    """The same flares by class, and the hours since the last."""
+
+    @property
+    def needs_keywords(self) -> bool:
+        """Whether it needs a table of keywords."""
+        return self in (InputGroup.KEYWORDS, InputGroup.COURSE)
+
+
+NAMES = {
+    InputGroup.KEYWORDS: LAST,
+    InputGroup.COURSE: COURSE,
+    InputGroup.HISTORY: HISTORY,
+    InputGroup.ACTIVITY: ACTIVITY,
+}
+"""Names of the features of each group, in their order."""
+
+DESCRIPTIONS = {
+    InputGroup.KEYWORDS: f"{len(KEYWORDS)} SHARP keywords",
+    InputGroup.COURSE: "their course",
+    InputGroup.HISTORY: "flare history",
+    InputGroup.ACTIVITY: "flares by class",
+}
+"""What each group consists of, in a few words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleInputs:
+    """What is known of samples, from which features follow."""
+
+    keywords_nTK: NDArray[np.float64]
+    """Keywords of the frames, in the order of `KEYWORDS`, nan where missing."""
+    hours_nT: NDArray[np.float64]
+    """Times of the frames in hours since 1970."""
+    history_nF: NDArray[np.float64]
+    """Flare history, in the order of `HISTORY` and `ACTIVITY`, nan where unknown."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.hours_nT)
+
+    @property
+    def last(self) -> NDArray[np.float64]:
+        """Keywords of the last frames."""
+        return self.keywords_nTK[:, -1]
+
+    def features(self, groups: Sequence[InputGroup], floors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the features of groups, in the order of `NAMES`, nan where missing.
+
+        Parameters
+        ----------
+        groups
+            The groups, at least one.
+        floors
+            From `sffshards.forecasting.baselines.find_floors` of the training set.
+        """
+        return np.concatenate([self._describe(group, floors) for group in groups], axis=1)
+
+    def _describe(self, group: InputGroup, floors: NDArray[np.float64]) -> NDArray[np.float64]:
+        if group is InputGroup.HISTORY:
+            return self.history_nF[:, : len(HISTORY)]
+        if group is InputGroup.ACTIVITY:
+            return self.history_nF[:, len(HISTORY) :]
+        if group is InputGroup.KEYWORDS:
+            return describe_last(self.last, floors)
+        return describe_course(self.keywords_nTK, self.hours_nT, floors)
+
+
+def gather_inputs(
+    sequences: SequenceTable, *, keywords: KeywordTable | None, flares: HarpFlares | None, with_course: bool
+) -> SampleInputs:
+    """Return what is known of the sequences of a table, in its order.
+
+    Parameters
+    ----------
+    sequences
+        The sequences; a forecast of one is issued at its last frame.
+    keywords
+        Keywords of frames; None: all are missing.
+    flares
+        Flares from `sffshards.flares.assign_flares`; None: no history is known.
+    with_course
+        Whether the features need all frames of a sequence, and not only the last.
+    """
+    codes_nT = sequences.windows() if with_course else sequences.frames[sequences.last][:, None]
+    times_nT = times_of(codes_nT)
+    shape = (*codes_nT.shape, len(KEYWORDS))
+    history = np.full((len(sequences), len(HISTORY) + len(ACTIVITY)), np.nan)
+    return SampleInputs(
+        keywords_nTK=np.full(shape, np.nan) if keywords is None else keywords.of_frames(codes_nT),
+        hours_nT=times_nT.astype(np.int64) / 3600,
+        history_nF=history if flares is None else describe_history(flares, harps_of(codes_nT[:, -1]), times_nT[:, -1]),
+    )

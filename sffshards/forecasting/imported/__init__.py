@@ -1,0 +1,5 @@
+"""Tables of forecasts by other systems: read, joined to labels, and scored."""
+
+from sffshards.base.package_faces import attach_face
+
+__getattr__, __dir__, __all__ = attach_face(__name__, __file__)
