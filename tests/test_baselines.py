@@ -27,11 +27,11 @@ from sffshards.forecasting.baselines.baseline_samples import Samples, read_sampl
 from sffshards.forecasting.baselines.baseline_scores import BaselineName, describe_baselines, score_baselines
 from sffshards.forecasting.baselines.fitted_folds import fit_recipes
 from sffshards.forecasting.baselines.model_fitting import RECIPES, fit_forecaster
-from sffshards.forecasting.baselines.sample_inputs import SampleInputs
-from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
 from sffshards.forecasting.baselines.skill_comparison import compare_skill
 from sffshards.forecasting.runs import gather_runs
 from sffshards.labels.data_layout import find_label_lists
+from sffshards.tabular.keyword_tables import EXTENSIVE, KEYWORDS, KeywordTable, read_keyword_table
+from sffshards.tabular.sample_inputs import SampleInputs
 from sffshards.verification.contingency_tables import count_outcomes
 from sffshards.verification.score_names import ProbabilityScore, ScoreName, compute_score
 from sffshards.verification.threshold_curves import ThresholdRule, choose_threshold
@@ -167,7 +167,7 @@ def test_a_map_of_other_harps_is_refused(tmp_path):
 
 def test_regression_is_that_of_a_scikit_learn_pipeline():
     samples, table = make_samples()
-    training, test = (table.find(samples[part]) for part in (Part.TRAIN_VAL_0, Part.TEST))
+    training, test = (table.of_frames(samples[part].codes) for part in (Part.TRAIN_VAL_0, Part.TEST))
     labels = samples[Part.TRAIN_VAL_0].label
     training[3, 2] = training[5, 0] = test[1, 4] = np.nan
     test[2] = np.nan  # a frame that the table lacks
@@ -202,9 +202,9 @@ def test_regression_is_fitted_by_fold_and_its_thresholds_are_chosen_on_validatio
         labels = np.concatenate([samples[part].label for part in training])
         validation = samples[parts[(fold + 4) % 5]]
         of_validation, of_test = forecast_regression(
-            np.concatenate([table.find(samples[part]) for part in training]),
+            np.concatenate([table.of_frames(samples[part].codes) for part in training]),
             labels,
-            [table.find(validation), table.find(samples[Part.TEST])],
+            [table.of_frames(validation.codes), table.of_frames(samples[Part.TEST].codes)],
         )
         thresholds = [
             0.5,
@@ -299,13 +299,13 @@ def test_a_table_is_found_by_frame_whatever_its_form(tmp_path):
     (tmp_path / "jsoc.csv").write_text(jsoc)
     for name in ("named.csv.gz", "jsoc.csv"):
         table = read_keyword_table(tmp_path / name)
-        found = table.find(samples)
+        found = table.of_frames(samples.codes)
         assert found[0].tolist() == list(range(1, 18))
         assert np.isnan(found[1, :2]).all()
         assert found[1, 2:].tolist() == list(range(3, 18))
         assert np.isnan(found[2]).all()
-        assert table.count_lacking({Part.TEST: samples}) == {Part.TEST: 1}
-        assert table.count_incomplete({Part.TEST: samples}) == {Part.TEST: 1}
+        assert table.count_lacking(samples.codes) == 1
+        assert table.count_incomplete(samples.codes) == 1
 
 
 def test_a_table_states_near_real_time_numbers_in_a_comment(tmp_path):
@@ -633,7 +633,7 @@ def test_the_published_lists_give_the_figures_of_the_field(
         clock=FrameClock.AS_WRITTEN,
     )
     table = read_keyword_table(real_data / "keywords" / "sharp_keywords.csv.gz")
-    assert sum(table.count_lacking(samples).values()) == 59_384 - 57_860
+    assert sum(table.count_lacking(of.codes) for of in samples.values()) == 59_384 - 57_860
     made = {
         (baseline.title, baseline.rule): baseline.mean
         for baseline in compute(samples, task=task, flares=flares, keywords=table)

@@ -31,7 +31,6 @@ from sffshards.domain.views import View
 from sffshards.flares import FlareTime, FrameClock, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines
 from sffshards.forecasting.baselines.baseline_samples import read_samples
-from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, read_keyword_table
 from sffshards.forecasting.runs import Inference, choose_device, evaluate_run
 from sffshards.forecasting.runs.decision import fit_decision, write_decision
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
@@ -53,6 +52,7 @@ from sffshards.report.report_writing import write_report
 from sffshards.report.result_scores import score_named, score_subsets
 from sffshards.report.table_formats import Cell, Table, format_latex, format_markdown
 from sffshards.shards.read.manifest_reading import read_manifest
+from sffshards.tabular.keyword_tables import KEYWORDS, read_keyword_table
 from sffshards.training.fold_record import read_record, write_record
 from sffshards.verification.by_harp import Forecast
 from sffshards.verification.cluster_intervals import Interval, explain_inestimable

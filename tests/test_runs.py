@@ -338,7 +338,7 @@ def test_the_same_forecasts_in_another_order_and_of_another_kind_score_alike_to_
     first = write(tmp_path / "a", folds=[0])
     second = write(tmp_path / "b", folds=[0], make=lambda record: forecast(record, order=order), kind=RunKind.IMPORTED)
     scores = [evaluate(run) for run in (first, second)]
-    # From Python 3.13 on, records with an interval that is not a number are unequal to themselves; their digits are not.
+    # From Python 3.13 on, a record that holds NaN differs from its equal; their digits do not.
     assert repr(scores[0].verification.forecasts) == repr(scores[1].verification.forecasts)
     assert repr(scores[0].stages) == repr(scores[1].stages)
     differences = compare_runs(scores)

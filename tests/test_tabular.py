@@ -31,16 +31,16 @@ from sffshards.forecasting.baselines.fitted_models import (
     encode_forecaster,
     read_forecaster,
 )
-from sffshards.forecasting.baselines.flare_history import ACTIVITY, HISTORY, describe_history
-from sffshards.forecasting.baselines.keyword_features import COURSE, describe_course, find_floors
 from sffshards.forecasting.baselines.model_fitting import RECIPES, fit_forecaster, fit_logistic, fit_trees, take_trees
-from sffshards.forecasting.baselines.sample_inputs import InputGroup, SampleInputs, gather_inputs
-from sffshards.forecasting.baselines.sharp_keywords import (
+from sffshards.tabular.flare_history import ACTIVITY, HISTORY, describe_history
+from sffshards.tabular.keyword_features import COURSE, describe_course, find_floors
+from sffshards.tabular.keyword_tables import (
     EXTENSIVE,
     KEYWORDS,
     KeywordTable,
     take_header_keywords,
 )
+from sffshards.tabular.sample_inputs import InputGroup, SampleInputs, gather_inputs
 from tests.fits_files import file_name, make_fits
 
 START = np.datetime64("2012-03-07T00:00:00", "s")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sffshards import flares as flare_lists
-from sffshards import images, verification
+from sffshards import images, tabular, verification
 from sffshards import labels as label_lists
 from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import Field, InputError, format_count
@@ -149,7 +149,7 @@ class _Options:
 
     seed: int
     flares: flare_lists.HarpFlares | None
-    keywords: forecasts.KeywordTable | None
+    keywords: tabular.KeywordTable | None
     show_folds: bool
 
 
@@ -219,8 +219,8 @@ def _forecast(of_task: forecasts.BaselineSet, options: _Options, progress: Progr
     made = forecasts.score_baselines([*simple, *of_fitted], progress=progress)
     skill = forecasts.compare_skill(samples, fitted)
     table = options.keywords
-    lacking = {} if table is None else table.count_lacking(samples)
-    incomplete = {} if table is None else table.count_incomplete(samples)
+    lacking = {} if table is None else {part: table.count_lacking(of.codes) for part, of in samples.items()}
+    incomplete = {} if table is None else {part: table.count_incomplete(of.codes) for part, of in samples.items()}
     missing = {"no keywords of": lacking, "some keywords missing of": incomplete}
     title = f"{task}, {of_task.label_set} labels" if of_task.label_set == LabelSet.REBUILT else str(task)
     return _Results(

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sffshards import flares as flare_lists
-from sffshards import images, labels
+from sffshards import images, labels, tabular
 from sffshards.base.errors import InputError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.base.progress import Progress
 from sffshards.domain.task import GoesClass, Task
-from sffshards.forecasting import baselines
 
 __all__ = [
     "Catalogue",
@@ -227,12 +226,12 @@ def read_sources(
     clock: str,
     progress: Progress,
     data: Path | None = None,
-) -> tuple[flare_lists.HarpFlares | None, baselines.KeywordTable | None]:
+) -> tuple[flare_lists.HarpFlares | None, tabular.KeywordTable | None]:
     """Read what baselines follow from besides label lists: a catalogue, which is reported in notes, and keywords."""
     catalogue = load_catalogue(flares, harp_map, data=data, clock=clock)
     for line in catalogue.format_lines(tasks, {}) if catalogue else []:
         progress.note(line)
-    table = None if keywords is None else baselines.read_keyword_table(keywords)
+    table = None if keywords is None else tabular.read_keyword_table(keywords)
     if table is not None and data is not None:
         images.require_harp_numbers(table, images.find_harp_numbers(data), where=data)
     return None if catalogue is None else catalogue.harp_flares, table

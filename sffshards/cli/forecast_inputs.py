@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from sffshards import flares as flare_lists
-from sffshards import images
+from sffshards import images, tabular
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option, parse_pairs
 from sffshards.base.progress import Progress
@@ -17,7 +17,7 @@ from sffshards.cli import shared_options as shared
 from sffshards.domain.frame_sequences import Sequence, SequenceId, WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Part
 from sffshards.domain.task import M1, Task
-from sffshards.forecasting import baselines, combinations, operational, runs
+from sffshards.forecasting import combinations, operational, runs
 from sffshards.models import ModelName, NetworkSpec
 from sffshards.shards import read
 
@@ -169,9 +169,9 @@ def forecast_keywords(
 ) -> operational.RegionForecasts:
     """Forecast the frames of a table of keywords, or of a folder of FITS files, by fitted forecasters."""
     if keywords.is_dir():
-        table = baselines.take_header_keywords(keywords, progress=progress)
+        table = tabular.take_header_keywords(keywords, progress=progress)
     else:
-        table = baselines.read_keyword_table(keywords)
+        table = tabular.read_keyword_table(keywords)
     if flares is not None:
         images.require_harp_numbers(flares.harp_map, table.harp_numbers, where=keywords)
     sequences = operational.find_table_sequences(table, every=wanted.every, windows=wanted.windows, progress=progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards import tabular
 from sffshards.base.errors import ConflictError
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
@@ -29,7 +30,7 @@ class ReportSources:
     """Label lists of each task, as `sffshards.labels.find_label_lists` returns them."""
     catalogue: HarpFlares | None = None
     """Flares of active regions."""
-    keywords: baselines.KeywordTable | None = None
+    keywords: tabular.KeywordTable | None = None
     """SHARP keywords of frames."""
 
 

@@ -6,8 +6,6 @@ from .fitted_folds import FittedFold, fit_recipes
 from .fitted_models import FORECASTER_NAME, TabularForecaster, encode_forecaster, read_forecaster
 from .issued_baselines import IssuedBaseline, compare_with_references, issue_baseline, issue_references
 from .model_fitting import RECIPES, Recipe
-from .sample_inputs import InputGroup, SampleInputs, gather_inputs
-from .sharp_keywords import KeywordTable, read_keyword_table, take_header_keywords
 from .skill_comparison import LEAST_TSS, SkillRow, compare_skill, describe_skill
 
 __all__ = [
@@ -19,11 +17,8 @@ __all__ = [
     "BaselineName",
     "BaselineSet",
     "FittedFold",
-    "InputGroup",
     "IssuedBaseline",
-    "KeywordTable",
     "Recipe",
-    "SampleInputs",
     "Samples",
     "SkillRow",
     "TabularForecaster",
@@ -37,15 +32,12 @@ __all__ = [
     "forecast_baselines",
     "forecast_fitted",
     "forecast_from_labels",
-    "gather_inputs",
     "issue_baseline",
     "issue_references",
     "read_forecaster",
-    "read_keyword_table",
     "read_samples",
     "rebuild_labels",
     "score_baselines",
-    "take_header_keywords",
     "write_fitted",
     "write_references",
 ]

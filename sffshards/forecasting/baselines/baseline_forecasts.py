@@ -18,8 +18,8 @@ from sffshards.forecasting.baselines.baseline_samples import Samples, join_sampl
 from sffshards.forecasting.baselines.baseline_scores import BaselineForecasts, BaselineName
 from sffshards.forecasting.baselines.fitted_folds import FittedFold, fit_recipes
 from sffshards.forecasting.baselines.model_fitting import RECIPES, Recipe
-from sffshards.forecasting.baselines.sharp_keywords import KeywordTable
 from sffshards.forecasting.runs import Probability
+from sffshards.tabular import KeywordTable
 
 
 def forecast_baselines(

@@ -33,10 +33,15 @@ class Samples:
     label: NDArray[np.int64]
     """Labels, 0 or 1, shape (n,)."""
 
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """Codes of the frames at which the forecasts are issued, shape (n,)."""
+        return pack_codes(self.harp, self.t_end_tai)
+
     def sequences(self, part: Part) -> SequenceTable:
         """Return the sequence that ends at each sample, as published: of the part's samples, in their order."""
-        codes, numbers = pack_codes(self.harp, self.t_end_tai), np.arange(len(self.label), dtype=np.uint32)
-        return build_sequences(LabelledFrames(codes, self.label.astype(np.uint8), numbers), part=part)
+        numbers = np.arange(len(self.label), dtype=np.uint32)
+        return build_sequences(LabelledFrames(self.codes, self.label.astype(np.uint8), numbers), part=part)
 
 
 def read_samples(lists: Mapping[Part, Path]) -> dict[Part, Samples]:
@@ -67,7 +72,7 @@ def read_samples(lists: Mapping[Part, Path]) -> dict[Part, Samples]:
 def rebuild_labels(samples: Mapping[Part, Samples], flares: HarpFlares, *, task: Task) -> dict[Part, Samples]:
     """Return samples with the labels that a flare list gives them, as `sffshards.labels.label_frames` does."""
     return {
-        part: replace(of, label=find_flared(pack_codes(of.harp, of.t_end_tai), flares, task=task).astype(np.int64))
+        part: replace(of, label=find_flared(of.codes, flares, task=task).astype(np.int64))
         for part, of in samples.items()
     }
 

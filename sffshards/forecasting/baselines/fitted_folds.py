@@ -19,8 +19,7 @@ from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines.baseline_samples import Samples
 from sffshards.forecasting.baselines.fitted_models import TabularForecaster
 from sffshards.forecasting.baselines.model_fitting import Recipe, fit_forecaster
-from sffshards.forecasting.baselines.sample_inputs import InputGroup, SampleInputs, gather_inputs
-from sffshards.forecasting.baselines.sharp_keywords import KeywordTable
+from sffshards.tabular import InputGroup, KeywordTable, SampleInputs, gather_inputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.json_records import JsonFormat, format_json, read_record, seal, to_plain
-from sffshards.forecasting.baselines.sample_inputs import NAMES, InputGroup, SampleInputs
+from sffshards.tabular import FEATURE_NAMES, InputGroup, SampleInputs
 
 FORECASTER_NAME = "forecaster.json"
 """File name of a fitted forecaster in a fold's folder."""
@@ -168,7 +168,7 @@ class TabularForecaster:
 
 def name_features(groups: Sequence[InputGroup]) -> tuple[str, ...]:
     """Return the names of the features of groups, in their order."""
-    return tuple(name for group in groups for name in NAMES[group])
+    return tuple(name for group in groups for name in FEATURE_NAMES[group])
 
 
 def encode_forecaster(forecaster: TabularForecaster) -> bytes:

@@ -22,9 +22,7 @@ from sffshards.forecasting.baselines.fitted_models import (
     TreesModel,
     name_features,
 )
-from sffshards.forecasting.baselines.keyword_features import find_floors
-from sffshards.forecasting.baselines.sample_inputs import DESCRIPTIONS, InputGroup, SampleInputs
-from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS
+from sffshards.tabular import GROUP_DESCRIPTIONS, KEYWORDS, InputGroup, SampleInputs, find_floors
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -54,7 +52,7 @@ class Recipe:
     @property
     def description(self) -> str:
         """What the forecasts follow from, in words, such as ``17 SHARP keywords``."""
-        return " + ".join(DESCRIPTIONS[group] for group in self.groups)
+        return " + ".join(GROUP_DESCRIPTIONS[group] for group in self.groups)
 
 
 RECIPES = (

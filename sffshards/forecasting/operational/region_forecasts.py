@@ -21,11 +21,11 @@ from sffshards.domain.task import Task
 from sffshards.executors import DaskExecutor
 from sffshards.flares import HarpFlares
 from sffshards.forecasting import runs
-from sffshards.forecasting.baselines import InputGroup, KeywordTable, gather_inputs
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, describe_sequence
 from sffshards.forecasting.operational.ensemble_members import Member
 from sffshards.forecasting.operational.member_predictions import check_workers, predict_member
 from sffshards.forecasting.operational.tabular_members import TabularMember
+from sffshards.tabular import InputGroup, KeywordTable, gather_inputs
 from sffshards.verification import THRESHOLD, ThresholdRule
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.sequence_table import SequenceTable, build_sequences
-from sffshards.forecasting.baselines import KeywordTable
 from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER, format_others, list_images
+from sffshards.tabular import KeywordTable
 
 _MAX_SEQUENCE_BYTES = 1 << 16
 """Largest size of the file of a sequence, which has 16 names of some 50 bytes."""

@@ -22,9 +22,7 @@ from sffshards.base.file_reading import MAX_TEXT_BYTES, decode_text, read_bytes,
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frame_codes import harps_of, times_of
 from sffshards.domain.frames import FrameId, HarpNumbers
-from sffshards.domain.sample_sets import Part
 from sffshards.domain.times import latest_time, parse_tai
-from sffshards.forecasting.baselines.baseline_samples import Samples
 from sffshards.images import read_header_keywords
 
 EXTENSIVE = ("USFLUX", "TOTUSJZ", "TOTUSJH", "ABSNJZH", "SAVNCPP", "TOTPOT", "AREA_ACR")
@@ -53,7 +51,7 @@ KEYWORDS = (
 
 MAX_MAGNITUDE = 1e36
 """Largest value that a keyword may have. TOTPOT in erg/cm and USFLUX in Mx reach some 1e24; the margin is for other
-units. The regression squares and sums keywords, and larger values would overflow."""
+units. Models square and sum keywords, and larger values would overflow."""
 
 _FRAME_COLUMN = "FRAME"
 _T_REC = re.compile(r"(\d{4}[.-]\d\d[.-]\d\d[_T ]\d\d:\d\d(:\d\d)?)(\.0+)?(_TAI)?", re.ASCII)
@@ -73,10 +71,6 @@ class KeywordTable:
     harp_numbers: HarpNumbers = HarpNumbers.DEFINITIVE
     """Which numbers the HARPs have, as a comment of the table states."""
 
-    def find(self, samples: Samples) -> NDArray[np.float64]:
-        """Return the keywords of samples, shape (n, K); nan for frames that the table does not have."""
-        return self._take(samples.harp, samples.t_end_tai)
-
     def of_frames(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the keywords of frames by their codes of any shape, with an axis K; nan for frames that it lacks."""
         frames, places = np.unique(codes, return_inverse=True)
@@ -90,14 +84,14 @@ class KeywordTable:
         found[row < 0] = np.nan
         return found
 
-    def count_lacking(self, samples: Mapping[Part, Samples]) -> dict[Part, int]:
-        """Return the number of samples of each part that the table does not have."""
-        return {part: int(np.isnan(self.find(of)).all(axis=1).sum()) for part, of in samples.items()}
+    def count_lacking(self, codes: NDArray[np.int64]) -> int:
+        """Return the number of frames, by their codes, that the table does not have."""
+        return int(np.isnan(self.of_frames(codes)).all(axis=-1).sum())
 
-    def count_incomplete(self, samples: Mapping[Part, Samples]) -> dict[Part, int]:
-        """Return the number of samples of each part of which the table has some keywords but not all."""
-        lacking = {part: np.isnan(self.find(of)) for part, of in samples.items()}
-        return {part: int((of.any(axis=1) & ~of.all(axis=1)).sum()) for part, of in lacking.items()}
+    def count_incomplete(self, codes: NDArray[np.int64]) -> int:
+        """Return the number of frames, by their codes, of which the table has some keywords but not all."""
+        lacking = np.isnan(self.of_frames(codes))
+        return int((lacking.any(axis=-1) & ~lacking.all(axis=-1)).sum())
 
 
 def read_keyword_table(path: Path) -> KeywordTable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.forecasting.baselines.sharp_keywords import EXTENSIVE, KEYWORDS
+from sffshards.tabular.keyword_tables import EXTENSIVE, KEYWORDS
 
 LAST = (*KEYWORDS, *(f"log10 {name}" for name in EXTENSIVE))
 """Names of the features of the last frame: the keywords, and the logarithms of those that grow with a region's size."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sffshards.domain.frame_codes import harps_of, times_of
 from sffshards.domain.sequence_table import SequenceTable
 from sffshards.flares import HarpFlares
-from sffshards.forecasting.baselines.flare_history import ACTIVITY, HISTORY, describe_history
-from sffshards.forecasting.baselines.keyword_features import COURSE, LAST, describe_course, describe_last
-from sffshards.forecasting.baselines.sharp_keywords import KEYWORDS, KeywordTable
+from sffshards.tabular.flare_history import ACTIVITY, HISTORY, describe_history
+from sffshards.tabular.keyword_features import COURSE, LAST, describe_course, describe_last
+from sffshards.tabular.keyword_tables import KEYWORDS, KeywordTable
 
 
 class InputGroup(StrEnum):
@@ -38,7 +38,7 @@ class InputGroup(StrEnum):
         return self in (InputGroup.KEYWORDS, InputGroup.COURSE)
 
 
-NAMES = {
+FEATURE_NAMES = {
     InputGroup.KEYWORDS: LAST,
     InputGroup.COURSE: COURSE,
     InputGroup.HISTORY: HISTORY,
@@ -46,7 +46,7 @@ NAMES = {
 }
 """Names of the features of each group, in their order."""
 
-DESCRIPTIONS = {
+GROUP_DESCRIPTIONS = {
     InputGroup.KEYWORDS: f"{len(KEYWORDS)} SHARP keywords",
     InputGroup.COURSE: "their course",
     InputGroup.HISTORY: "flare history",
@@ -76,14 +76,14 @@ class SampleInputs:
         return self.keywords_nTK[:, -1]
 
     def features(self, groups: Sequence[InputGroup], floors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the features of groups, in the order of `NAMES`, nan where missing.
+        """Return the features of groups, in the order of `FEATURE_NAMES`, nan where missing.
 
         Parameters
         ----------
         groups
             The groups, at least one.
         floors
-            From `sffshards.forecasting.baselines.find_floors` of the training set.
+            From `sffshards.tabular.find_floors` of the training set.
         """
         return np.concatenate([self._describe(group, floors) for group in groups], axis=1)
 
