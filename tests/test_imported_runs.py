@@ -221,11 +221,11 @@ def logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_the_regression_is_that_of_scikit_learn(num_harps: int) -> None:
     labels, probabilities, _ = draw(3, num_harps=num_harps)
     fitted = fit_regression(labels, probabilities, members=("a", "b"))
-    reference = LogisticRegression(C=1.0, tol=1e-12, max_iter=10_000).fit(logits(probabilities), labels)
-    assert fitted.weights == pytest.approx(reference.coef_[0].tolist(), abs=1e-5)
-    assert fitted.intercept == pytest.approx(reference.intercept_[0], abs=1e-5)
+    reference = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-13).fit(logits(probabilities), labels)
+    assert fitted.weights == pytest.approx(reference.coef_[0].tolist(), rel=1e-8)
+    assert fitted.intercept == pytest.approx(reference.intercept_[0], rel=1e-8)
     expected = reference.predict_proba(logits(probabilities))[:, 1]
-    np.testing.assert_allclose(fitted.apply(probabilities), expected, atol=1e-6)
+    np.testing.assert_allclose(fitted.apply(probabilities), expected, atol=1e-9)
 
 
 def test_separable_members_and_certain_forecasts_have_finite_weights() -> None:
@@ -282,7 +282,9 @@ def test_a_combination_is_fitted_to_validation_and_scored_as_a_run(
         val, test = (
             np.column_stack([of.plain(stage).probability for of in (one, other)]) for stage in (Stage.VAL, Stage.TEST)
         )
-        reference = LogisticRegression(C=1.0, tol=1e-12, max_iter=10_000).fit(logits(val), one.plain(Stage.VAL).label)
+        reference = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-13).fit(
+            logits(val), one.plain(Stage.VAL).label
+        )
         expected = reference.predict_proba(logits(test))[:, 1]
         np.testing.assert_allclose(fold.plain(Stage.TEST).probability, expected, atol=1e-6)
         known = reference.predict_proba(logits(val))[:, 1]

@@ -28,6 +28,7 @@ from sffshards.verification.calibration import (
 )
 from sffshards.verification.cluster_intervals import Interval, estimate_difference, estimate_interval
 from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
+from sffshards.verification.logistic_regression import fit_logistic_regression
 from sffshards.verification.probability_scores import (
     BrierParts,
     brier_score,
@@ -285,21 +286,48 @@ CALIBRATION = JsonFormat(expected="a calibration", fix="fit it again", error=For
 # Calibration --------------------------------------------------------------------------------------------------------
 
 
+def fit_by_scikit_learn(columns, targets, weights, penalty):
+    """A soft target is a sample of each class, by weight."""
+    half = np.concatenate([weights * targets, weights * (1 - targets)])
+    regression = LogisticRegression(C=1 / penalty if penalty else np.inf, solver="newton-cholesky", tol=1e-13)
+    fitted = regression.fit(np.tile(columns, (2, 1)), np.repeat([1, 0], len(targets)), half)
+    return fitted.coef_[0], fitted.intercept_[0]
+
+
+@pytest.mark.parametrize("penalty", [0, 0.3, 1000])
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+def test_logistic_regression_is_that_of_scikit_learn(penalty: float, kind: str) -> None:
+    random = np.random.default_rng(5)
+    columns = random.normal(size=(300, 4)) * [1, 2, 30, 0.1]
+    targets = (columns[:, 0] + random.normal(size=300) > 1).astype(np.float64)
+    if kind == "probabilities":
+        targets = 0.1 + 0.7 * targets
+    weights = random.gamma(1, size=300)
+    coefficients, intercept = fit_logistic_regression(columns, targets, weights=weights, penalty=penalty)
+    expected = fit_by_scikit_learn(columns, targets, weights, penalty)
+    np.testing.assert_allclose(coefficients, expected[0], rtol=1e-8, atol=1e-10)
+    assert intercept == pytest.approx(expected[1], rel=1e-8)
+
+
+def test_logistic_regression_without_a_penalty_shares_the_weight_of_equal_features() -> None:
+    """The log odds of two groups: 3 of 4 and 1 of 4."""
+    feature = np.repeat([0.0, 1.0], 4)
+    labels = np.array([1, 0, 0, 0, 1, 1, 1, 0])
+    coefficients, intercept = fit_logistic_regression(np.column_stack([feature, feature]), labels)
+    assert coefficients == pytest.approx([math.log(3)] * 2, rel=1e-9)
+    assert intercept == pytest.approx(-math.log(3), rel=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_platts_line_is_scikit_learns_unpenalised_logistic_regression(seed: int) -> None:
     labels, probabilities = draw_forecasts(seed, 400)
-    found = fit_platt(labels, probabilities)
     num_flares = labels.sum()
-    target = np.where(labels == 1, (num_flares + 1) / (num_flares + 2), 1 / (400 - num_flares + 2))
+    targets = np.where(labels == 1, (num_flares + 1) / (num_flares + 2), 1 / (400 - num_flares + 2))
     logits = np.log(probabilities / (1 - probabilities))
-    # A soft target is a sample of each class, by weight.
-    reference = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
-        np.tile(logits, 2)[:, None], np.repeat([1, 0], 400), np.concatenate([target, 1 - target])
-    )
-    assert found.slope == pytest.approx(reference.coef_[0, 0], rel=1e-6)
-    assert found.intercept == pytest.approx(reference.intercept_[0], rel=1e-6)
-    expected = reference.predict_proba(logits[:, None])[:, 1]
-    np.testing.assert_allclose(found.apply(probabilities), expected, atol=1e-7)
+    (slope,), intercept = fit_by_scikit_learn(logits[:, None], targets, np.ones(400), 0)
+    found = fit_platt(labels, probabilities)
+    assert (found.slope, found.intercept) == pytest.approx((slope, intercept), rel=1e-8)
+    np.testing.assert_allclose(found.apply(probabilities), 1 / (1 + np.exp(-slope * logits - intercept)), atol=1e-9)
 
 
 def test_platts_line_finds_the_bias_that_was_drawn() -> None:

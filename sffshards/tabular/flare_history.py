@@ -88,7 +88,7 @@ def _describe_shortly(fluxes: NDArray[np.int64], ages_nm: NDArray[np.float64]) -
     is_strong = fluxes >= M1.flux_pw_per_m2
     counts = [((ages_nm < hours) & is_strong).sum(axis=1).astype(np.float64) for hours in (np.inf, RECENT_HOURS)]
     largest = np.where(np.isfinite(ages_nm), np.log10(fluxes / _PW_PER_W), _LOG_NO_FLARE)
-    total = np.exp(-ages_nm / RECENT_HOURS) @ (fluxes / M1.flux_pw_per_m2)
+    total = _sum_in_order(np.exp(-ages_nm / RECENT_HOURS) * (fluxes / M1.flux_pw_per_m2))
     return [*counts, largest.max(axis=1, initial=_LOG_NO_FLARE), total]
 
 
@@ -99,6 +99,11 @@ def _describe_at_length(fluxes: NDArray[np.int64], ages_nm: NDArray[np.float64])
     counts = [np.log1p((of_all & (kind_m == kind)).sum(axis=1)) for of_all in seen for kind in range(len(CLASSES))]
     logs_m = np.where(is_counted, 1 + np.log10(size_m), 0)
     largest = [np.where(of_all, logs_m, 0).max(axis=1, initial=0) for of_all in seen]
-    sums = [np.log10(1 + np.exp(-ages_nm / decay) @ (size_m * is_counted)) for decay in DECAY_HOURS]
+    sums = [np.log10(1 + _sum_in_order(np.exp(-ages_nm / decay) * size_m * is_counted)) for decay in DECAY_HOURS]
     since = [ages_nm[:, kind_m >= kind].min(axis=1, initial=np.inf) for kind in (0, 1)]
     return [*counts, *largest, *sums, *(np.log1p(np.minimum(hours, MAX_HOURS)) for hours in since)]
+
+
+def _sum_in_order(values_nm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sums over flares, shape (n,), which flares of weight 0 leave the same to the last digit."""
+    return np.cumsum(values_nm, axis=1)[:, -1]

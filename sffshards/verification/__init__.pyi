@@ -17,6 +17,7 @@ from .forecast_scores import (
     score_forecast,
     score_thresholds,
 )
+from .logistic_regression import fit_logistic_regression
 from .probability_scores import BrierParts, decompose_brier, trace_reliability
 from .reference_forecasts import forecast_ever_flared, forecast_no_skill, forecast_persistence
 from .score_names import (
@@ -73,6 +74,7 @@ __all__ = [
     "explain_score",
     "explain_undefined",
     "fit_isotonic",
+    "fit_logistic_regression",
     "fit_platt",
     "forecast_ever_flared",
     "forecast_no_skill",

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from sffshards.base.errors import InputError
 from sffshards.verification.contingency_tables import check_forecasts
+from sffshards.verification.logistic_regression import fit_logistic_regression
 
 _LEAST_PROBABILITY = 1e-12
 """Distance from 0 and 1 that probabilities are clipped to before their logit is taken."""
-_MAX_STEPS = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +56,10 @@ class IsotonicCalibration:
 
 
 def fit_platt(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> PlattCalibration:
-    """Fit a line in the logit by maximum likelihood to Platt's smoothed targets, with Newton's method.
+    """Fit a line in the logit by maximum likelihood to Platt's smoothed targets.
 
     The targets are ``(N1 + 1) / (N1 + 2)`` for the N1 samples with a flare and ``1 / (N0 + 2)`` for the N0 others, so
-    that the slope stays finite where the probabilities separate the two perfectly. scikit-learn's logistic regression
-    takes no such targets, and does not converge where all probabilities are equal.
+    that the slope stays finite where the probabilities separate the two perfectly.
 
     Parameters
     ----------
@@ -78,26 +77,10 @@ def fit_platt(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) 
     ----------
     Platt, Advances in Large Margin Classifiers (1999), 61; Lin, Lin and Weng, Machine Learning 68 (2007), 267.
     """
-    from scipy.special import expit
-
     num_flares = _count_flares(labels, probabilities)
     targets = np.where(labels == 1, (num_flares + 1) / (num_flares + 2), 1 / (len(labels) - num_flares + 2))
-    columns = np.stack([_logit(probabilities), np.ones(len(labels))], axis=1)
-    line = np.array([0.0, math.log((num_flares + 1) / (len(labels) - num_flares + 1))])
-    loss = _loss(columns @ line, targets)
-    for _ in range(_MAX_STEPS):
-        fitted = expit(columns @ line)
-        gradient = columns.T @ (fitted - targets)
-        # The ridge makes the system solvable where all probabilities are equal.
-        hessian = columns.T @ (columns * (fitted * (1 - fitted))[:, None]) + 1e-10 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        scale = 1.0
-        while (new_loss := _loss(columns @ (line - scale * step), targets)) > loss and scale > 1e-10:
-            scale /= 2
-        if new_loss >= loss:
-            break
-        line, loss = line - scale * step, new_loss
-    return PlattCalibration(slope=float(line[0]), intercept=float(line[1]))
+    (slope,), intercept = fit_logistic_regression(_logit(probabilities)[:, None], targets)
+    return PlattCalibration(slope=float(slope), intercept=intercept)
 
 
 def fit_isotonic(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> IsotonicCalibration:
@@ -147,8 +130,3 @@ def _logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 
     clipped = np.clip(np.asarray(probabilities, np.float64), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     return np.asarray(logit(clipped), np.float64)
-
-
-def _loss(logits: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
-    """Return the sum of the cross-entropies."""
-    return float(np.sum(np.logaddexp(0, logits) - targets * logits))

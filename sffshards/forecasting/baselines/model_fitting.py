@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards import verification
 from sffshards.base.errors import InputError
 from sffshards.forecasting.baselines.baseline_scores import BaselineName
 from sffshards.forecasting.baselines.fitted_models import (
@@ -138,24 +139,23 @@ def fit_logistic(features_nF: NDArray[np.float64], labels: NDArray[np.integer], 
     penalty_c
         scikit-learn's C, the inverse of the penalty's strength.
     """
-    from sklearn.linear_model import LogisticRegression
-
     is_known = ~np.isnan(features_nF).all(axis=0)
     fills = np.zeros(features_nF.shape[1])
     fills[is_known] = np.nanmedian(features_nF[:, is_known], axis=0)
     filled = np.where(np.isnan(features_nF), fills, features_nF)
     means, scales = filled.mean(axis=0), filled.std(axis=0)
     scales[scales <= 1e-12 * np.abs(means)] = 1.0
-    regression = LogisticRegression(
-        C=penalty_c, class_weight="balanced", solver="newton-cholesky", max_iter=1_000, tol=1e-8
+    standardised_nF = (filled - means) / scales
+    balanced = len(labels) / (2 * np.bincount(labels))[labels]
+    coefficients, intercept = verification.fit_logistic_regression(
+        standardised_nF, labels, weights=balanced, penalty=1 / penalty_c
     )
-    regression.fit((filled - means) / scales, labels)
     return LogisticModel(
         fills=tuple(fills.tolist()),
         means=tuple(means.tolist()),
         scales=tuple(scales.tolist()),
-        coefficients=tuple(regression.coef_[0].tolist()),
-        intercept=float(regression.intercept_[0]),
+        coefficients=tuple(coefficients.tolist()),
+        intercept=intercept,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards import verification
 from sffshards.base.errors import InputError
 
 PENALTY_C = 1.0
@@ -21,8 +22,6 @@ MAX_GROUPS = 5
 
 _LEAST_PROBABILITY = 1e-6
 """Distance from 0 and 1 that probabilities are clipped to, so that no certain forecast outweighs all others."""
-_MAX_STEPS = 100
-_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +51,7 @@ class LogitRegression:
 def fit_regression(
     labels: NDArray[np.integer], probabilities: NDArray[np.float64], *, members: tuple[str, ...]
 ) -> LogitRegression:
-    """Fit the weights by maximum likelihood, with a penalty of ``sum(weight^2) / (2 PENALTY_C)``, by Newton's method.
-
-    The result is that of scikit-learn's ``LogisticRegression(C=PENALTY_C)`` on the logits. Nothing is random.
+    """Fit the weights by maximum likelihood, with a penalty of ``sum(weight^2) / (2 PENALTY_C)``.
 
     Parameters
     ----------
@@ -70,30 +67,12 @@ def fit_regression(
     InputError
         If all labels are the same.
     """
-    from scipy.special import expit
-
     num_flares = int(np.sum(labels))
     if not 0 < num_flares < len(labels):
         found = f"{num_flares:,} with a flare of {len(labels):,}"
         raise InputError("labels", expected="samples with and without a flare", found=found, fix="fit to a larger set")
-    columns = np.column_stack([_logits(probabilities), np.ones(len(labels))])
-    ridge = np.append(np.full(len(members), 1 / PENALTY_C), 0.0)
-    rate = num_flares / len(labels)
-    line = np.append(np.zeros(len(members)), math.log(rate / (1 - rate)))
-    loss = _loss(columns, labels, line, ridge)
-    for _ in range(_MAX_STEPS):
-        fitted = expit(columns @ line)
-        gradient = columns.T @ (fitted - labels) + ridge * line
-        hessian = columns.T @ (columns * (fitted * (1 - fitted))[:, None]) + np.diag(ridge)
-        step = np.linalg.lstsq(hessian, gradient)[0]
-        scale = 1.0
-        while (lower := _loss(columns, labels, line - scale * step, ridge)) > loss and scale > _TOLERANCE:
-            scale /= 2
-        if lower > loss or np.abs(scale * step).max() <= _TOLERANCE:
-            break
-        line, loss = line - scale * step, lower
-    weights = tuple(line[:-1].tolist())
-    return LogitRegression(members=members, weights=weights, intercept=float(line[-1]))
+    weights, intercept = verification.fit_logistic_regression(_logits(probabilities), labels, penalty=1 / PENALTY_C)
+    return LogitRegression(members=members, weights=tuple(weights.tolist()), intercept=intercept)
 
 
 def cross_fit(
@@ -142,10 +121,3 @@ def _logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.special import logit
 
     return np.asarray(logit(np.clip(probabilities, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)), np.float64)
-
-
-def _loss(
-    columns: NDArray[np.float64], labels: NDArray[np.integer], line: NDArray[np.float64], ridge: NDArray[np.float64]
-) -> float:
-    logits = columns @ line
-    return float(np.sum(np.logaddexp(0, logits) - labels * logits) + ridge @ np.square(line) / 2)
