@@ -8,7 +8,12 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-__all__ = ["COMMANDS", "call", "error_of", "run"]
+import typer
+from typer.testing import CliRunner
+
+from sffshards.cli import command_list
+
+__all__ = ["COMMANDS", "call", "error_of", "run", "run_here"]
 
 COMMANDS = [
     "demo",
@@ -45,6 +50,15 @@ def run(*args, cwd=None, code=0):
         env={**os.environ, "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def run_here(*args):
+    """Run a command in this process, which has loaded torch already; give its result."""
+    app = typer.Typer()
+    command_list.register(app)
+    done = CliRunner().invoke(app, list(map(str, args)))
+    assert done.exit_code == 0, done.exception
     return done
 
 

@@ -15,7 +15,7 @@ from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, GoesClass
+from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, GoesClass, Task
 from sffshards.flares import (
     FlareTime,
     FrameClock,
@@ -132,6 +132,23 @@ def test_what_parts_share_is_found(tmp_path):
     assert not overlap.kind.is_wrong
 
 
+def test_tasks_of_any_class_and_horizon_that_contradict_each_other_are_found(tmp_path):
+    for task, label in (("C24", 0), ("M12", 1), ("M24", 1), ("X72", 1)):
+        path = tmp_path / task / Task.parse(task).list_name(Part.TEST)
+        path.parent.mkdir()
+        path.write_text(f"{frame_name(100, 0)} {label}\n")
+    of = {
+        (finding.kind, finding.task): finding
+        for finding in audit_labels(read_lists(find_label_lists(tmp_path))).findings
+    }
+    # A flare of class M is one of class C too; one of class X within 72 h may come after 24 h.
+    wrong = {task for kind, task in of if kind is FindingKind.CONTRADICTION}
+    assert wrong == {Task.parse("M12"), M24}
+    assert (
+        of[FindingKind.CONTRADICTION, M24].places[0].endswith(f"M24/flare_Mclass_24h_Test.txt:1: {frame_name(100, 0)}")
+    )
+
+
 def test_horizons_that_contradict_each_other_are_found(tmp_path):
     make_lists(tmp_path, {"TrainVal0": [(100, 0, 1), (100, 1, 1), (100, 2, 0), (100, 3, 0)]}, hours=24)
     make_lists(tmp_path, {"TrainVal0": [(100, 0, 0), (100, 1, 1), (100, 2, 1)], "Test": [(600, 0, 1), (100, 3, 0)]})
@@ -144,7 +161,7 @@ def test_horizons_that_contradict_each_other_are_found(tmp_path):
     )
     assert findings[FindingKind.OTHER_PART].places == (f"{frame_name(100, 3)}: TrainVal0 at 24h, Test at 48h",)
     # The Test lists name other frames: HARP 905 at 24h only, 600 at 48h only.
-    assert findings[FindingKind.ONE_HORIZON].harps == {600: 1, 905: 1}
+    assert findings[FindingKind.ONE_TASK].harps == {600: 1, 905: 1}
 
 
 def test_images_that_lack_are_named(tmp_path):
@@ -274,9 +291,10 @@ def test_lists_are_not_written_over_others_and_none_is_where_one_would_be(tmp_pa
     assert (tmp_path / "b.txt").read_text() == "new\n"
 
 
-def test_a_record_of_labels_takes_in_the_other_horizons_lists_of_the_same_rule_only(tmp_path):
+def test_a_record_of_labels_takes_in_the_lists_of_other_tasks_by_the_same_rule_only(tmp_path):
     of_24h, of_48h = {"M24/a.txt": {"rows": 1}}, {"M48/a.txt": {"rows": 2}}
-    record, path = {"threshold": "M1.0", "lists": of_24h}, tmp_path / "labels.json"
+    of_m, of_x = {"M1.0": {"num_flares": 5}}, {"X1.0": {"num_flares": 1}}
+    record, path = {"clock": "tai", "thresholds": of_m, "lists": of_24h}, tmp_path / "labels.json"
 
     def write(of, *, force=False):
         write_rebuilt({tmp_path / name: "list" for name in of["lists"]}, of, out=tmp_path, force=force)
@@ -287,7 +305,10 @@ def test_a_record_of_labels_takes_in_the_other_horizons_lists_of_the_same_rule_o
     assert write(record) == record
     assert write(record) == record
     assert write({**record, "lists": of_48h}) == {**record, "lists": of_24h | of_48h}
-    other = {"threshold": "X1.0", "lists": {"M48/b.txt": {"rows": 3}}}
+    of_x72 = {"X72/a.txt": {"rows": 4}}
+    both = {"thresholds": of_m | of_x, "lists": of_24h | of_48h | of_x72}
+    assert write({**record, "thresholds": of_x, "lists": of_x72}) == record | both
+    other = {"clock": "as-written", "thresholds": of_m, "lists": {"M48/b.txt": {"rows": 3}}}
     whole = path.read_text()
     for text in (whole, whole.replace('"rows": 1', '"rows": 7'), "[]", "{}", "no JSON", '{"lists": 3}'):
         path.write_text(text)
@@ -381,7 +402,7 @@ def test_lists_of_one_horizon_without_a_row_are_a_finding(tmp_path, empty):
         path.parent.mkdir()
         path.write_text("" if hours == empty else f"{frame_name(100, 0)} 1\n")
     found = {finding.kind: finding.count for finding in audit_labels(read_lists(find_label_lists(tmp_path))).findings}
-    assert (found[FindingKind.EMPTY], found[FindingKind.ONE_HORIZON]) == (1, 1)
+    assert (found[FindingKind.EMPTY], found[FindingKind.ONE_TASK]) == (1, 1)
 
 
 @pytest.mark.slow
@@ -399,7 +420,7 @@ def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
     document = json.loads(run("labels", "check", *CATALOGUE, "--json", cwd=home).stdout)
     assert document["is_wrong"]
     kinds = {finding["kind"] for finding in document["findings"]}
-    assert {"straddling", "one_horizon", "no_image", "extra", "missed"} <= kinds
+    assert {"straddling", "one_task", "no_image", "extra", "missed"} <= kinds
     assert document["catalogue"]["disagreements_by_clock"]["tai"]["M48"].keys() == {"missed", "extra"}
 
 
@@ -418,7 +439,7 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     assert all((home / "apart" / name).read_bytes() == (home / "labels" / name).read_bytes() for name in lists)
     record = json.loads((home / "labels" / "labels.json").read_text())
     assert json.loads((home / "apart" / "labels.json").read_text()) == record
-    assert (record["threshold"], record["time"], record["clock"]) == ("M1.0", "start", "as-written")
+    assert (list(record["thresholds"]), record["time"], record["clock"]) == (["M1.0"], "start", "as-written")
     assert record["lists"]["M48/flare_Mclass_48h_Test.txt"] == {
         "rows": 10,
         "positive": 0,
@@ -432,10 +453,8 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     assert len(diff["48h"]["lost"]) == 15
     run("labels", "diff", "data", "labels", "--strict", cwd=home, code=1)
     run("labels", "diff", "data", "data", "--strict", cwd=home)
-    assert "expected no such file, or the same" in error_of(
-        "labels", "rebuild", *CATALOGUE, "--threshold", "X1", cwd=home
-    )
-    assert "0 positive" in run("labels", "rebuild", *CATALOGUE, "--threshold", "X1", "--force", cwd=home).stdout
+    assert "expected no such file, or the same" in error_of("labels", "rebuild", *CATALOGUE, "--clock", "tai", cwd=home)
+    assert "0 positive" in run("labels", "rebuild", *CATALOGUE, "--threshold", "X1", cwd=home).stdout
 
 
 @pytest.mark.slow
@@ -624,7 +643,7 @@ def test_the_faults_of_the_published_lists_are_found(real_labels: Path, catalogu
     """Counted before by a program of its own."""
     audited = audit(real_labels, flares=catalogue[FrameClock.AS_WRITTEN])
     of = {(finding.kind, finding.task): finding for finding in audited.findings}
-    assert of[FindingKind.CONTRADICTION, None].count == 59
+    assert of[FindingKind.CONTRADICTION, M24].count == 59
     for task, (missed, extra), in_test in ((M24, (333, 87), (76, 15)), (M48, (0, 13), (0, 0))):
         assert set(of[FindingKind.STRADDLING, task].harps) == {924, 1946, 3942}
         parts = audited.parts[task]

@@ -36,7 +36,7 @@ def test_build_says_in_a_line_what_is_wrong_with_the_lists(tmp_path):
     positive = next(line for line in at_24h.splitlines() if line.endswith(" 1"))
     first.write_text(first.read_text().replace(positive, positive[:-1] + "0"))
     text = run("build", "--dry-run", "--horizon", "48h", cwd=tmp_path).stderr
-    assert "label lists: 1 row positive at 24h but not at 48h; see `sffshards labels check`" in text
+    assert "label lists: 1 row positive, but not at a longer horizon or for a lower class (24h); see" in text
     untouched = make_data(tmp_path / "other" / "data").parent
     assert "label lists: no faults found" in run("build", "--dry-run", cwd=untouched).stderr
 

@@ -55,6 +55,7 @@ from sffshards.shards.read.build_reader import open_build
 from sffshards.training.fold_record import read_record
 from sffshards.training.fold_training import train_folds
 from sffshards.verification.threshold_curves import ThresholdRule
+from tests.commands import run_here
 from tests.other_runs import write_other_runs
 from tests.training_data import (
     FastNetwork,
@@ -897,15 +898,6 @@ def test_a_network_that_gives_no_numbers_is_refused(trained: tuple[Path, Path], 
 # Another task ---------------------------------------------------------------------------------------------------------
 
 
-def sffshards(*arguments: object) -> Result:
-    """Run any command in this process."""
-    app = typer.Typer()
-    command_list.register(app)
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert done.exit_code == 0, done.exception
-    return done
-
-
 @pytest.fixture(scope="module")
 def c_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with lists of class C within 72 h, a build of them, and a run of one fold."""
@@ -921,8 +913,8 @@ def c_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "harps.txt").write_text("\n".join(regions))
     catalogue = ["--flares", folder / "flares.csv", "--harp-map", folder / "harps.txt"]
     task = ["--threshold", "C1.0", "--horizon", "72h"]
-    sffshards("labels", "rebuild", data, *task, *catalogue, "--out", folder / "labels")
-    sffshards("build", data, "--labels", folder / "labels", *task, "--out", folder / "shards", "--workers", 1)
+    run_here("labels", "rebuild", data, *task, *catalogue, "--out", folder / "labels")
+    run_here("build", data, "--labels", folder / "labels", *task, "--out", folder / "shards", "--workers", 1)
     with pytest.MonkeyPatch.context() as patch:
         for place in ("training.fold_training", "forecasting.runs.network_prediction"):
             patch.setattr(f"sffshards.{place}.build_model", lambda *_, **__: FastNetwork())
@@ -939,7 +931,7 @@ def test_lists_of_another_task_are_named_and_labelled_by_it(c_run: Path) -> None
     assert [int(line[-1]) for line in (lists / "flare_Cclass_72h_Test.txt").read_text().splitlines()] == [0] * 5 + [
         1
     ] * 5
-    assert json.loads((c_run / "labels" / "labels.json").read_text())["threshold"] == "C1.0"
+    assert list(json.loads((c_run / "labels" / "labels.json").read_text())["thresholds"]) == ["C1.0"]
 
 
 def test_a_build_and_its_card_name_another_task(c_run: Path) -> None:
@@ -949,20 +941,20 @@ def test_a_build_and_its_card_name_another_task(c_run: Path) -> None:
     card = (build / "README.md").read_text()
     assert "a flare of class C or above within 72 h" in card
     assert "class M" not in card
-    assert "C72" in sffshards("info", build).stdout
+    assert "C72" in run_here("info", build).stdout
 
 
 def test_forecasts_of_another_task_name_its_class_and_window(c_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sffshards.forecasting.runs.network_prediction.build_model", lambda *_, **__: FastNetwork())
     start = ["predict", "--run", c_run / "run", "--shards", c_run / "shards", "--device", "cpu", "--format"]
-    text = sffshards(*start, "scoreboard-text").stdout
+    text = run_here(*start, "scoreboard-text").stdout
     assert "Probability Bins: C+\n" in text
     assert "#HARP C_prob C_uncert\n" in text
     assert "Prediction Window Start Time: 2011-02-18T06:23:26Z\n" in text
     assert "Prediction Window End Time: 2011-02-21T06:23:26Z\n" in text
-    submission = json.loads(sffshards(*start, "scoreboard-json").stdout)["forecast_submission"]
+    submission = json.loads(run_here(*start, "scoreboard-json").stdout)["forecast_submission"]
     for forecast in (*submission["full_disk_forecasts"], *submission["region_forecasts"]):
         assert forecast["flare_probabilities"][0]["class"] == "C+"
-    content = json.loads(sffshards(*start, "json").stdout)
+    content = json.loads(run_here(*start, "json").stdout)
     assert (content["task"], content["event"]) == ("C72", "a flare of class C or above within 72 h of t_end_tai")
     assert "M+" not in text

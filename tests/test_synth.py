@@ -303,6 +303,19 @@ class TestSyntheticFolder:
                     ahead = [s for h, s in flares if h == int(harp) and t < s <= t + timedelta(hours=hours)]
                     assert label == bool(ahead), name
 
+    def test_flares_are_listed_until_a_week_after_the_last_frame_of_their_region(self, synthetic):
+        names = [name for path in (synthetic / "M48").iterdir() for name in read_list(path)]
+        last = {}
+        for harp, text in sorted(name.split(".")[2:4] for name in names):
+            last[int(harp)] = datetime.strptime(text, "%Y%m%d_%H%M%S_TAI")
+        with (synthetic / "flares.csv").open() as file:
+            hours = [
+                (datetime.fromisoformat(row["start_time"]) - last[int(row["noaa_ar"]) - 10_000]) / timedelta(hours=1)
+                for row in csv.DictReader(file)
+            ]
+        assert sum(48 < hour < 168 for hour in hours) > sum(0 < hour < 48 for hour in hours) > 0
+        assert max(hours) < 168 + 24  # a region is taken to last a day at least
+
     def test_its_catalogue_is_read_and_agrees_with_every_label(self, synthetic):
         catalogue = ("--flares", synthetic / "flares.csv", "--harp-map", synthetic / "harps.txt", "--clock", "tai")
         checked = json.loads(run("labels", "check", synthetic, *catalogue, "--strict", "--json").stdout)

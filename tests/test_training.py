@@ -879,7 +879,7 @@ def test_a_fold_with_a_set_of_one_class_is_refused_before_work(
         return StageWeights(num_negative=negative, num_positive=positive)
 
     monkeypatch.setattr(fold_record, "stage_weights", count)
-    expected = rf"48h fold 2: expected samples of both classes .*, found {found}, .*, or pass `allow_one_class`"
+    expected = rf"48h fold 2: .*, found {found}, .*; train only fold 0,1,3,4, or pass `allow_one_class`"
     with pytest.raises(InputError, match=expected):  # also where other folds have both
         train_folds(build, tmp_path / "run", fast_options(), folds=[0, 2], force=False, progress=SILENT)
     assert not (tmp_path / "run").exists()

@@ -88,27 +88,27 @@ class Catalogue:
             lines.append(f"{harp_map.source}: repeated, with the regions of all lines: HARP {harps}")
         return [*lines, self._format_clock(read)]
 
-    def describe(self, threshold: GoesClass | None, read: labels.Lists) -> dict[str, Any]:
+    def describe(self, thresholds: Iterable[GoesClass], read: labels.Lists) -> dict[str, Any]:
         """Return the same as plain values for JSON, with every unused row and checksums."""
         from sffshards.base.file_hashes import hash_file
         from sffshards.base.json_records import to_plain
 
         of = self.harp_flares
-        counts = {}
-        if threshold is not None:
-            counts = {
+        counts = {
+            str(threshold): {
                 "num_flares": of.count_flares(threshold),
                 "num_without_region": of.count_without_region(threshold),
                 "num_without_peak": of.count_without_peak(threshold),
             }
+            for threshold in thresholds
+        }
         clocks = {str(flares.clock): _count_disagreements(read, flares) for flares in (of, self.others)}
         return {
             "flares": {"file": of.flares.source, "sha256": hash_file(Path(of.flares.source))},
             "harp_map": {"file": of.harp_map.source, "sha256": hash_file(Path(of.harp_map.source))},
-            "threshold": None if threshold is None else str(threshold),
             "time": str(of.flare_time),
             "clock": str(of.clock),
-            **counts,
+            "thresholds": counts,
             "next_day_peaks": list(of.flares.next_day_peaks),
             "unused": [to_plain(row) for row in of.flares.unused],
             "harp_numbers": str(of.harp_map.harp_numbers),

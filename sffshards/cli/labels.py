@@ -45,12 +45,12 @@ def check(
 ) -> None:
     """Check label lists for faults.
 
-    Each list is checked by itself, and against those of other parts and horizons. Faults are malformed, duplicate and
-    misordered rows; HARPs or frames in several parts; and rows positive at 24h but not at 48h. Where there is a folder
-    of images, frames without an image are faults too. With --flares and --harp-map, labels that disagree with the flare
-    list are faults as well, and so are NOAA regions that parts share through different HARPs. With several --flares, a
-    label is a fault if it disagrees with every list that covers its time; where the lists disagree, the flares that one
-    of them lacks are named.
+    Each list is checked by itself, and against those of other parts and tasks. Faults are malformed, duplicate and
+    misordered rows; HARPs or frames in several parts; and rows that are positive, but not at a longer horizon or for a
+    lower class. Where there is a folder of images, frames without an image are faults too. With --flares and
+    --harp-map, labels that disagree with the flare list are faults as well, and so are NOAA regions that parts share
+    through different HARPs. With several --flares, a label is a fault if it disagrees with every list that covers its
+    time; where the lists disagree, the flares that one of them lacks are named.
 
     Dates that Test shares with training, gaps, rows off the 96-minute grid and short sequences are counted, but are
     not faults.
@@ -79,8 +79,8 @@ def check(
     if not as_json:
         text = labels_text.format_audit(audit, flare_options.format_catalogues(catalogues, found, read))
     elif catalogues:
-        document["catalogue"] = catalogues[0].describe(None, read)
-        document["other_catalogues"] = [catalogue.describe(None, read) for catalogue in catalogues[1:]]
+        document["catalogue"] = catalogues[0].describe((), read)
+        document["other_catalogues"] = [catalogue.describe((), read) for catalogue in catalogues[1:]]
         document["lacking_flares"] = flare_options.describe_lacking(catalogues, found)
     print_result(text, document, as_json=as_json)
     if strict and audit.is_wrong:
@@ -155,7 +155,7 @@ def rebuild(
                 "rows_not_covered": num_uncovered,
             }
     of_lists = {str(path.relative_to(out)): of for path, of in counts.items()}
-    record = {"format_version": 1, **catalogue.describe(least, {}), "lists": of_lists}
+    record = {"format_version": 2, **catalogue.describe([least], {}), "lists": of_lists}
     lists.write_rebuilt(texts, record, out=out, force=force)
     show("\n".join(catalogue.format_lines(tasks, {})))
     notes = {

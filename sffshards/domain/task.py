@@ -158,6 +158,16 @@ class Task:
         """Event in words, such as ``a flare of class M or above within 48 h``."""
         return f"a flare of class {self.threshold.short} or above within {self.horizon_hours} h"
 
+    def includes(self, other: Task) -> bool:
+        """Return whether an event of the other task is always one of this task, too.
+
+        Examples
+        --------
+        >>> [Task.parse(name).includes(Task.parse("M24")) for name in ("M48", "C24", "M12", "X72")]
+        [True, True, False, False]
+        """
+        return self.threshold <= other.threshold and self.horizon_hours >= other.horizon_hours
+
     def list_name(self, part: str) -> str:
         """Return the file name of a label list, such as ``flare_Mclass_48h_Test.txt``."""
         return f"flare_{self.threshold.short}class_{self.horizon}_{part}.txt"

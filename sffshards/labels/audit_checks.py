@@ -28,7 +28,7 @@ from sffshards.labels.audit_findings import (
     build_row_finding,
     count_harps,
 )
-from sffshards.labels.audit_of_parts import Parts, check_horizons, check_parts, check_regions
+from sffshards.labels.audit_of_parts import Parts, check_parts, check_regions, check_tasks
 from sffshards.labels.label_lists import ListRows, Lists
 from sffshards.labels.label_rebuild import find_covered, find_flared
 
@@ -91,7 +91,7 @@ def audit_labels(
     found = [
         finding for task, parts in read.items() for finding in (*_check_rows(task, parts), *check_parts(task, parts))
     ]
-    found += check_horizons(read)
+    found += check_tasks(read)
     if images is not None:
         found.append(_check_images(read, images))
     if flares is not None:

@@ -14,7 +14,7 @@ from sffshards.base.errors import format_count
 from sffshards.domain.frame_codes import find_codes, first_places, harps_of, iterate_names
 from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
-from sffshards.domain.task import M24, M48, PUBLISHED_TASKS, Task
+from sffshards.domain.task import Task
 from sffshards.flares import HarpMap
 from sffshards.labels.audit_findings import Finding, FindingKind, build_finding, build_row_finding, format_place
 from sffshards.labels.label_lists import ListRows, Lists
@@ -117,33 +117,45 @@ class _TaskRows:
         """Return the chosen rows of each list."""
         return [(one.path, self.rows.take(chosen & (self.list_of == number))) for number, one in enumerate(self.every)]
 
-    def find(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the row of each frame; -1 where there is none."""
-        if not len(self.rows):
-            return np.full(len(codes), -1)
-        order = np.argsort(self.rows.codes)
-        places = find_codes(self.rows.codes[order], codes)
-        return np.where(places < 0, -1, order[places])
+    def match(self, other: _TaskRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows whose frames the other task has too, and the row of each there."""
+        order = np.argsort(other.rows.codes)
+        places = find_codes(other.rows.codes[order], self.rows.codes)
+        found = np.flatnonzero(places >= 0)
+        return found, order[places[found]]
 
 
-def check_horizons(read: Lists) -> Iterator[Finding]:
-    """Check the published tasks together: their frames and parts, and rows positive at the shorter horizon only."""
-    if set(read) != set(PUBLISHED_TASKS):
-        return
-    short, long = (_TaskRows.join(read[task]) for task in (M24, M48))
-    other = long.find(short.rows.codes)
-    both = other >= 0
-    own, theirs = short.rows.labels[both], long.rows.labels[other[both]]
-    is_wrong = both.copy()
-    is_wrong[both] = own > theirs
-    yield build_row_finding(FindingKind.CONTRADICTION, None, short.choose(is_wrong))
-    lacking = short.find(long.rows.codes) < 0
-    yield build_row_finding(FindingKind.ONE_HORIZON, None, [*short.choose(~both), *long.choose(lacking)])
-    own_parts, other_parts = (np.array(of.parts)[of.list_of] for of in (short, long))
-    moved = np.flatnonzero(both)
-    moved = moved[own_parts[moved] != other_parts[other[moved]]]
+def check_tasks(read: Lists) -> Iterator[Finding]:
+    """Check tasks together: rows that are positive, but not in the lists of a task that the event is one of, too.
+
+    Each task is also compared with the nearest such task: their frames, and the parts of these.
+    """
+    joined = {task: _TaskRows.join(read[task]) for task in sorted(read)}
+    for narrow, rows in joined.items():
+        wider = {task: of for task, of in joined.items() if task != narrow and task.includes(narrow)}
+        if not wider:
+            continue
+        is_wrong = np.zeros(len(rows.rows), np.bool_)
+        for of in wider.values():
+            both, other = rows.match(of)
+            is_wrong[both] |= rows.rows.labels[both] > of.rows.labels[other]
+        yield build_row_finding(FindingKind.CONTRADICTION, narrow, rows.choose(is_wrong))
+        nearest = next(iter(wider))
+        yield from _check_frames((narrow, rows), (nearest, wider[nearest]))
+
+
+def _check_frames(first: tuple[Task, _TaskRows], second: tuple[Task, _TaskRows]) -> Iterator[Finding]:
+    """Check that the lists of two tasks have the same frames, in the same parts."""
+    (short, one), (long, two) = first, second
+    both, other = one.match(two)
+    lacking = [np.ones(len(of.rows), np.bool_) for of in (one, two)]
+    lacking[0][both] = lacking[1][other] = False
+    yield build_row_finding(FindingKind.ONE_TASK, None, [*one.choose(lacking[0]), *two.choose(lacking[1])])
+    own_parts, other_parts = (np.array(of.parts)[of.list_of] for of in (one, two))
+    has_moved = own_parts[both] != other_parts[other]
+    moved, there = both[has_moved], other[has_moved]
     places = [
-        f"{name}: {own_parts[row]} at 24h, {other_parts[other[row]]} at 48h"
-        for row, name in zip(moved.tolist(), iterate_names(short.rows.codes[moved]), strict=True)
+        f"{name}: {own_parts[row]} at {short}, {other_parts[place]} at {long}"
+        for row, place, name in zip(moved.tolist(), there.tolist(), iterate_names(one.rows.codes[moved]), strict=True)
     ]
-    yield build_finding(FindingKind.OTHER_PART, None, places, short.rows.harps[moved].tolist())
+    yield build_finding(FindingKind.OTHER_PART, None, places, one.rows.harps[moved].tolist())

@@ -27,6 +27,8 @@ from sffshards.labels.label_lists import read_parts
 
 REBUILT_NAME = "labels.json"
 """Name of the file that records how lists were rebuilt."""
+_BY_TASK = ("thresholds", "lists")
+"""Fields of the record that have entries for each task."""
 _EXPECTS = JsonFormat(
     expected="the record of label lists", fix="restore it, or write the lists again with `sffshards labels rebuild`"
 )
@@ -133,20 +135,21 @@ def read_stated_numbers(folder: Path) -> HarpNumbers | None:
 
 def format_stated_numbers(numbers: HarpNumbers) -> bytes:
     """Return a record for a folder of lists that states which HARP numbers they have."""
-    return format_json(seal({"format_version": 1, "harp_numbers": str(numbers), "lists": {}}))
+    return format_json(seal({"format_version": 2, "harp_numbers": str(numbers), "lists": {}}))
 
 
 def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:
     """Write label lists and their record ``labels.json``, or nothing if a file would replace another.
 
-    An existing record of the same rule and catalogue, such as that of another horizon's lists, is extended.
+    An existing record of the same rule and catalogue, such as that of another task's lists, is extended.
 
     Parameters
     ----------
     texts
         Content of each list, by its path in ``out``.
     record
-        Record of how the lists were made, with their statistics under ``lists``.
+        Record of how the lists were made, with their statistics under ``lists``, and those of classes under
+        ``thresholds``.
     out
         Folder of the lists.
     force
@@ -175,10 +178,12 @@ def _merge_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | Non
         existing = read_content(path, expects=_EXPECTS)
     except DamageError:
         return None
-    if not isinstance(existing.get("lists"), dict):
+    if not all(isinstance(existing.get(name), dict) for name in _BY_TASK):
         return None
-    same = existing | {"lists": {}} == {**record, "lists": {}}
-    return {**record, "lists": existing["lists"] | record["lists"]} if same else None
+    rules = [{name: value for name, value in of.items() if name not in _BY_TASK} for of in (existing, record)]
+    if rules[0] != rules[1]:
+        return None
+    return {**record, **{name: existing[name] | record[name] for name in _BY_TASK}}
 
 
 def _read_names(path: Path) -> list[FrameId]:

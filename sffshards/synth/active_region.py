@@ -37,6 +37,7 @@ class Stream(IntEnum):
     NETWORK = 6
     NOISE = 7
     FITTED_HISTORY = 8
+    LATER_FLARES = 9
 
     def generator(self, *keys: int) -> np.random.Generator:
         """Return the random generator of this purpose and of keys (seed, HARP, time...), each at least 0.

@@ -18,7 +18,7 @@ from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M48, PUBLISHED_TASKS, Task
 from sffshards.synth.active_region import Region, RegionKind, Stream, draw_history, draw_kinds, fit_history, make_region
-from sffshards.synth.synthetic_flares import Flare, draw_flares, label_frames
+from sffshards.synth.synthetic_flares import Flare, draw_flares, draw_later_flares, label_frames
 
 Rows = Mapping[Task, Mapping[Part, LabelledFrames]]
 Frames = tuple[FrameId, ...]
@@ -27,6 +27,8 @@ _FIRST_TAI = datetime(2010, 5, 1)
 _CADENCE = timedelta(minutes=96)
 _HORIZON_STEPS = 30
 """Steps in the longest horizon: the gap between parts, so that no flare labels rows of two parts."""
+_MAX_HORIZON_HOURS = 168
+"""Hours after the last frame until which flares are drawn: the longest horizon of complete labels."""
 _MAX_ATTEMPTS = 500
 _MAX_SIZE = 999
 _MAX_SEED = 2**32 - 1
@@ -160,8 +162,10 @@ def _draw_region(seed: int, kind: RegionKind, frames: Frames, attempt: int) -> O
     duration_hours = max((last.t_rec_tai - first.t_rec_tai).total_seconds() / 3600, 24.0)
     history = draw_history(seed, first.harp, attempt, kind=kind, duration_hours=duration_hours)
     region = make_region(seed, first.harp, t_start_tai=first.t_rec_tai, history=history)
-    flares = draw_flares(region, num_hours=duration_hours + M48.horizon_hours, attempt=attempt)
-    return ObservedRegion(region=region, frames=frames, flares=flares)
+    known_hours = duration_hours + M48.horizon_hours
+    flares = draw_flares(region, num_hours=known_hours, attempt=attempt)
+    later = draw_later_flares(region, after_hours=known_hours, num_hours=_MAX_HORIZON_HOURS - M48.horizon_hours)
+    return ObservedRegion(region=region, frames=frames, flares=(*flares, *later))
 
 
 def _has_both_classes(regions: tuple[ObservedRegion, ...], task: Task) -> bool:

@@ -91,7 +91,26 @@ def draw_flares(region: Region, *, num_hours: float, attempt: int) -> tuple[Flar
     The flares in order of time.
     """
     rng = Stream.FLARES.generator(region.seed, region.harp, attempt)
-    hours = np.arange(0, num_hours, _STEP_HOURS)
+    return _draw(region, rng, hours=np.arange(0, num_hours, _STEP_HOURS))
+
+
+def draw_later_flares(region: Region, *, after_hours: float, num_hours: float) -> tuple[Flare, ...]:
+    """Draw the flares of a region after those of `draw_flares`; they label rows at longer horizons only.
+
+    Parameters
+    ----------
+    region
+        The region, whose field stays as it is at the last frame.
+    after_hours
+        Time from the first frame at which they begin.
+    num_hours
+        Length of the process from then on.
+    """
+    rng = Stream.LATER_FLARES.generator(region.seed, region.harp)
+    return _draw(region, rng, hours=np.arange(after_hours, after_hours + num_hours, _STEP_HOURS))
+
+
+def _draw(region: Region, rng: np.random.Generator, *, hours: NDArray[np.float64]) -> tuple[Flare, ...]:
     known = region.history
     rate = flare_rate_per_hour(np.interp(hours, known.hours, known.flux), np.interp(hours, known.hours, known.pil))
     counts = rng.poisson(_NUM_C_PER_M * rate * _STEP_HOURS)

@@ -25,7 +25,7 @@ from sffshards.synth.region_drawing import draw_frame
 _Task = tuple[Path, ObservedRegion]
 """Folder of images, and frames of one region for one process to write."""
 
-_RECIPE = 1
+_RECIPE = 2
 """Raised whenever a release draws other images, regions or flares from the same seed."""
 _FORMAT_VERSION = 1
 _IMAGE = re.compile(rf"hmi\..+{re.escape(IMAGE_SUFFIX)}")

@@ -162,6 +162,11 @@ class FoldRecord:
         return self.checkpoints[0] if self.checkpoints else None
 
 
+def count_classes(manifest: Manifest, options: TrainingOptions, *, fold: int) -> dict[Stage, StageWeights]:
+    """Return the numbers of samples by class of a fold's sets, and the weights that follow from them."""
+    return {stage: stage_weights(manifest, options.sample_set(stage, fold=fold)) for stage in Stage}
+
+
 def start_record(manifest: Manifest, options: TrainingOptions, *, fold: int) -> FoldRecord:
     """Return the record of a fold of a build before it is trained.
 
@@ -179,7 +184,7 @@ def start_record(manifest: Manifest, options: TrainingOptions, *, fold: int) -> 
         manifest_sha256=manifest.sha256,
         weights_sha256=weights_sha256,
         options=options,
-        class_counts={stage: stage_weights(manifest, options.sample_set(stage, fold=fold)) for stage in Stage},
+        class_counts=count_classes(manifest, options, fold=fold),
         image_options=dict(manifest.inputs.image_options),
         versions=own_versions | {name: metadata.version(name) for name in _PACKAGES},
         git=read_git(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from sffshards.base.folder_locks import folder_lock
 from sffshards.base.output_checks import check_writable
 from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import Progress
-from sffshards.domain.sample_sets import Stage
+from sffshards.domain.sample_sets import NUM_FOLDS, Stage
 from sffshards.loading import ShardDataModule, Shuffle
 from sffshards.models import NO_WEIGHTS, build_model
+from sffshards.shards.format import Manifest
 from sffshards.shards.read import Place
 from sffshards.training.checkpoint_files import LAST_NAME
 from sffshards.training.flare_classifier import FlareClassifier
@@ -33,6 +34,8 @@ from sffshards.training.fold_checkpoints import (
 )
 from sffshards.training.fold_record import (
     FoldRecord,
+    StageWeights,
+    count_classes,
     fold_folder,
     read_record,
     require_network,
@@ -157,7 +160,7 @@ def _plan_fold(
     plan = _FoldPlan(out=out, data=data, record=record, force=force)
     there = plan.find_training()  # raises early if it is another one
     if not options.allow_one_class and not (there is not None and there.finished):
-        _require_both_classes(record)
+        _require_both_classes(record, data.build.manifest)
     if is_first_process(options):
         check_writable(out)
     return plan
@@ -284,18 +287,21 @@ def _build_module(record: FoldRecord, *, weights: str, progress: Progress) -> Fl
 
 def _warn_of_weights(record: FoldRecord, progress: Progress) -> None:
     """Note which set lacks a class."""
-    for lacking in _list_lacking(record):
+    for lacking in _list_lacking(record.class_counts):
         progress.note(f"fold {record.fold}: {lacking}; {_consequence(record)}")
 
 
-def _require_both_classes(record: FoldRecord) -> None:
+def _require_both_classes(record: FoldRecord, manifest: Manifest) -> None:
     """Check that no set lacks a class, which makes its loss zero or one-sided."""
-    for lacking in _list_lacking(record):
+    for lacking in _list_lacking(record.class_counts):
+        counts = [count_classes(manifest, record.options, fold=fold) for fold in range(NUM_FOLDS)]
+        whole = ",".join(str(fold) for fold, of in enumerate(counts) if not any(_list_lacking(of)))
         raise InputError(
             f"{record.task} fold {record.fold}",
             expected="samples of both classes to train on and to validate with",
             found=f"{lacking}, so that {_consequence(record)}",
-            fix="train other folds, use parts of both classes, or pass {allow_one_class} to train it all the same",
+            fix=f"{f'train only fold {whole}' if whole else 'use parts of both classes, which no fold has'}, "
+            "or pass {allow_one_class} to train it all the same",
         )
 
 
@@ -306,9 +312,9 @@ def _consequence(record: FoldRecord) -> str:
     return "its loss is least for one and the same forecast"
 
 
-def _list_lacking(record: FoldRecord) -> Iterator[str]:
+def _list_lacking(class_counts: Mapping[Stage, StageWeights]) -> Iterator[str]:
     """Yield which of the two sets lacks which class."""
     for stage in (Stage.TRAIN, Stage.VAL):
-        counts = record.class_counts[stage]
+        counts = class_counts[stage]
         if not (counts.num_negative and counts.num_positive):
             yield f"the {stage} set has no {'positives' if counts.num_negative else 'negatives'}"
