@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from sffshards.base.errors import DamageError, InputError
+from sffshards.base.errors import ConflictError, DamageError, InputError, StorageError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.cli import command_list
 from sffshards.domain.frame_sequences import SequenceId
@@ -35,15 +36,17 @@ from sffshards.forecasting.explanations import (
     correlate_ranks,
     delete_cells,
     explain_sequences,
-    format_arrays,
-    format_record,
     frame_masks,
     integrate_gradients,
+    is_explained,
+    name_picture,
     patch_masks,
     shuffle_weights,
+    write_explanation,
 )
 from sffshards.forecasting.operational import (
     ImageSource,
+    Member,
     find_named_sequences,
     forecast_regions,
     take_checkpoint,
@@ -354,10 +357,14 @@ def test_a_network_that_gives_no_numbers_is_refused(place: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("fast")
-def test_files_hold_the_arrays_under_their_documented_names(place: Path) -> None:
+def test_files_hold_the_arrays_under_their_documented_names(place: Path, tmp_path: Path) -> None:
     found = explain_by(place)
-    assert format_arrays(found) == format_arrays(explain_by(place))
-    with np.load(io.BytesIO(format_arrays(found)), allow_pickle=False) as arrays:
+    for name, explanation in (("first", found), ("again", explain_by(place))):
+        write_explanation(tmp_path / name, explanation, b"a picture")
+    first, again = ({path.name: path.read_bytes() for path in (tmp_path / of).iterdir()} for of in ("first", "again"))
+    assert first == again
+    path = name_picture(tmp_path / "first", SEQUENCE.name)
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
         kinds = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
         assert np.array_equal(arrays["clip"], found.clip_THW)
         assert str(arrays["t_rec_tai"][-1]) == "2011-02-18T06:24:00"
@@ -370,7 +377,10 @@ def test_files_hold_the_arrays_under_their_documented_names(place: Path) -> None
         "frame_occlusion": ("<f8", (2, 16)),
         "patch_occlusion": ("<f8", (2, 2, 2)),
     }
-    record = json.loads(format_record(found))
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["files"] == {
+        suffix: hashlib.sha256(path.with_suffix(suffix).read_bytes()).hexdigest() for suffix in (".png", ".npz")
+    }
     assert record["sequence"] == SEQUENCE.name
     assert [member["name"] for member in record["members"]] == ["0.pt", "1.pt"]
     sha256 = hashlib.sha256((place / "1.pt").read_bytes()).hexdigest()
@@ -378,6 +388,40 @@ def test_files_hold_the_arrays_under_their_documented_names(place: Path) -> None
     for member in record["members"]:
         change = member["logit"] - member["baseline_logit"]
         assert abs(member["gap"]) == pytest.approx(member["relative_gap"] * abs(change))
+
+
+@pytest.mark.usefixtures("fast")
+def test_an_explanation_is_kept_resumed_or_refused_by_what_its_record_states(place: Path, tmp_path: Path) -> None:
+    found = explain_by(place, checkpoints=("0.pt",))
+    (member,) = (one.member for one in found.members)
+    other = explain_by(place, checkpoints=("1.pt",)).members[0].member
+
+    def ask(*, member: Member = member, options: ExplanationOptions = QUICK, force: bool = False) -> bool:
+        clip, sequence = found.clip_THW, found.shown.sequence
+        return is_explained(tmp_path, sequence, clip, [member], options=options, force=force)
+
+    assert not ask()
+    write_explanation(tmp_path, found, b"a picture")
+    assert ask()
+    picture = name_picture(tmp_path, SEQUENCE.name)
+    for path in (picture, picture.with_suffix(".npz")):  # killed before, or while it was written
+        data = path.read_bytes()
+        for change in (lambda path: path.unlink(), lambda path: path.write_bytes(b"")):
+            change(path)
+            assert not ask()
+            path.write_bytes(data)
+    others = replace(QUICK, num_steps=QUICK.num_steps + 1)
+    for asked in ({"member": other}, {"options": others}):
+        with pytest.raises(ConflictError, match=r"json: expected no such file, or the same explanation, found another"):
+            ask(**asked)
+        assert not ask(**asked, force=True)
+    picture.with_suffix(".json").unlink()  # files that no record describes may be the user's
+    with pytest.raises(ConflictError, match=r"png: expected no such file, or the same explanation, found another file"):
+        ask()
+    picture.unlink()
+    picture.mkdir()
+    with pytest.raises(StorageError, match="found a folder"):
+        ask(force=True)
 
 
 @pytest.mark.slow
@@ -454,8 +498,11 @@ def test_images_lists_and_shards_are_explained_alike_by_command(
     assert latest.exit_code == 0, latest.exception
     assert len(list((tmp_path / "latest").glob("*.png"))) == 2
     assert "rank correlation" in latest.stdout
+    again = explain(*start, *sources["images"], "--latest", "--out", tmp_path / "images")
+    assert again.stdout.count("kept, explained before") == again.stdout.count("probability 0.") == 1
+    start[start.index("--steps") + 1] = 4
     refused = explain(*start, *sources["images"], "--latest", "--out", tmp_path / "images")
-    assert "expected no such file yet, found one" in str(refused.exception)
+    assert "expected no such file, or the same explanation, found another explanation" in str(refused.exception)
     assert explain(*start, *sources["images"], "--latest", "--out", tmp_path / "images", "--force").exit_code == 0
 
 
@@ -474,6 +521,7 @@ def test_bad_options_are_refused_and_nothing_is_written(place: Path, tmp_path: P
         ),
         ([*start, "--sequence", SEQUENCE.name, "--max-gap", "60"], "`max_gap`: expected --latest, found --sequence"),
         ([*start, "--sequence", SEQUENCE.name, "--min-frames", "2"], "`min_frames`: expected --latest, found"),
+        ([*start, "--latest", "--seed", "0"], "`seed`: expected none without --check, found 0; leave it out"),
         ([*start, "--latest", "--patch", "30"], "`patch`: expected a divisor of 224: 7, 8, 14, 16, 28, 32, 56, 112"),
         ([*start, "--sequence", "region 600"], "--sequence: expected a sequence name"),
         ([*start, "--sequence", later], "at most 16 from the first to the last, found 5 images of HARP 600 between"),

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.cli.combine import combine
-from sffshards.cli.forecast_inputs import find_combined as find_combined_runs
+from sffshards.cli.forecast_inputs import find_forecasters
 from sffshards.cli.import_ import import_
 from sffshards.cli.shared_options import parse_task_choice
 from sffshards.domain.frames import HarpNumbers
@@ -426,17 +426,16 @@ def combined_member(fold: int, weights: tuple[float, float]) -> CombinedMember:
     )
 
 
-def test_forecasts_are_combined_where_all_members_have_one() -> None:
-    first, second = issue([(1, 3), (2, 3), (3, 5)], 1), issue([(3, 5), (1, 4), (1, 3)], 2)
+def test_forecasts_of_the_same_regions_are_combined_fold_by_fold() -> None:
+    first, second = issue([(1, 3), (3, 5)], 1), issue([(1, 3), (3, 5)], 2)
     members = [combined_member(0, (1.0, 0.5)), combined_member(1, (0.0, 2.0))]
     notes = Listener()
     found = combine_forecasts(members, [first, second], progress=notes)
     assert [(shown.harp, shown.t_end_tai.hour) for shown in found.shown] == [(1, 3), (3, 5)]
     for fold, (one, other) in enumerate(((1.0, 0.5), (0.0, 2.0))):
-        line = one * logits(first.raw_MN[fold, [0, 2]]) + other * logits(second.raw_MN[fold, [2, 0]]) - 1
+        line = one * logits(first.raw_MN[fold]) + other * logits(second.raw_MN[fold]) - 1
         np.testing.assert_allclose(found.raw_MN[fold], 1 / (1 + np.exp(-line)), atol=1e-12)
-    assert notes.notes[0] == "2 sequences left out, which not all members forecast"
-    assert notes.notes[1] == "fold 0: raw probabilities, not calibrated: nothing was fitted"
+    assert notes.notes[0] == "fold 0: raw probabilities, not calibrated: nothing was fitted"
 
 
 def test_folds_of_members_are_combined_by_their_numbers() -> None:
@@ -453,7 +452,7 @@ def test_folds_of_members_are_combined_by_their_numbers() -> None:
 
 def test_forecasts_of_other_times_or_numbers_are_not_combined() -> None:
     members = [combined_member(0, (1.0, 0.5)), combined_member(1, (0.0, 2.0))]
-    with pytest.raises(InputError, match="expected regions that all members forecast at the same time, found none"):
+    with pytest.raises(InputError, match="expected the same regions and times for all members, in the same order"):
         combine_forecasts(members, [issue([(1, 3)], 1), issue([(1, 4)], 2)], progress=SILENT)
     others = issue([(1, 3)], 2, harp_numbers=HarpNumbers.NEAR_REAL_TIME)
     with pytest.raises(InputError, match="expected definitive HARP numbers for all members, found near-real-time"):
@@ -463,4 +462,4 @@ def test_forecasts_of_other_times_or_numbers_are_not_combined() -> None:
 def test_a_combination_with_an_imported_table_forecasts_nothing_new(members: tuple[Path, Path], tmp_path: Path) -> None:
     combined = combine_runs(members, tmp_path / "both", **names())
     with pytest.raises(InputError, match=r"expected a run that can forecast new sequences, found other \(imported\)"):
-        find_combined_runs(combined, choice=parse_task_choice(None, None))
+        find_forecasters(combined.folder, "all", None, None, choice=parse_task_choice(None, None))

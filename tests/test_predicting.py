@@ -56,7 +56,6 @@ from sffshards.training.fold_record import read_record
 from sffshards.training.fold_training import train_folds
 from sffshards.verification.threshold_curves import ThresholdRule
 from tests.commands import run_here
-from tests.other_runs import write_other_runs
 from tests.training_data import (
     FastNetwork,
     Listener,
@@ -268,33 +267,6 @@ def test_a_combination_forecasts_new_sequences_as_it_forecast_those_of_its_table
     assert "fold 0: raw probabilities, not calibrated: there are no forecasts of the validation set" in done.stderr
     write_predictions(a_run.parent / "again" / "fold0" / "predictions-val.csv", tables[0])
     assert isinstance(predict("--run", combined.folder, "--images", images).exception, DamageError)
-
-
-@pytest.mark.slow
-def test_options_that_do_not_affect_a_run_are_refused(a_run: Path, images: Path) -> None:
-    write_other_runs(a_run)
-    of_keywords = a_run.parent / "regression"
-    pairs = {"both": a_run, "fused": of_keywords}
-    for name, member in pairs.items():
-        shutil.copytree(member, a_run.parent / f"{name}-again")
-        again = [member, a_run.parent / f"{name}-again"]
-        combine_runs(again, a_run.parent / name, name=name, force=False, progress=SILENT)
-    network, keywords, table = ["--images", images], ["--keywords", "k.csv"], "with a table of keywords"
-    cases: list[tuple[str, list[object], str]] = [
-        ("regression", [], r"`keywords`: expected a table of keywords, for .*/regression, found none; name a table"),
-        ("regression", network, r"`keywords`: expected a table of keywords, for .*/regression, found none"),
-        ("regression", [*keywords, "--model", "mvit_tiny"], f"`model`: expected none {table}"),
-        ("regression", [*keywords, "--model-option", "depth=3"], f"`model_option`: expected none {table}"),
-        ("both", [*network, *keywords], "`keywords`: expected none, as no run in the combination .*/both takes keyw"),
-        ("fused", [*network, *keywords], "`images`: expected none, as no run in the combination .*/fused takes images"),
-    ]
-    for given in ("--shards=s", "--part=Test", "--cluster=local:1", "--model=mvit_tiny"):
-        name = given[2:].partition("=")[0]
-        cases.append(("fused", [*keywords, given], f"`{name}`: expected none, as no run in .* takes images, found one"))
-    for name, arguments, message in cases:
-        done = predict("--run", a_run.parent / name, *arguments)
-        assert isinstance(done.exception, InputError), arguments
-        assert re.search(message, str(done.exception)), done.exception
 
 
 def test_probabilities_are_calibrated_by_each_folds_own_decision(a_run: Path, images: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
 from sffshards.cli import flare_options, score_output
 from sffshards.cli import shared_options as shared
+from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.terminal_output import make_progress, print_result
 from sffshards.forecasting import baselines
 from sffshards.forecasting import runs as forecasts
@@ -20,6 +23,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
+    *,
     runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.")] = Path("runs"),
     shards: shared.ShardsOption = "shards",
     model: Annotated[
@@ -32,12 +36,10 @@ def evaluate(
         ),
     ] = None,
     fold: Annotated[int | None, Option("Evaluate only this fold.", minimum=0, maximum=4, default_text="all")] = None,
-    batch_size: shared.BatchSizeOption = 10,
-    threads: shared.ThreadsOption = 2,
+    computing: Annotated[dict[str, Any], OptionsOf(shared.Computing)],
     cache_dir: shared.CacheFolderOption = None,
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
     check: shared.CheckOption = read.CheckLevel.FULL,
-    device: shared.DeviceOption = "auto",
     flares: flare_options.FlaresOption = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
@@ -81,20 +83,13 @@ def evaluate(
     place = shared.place_of(shards, cache_dir=cache_dir, cache_size=cache_size)
     folds = None if fold is None else [fold]
     found = forecasts.find_runs(runs, folds=folds)
-    is_network = any(run.kind is forecasts.RunKind.NETWORK for run in found)
-    inference = (
-        forecasts.Inference(
-            batch_size=batch_size,
-            num_threads=threads,
-            device=forecasts.choose_device(device),
-            check=check,
-            factories=tuple(ModelName.parse(name) for name in model or ()),
-        )
-        if is_network  # others need neither torch nor shards
-        else None
-    )
-    if inference is not None:
+    factories = _parse_factories(found, model)
+    inference = None
+    if any(run.kind is forecasts.RunKind.NETWORK for run in found):
+        inference = shared.Computing(**computing).infer(check=check, factories=factories)
         forecasts.require_factories(found, inference, force=force)
+    else:  # needs neither torch nor shards
+        shared.refuse_ignored(computing | {"cache_dir": cache_dir}, because=f"with {runs}, which has no network")
     progress = make_progress()
     tasks = sorted({run.task for run in found})
     catalogue, _ = flare_options.read_sources(flares, harp_map, None, tasks=tasks, clock=clock, progress=progress)
@@ -125,3 +120,21 @@ def evaluate(
     blocks += [score_output.format_comparisons(pairs)] if pairs else []
     document = {"runs": described, "comparisons": forecasts.describe_comparisons([*pairs, *references])}
     print_result("\n\n".join(blocks), document, as_json=as_json)
+
+
+def _parse_factories(runs: Sequence[forecasts.Run], named: list[str] | None) -> tuple[ModelName, ...]:
+    """Return the networks that the user named; raises `InputError` for one that no run has."""
+    names = tuple(map(ModelName.parse, named or ()))
+    own = {
+        fold.network.options.network.model
+        for run in runs
+        if run.kind is forecasts.RunKind.NETWORK
+        for fold in run.folds
+    }
+    for name in names:
+        if name not in own:
+            found = f"runs of {', '.join(sorted(own)) or 'no network'}"
+            raise InputError(
+                Field("model"), expected=f"a run of {name}", found=found, fix="correct it, or leave it out"
+            )
+    return names

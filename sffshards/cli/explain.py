@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from sffshards import report
-from sffshards.base.atomic_files import write_files
-from sffshards.base.errors import ConflictError, Field, InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
 from sffshards.base.output_checks import check_writable
 from sffshards.cli import forecast_inputs as inputs
 from sffshards.cli import shared_options as shared
+from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.terminal_output import format_table, make_progress, show
 from sffshards.domain.frame_sequences import OnShort, SequenceId, WindowRule
 from sffshards.domain.sample_sets import Part
-from sffshards.forecasting import explanations, runs
+from sffshards.forecasting import explanations
 
 __all__ = ["explain"]
 
-_SUFFIXES = ("npz", "png", "json")
 _CHECKS = ["member", "marked first", "strongest field first", "random", "rank correlation", "passed"]
 
 
@@ -48,7 +45,7 @@ def explain(
     check: Annotated[
         bool, Option("Check the attributions by deleting what they mark, and by shuffling the weights.")
     ] = False,
-    seed: Annotated[int, Option("Random seed of --check.", minimum=0)] = 0,
+    seed: Annotated[int | None, Option("Random seed of --check.", minimum=0, default_text="0")] = None,
     out: Annotated[Path, Option("Folder for the picture, the arrays and the numbers of each sequence.")] = Path(
         "explanations"
     ),
@@ -57,8 +54,7 @@ def explain(
     model_option: inputs.FactoryOption = None,
     horizon: inputs.HorizonOption = None,
     threshold: inputs.ThresholdOption = None,
-    batch_size: shared.BatchSizeOption = 10,
-    device: shared.DeviceOption = "auto",
+    computing: Annotated[dict[str, Any], OptionsOf(shared.Computing, without=frozenset({"threads"}))],
 ) -> None:
     """Explain which pixels, frames and patches a forecast depends on.
 
@@ -77,7 +73,7 @@ def explain(
         by one fold, with checks of the attributions
     """
     progress = make_progress()
-    options = explanations.ExplanationOptions(num_steps=steps, patch_side=patch, check=check, seed=seed)
+    options = explanations.ExplanationOptions(num_steps=steps, patch_side=patch, check=check, seed=seed or 0)
     named = tuple(dict.fromkeys(SequenceId.parse(name, where="--sequence") for name in sequence or ()))
     if bool(named) == latest:
         raise InputError(
@@ -86,17 +82,17 @@ def explain(
             found="both" if latest else "neither",
             fix="name sequences, or ask for the latest of each HARP",
         )
+    if not check:
+        shared.refuse_ignored({"seed": seed}, because="without --check")
     _refuse_ignored(part, max_gap, min_frames, is_named=bool(named), is_build=images is None)
     check_writable(out)
-    network = inputs.parse_network(run, model, model_option)
     choice = shared.parse_task_choice(horizon, threshold)
-    members = inputs.find_members(run, inputs.parse_folds(folds), network=network, choice=choice)
-    inference = runs.Inference(
-        batch_size=batch_size,
-        num_threads=0,
-        device=runs.choose_device(device),
-        factories=(network.model,) if network else (),
-    )
+    found = inputs.find_forecasters(run, folds, model, model_option, choice=choice)
+    if found.combined or not found.networks:
+        kind = "a combination" if found.combined else "a forecaster of keywords"
+        raise InputError(run, expected="the run of a network", found=kind, fix="name a run that takes images")
+    members, task = found.networks[0], found.task
+    inference = shared.Computing(**computing).infer(factories=found.factories)
     wanted = inputs.Wanted(
         command="explain",
         parts=list(Part) if named else part or [Part.TEST],
@@ -104,21 +100,20 @@ def explain(
         windows=WindowRule(max_gap_minutes=max_gap, min_frames=min_frames, on_short=OnShort.DROP),
         named=named,
     )
-    with inputs.open_source(
-        images, sequences, shards, wanted=wanted, task=members[0].task, progress=progress
-    ) as source:
-        paths = [_name_files(out, shown.sequence) for shown in source.shown]
-        if not force:
-            _refuse_existing([path for some in paths for path in some])
-        found = explanations.explain_sequences(members, source, options=options, inference=inference, progress=progress)
-        for of_sequence, explanation in zip(paths, found, strict=True):
-            content = (
-                explanations.format_arrays(explanation),
-                report.draw_explanation(explanation),
-                explanations.format_record(explanation),
-            )
-            write_files(dict(zip(of_sequence, content, strict=True)), force=force)
-            _print(explanation, of_sequence[_SUFFIXES.index("png")])
+    with inputs.open_source(images, sequences, shards, wanted=wanted, task=task, progress=progress) as source:
+        todo = []
+        for number, (shown, clip) in enumerate(zip(source.shown, source.clips(), strict=True)):
+            if explanations.is_explained(out, shown.sequence, clip, members, options=options, force=force):
+                show(f"{explanations.name_picture(out, shown.sequence)}: kept, explained before")
+            else:
+                todo.append(number)
+        if not todo:
+            return
+        for explanation in explanations.explain_sequences(
+            members, source.take(todo), options=options, inference=inference, progress=progress
+        ):
+            explanations.write_explanation(out, explanation, report.draw_explanation(explanation))
+            _print(explanation, explanations.name_picture(out, explanation.shown.sequence))
 
 
 def _refuse_ignored(
@@ -132,19 +127,6 @@ def _refuse_ignored(
     for name, is_given in (("max_gap", max_gap is not None), ("min_frames", min_frames > 1)):
         if is_named and is_given:
             raise InputError(Field(name), expected="--latest", found="--sequence", fix="leave it out")
-
-
-def _name_files(out: Path, sequence: str) -> list[Path]:
-    return [out / f"{SequenceId.parse(sequence).stem}.{suffix}" for suffix in _SUFFIXES]
-
-
-def _refuse_existing(paths: Sequence[Path]) -> None:
-    """Refuse to explain what was explained before, before minutes of work."""
-    for path in paths:
-        if os.path.lexists(path):
-            raise ConflictError(
-                path, expected="no such file yet", found="one", fix="name another folder as {out}, or pass {force}"
-            )
 
 
 def _print(explanation: explanations.Explanation, picture: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +43,10 @@ FoldsOption = Annotated[
     str, Option("Folds of the run to average: all, or numbers such as 0,2.", metavar="<all|0..4,...>")
 ]
 ModelOption = Annotated[
-    str | None,
+    list[str] | None,
     Option(
         "Network of a checkpoint file. A run records its own; that of a factory, package.module:factory, is used only "
-        "if you name it here too, because its code is run.",
+        "if you name it here too, because its code is run. May be repeated for a combination of several.",
         metavar="<network>",
         default_text="mvit_v2_s, or as the run records",
     ),
@@ -72,78 +72,127 @@ ThresholdOption = Annotated[
 ]
 
 
-def parse_network(run: Path, model: str | None, pairs: list[str] | None) -> NetworkSpec | None:
-    """Return the network that the user named; by default that of a checkpoint file, and none for a run."""
-    if pairs and not run.is_file():
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecasters:
+    """What forecasts new sequences: a run, a checkpoint file, or the runs that a combination combines."""
+
+    place: Path
+    """The run or file."""
+    networks: dict[int, list[operational.Member]]
+    """Folds of each network, by its position in the combination."""
+    fitted: dict[int, list[operational.TabularMember]]
+    """Folds of each forecaster of keywords, by its position in the combination."""
+    combined: tuple[operational.CombinedMember, ...] = ()
+    """Folds of the combination; empty for a single run."""
+    factories: tuple[ModelName, ...] = ()
+    """Networks that the user named."""
+
+    @property
+    def task(self) -> Task:
+        """The task that is forecast."""
+        members = [members[0] for of in (self.networks, self.fitted) for members in of.values()]
+        return members[0].task
+
+    @property
+    def needs_flares(self) -> bool:
+        """Whether a forecaster takes flare history."""
+        return any(member.needs_flares for members in self.fitted.values() for member in members)
+
+
+def find_forecasters(
+    run: Path, folds: str, named: list[str] | None, pairs: list[str] | None, *, choice: shared.TaskChoice
+) -> Forecasters:
+    """Find what forecasts new sequences.
+
+    Parameters
+    ----------
+    run
+        A run, or a checkpoint file.
+    folds
+        Folds of a run, as the user wrote them.
+    named, pairs
+        Networks that the user named, and arguments of the factory of a checkpoint file.
+    choice
+        Task of a checkpoint file; a run must be of it.
+
+    Raises
+    ------
+    InputError
+        If the run, or a run of a combination, cannot forecast new sequences or is of another task, or the user named a
+        network that is none of its own.
+    """
+    if run.is_file():
+        return Forecasters(place=run, networks={0: [_take_checkpoint(run, named, pairs, choice)]}, fitted={})
+    chosen = parse_folds(folds)
+    found = runs.read_run(run, folds=chosen)
+    if not choice.matches(found.task):
+        fix = "name another run, or omit --horizon"
+        raise InputError(run, expected=f"a run of {choice}", found=f"a run of {found.task}", fix=fix)
+    is_combination = found.kind is runs.RunKind.COMBINATION
+    every = combinations.find_combined(found) if is_combination else [found]
+    for one in every:
+        if one.kind not in (runs.RunKind.NETWORK, runs.RunKind.KEYWORDS):
+            raise InputError(
+                one.folder,
+                expected="a run that can forecast new sequences",
+                found=f"{one.name} ({one.kind})",
+                fix="combine runs of networks and keywords" if is_combination else "name a run of networks or keywords",
+            )
+    numbers = [fold.number for fold in found.folds]
+    networks = {
+        place: operational.find_members(one.folder, folds=numbers)
+        for place, one in enumerate(every)
+        if one.kind is runs.RunKind.NETWORK
+    }
+    fitted = {
+        place: operational.find_tabular_members(one.folder, folds=numbers)
+        for place, one in enumerate(every)
+        if one.kind is runs.RunKind.KEYWORDS
+    }
+    return Forecasters(
+        place=run,
+        networks=networks,
+        fitted=fitted,
+        combined=tuple(operational.find_combined_members(found)) if is_combination else (),
+        factories=_parse_named(run, named, pairs, [members[0].network for members in networks.values()]),
+    )
+
+
+def _take_checkpoint(
+    path: Path, named: list[str] | None, pairs: list[str] | None, choice: shared.TaskChoice
+) -> operational.Member:
+    """Return a checkpoint file as a member; raises `InputError` where its task or one network is not known."""
+    if named and len(named) > 1:
+        found, fix = " and ".join(named), "name the one that it is of"
+        raise InputError(Field("model"), expected="one network, with a checkpoint file", found=found, fix=fix)
+    name = ModelName.parse(named[0]) if named else ModelName.MVIT_V2_S
+    network = NetworkSpec(model=name, options=parse_pairs(pairs or [], where=Field("model_options")))
+    if choice.horizon_hours is None:
+        fix = "give the horizon that it forecasts"
+        raise InputError(Field("horizon"), expected="a horizon, with a checkpoint file", found="none", fix=fix)
+    task = Task(threshold=choice.threshold or M1, horizon_hours=choice.horizon_hours)
+    return operational.take_checkpoint(path, network=network, task=task)
+
+
+def _parse_named(
+    run: Path, named: list[str] | None, pairs: list[str] | None, networks: list[NetworkSpec]
+) -> tuple[ModelName, ...]:
+    """Return the networks that the user named; raises `InputError` for one that no member of a run is."""
+    if pairs:
         found, fix = pairs[0][:80], "leave it out"
         raise InputError(Field("model_options"), expected="none with a run, which records them", found=found, fix=fix)
-    if model is None and not run.is_file():
-        return None
-    name = ModelName.MVIT_V2_S if model is None else ModelName.parse(model)
-    return NetworkSpec(model=name, options=parse_pairs(pairs or [], where=Field("model_options")))
-
-
-def find_members(
-    run: Path, folds: Collection[int] | None, *, network: NetworkSpec | None, choice: shared.TaskChoice
-) -> list[operational.Member]:
-    """Find the members of a run's folds, or take a checkpoint file; raises `InputError` where neither is possible.
-
-    A run is refused if the user named another network than its own.
-    """
-    if run.is_file() and network is not None:
-        if choice.horizon_hours is None:
-            raise InputError(
-                Field("horizon"),
-                expected="a horizon, with a checkpoint file",
-                found="none",
-                fix="give the horizon that it forecasts",
-            )
-        task = Task(threshold=choice.threshold or M1, horizon_hours=choice.horizon_hours)
-        return [operational.take_checkpoint(run, network=network, task=task)]
-    members = operational.find_members(run, folds=folds)
-    if network is not None and network.model != members[0].network.model:
-        found, fix = f"a run of {members[0].network.model}", "name that network, or omit --model"
-        raise InputError(run, expected=f"a run of {network.model}", found=found, fix=fix)
-    _require_task(run, members[0].task, choice)
-    return members
-
-
-def find_tabular_members(
-    run: Path, folds: Collection[int] | None, *, choice: shared.TaskChoice
-) -> list[operational.TabularMember]:
-    """Find the fitted forecasters of a run's folds; raises `InputError` if there are none, or of another task."""
-    members = operational.find_tabular_members(run, folds=folds)
-    _require_task(run, members[0].task, choice)
-    return members
-
-
-def find_combined(combination: runs.Run, *, choice: shared.TaskChoice) -> list[runs.Run]:
-    """Return the runs that a combination combines, with its folds.
-
-    Raises `InputError` if one cannot forecast new sequences, or the combination is of another task.
-    """
-    _require_task(combination.folder, combination.task, choice)
-    found = combinations.find_combined(combination)
-    for run in found:
-        if run.kind not in (runs.RunKind.NETWORK, runs.RunKind.KEYWORDS):
-            raise InputError(
-                run.folder,
-                expected="a run that can forecast new sequences",
-                found=f"{run.name} ({run.kind})",
-                fix="combine runs of networks and keywords",
-            )
-    return found
+    names = tuple(ModelName.parse(name) for name in named or ())
+    own = dict.fromkeys(network.model for network in networks)
+    for name in names if own else ():
+        if name not in own:
+            found, fix = f"a run of {' and '.join(own)}", "name that network, or omit --model"
+            raise InputError(run, expected=f"a run of {name}", found=found, fix=fix)
+    return names
 
 
 def parse_folds(folds: str) -> list[int] | None:
     """Return the numbers of the folds that the user named; None for all."""
     return None if folds.strip() == "all" else shared.parse_choices("--folds", folds, range(NUM_FOLDS))
-
-
-def _require_task(run: Path, task: Task, choice: shared.TaskChoice) -> None:
-    if not choice.matches(task):
-        found = f"a run of {task}"
-        raise InputError(run, expected=f"a run of {choice}", found=found, fix="name another run, or omit --horizon")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,15 +208,10 @@ class Wanted:
     """Only these sequences; empty for all that the other fields select."""
 
 
-def forecast_keywords(
-    members: list[operational.TabularMember],
-    keywords: Path,
-    *,
-    flares: flare_lists.HarpFlares | None,
-    wanted: Wanted,
-    progress: Progress,
-) -> operational.RegionForecasts:
-    """Forecast the frames of a table of keywords, or of a folder of FITS files, by fitted forecasters."""
+def read_table(
+    keywords: Path, *, flares: flare_lists.HarpFlares | None, wanted: Wanted, progress: Progress
+) -> operational.TableSource:
+    """Read the sequences of a table of keywords, or of a folder of FITS files."""
     if keywords.is_dir():
         table = tabular.take_header_keywords(keywords, progress=progress)
     else:
@@ -175,7 +219,7 @@ def forecast_keywords(
     if flares is not None:
         images.require_harp_numbers(flares.harp_map, table.harp_numbers, where=keywords)
     sequences = operational.find_table_sequences(table, every=wanted.every, windows=wanted.windows, progress=progress)
-    return operational.forecast_from_keywords(members, sequences, keywords=table, flares=flares, progress=progress)
+    return operational.TableSource(sequences=sequences, keywords=table, flares=flares)
 
 
 @contextmanager

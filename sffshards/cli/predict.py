@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from sffshards.base.atomic_files import check_replaceable, write_files
 from sffshards.base.errors import Field, InputError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.base.output_checks import check_writable
 from sffshards.base.progress import Progress
-from sffshards.cli import flare_options
 from sffshards.cli import forecast_inputs as inputs
+from sffshards.cli import new_forecasts
 from sffshards.cli import shared_options as shared
+from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.terminal_output import make_progress, show
-from sffshards.domain.frame_sequences import OnShort, WindowRule
-from sffshards.domain.sample_sets import Part
-from sffshards.forecasting import operational, runs
-
-if TYPE_CHECKING:
-    from sffshards.flares import HarpFlares
+from sffshards.forecasting import operational
 
 __all__ = ["predict"]
 
@@ -39,36 +34,8 @@ class OutputFormat(StrEnum):
 def predict(
     *,
     run: inputs.RunOption,
-    images: Annotated[Path | None, Option("Folder of images to forecast, with the published file names.")] = None,
-    sequences: inputs.SequencesOption = None,
-    shards: Annotated[
-        str | None, Option("A build, or a folder of builds, to forecast instead of images. Labels are ignored.")
-    ] = None,
-    keywords: Annotated[
-        Path | None,
-        Option(
-            "Table of SHARP keywords, .csv or .csv.gz, or folder of SHARP FITS files with them in their headers, whose "
-            "frames to forecast by a run of `sffshards baselines`, instead of images."
-        ),
-    ] = None,
-    flares: flare_options.FlaresOption = None,
-    harp_map: flare_options.HarpMapOption = None,
-    clock: flare_options.ClockOption = "as-written",
-    part: Annotated[
-        list[Part] | None,
-        Option(
-            "Part of the build to forecast: TrainVal0 to TrainVal4, or Test; may be repeated.",
-            metavar="<part>",
-            default_text="Test",
-        ),
-    ] = None,
+    choices: Annotated[dict[str, Any], OptionsOf(new_forecasts.ForecastOptions)],
     every: Annotated[bool, Option("Forecast every sequence, not only the latest of each HARP.")] = False,
-    max_gap: inputs.MaxGapOption = None,
-    min_frames: inputs.MinFramesOption = 1,
-    folds: inputs.FoldsOption = "all",
-    tolerance: Annotated[
-        int, Option("Maximum age in minutes of the last image of a region in a full-disk forecast.", minimum=0)
-    ] = 96,
     output: Annotated[OutputFormat, Option("Output format.", flag="--format")] = OutputFormat.CSV,
     out: Annotated[
         Path | None,
@@ -78,10 +45,6 @@ def predict(
         ),
     ] = None,
     force: shared.ReplaceOption = False,
-    model: inputs.ModelOption = None,
-    model_option: inputs.FactoryOption = None,
-    horizon: inputs.HorizonOption = None,
-    threshold: inputs.ThresholdOption = None,
     short_name: Annotated[str, Option("Scoreboard: registered name of the model.")] = "SFF_MViT",
     spase_id: Annotated[
         str | None, Option("Scoreboard: registered SPASE id of the model.", default_text="not stated")
@@ -97,18 +60,6 @@ def predict(
             default_text="time of the last image",
         ),
     ] = None,
-    batch_size: shared.BatchSizeOption = 10,
-    threads: shared.ThreadsOption = 2,
-    device: shared.DeviceOption = "auto",
-    cluster: Annotated[
-        str | None,
-        Option(
-            "Dask cluster whose workers forecast many sequences on their processors: tcp://host:8786, a scheduler "
-            "file, pbs, slurm, or local:N.",
-            metavar="<cluster>",
-        ),
-    ] = None,
-    jobs: shared.JobsOption = 1,
 ) -> None:
     """Forecast flares, by region and full disk.
 
@@ -146,47 +97,16 @@ def predict(
         a file for the Flare Scoreboard
     """
     progress = make_progress()
-    shared.check_jobs(cluster, jobs)
-    if out is not None:  # before the forecast is computed
-        check_writable(out if out.is_dir() else out.parent)
-    if out is not None and not out.is_dir():
-        check_replaceable({out: b""}, force=True)
-        if out.is_file() and not force:
-            progress.note(f"{out}: exists; another forecast replaces it only with --force")
-    choice = shared.parse_task_choice(horizon, threshold)
+    if out is None:
+        shared.refuse_ignored({"force": force or None}, because="without --out")
+    else:
+        _check_output(out, force=force, progress=progress)
     submission = operational.Submission(
         short_name=short_name, spase_id=spase_id, mode=mode, issue_time_utc=_parse_issue_time(issue_time)
     )
-    is_complete = every or sequences is not None
-    wanted = inputs.Wanted(
-        command="predict",
-        parts=part or [Part.TEST],
-        every=is_complete,
-        windows=WindowRule(max_gap_minutes=max_gap, min_frames=min_frames, on_short=OnShort.DROP),
-    )
-    catalogue = flare_options.load_catalogue(flares, harp_map, data=None, clock=clock)
-    request = _Request(
-        images=images,
-        sequences=sequences,
-        shards=shards,
-        part=part,
-        keywords=keywords,
-        flares=None if catalogue is None else catalogue.harp_flares,
-        folds=folds,
-        choice=choice,
-        wanted=wanted,
-        submission=submission,
-        model=model,
-        model_option=model_option,
-        batch_size=batch_size,
-        threads=threads,
-        device=device,
-        cluster=cluster,
-        jobs=jobs,
-        progress=progress,
-    )
-    forecasts = _forecast(run, request)
-    submission.check_issue(max(shown.t_end_tai for shown in forecasts.shown), forecasts.task)
+    is_complete = every or "sequences" in choices
+    forecasts = new_forecasts.forecast(run, choices, every=is_complete, submission=submission, progress=progress)
+    tolerance = new_forecasts.ForecastOptions(**choices).tolerance
     disks = operational.combine_regions(forecasts, tolerance_minutes=tolerance, every=is_complete)
     if output is OutputFormat.SCOREBOARD_JSON and not spase_id:
         progress.note("no --spase-id: the Scoreboard accepts forecasts of registered models only")
@@ -200,105 +120,13 @@ def predict(
     show(f"{path}: {forecasts.task.event}: {num_sequences}, {format_count(len(disks), 'time')} of the full disk")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Request:
-    """The options that forecasts are computed with; each has the name of its option."""
-
-    images: Path | None
-    sequences: Path | None
-    shards: str | None
-    part: list[Part] | None
-    keywords: Path | None
-    flares: HarpFlares | None
-    folds: str
-    choice: shared.TaskChoice
-    wanted: inputs.Wanted
-    submission: operational.Submission
-    model: str | None
-    model_option: list[str] | None
-    batch_size: int
-    threads: int
-    device: str
-    cluster: str | None
-    jobs: int
-    progress: Progress
-
-
-_OF_NETWORKS = ("images", "sequences", "shards", "part", "cluster", "model", "model_option")
-"""Options that only forecasts by networks take."""
-
-
-def _forecast(run: Path, of: _Request) -> operational.RegionForecasts:
-    """Forecast by a network, a forecaster of keywords, or a combination of runs."""
-    folds = inputs.parse_folds(of.folds)
-    kind = None
-    if not run.is_file():
-        found = runs.read_run(run, folds=folds)
-        if (kind := found.kind) is runs.RunKind.COMBINATION:
-            return _forecast_combined(found, of)
-    if of.keywords is not None:
-        _refuse(of, _OF_NETWORKS, expected="none with a table of keywords", found="both", fix="leave one of them out")
-    if of.keywords is not None or kind is runs.RunKind.KEYWORDS:
-        return _forecast_frames(run, folds, of)
-    fix = "leave it out, or name a table of keywords"
-    _refuse(of, ("flares",), expected="none without keywords", found="a flare list", fix=fix)
-    return _forecast_clips(run, folds, of)
-
-
-def _forecast_combined(combination: runs.Run, of: _Request) -> operational.RegionForecasts:
-    """Forecast by each member, in the folds of the combination, and combine the forecasts."""
-    combined = inputs.find_combined(combination, choice=of.choice)
-    kinds = {one.kind for one in combined}
-    expected = f"none, as no run in the combination {combination.folder} takes"
-    if runs.RunKind.NETWORK not in kinds:
-        _refuse(of, _OF_NETWORKS, expected=f"{expected} images", found="one", fix="leave it out")
-    if runs.RunKind.KEYWORDS not in kinds:
-        _refuse(of, ("keywords", "flares"), expected=f"{expected} keywords", found="one", fix="leave it out")
-    forecasts = []
-    for one in combined:
-        folds = [fold.number for fold in one.folds]
-        make = _forecast_clips if one.kind is runs.RunKind.NETWORK else _forecast_frames
-        forecasts.append(make(one.folder, folds, of))
-    members = operational.find_combined_members(combination)
-    return operational.combine_forecasts(members, forecasts, progress=of.progress)
-
-
-def _refuse(of: _Request, names: tuple[str, ...], *, expected: str, found: str, fix: str) -> None:
-    """Raise `InputError` if one of some options was given, which would have no effect."""
-    for name in names:
-        if getattr(of, name) is not None:
-            raise InputError(Field(name), expected=expected, found=found, fix=fix)
-
-
-def _forecast_frames(run: Path, folds: list[int] | None, of: _Request) -> operational.RegionForecasts:
-    if of.keywords is None:
-        fix = "name a table of the same frames"
-        raise InputError(Field("keywords"), expected=f"a table of keywords, for {run}", found="none", fix=fix)
-    members = inputs.find_tabular_members(run, folds, choice=of.choice)
-    return inputs.forecast_keywords(members, of.keywords, flares=of.flares, wanted=of.wanted, progress=of.progress)
-
-
-def _forecast_clips(run: Path, folds: list[int] | None, of: _Request) -> operational.RegionForecasts:
-    network = inputs.parse_network(run, of.model, of.model_option)
-    members = inputs.find_members(run, folds, network=network, choice=of.choice)
-    if of.cluster is not None and of.device not in ("auto", "cpu"):
-        fix = "leave one of them out"
-        raise InputError(Field("device"), expected="auto or cpu with --cluster", found=of.device, fix=fix)
-    inference = runs.Inference(
-        batch_size=of.batch_size,
-        num_threads=of.threads,
-        device=runs.choose_device("cpu" if of.cluster else of.device),
-        factories=(network.model,) if network else (),
-    )
-    task = members[0].task
-    with inputs.open_source(
-        of.images, of.sequences, of.shards, wanted=of.wanted, task=task, progress=of.progress
-    ) as source:
-        of.submission.check_issue(max(shown.t_end_tai for shown in source.shown), task)
-        with shared.open_cluster(of.cluster, of.jobs) as workers:
-            return operational.forecast_regions(
-                members, source, inference=inference, cluster=workers, progress=of.progress
-            )
+def _check_output(out: Path, *, force: bool, progress: Progress) -> None:
+    """Check that a forecast can be written, before it is computed."""
+    check_writable(out if out.is_dir() else out.parent)
+    if not out.is_dir():
+        check_replaceable({out: b""}, force=True)
+        if out.is_file() and not force:
+            progress.note(f"{out}: exists; another forecast replaces it only with --force")
 
 
 def _parse_issue_time(text: str | None) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from sffshards import loading
-from sffshards.base.errors import InputError
+from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option, list_options
 from sffshards.domain.sample_sets import Protocol
 from sffshards.domain.task import M1, MAX_HORIZON_HOURS, GoesClass, Task
@@ -21,6 +21,8 @@ from sffshards.shards import read
 
 if TYPE_CHECKING:
     from sffshards.executors import DaskExecutor, Executor
+    from sffshards.forecasting import runs
+    from sffshards.models import ModelName
 
 _LOADING = {field.name: field.option for field in list_options(loading.LoadingOptions)}
 _SHARDS = "A build, or a folder of builds: a path or a URL (s3://..., https://...)."
@@ -69,9 +71,6 @@ ThresholdsOption = Annotated[str | None, Option(_THRESHOLD, metavar="<class>", d
 """Threshold of a command that works on every task by default."""
 ProtocolOption = Annotated[Protocol, _LOADING["protocol"]]
 CheckOption = Annotated[read.CheckLevel, _LOADING["check"]]
-BatchSizeOption = Annotated[int, Option("Number of sequences per batch.", minimum=1)]
-ThreadsOption = Annotated[int, Option("Number of threads that read and decode samples ahead.", minimum=0)]
-DeviceOption = Annotated[str, Option("Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")]
 WorkersOption = Annotated[
     int | None, Option("Number of processes.", minimum=1, maximum=1024, default_text="one per processor")
 ]
@@ -147,6 +146,45 @@ def place_of(shards: str, *, cache_dir: Path | None = None, cache_size: float = 
     """Parse the place of a build: a path, or a URL with a cache."""
     folder = cache_dir or read.default_cache_folder()
     return read.parse_place(shards, cache=read.CacheOptions(folder=folder, limit_bytes=round(cache_size * 1e9)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Computing:
+    """How networks are applied."""
+
+    batch_size: Annotated[int, Option("Number of sequences per batch.", minimum=1)] = 10
+    threads: Annotated[int, Option("Number of threads that read and decode samples ahead.", minimum=0)] = 2
+    device: Annotated[str, Option("Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")] = "auto"
+
+    def infer(
+        self, *, factories: tuple[ModelName, ...], check: read.CheckLevel = read.CheckLevel.FULL
+    ) -> runs.Inference:
+        """Return how networks are applied in the library; raises `InputError` if this machine has no such device."""
+        from sffshards.forecasting import runs
+
+        return runs.Inference(
+            batch_size=self.batch_size,
+            num_threads=self.threads,
+            device=runs.choose_device(self.device),
+            check=check,
+            factories=factories,
+        )
+
+
+def refuse_ignored(given: Mapping[str, object], *, because: str) -> None:
+    """Raise `InputError` for the first option that was given, with a value other than None, but has no effect.
+
+    Parameters
+    ----------
+    given
+        Values of options, by name.
+    because
+        Why it has none, such as "without --out".
+    """
+    for name, value in given.items():
+        if value is not None:
+            shown = value[0] if isinstance(value, list) else value
+            raise InputError(Field(name), expected=f"none {because}", found=str(shown)[:80], fix="leave it out")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from .attribution_checks import (
     shuffle_weights,
 )
 from .attributions import Explained, IntegratedGradients, frame_masks, integrate_gradients, patch_masks
-from .explanation_files import format_arrays, format_record
+from .explanation_files import is_explained, name_picture, write_explanation
 from .sequence_explanations import Explanation, ExplanationOptions, MemberExplanation, explain_sequences
 
 __all__ = [
@@ -22,10 +22,11 @@ __all__ = [
     "correlate_ranks",
     "delete_cells",
     "explain_sequences",
-    "format_arrays",
-    "format_record",
     "frame_masks",
     "integrate_gradients",
+    "is_explained",
+    "name_picture",
     "patch_masks",
     "shuffle_weights",
+    "write_explanation",
 ]

@@ -1,5 +1,6 @@
-from .clip_sources import BuildSource, ImageSource, Shown, require_task
+from .clip_sources import BuildSource, ImageSource, Shown, TableSource, require_task
 from .combined_forecasts import CombinedMember, combine_forecasts, find_combined_members
+from .common_sequences import share_sequences
 from .ensemble_members import Member, find_members, take_checkpoint
 from .forecast_files import format_csv, format_json
 from .member_predictions import load_network
@@ -31,6 +32,7 @@ __all__ = [
     "RegionForecasts",
     "Shown",
     "Submission",
+    "TableSource",
     "TabularMember",
     "combine_forecasts",
     "combine_regions",
@@ -52,5 +54,6 @@ __all__ = [
     "read_sequence_list",
     "require_task",
     "scoreboard_text_name",
+    "share_sequences",
     "take_checkpoint",
 ]

@@ -1,10 +1,10 @@
-"""Sources of clips to forecast: images, or a build."""
+"""Sources of sequences to forecast: images, a build, or a table of keywords."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +18,15 @@ from sffshards.domain.frame_sequences import PUBLISHED_WINDOWS, SequenceId, Wind
 from sffshards.domain.frame_sequences import Sequence as FrameSequence
 from sffshards.domain.frames import FrameId
 from sffshards.domain.sample_sets import Kind, Part, format_group
+from sffshards.domain.sequence_table import SequenceTable
 from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares
 from sffshards.forecasting.operational.unlabelled_sequences import note_dropped
 from sffshards.images import read_frame
 from sffshards.labels import DataLayout
 from sffshards.shards.build import describe_images
 from sffshards.shards.read import find_samples
+from sffshards.tabular import KeywordTable
 
 if TYPE_CHECKING:
     from sffshards.shards.read import Build
@@ -74,9 +77,21 @@ class ImageSource:
 
     def part(self, start: int, stop: int) -> ImageSource:
         """Return a source of consecutive sequences of this one."""
+        return self._of(self._sequences[start:stop])
+
+    def take(self, numbers: Iterable[int]) -> ImageSource:
+        """Return a source of some of the sequences, by their positions."""
+        return self._of([self._sequences[number] for number in numbers])
+
+    def _of(self, sequences: Sequence[FrameSequence]) -> ImageSource:
         some = copy(self)
-        some._sequences = self._sequences[start:stop]  # noqa: SLF001  of this class
+        some._sequences = sequences  # noqa: SLF001  of this class
         return some
+
+    @property
+    def ends(self) -> list[tuple[int, datetime]]:
+        """HARP number and time of the last frame of each sequence."""
+        return [(sequence.harp, sequence.t_end_tai) for sequence in self._sequences]
 
     @property
     def image_options(self) -> Mapping[str, object]:
@@ -189,6 +204,16 @@ class BuildSource:
         """Return a source of consecutive samples of this one."""
         return self._of(self.rows[start:stop])
 
+    def take(self, numbers: Iterable[int]) -> BuildSource:
+        """Return a source of some of the samples, by their positions."""
+        return self._of(self.rows[np.array(list(numbers), np.int64)])
+
+    @property
+    def ends(self) -> list[tuple[int, datetime]]:
+        """HARP number and time of the last frame of each sample."""
+        of = self.build.index[self.rows]
+        return list(zip(of["harp"].tolist(), of["t_end_tai"].tolist(), strict=True))
+
     def named(self, sequences: Sequence[SequenceId]) -> BuildSource:
         """Return a source of the named sequences of the build, of any part; raises `InputError` for one it lacks."""
         return self._of(np.array([find_samples(self.build, one)[0] for one in sequences], np.int64))
@@ -226,6 +251,27 @@ class BuildSource:
             num_distinct=meta.num_distinct,
             longest_gap_minutes=meta.longest_gap_minutes,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableSource:
+    """Sequences of the frames of a table of keywords."""
+
+    sequences: SequenceTable
+    """The sequences, from `find_table_sequences`."""
+    keywords: KeywordTable
+    """Keywords of the frames."""
+    flares: HarpFlares | None
+    """Flares of the regions up to then; None: forecasters of flare history are refused."""
+
+    def take(self, numbers: Iterable[int]) -> TableSource:
+        """Return a source of some of the sequences, by their positions."""
+        return replace(self, sequences=self.sequences.take(np.array(list(numbers), np.int64)))
+
+    @property
+    def ends(self) -> list[tuple[int, datetime]]:
+        """HARP number and time of the last frame of each sequence."""
+        return list(zip(self.sequences.harps.tolist(), self.sequences.end_times.tolist(), strict=True))
 
 
 def require_task(build: Build, task: Task) -> None:

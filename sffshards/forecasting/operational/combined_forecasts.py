@@ -1,6 +1,6 @@
 """Forecasts of a combination of runs: those of its members for the same regions and times, by the fitted regression.
 
-Shapes: M folds, N sequences that all members forecast.
+Shapes: M folds, N sequences.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sffshards.base.errors import InputError, format_count
+from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
 from sffshards.forecasting.combinations import COMBINATION_NAME, LogitRegression, read_combination
 from sffshards.forecasting.operational.ensemble_members import FittedMember, describe_fitted
@@ -40,7 +40,7 @@ def find_combined_members(run: Run) -> list[CombinedMember]:
 def combine_forecasts(
     members: Sequence[CombinedMember], forecasts: Sequence[RegionForecasts], *, progress: Progress
 ) -> RegionForecasts:
-    """Combine the forecasts of several runs, fold by fold, for the regions and times that all of them forecast.
+    """Combine the forecasts of several runs of the same sequences, fold by fold.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def combine_forecasts(
     forecasts
         Forecasts by each run, in the order of the regression's weights, with a member for each fold of the combination.
     progress
-        Receives a note on sequences that are left out, and on folds that are not calibrated.
+        Receives a note on folds that are not calibrated.
 
     Raises
     ------
     InputError
-        If the runs forecast no region at the same time, have other HARP numbers, or lack a fold.
+        If the runs forecast other regions or times, have other HARP numbers, or lack a fold.
     """
     first, *others = forecasts
     for one in others:
@@ -65,31 +65,22 @@ def combine_forecasts(
                 found=f"{one.harp_numbers} ones, which are numbers of other regions",
                 fix="name images and keywords of one series",
             )
-    places = [{(shown.harp, shown.t_end_tai): row for row, shown in enumerate(of.shown)} for of in forecasts]
-    common = [key for key in places[0] if all(key in of for of in places)]
-    if not common:
-        raise InputError(
-            "sequences to forecast",
-            expected="regions that all members forecast at the same time",
-            found="none",
-            fix="name images and keywords of the same frames",
-        )
-    if num_others := len(set().union(*places)) - len(common):
-        progress.note(f"{format_count(num_others, 'sequence')} left out, which not all members forecast")
-    rows = [[of[key] for key in common] for of in places]
+        if one.ends != first.ends:
+            raise InputError(
+                "sequences to forecast",
+                expected="the same regions and times for all members, in the same order",
+                found="others",
+                fix="forecast the same frames",
+            )
     raw_MN = np.stack(
         [
-            member.regression.apply(
-                np.column_stack(
-                    [_take_fold(of, member.name)[chosen] for of, chosen in zip(forecasts, rows, strict=True)]
-                )
-            )
+            member.regression.apply(np.column_stack([_take_fold(of, member.name) for of in forecasts]))
             for member in members
         ]
     )
     return RegionForecasts(
         members=tuple(members),
-        shown=tuple(first.shown[row] for row in rows[0]),
+        shown=first.shown,
         raw_MN=raw_MN,
         calibrated_MN=calibrate_members(members, raw_MN, progress),
         harp_numbers=first.harp_numbers,

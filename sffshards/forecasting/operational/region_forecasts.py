@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 from sffshards.base.errors import Field, InputError, format_count
 from sffshards.base.progress import Progress
 from sffshards.domain.frames import HarpNumbers
-from sffshards.domain.sequence_table import SequenceTable
 from sffshards.domain.task import Task
 from sffshards.executors import DaskExecutor
-from sffshards.flares import HarpFlares
 from sffshards.forecasting import runs
-from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource, Shown, describe_sequence
+from sffshards.forecasting.operational.clip_sources import (
+    BuildSource,
+    ImageSource,
+    Shown,
+    TableSource,
+    describe_sequence,
+)
 from sffshards.forecasting.operational.ensemble_members import Member
 from sffshards.forecasting.operational.member_predictions import check_workers, predict_member
 from sffshards.forecasting.operational.tabular_members import TabularMember
-from sffshards.tabular import InputGroup, KeywordTable, gather_inputs
+from sffshards.tabular import InputGroup, gather_inputs
 from sffshards.verification import THRESHOLD, ThresholdRule
 
 if TYPE_CHECKING:
@@ -68,6 +72,11 @@ class RegionForecasts:
     def task(self) -> Task:
         """Task of all members."""
         return self.members[0].task
+
+    @property
+    def ends(self) -> list[tuple[int, datetime]]:
+        """HARP number and time of the last frame of each sequence."""
+        return [(shown.harp, shown.t_end_tai) for shown in self.shown]
 
     @property
     def thresholds(self) -> dict[ThresholdRule, float]:
@@ -162,12 +171,7 @@ def forecast_regions(
 
 
 def forecast_from_keywords(
-    members: Sequence[TabularMember],
-    sequences: SequenceTable,
-    *,
-    keywords: KeywordTable,
-    flares: HarpFlares | None,
-    progress: Progress,
+    members: Sequence[TabularMember], source: TableSource, *, progress: Progress
 ) -> RegionForecasts:
     """Forecast every sequence of a table of keywords with every fitted forecaster.
 
@@ -175,12 +179,8 @@ def forecast_from_keywords(
     ----------
     members
         One or more members of one run.
-    sequences
-        The sequences, from `find_table_sequences`.
-    keywords
-        Keywords of the frames.
-    flares
-        Flares of the regions up to then; None: forecasters of flare history are refused.
+    source
+        The sequences.
     progress
         Receives notes on members that are not calibrated, and on regions without a known history.
 
@@ -189,15 +189,19 @@ def forecast_from_keywords(
     InputError
         If a forecaster needs flares and there are none.
     """
+    sequences, flares = source.sequences, source.flares
     groups = {group for member in members for group in member.forecaster.groups}
-    needs_flares = not all(group.needs_keywords for group in groups)
+    needs_flares = any(member.needs_flares for member in members)
     if needs_flares and flares is None:
         fix = "give the flare list and the map of these regions"
         raise InputError(
             Field("flares"), expected="a flare list, as the run takes flare history", found="none", fix=fix
         )
     inputs = gather_inputs(
-        sequences, keywords=keywords, flares=flares, with_course=any(group is InputGroup.COURSE for group in groups)
+        sequences,
+        keywords=source.keywords,
+        flares=flares,
+        with_course=any(group is InputGroup.COURSE for group in groups),
     )
     num_unknown = int(np.isnan(inputs.history_nF).all(axis=1).sum())
     if needs_flares and num_unknown:
@@ -211,7 +215,7 @@ def forecast_from_keywords(
         shown=tuple(describe_sequence(sequence) for sequence in sequences),
         raw_MN=raw_MN,
         calibrated_MN=calibrate_members(members, raw_MN, progress),
-        harp_numbers=keywords.harp_numbers,
+        harp_numbers=source.keywords.harp_numbers,
     )
 
 

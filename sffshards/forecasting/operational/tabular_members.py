@@ -18,6 +18,11 @@ class TabularMember(FittedMember):
     forecaster: TabularForecaster
     """The forecaster."""
 
+    @property
+    def needs_flares(self) -> bool:
+        """Whether it takes flare history."""
+        return not all(group.needs_keywords for group in self.forecaster.groups)
+
 
 def find_tabular_members(run: Path, *, folds: Collection[int] | None) -> list[TabularMember]:
     """Find the fitted forecaster of each fold of a run.
