@@ -122,7 +122,8 @@ def find_forecasters(
         network that is none of its own.
     """
     if run.is_file():
-        return Forecasters(place=run, networks={0: [_take_checkpoint(run, named, pairs, choice)]}, fitted={})
+        member = _take_checkpoint(run, named, pairs, choice)
+        return Forecasters(place=run, networks={0: [member]}, fitted={}, factories=(member.network.model,))
     chosen = parse_folds(folds)
     found = runs.read_run(run, folds=chosen)
     if not choice.matches(found.task):
