@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
 from sffshards.cli.baselines_text import format_baselines
 from sffshards.cli.terminal_output import make_progress, print_result
-from sffshards.domain.sample_sets import Part, Protocol
+from sffshards.domain.sample_sets import LabelSet, Part, Protocol
 from sffshards.domain.task import Task
 from sffshards.forecasting import baselines as forecasts
 from sffshards.forecasting import runs as forecast_runs
@@ -28,17 +27,6 @@ from sffshards.forecasting import runs as forecast_runs
 __all__ = ["baselines"]
 
 _FILE = "baselines.json"
-
-
-class LabelSet(StrEnum):
-    """Labels that forecasts are fitted to and scored against."""
-
-    PUBLISHED = "published"
-    """The labels of the lists."""
-    REBUILT = "rebuilt"
-    """Labels of the same frames that follow from the flare list."""
-    BOTH = "both"
-    """First the one, then the other."""
 
 
 def baselines(

@@ -10,11 +10,12 @@ import typer
 
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
-from sffshards.cli import flare_options, score_output
+from sffshards.cli import flare_options, label_set_text, score_output
 from sffshards.cli import shared_options as shared
 from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.terminal_output import make_progress, print_result
-from sffshards.forecasting import baselines
+from sffshards.domain.sample_sets import LabelSet
+from sffshards.forecasting import baselines, label_sets
 from sffshards.forecasting import runs as forecasts
 from sffshards.models import ModelName
 from sffshards.shards import read
@@ -40,9 +41,10 @@ def evaluate(
     cache_dir: shared.CacheFolderOption = None,
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
     check: shared.CheckOption = read.CheckLevel.FULL,
-    flares: flare_options.FlaresOption = None,
+    flares: flare_options.FlareListsOption = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
+    label_set: flare_options.LabelSetOption = LabelSet.PUBLISHED,
     seed: shared.NoSkillSeedOption = 123,
     force: Annotated[bool, Option("Predict again even if predictions exist.")] = False,
     as_json: shared.JsonOption = False,
@@ -65,6 +67,11 @@ def evaluate(
     scores minus theirs. Runs of the same task and test samples are also compared in pairs: comparisons.json and
     comparisons.csv in the folder that contains the runs hold the scores of the second run minus those of the first.
 
+    With --label-set rebuilt or both, or several --flares, the test scores by each set of labels are written to
+    label-sets.json and label-sets.csv in the run's folder, with thresholds and calibration fitted to the same labels.
+    With several flare lists, the spread of a score over them is its uncertainty from the lists. All other files hold
+    the scores by the labels of the lists.
+
     A score without a value, such as POD where there are no flares, is `undefined` in tables, not 0.
 
     Examples
@@ -77,6 +84,8 @@ def evaluate(
         one fold, on a GPU
     sffshards evaluate --flares flares.csv --harp-map harps.txt
         first flares as the flare list has them
+    sffshards evaluate --flares flares.csv --flares other.csv --harp-map harps.txt --label-set both
+        also the scores by the labels that follow from each of two flare lists
     sffshards evaluate runs/48h/own --model my_package.networks:build
         a run of a network of your own
     """
@@ -92,7 +101,9 @@ def evaluate(
         shared.refuse_ignored(computing | {"cache_dir": cache_dir}, because=f"with {runs}, which has no network")
     progress = make_progress()
     tasks = sorted({run.task for run in found})
-    catalogue, _ = flare_options.read_sources(flares, harp_map, None, tasks=tasks, clock=clock, progress=progress)
+    every = flare_options.read_flare_lists(flares, harp_map, tasks=tasks, clock=clock, progress=progress)
+    catalogue = every[0] if every else None
+    choice = label_sets.LabelChoice.make(label_set, every)
     scored = []
     for run in found:
         build = None
@@ -114,11 +125,18 @@ def evaluate(
     references = [one for of in scored for one in baselines.compare_with_references(of, seed=seed, flares=catalogue)]
     if fold is None:
         forecasts.write_comparisons([*pairs, *references])
+    compared = choice.compared or ((choice.main,) if choice.is_rebuilt else ())
+    labelled = [label_sets.score_by_labels(of.run, compared) for of in scored if compared]
+    for of_run in labelled if fold is None else ():
+        label_sets.write_labelled(of_run)
     described = [forecasts.describe_scores(of) | {"verification": forecasts.describe_verification(of)} for of in scored]
     blocks = [f"{score_output.format_scores(of)}\n{score_output.format_verification(of)}" for of in scored]
     blocks += [score_output.format_references(references)]
     blocks += [score_output.format_comparisons(pairs)] if pairs else []
+    blocks += [label_set_text.format_label_sets(labelled)] if labelled else []
     document = {"runs": described, "comparisons": forecasts.describe_comparisons([*pairs, *references])}
+    if labelled:
+        document["label_sets"] = [label_sets.describe_labelled(of_run) for of_run in labelled]
     print_result("\n\n".join(blocks), document, as_json=as_json)
 
 

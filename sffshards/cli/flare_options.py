@@ -12,17 +12,21 @@ from sffshards import images, labels, tabular
 from sffshards.base.errors import InputError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.base.progress import Progress
-from sffshards.domain.task import GoesClass, Task
+from sffshards.domain.sample_sets import LabelSet
+from sffshards.domain.task import M1, GoesClass, Task
 
 __all__ = [
     "Catalogue",
     "ClockOption",
+    "FlareListsOption",
     "FlaresOption",
     "HarpMapOption",
+    "LabelSetOption",
     "describe_lacking",
     "format_catalogues",
     "load_catalogue",
     "load_catalogues",
+    "read_flare_lists",
     "read_sources",
 ]
 
@@ -36,6 +40,20 @@ HarpMapOption = Annotated[
     Option(
         "File of the NOAA regions of each HARP, in lines `<HARP> <NOAA>,<NOAA>`, such as "
         "JSOC's all_harps_with_noaa_ars.txt."
+    ),
+]
+FlareListsOption = Annotated[
+    list[Path] | None,
+    Option(
+        "Flare list from SWPC, HEK or sunpy, as a table or JSON. Needs --harp-map. If repeated, scores by the "
+        "labels of each list are compared; all else follows from the first."
+    ),
+]
+LabelSetOption = Annotated[
+    LabelSet,
+    Option(
+        "Labels that forecasts are scored against. published: those of the lists. rebuilt: labels of the same samples "
+        "from the flare list; thresholds and calibration are fitted again, to the rebuilt labels of validation."
     ),
 ]
 ClockOption = Annotated[
@@ -168,7 +186,9 @@ def load_catalogue(
     return Catalogue(harp_flares=chosen, others=others)
 
 
-def load_catalogues(flares: Sequence[Path], harp_map: Path | None, *, data: Path, clock: str) -> list[Catalogue]:
+def load_catalogues(
+    flares: Sequence[Path], harp_map: Path | None, *, data: Path | None = None, clock: str
+) -> list[Catalogue]:
     """Read a catalogue per flare list, of one map; raises the errors of `load_catalogue`."""
     paths = flares or (None,)
     found = [load_catalogue(path, harp_map, data=data, clock=clock) for path in paths]
@@ -203,7 +223,7 @@ def describe_lacking(catalogues: Sequence[Catalogue], tasks: Iterable[Task]) -> 
 
 
 def _find_lacking(catalogues: Sequence[Catalogue], tasks: Iterable[Task]) -> list[flare_lists.LackingFlare]:
-    least = min(task.threshold for task in tasks)
+    least = min((task.threshold for task in tasks), default=M1)
     return flare_lists.find_lacking_flares([catalogue.harp_flares.flares for catalogue in catalogues], least)
 
 
@@ -235,6 +255,23 @@ def read_sources(
     if table is not None and data is not None:
         images.require_harp_numbers(table, images.find_harp_numbers(data), where=data)
     return None if catalogue is None else catalogue.harp_flares, table
+
+
+def read_flare_lists(
+    flares: Sequence[Path] | None,
+    harp_map: Path | None,
+    *,
+    tasks: Iterable[Task],
+    clock: str,
+    progress: Progress,
+    data: Path | None = None,
+) -> list[flare_lists.HarpFlares]:
+    """Read flare lists for runs, each of which is reported in notes; an empty list where none is named."""
+    tasks = list(tasks)
+    found = load_catalogues(flares or [], harp_map, data=data, clock=clock)
+    for line in format_catalogues(found, tasks, {}) if found else []:
+        progress.note(line)
+    return [catalogue.harp_flares for catalogue in found]
 
 
 def _count_disagreements(read: labels.Lists, flares: flare_lists.HarpFlares) -> dict[str, dict[str, int]]:

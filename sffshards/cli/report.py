@@ -14,6 +14,7 @@ from sffshards.base.option_fields import Option
 from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import make_progress
+from sffshards.domain.sample_sets import LabelSet
 from sffshards.shards import read
 
 __all__ = ["report"]
@@ -39,9 +40,10 @@ def report(
     data: Annotated[
         Path | None, Option("Data folder with the label lists, for baselines from the labels of all parts.")
     ] = None,
-    flares: flare_options.FlaresOption = None,
+    flares: flare_options.FlareListsOption = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
+    label_set: flare_options.LabelSetOption = LabelSet.PUBLISHED,
     keywords: Annotated[
         Path | None, Option("Table of SHARP keywords, .csv or .csv.gz, for logistic regression. Needs --data.")
     ] = None,
@@ -58,6 +60,10 @@ def report(
     The page has the scores with 95 % intervals, beside those of baselines and published results; reliability and ROC
     diagrams; scores by threshold; and training curves. It shows forecasts of regions over time, and film strips of
     hits, misses and false alarms. It lists the sets, the regions that they share, and the provenance of the runs.
+
+    With --label-set rebuilt, all of this is by labels that follow from the flare list; with both, the scores by the
+    published labels, which alone compare with published results, are beside them. With several --flares, a table has
+    the scores by the labels of each list, and their spread.
 
     Examples
     --------
@@ -80,14 +86,15 @@ def report(
             fix="name the folder of the label lists that the regression is fitted to",
         )
     lists = {} if data is None else labels.find_label_lists(data)
-    catalogue, table = flare_options.read_sources(
-        flares, harp_map, keywords, tasks=lists, clock=clock, progress=progress, data=data
-    )
+    every = flare_options.read_flare_lists(flares, harp_map, tasks=lists, clock=clock, progress=progress, data=data)
+    _, table = flare_options.read_sources(None, None, keywords, tasks=lists, clock=clock, progress=progress, data=data)
     options = page.ReportOptions(
         harps=chosen,
         seed=seed,
         explain_on=device if explain else None,
-        sources=page.ReportSources(lists=lists, catalogue=catalogue, keywords=table),
+        sources=page.ReportSources(lists=lists, catalogue=every[0] if every else None, keywords=table),
+        label_set=label_set,
+        other_catalogues=tuple(every[1:]),
     )
     print(page.write_report(runs, out, shards=[place], options=options, progress=progress))
 

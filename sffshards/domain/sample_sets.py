@@ -9,7 +9,7 @@ from sffshards.base.package_faces import accepts_text
 from sffshards.domain.task import M24, Task
 from sffshards.domain.views import View
 
-__all__ = ["NUM_FOLDS", "Kind", "Part", "Protocol", "SampleSet", "Stage", "Variant", "format_group"]
+__all__ = ["NUM_FOLDS", "Kind", "LabelSet", "Part", "Protocol", "SampleSet", "Stage", "Variant", "format_group"]
 
 
 class Part(StrEnum):
@@ -55,6 +55,17 @@ class Variant(StrEnum):
     def oversampled_stages(self) -> tuple[Stage, ...]:
         """Stages whose positives are in all six views."""
         return tuple(Stage)[: list(Variant).index(self)]
+
+
+class LabelSet(StrEnum):
+    """Labels that forecasts are scored against."""
+
+    PUBLISHED = "published"
+    """The labels of the lists."""
+    REBUILT = "rebuilt"
+    """Labels of the same frames that follow from a flare list."""
+    BOTH = "both"
+    """The one and the other, side by side."""
 
 
 class Protocol(StrEnum):

@@ -19,6 +19,7 @@ from .label_lists import ListRows, Lists, format_label_list, read_label_list, re
 from .label_rebuild import (
     REBUILT_NAME,
     count_unfounded,
+    find_covered,
     find_flared,
     find_frames,
     format_stated_numbers,
@@ -61,6 +62,7 @@ __all__ = [
     "count_unfounded",
     "describe_audit",
     "diff_labels",
+    "find_covered",
     "find_data",
     "find_flared",
     "find_frames",

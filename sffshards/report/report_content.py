@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sffshards.domain.sample_sets import LabelSet
 from sffshards.domain.task import Task
+from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines import BaselineName, issue_references
+from sffshards.forecasting.label_sets import LabelChoice, LabelledScores, score_by_labels
 from sffshards.forecasting.runs import (
     FoldScores,
     IssuedForecast,
@@ -42,6 +45,10 @@ class ReportOptions:
     """Scores of more forecasts of the same test sequences, for the tables."""
     sources: ReportSources = field(default_factory=ReportSources)
     """Lists, flares and keywords for baselines, whose scores precede those of ``further``."""
+    label_set: LabelSet = LabelSet.PUBLISHED
+    """Labels that runs are scored against; if it is both, those of the lists are beside the rebuilt ones."""
+    other_catalogues: tuple[HarpFlares, ...] = ()
+    """Flares of further lists, whose labels the forecasts are scored against for comparison."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +97,40 @@ class TaskContent:
         of_runs = zip(self.forecasts, self.ensembles, strict=True)
         known = [*self.references, *(scores for scores, ensemble in of_runs if ensemble.is_comparable(shown))]
         return [one for one in known if one.baseline is BaselineName.PERSISTENCE][-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelContent:
+    """The labels of a task's part of a report, and the scores of its runs by others."""
+
+    choice: LabelChoice
+    by_labels: tuple[tuple[LabelledScores, ...], ...]
+    """Test scores of each run by each set of labels; empty where there is only one."""
+    published: TaskContent | None
+    """The runs with the labels of the lists, where these are shown beside rebuilt ones; None where they are not."""
+
+
+def compute_labels(runs: Sequence[Run], content: TaskContent, choice: LabelChoice) -> LabelContent:
+    """Score the runs of a task by each set of labels.
+
+    Parameters
+    ----------
+    runs
+        Runs of any task, with the labels of the lists.
+    content
+        The numbers of the task's part of the report, by the main labels.
+    choice
+        The sets of labels.
+    """
+    evaluated = tuple(run for run in runs if run.task == content.task and run.evaluated)
+    published = None
+    if choice.label_set is LabelSet.BOTH:
+        published = replace(content, runs=evaluated, folds=tuple(score_folds(run) for run in evaluated))
+    return LabelContent(
+        choice=choice,
+        by_labels=tuple(score_by_labels(run, choice.compared) for run in evaluated) if choice.compared else (),
+        published=published,
+    )
 
 
 def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> TaskContent:

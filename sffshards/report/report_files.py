@@ -9,13 +9,14 @@ from typing import Any
 from sffshards import __version__
 from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json, seal
+from sffshards.forecasting.label_sets import describe_labelled
 from sffshards.forecasting.runs import FOLD_COLUMNS, Run, SetCounts, SharedHarps
-from sffshards.report.report_content import TaskContent
+from sffshards.report.report_content import LabelContent, TaskContent
 from sffshards.report.result_scores import Difference, NamedScores
 from sffshards.report.score_figures import NUM_BINS
 from sffshards.verification import ScoreName, describe_forecast_scores, trace_reliability, trace_thresholds
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _SCORE_COLUMNS = ("forecast", "score", "threshold", "estimate", "low", "high")
 
 
@@ -36,14 +37,16 @@ def format_tables(content: TaskContent) -> dict[str, str]:
     }
 
 
-def format_report(runs: Sequence[Run], contents: Sequence[TaskContent], *, files: Collection[str]) -> bytes:
+def format_report(
+    runs: Sequence[Run], contents: Sequence[tuple[TaskContent, LabelContent]], *, files: Collection[str]
+) -> bytes:
     """Return the numbers of the report and the names of its files as JSON; what is undefined is null."""
     content = {
         "format_version": FORMAT_VERSION,
         "program_version": __version__,
         "files": list(files),
         "runs": [_describe_run(run) for run in runs],
-        "tasks": {content.task.name: _describe_content(content) for content in contents},
+        "tasks": {content.task.name: _describe_content(content) | _describe_labels(of) for content, of in contents},
     }
     return format_json(seal(content))
 
@@ -59,6 +62,13 @@ def _describe_run(run: Run) -> dict[str, Any]:
         "manifest_sha256": run.first.manifest_sha256,
         "missing_folds": list(run.missing_folds),
         "sha256": {str(fold.number): fold.fingerprints for fold in run.folds},
+    }
+
+
+def _describe_labels(labels: LabelContent) -> dict[str, Any]:
+    return {
+        "labels": labels.choice.main.title,
+        "label_sets": [describe_labelled(of_run) for of_run in labels.by_labels],
     }
 
 

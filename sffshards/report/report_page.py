@@ -15,7 +15,7 @@ from sffshards.report.chosen_examples import SIDE, Example, Outcome
 from sffshards.report.explanation_figures import compress_picture
 from sffshards.report.figure_style import Figure
 from sffshards.report.provenance_tables import describe_build, describe_run, list_table, run_table
-from sffshards.report.report_content import TaskContent
+from sffshards.report.report_content import LabelContent, TaskContent
 from sffshards.report.result_scores import validation_skill
 from sffshards.report.result_tables import interval_cell
 from sffshards.report.table_formats import Cell, Table
@@ -28,6 +28,7 @@ class TaskPage:
     """The part of the page on a task."""
 
     content: TaskContent
+    labels: LabelContent
     tables: Mapping[str, Table]
     """Tables by their names."""
     skill: tuple[Figure, ...]

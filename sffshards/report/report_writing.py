@@ -10,15 +10,16 @@ from pathlib import Path
 from sffshards.base.errors import InputError
 from sffshards.base.progress import Progress
 from sffshards.domain.frame_sequences import SequenceId
+from sffshards.forecasting.label_sets import LabelChoice, format_labelled
 from sffshards.forecasting.runs import RunKind, gather_runs
 from sffshards.images import require_harp_numbers
 from sffshards.report.chosen_examples import Example, check_harps, draw_strip, explain_examples, find_row
 from sffshards.report.provenance_tables import set_table, shared_table
-from sffshards.report.report_content import ReportOptions, TaskContent, compute_content
+from sffshards.report.report_content import LabelContent, ReportOptions, TaskContent, compute_content, compute_labels
 from sffshards.report.report_files import format_report, format_tables
 from sffshards.report.report_folder import PAGE_NAME, check_folder, write_folder
 from sffshards.report.report_page import TaskPage, format_page
-from sffshards.report.result_tables import result_tables
+from sffshards.report.result_tables import label_tables, result_tables
 from sffshards.report.score_figures import draw_skill
 from sffshards.report.table_formats import format_latex, format_markdown
 from sffshards.report.time_figures import draw_timelines, draw_training
@@ -53,7 +54,7 @@ def write_report(
     ------
     InputError
         If there are no evaluated runs, a table is malformed, no test set holds a named region, a source has other HARP
-        numbers than the runs, or baselines cannot be computed from the sources.
+        numbers than the runs, baselines cannot be computed from the sources, or labels are rebuilt without flares.
     ConflictError
         If runs are not comparable, lists are of other samples, or files that no report wrote are in the folder.
     DamageError
@@ -70,10 +71,14 @@ def write_report(
                 require_harp_numbers(source, run.first.harp_numbers, where=run.folder)
     tasks = sorted({run.task for run in runs if run.evaluated})
     builds = _find_builds(shards)
+    lists = [] if catalogue is None else [catalogue, *options.other_catalogues]
+    choice = LabelChoice.make(options.label_set, lists)
+    labelled = [choice.main.relabel(run) for run in runs]
     pages = []
     with progress.task("Report", len(tasks)) as advance:
         for task in tasks:
-            pages.append(_make_page(compute_content(runs, task, options), builds, shards))
+            content = compute_content(labelled, task, options)
+            pages.append(_make_page(content, compute_labels(runs, content, choice), builds, shards))
             advance(1)
     if options.explain_on is not None:
         pages = [_explain(page, builds, device=options.explain_on, progress=progress) for page in pages]
@@ -81,7 +86,7 @@ def write_report(
     written = {PAGE_NAME: format_page(runs, pages, place=str(place)).encode("utf-8", "backslashreplace")}
     for page in pages:
         written |= dict(_format_files(page))
-    contents = [page.content for page in pages]
+    contents = [(page.content, page.labels) for page in pages]
     write_folder(out, written, lambda names: format_report(runs, contents, files=names))
     return out / PAGE_NAME
 
@@ -126,14 +131,20 @@ def _explain(page: TaskPage, builds: dict[str, tuple[Place, Manifest]], *, devic
     return replace(page, explanations=pictures)
 
 
-def _make_page(content: TaskContent, builds: dict[str, tuple[Place, Manifest]], shards: Sequence[Place]) -> TaskPage:
+def _make_page(
+    content: TaskContent, labels: LabelContent, builds: dict[str, tuple[Place, Manifest]], shards: Sequence[Place]
+) -> TaskPage:
     manifest, strips = _draw_strips(content, builds)
-    # Scores on synthetic data do not compare with published ones.
-    results = result_tables(content, with_published=manifest is None or not manifest.inputs.is_synthetic)
+    # Scores on synthetic data, or by other labels, do not compare with published ones.
+    is_real = manifest is None or not manifest.inputs.is_synthetic
+    results = result_tables(content, with_published=is_real and not labels.choice.is_rebuilt)
     sets = [set_table(content), *([shared_table(content)] if content.shared else [])]
+    title = f", labels {labels.choice.main.title}" if labels.choice.is_rebuilt else ""
+    tables = [replace(table, title=f"{table.title}{title}") for table in (*results, *sets)]
     return TaskPage(
         content=content,
-        tables={table.name: table for table in (*results, *sets)},
+        labels=labels,
+        tables={table.name: table for table in (*tables, *label_tables(labels, with_published=is_real))},
         skill=tuple(draw_skill(content)),
         training=tuple(draw_training(content)),
         timelines=tuple(draw_timelines(content)),
@@ -167,6 +178,9 @@ def _format_files(page: TaskPage) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a task by their names in the folder: numbers as CSV, tables as shown, figures."""
     for name, text in format_tables(page.content).items():
         yield f"tables/{name}", text.encode("utf-8", "backslashreplace")
+    if page.labels.by_labels:
+        text = format_labelled(page.labels.by_labels)
+        yield f"tables/{page.content.task}-label-sets.csv", text.encode("utf-8", "backslashreplace")
     for table in page.tables.values():
         for suffix, formatted in (("md", format_markdown(table)), ("tex", format_latex(table))):
             name = f"tables/{page.content.task}-{table.name}.{suffix}"

@@ -24,9 +24,7 @@ from sffshards.verification import (
     score_thresholds,
 )
 
-DIFFERENCES: tuple[runs.ComparedScore, ...] = tuple(
-    one for one in runs.COMPARED_SCORES if one.rule in (None, ThresholdRule.HALF) or one.rule.score is one.score
-)
+DIFFERENCES: tuple[runs.ComparedScore, ...] = tuple(one for one in runs.COMPARED_SCORES if one.is_main)
 """The scores that the report compares runs in: at 0.5, at the threshold chosen for the score, and of probabilities."""
 
 

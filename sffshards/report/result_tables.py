@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sffshards import verification
 from sffshards.base.errors import format_count
-from sffshards.domain.sample_sets import Stage
-from sffshards.forecasting import runs
+from sffshards.domain.sample_sets import LabelSet, Stage
+from sffshards.forecasting import label_sets, runs
 from sffshards.report.result_scores import DIFFERENCES, Difference, NamedScores, SubsetScores
 from sffshards.report.table_formats import NONE, Cell, Row, Table, build_table
 
 if TYPE_CHECKING:
-    from sffshards.report.report_content import TaskContent  # it imports torch, which scores do not need
+    from sffshards.report.report_content import LabelContent, TaskContent  # it imports torch, which scores do not need
 
 _ScoreT = TypeVar("_ScoreT", bound=verification.AnyScore)
 _AREAS = tuple(
@@ -25,6 +26,14 @@ _COLUMNS = (*DIFFERENCES, *_AREAS)
 """Scores of a forecast."""
 _SUBSET_COLUMNS = (*(one for one in DIFFERENCES if one.probability is runs.Probability.RAW), _AREAS[0])
 """Scores of a subset of a forecast's samples."""
+
+
+class ScoredRegions(Protocol):
+    """Scores of whatever forecast, with the number of regions that flare."""
+
+    @property
+    def num_flaring_harps(self) -> int:
+        """Number of regions with positive samples."""
 
 
 def result_tables(content: TaskContent, *, with_published: bool) -> Iterator[Table]:
@@ -48,7 +57,7 @@ def forecast_table(content: TaskContent) -> Table:
     plain = [run.kind is runs.RunKind.BASELINE for run in content.runs] + [True] * len(content.references)
     notes = _undecided_notes(content)
     notes += [note for one in named for note in _undefined_notes(one.name, one, _COLUMNS)]
-    notes += _inestimable_notes((one.find(column), one) for one in named for column in _COLUMNS)
+    notes += _inestimable_notes((one.find(column), one.scores) for one in named for column in _COLUMNS)
     if any(not one.chosen for one in named):
         notes.append(f"{NONE}: nothing was fitted, neither a threshold nor a calibration.")
     rows = [
@@ -86,6 +95,15 @@ def fold_table(content: TaskContent, stage: Stage, *, with_published: bool) -> T
     return build_table(f"{stage}-scores", f"The eight published scores, {stage.name.lower()} set", rows, notes=notes)
 
 
+def label_tables(labels: LabelContent, *, with_published: bool) -> Iterator[Table]:
+    """Yield the table of scores by set of labels, and that of the eight published scores by the labels of the lists."""
+    if labels.by_labels:
+        yield _label_table(labels.by_labels)
+    if labels.published is not None:
+        table = fold_table(labels.published, Stage.TEST, with_published=with_published)
+        yield replace(table, name="published-labels", title=f"{table.title}, {LabelSet.PUBLISHED} labels")
+
+
 def score_table(
     title: str,
     scores: Sequence[verification.ForecastScores],
@@ -121,9 +139,7 @@ def score_table(
     return build_table("scores", title, rows, notes=[*dict.fromkeys(found), *notes])
 
 
-def interval_cell(
-    interval: verification.Interval | None, scores: verification.ForecastScores, *, more: str = ""
-) -> Cell:
+def interval_cell(interval: verification.Interval | None, scores: ScoredRegions, *, more: str = "") -> Cell:
     """Return the cell of a score and its interval, which may be undefined, or not estimable from the regions."""
     if interval is None:
         return Cell(text=NONE)
@@ -134,11 +150,31 @@ def interval_cell(
     return Cell(text=_format(interval.estimate), detail=detail, more=more)
 
 
+def _label_table(by_labels: Sequence[Sequence[label_sets.LabelledScores]]) -> Table:
+    rows: list[Row] = []
+    for of_run in by_labels:
+        rows += map(_label_row, of_run)
+        if spread := label_sets.find_spread(of_run):
+            cells = {column.heading: Cell(text=_format(spread[column])) for column in DIFFERENCES}
+            head = Cell(text=f"{of_run[0].run.name}, {label_sets.SPREAD}", kind="other wide-name")
+            rows.append({"forecast, labels": head, "positive": NONE, "changed": NONE, **cells})
+    every = [one for of_run in by_labels for one in of_run]
+    notes = [f"{one.note[0].upper()}{one.note[1:]}." for one in every if one.note]
+    notes += _inestimable_notes((interval, one) for one in every for interval in one.scores.values())
+    return build_table("label-sets", "The same forecasts by set of labels", rows, notes=dict.fromkeys(notes))
+
+
+def _label_row(one: label_sets.LabelledScores) -> Row:
+    head = Cell(text=f"{one.run.name}, {one.source.title}", kind="wide-name")
+    cells = {column.heading: interval_cell(one.scores[column], one) for column in DIFFERENCES}
+    return {"forecast, labels": head, "positive": f"{one.num_positive:,}", "changed": f"{one.num_changed:,}", **cells}
+
+
 def _difference_table(content: TaskContent, differences: Sequence[Difference], name: str, title: str) -> Table:
     scored = dict(zip((run.name for run in content.runs), content.forecasts, strict=True))
     pairs = [(one, scored[one.second]) for one in differences]
     intervals = [(interval, of) for one, of in pairs for interval in one.intervals.values()]
-    notes = _inestimable_notes(intervals)
+    notes = _inestimable_notes((interval, of.scores) for interval, of in intervals)
     if any(interval is None for interval, _ in intervals):
         notes.append(f"{NONE}: validation yields no such threshold or calibration for one of the two.")
     if any(interval is not None and math.isnan(interval.estimate) for interval, _ in intervals):
@@ -189,10 +225,10 @@ def _format(value: float) -> str:
     return verification.format_score(value if abs(value) >= 0.0005 else 0.0)
 
 
-def _inestimable_notes(intervals: Iterable[tuple[verification.Interval | None, NamedScores]]) -> list[str]:
+def _inestimable_notes(intervals: Iterable[tuple[verification.Interval | None, ScoredRegions]]) -> list[str]:
     """Return one note per reason for which intervals are not estimable."""
     reasons = [
-        verification.explain_inestimable(interval, num_flaring_harps=of.scores.num_flaring_harps)
+        verification.explain_inestimable(interval, num_flaring_harps=of.num_flaring_harps)
         for interval, of in intervals
         if interval is not None and not math.isnan(interval.estimate)
     ]
@@ -225,7 +261,7 @@ def _subset_notes(of: SubsetScores) -> list[str]:
     name = f"{of.name}, {of.subset}"
     if of.scored is None:
         return [f"{name}: no test sequence is of this kind."]
-    inestimable = _inestimable_notes((of.scored.find(column), of.scored) for column in _SUBSET_COLUMNS)
+    inestimable = _inestimable_notes((of.scored.find(column), of.scored.scores) for column in _SUBSET_COLUMNS)
     return [
         *_undefined_notes(name, of.scored, _SUBSET_COLUMNS),
         *(f"{name}: {note[0].lower()}{note[1:]}" for note in inestimable),

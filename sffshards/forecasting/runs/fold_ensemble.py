@@ -201,7 +201,8 @@ def combine_folds(folds: Sequence[IssuedForecast], *, name: str) -> IssuedForeca
 def average_run(run: Run) -> IssuedForecast:
     """Average the evaluated folds of a run, at least one, as one forecast of the test set.
 
-    The decision of a fold is the one in its folder; where there is none, it is fitted to the validation set.
+    The decision of a fold is the one in its folder; where there is none, or the fold has other labels, it is fitted to
+    the validation set.
 
     Raises
     ------
@@ -215,7 +216,8 @@ def average_run(run: Run) -> IssuedForecast:
 
 
 def _find_decision(fold: RunFold) -> Decision:
-    return read_decision(fold.folder, source_sha256=fold.source_sha256) or decide_fold(fold)
+    known = None if fold.is_relabelled else read_decision(fold.folder, source_sha256=fold.source_sha256)
+    return known or decide_fold(fold)
 
 
 def mean_thresholds(of_folds: Iterable[dict[ThresholdRule, float]]) -> dict[ThresholdRule, float]:

@@ -36,6 +36,11 @@ class ComparedScore:
     score: verification.AnyScore
 
     @property
+    def is_main(self) -> bool:
+        """Whether tables show it: at 0.5, at the threshold chosen for the score itself, or of probabilities."""
+        return self.rule in (None, verification.ThresholdRule.HALF) or self.rule.score is self.score
+
+    @property
     def heading(self) -> str:
         """Heading of a column, such as ``TSS at 0.5``, ``TSS, chosen threshold`` or ``BSS, calibrated``."""
         if self.rule is None:

@@ -43,6 +43,8 @@ class RunFold:
     """Losses by epoch; empty where there is no table of them, or it was not read."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the files that were read, by file name."""
+    is_relabelled: bool = False
+    """Whether the tables have other labels than the files; a decision in the folder is then not that of the fold."""
 
     @property
     def kind(self) -> RunKind:
@@ -180,7 +182,8 @@ class RunFold:
     @property
     def climatology(self) -> float:
         """Rate of flares in the training set, over plain views; 0 where it is empty."""
-        if isinstance(self.record, ForecastRecord):
+        is_known = self.is_relabelled and Stage.TRAIN in self.tables
+        if isinstance(self.record, ForecastRecord) and not is_known:
             return self.record.climatology
         labels = self.plain(Stage.TRAIN).label
         return float(labels.mean()) if len(labels) else 0.0

@@ -1,0 +1,183 @@
+"""Runs scored by other labels than those that they were made with: rebuilt from one flare list, or from several."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sffshards.base.errors import InputError
+from sffshards.base.progress import SILENT
+from sffshards.domain.sample_sets import LabelSet, Protocol, Stage
+from sffshards.domain.task import M24
+from sffshards.flares import FlareTime, FrameClock, HarpFlares, assign_flares, read_flare_list, read_harp_map
+from sffshards.forecasting.label_sets import LabelChoice, LabelSource, find_spread, score_by_labels
+from sffshards.forecasting.runs.forecast_record import ForecastRecord, RunKind
+from sffshards.forecasting.runs.predictions_table import plain_predictions
+from sffshards.forecasting.runs.run_folders import gather_runs
+from sffshards.forecasting.runs.run_writing import FoldForecasts, write_run
+from tests.commands import error_of, run_here
+
+HARPS, PER_HARP = 12, 6
+FIRST = {Stage.TRAIN: datetime(2012, 1, 1), Stage.VAL: datetime(2012, 4, 1), Stage.TEST: datetime(2012, 7, 1)}
+FOLDS = (0, 1)
+
+
+def samples(stage: Stage) -> list[tuple[int, datetime]]:
+    """Return HARP and time of the samples of a set, which are four hours apart."""
+    first = 100 * (1 + list(Stage).index(stage))
+    return [
+        (first + harp, FIRST[stage] + timedelta(days=harp, hours=4 * step))
+        for harp in range(HARPS)
+        for step in range(PER_HARP)
+    ]
+
+
+def draw_flares(seed: int) -> list[tuple[int, datetime]]:
+    """Return HARP and start of flares: one in most regions, in the 44 hours from the first sample."""
+    rng = np.random.default_rng(seed)
+    starts = {harp: time for stage in Stage for harp, time in reversed(samples(stage))}
+    return [
+        (harp, time + timedelta(minutes=int(rng.integers(0, 44 * 60))))
+        for harp, time in sorted(starts.items())
+        if rng.random() < 0.7
+    ]
+
+
+def label(flares: list[tuple[int, datetime]], harp: int, time: datetime) -> int:
+    """Return the label of a sample: whether a flare of its region starts in the 24 hours after it."""
+    return int(any(of == harp and time < start <= time + timedelta(hours=24) for of, start in flares))
+
+
+def write_list(path: Path, flares: list[tuple[int, datetime]]) -> Path:
+    """Write a flare list of class M1.0, which begins long before the samples and ends long after."""
+    edges = ["2011-01-01 00:00,A1.0,", "2013-01-01 00:00,A1.0,"]
+    rows = [f"{start:%Y-%m-%d %H:%M},M1.0,{11_000 + harp}" for harp, start in flares]
+    path.write_text("\n".join(["start_time,goes_class,noaa_ar", *edges, *rows]))
+    return path
+
+
+def forecast(stage: Stage, fold: int) -> list[float]:
+    """Return probabilities that follow the flares of the first list more often than not."""
+    rng = np.random.default_rng([fold, list(Stage).index(stage)])
+    known = [label(draw_flares(0), *sample) for sample in samples(stage)]
+    return [float(1 / (1 + np.exp(1.5 - 2 * one + rng.normal(0, 1)))) for one in known]
+
+
+def write_labelled_run(folder: Path, flares: list[tuple[int, datetime]]) -> None:
+    """Write a run with the labels that follow from flares, by the rule above."""
+    labels = {stage: np.array([label(flares, *one) for one in samples(stage)]) for stage in Stage}
+    rate = float(labels[Stage.TRAIN].mean())
+
+    def make(plan: ForecastRecord) -> FoldForecasts:
+        tables = {
+            stage: plain_predictions(
+                harp=np.array([harp for harp, _ in samples(stage)]),
+                t_end_tai=np.array([time for _, time in samples(stage)], "datetime64[s]"),
+                label=labels[stage],
+                probability=np.array(forecast(stage, plan.fold)),
+            )
+            for stage in Stage
+        }
+        return FoldForecasts(tables=tables, missing={})
+
+    plans = [
+        ForecastRecord(
+            kind=RunKind.IMPORTED,
+            name=folder.name,
+            description="a table",
+            task=M24,
+            fold=fold,
+            protocol=Protocol.PAPER,
+            climatology=rate,
+            options={},
+            sources=(),
+        )
+        for fold in FOLDS
+    ]
+    write_run(folder, plans, make, force=False, progress=SILENT)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with labels of its own, runs with those of two flare lists, the lists, and the map of the regions."""
+    folder = tmp_path_factory.mktemp("labels")
+    write_labelled_run(folder / "runs" / "24h" / "mine", draw_flares(2))
+    for name, seed in (("one", 0), ("two", 1)):
+        write_list(folder / f"{name}.csv", draw_flares(seed))
+        write_labelled_run(folder / "rebuilt" / "24h" / name, draw_flares(seed))
+    harps = sorted({harp for stage in Stage for harp, _ in samples(stage)})
+    (folder / "harps.txt").write_text("\n".join(f"{harp} {11_000 + harp}" for harp in harps))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lists(home: Path) -> list[HarpFlares]:
+    harp_map = read_harp_map(home / "harps.txt")
+    read = [read_flare_list(home / f"{name}.csv") for name in ("one", "two")]
+    return [assign_flares(of, harp_map, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN) for of in read]
+
+
+def test_rebuilt_labels_score_a_run_as_if_it_had_been_made_with_them(home: Path, lists: list[HarpFlares]):
+    (mine,) = gather_runs(home / "runs")
+    published, *rebuilt = score_by_labels(mine, LabelChoice.make(LabelSet.BOTH, lists).compared)
+    assert published.num_changed == 0
+    for name, one in zip(("one", "two"), rebuilt, strict=True):
+        (run,) = gather_runs(home / "rebuilt" / "24h" / name)
+        (expected,) = score_by_labels(run, [LabelSource(flares=None)])
+        assert {c: repr(i) for c, i in one.scores.items()} == {c: repr(i) for c, i in expected.scores.items()}
+        assert one.source.title == f"rebuilt from {home / f'{name}.csv'}"
+        own, other = (
+            [label(draw_flares(seed), *s) for s in samples(Stage.TEST)] for seed in (2, ("one", "two").index(name))
+        )
+        assert one.num_positive == sum(other)
+        assert one.num_changed == sum(a != b for a, b in zip(own, other, strict=True)) > 0
+
+
+def test_the_spread_over_flare_lists_is_the_highest_score_less_the_lowest(home: Path, lists: list[HarpFlares]):
+    (mine,) = gather_runs(home / "runs")
+    scores = score_by_labels(mine, LabelChoice.make(LabelSet.PUBLISHED, lists).compared)
+    assert [one.source.flares is None for one in scores] == [True, False, False]
+    for compared, spread in find_spread(scores).items():
+        estimates = [one.scores[compared].estimate for one in scores[1:]]
+        assert spread == pytest.approx(abs(estimates[0] - estimates[1]))
+    assert find_spread(scores[:2]) == {}
+
+
+def test_labels_cannot_be_rebuilt_without_a_flare_list():
+    with pytest.raises(InputError, match="expected published without a flare list, found both"):
+        LabelChoice.make(LabelSet.BOTH, [])
+
+
+@pytest.mark.slow
+def test_evaluate_and_report_state_the_labels_of_every_table(home: Path):
+    catalogue = [value for name in ("one", "two") for value in ("--flares", home / f"{name}.csv")]
+    options = ("--label-set", "both", *catalogue, "--harp-map", home / "harps.txt")
+    text = run_here("evaluate", home / "runs", *options).stdout
+    assert re.search(r"spread of the flare lists +\d\.\d{3}", text)
+    content = json.loads((home / "runs" / "24h" / "mine" / "label-sets.json").read_text())
+    titles = ["published", *(f"rebuilt from {home / f'{name}.csv'}" for name in ("one", "two"))]
+    assert [one["labels"] for one in content["label_sets"]] == titles
+    assert [one["num_positive"] for one in content["label_sets"]] == [
+        sum(label(draw_flares(seed), *sample) for sample in samples(Stage.TEST)) for seed in (2, 0, 1)
+    ]
+
+    run_here("report", home / "runs", "--out", home / "report", *options)
+    tables = home / "report" / "tables"
+    for name in ("forecasts", "subsets", "test-scores", "sets"):
+        assert f"labels {titles[1]}**" in (tables / f"24h-{name}.md").read_text().splitlines()[0]
+    published = (tables / "24h-published-labels.md").read_text()
+    assert "test set, published labels**" in published
+    assert "published, oTV" in published  # the results of the paper are by these labels
+    assert "published, oTV" not in (tables / "24h-test-scores.md").read_text()
+    with (tables / "24h-label-sets.csv").open() as file:
+        rows = {(row["labels"], row["rule"], row["score"]): row["estimate"] for row in csv.DictReader(file)}
+    (main,) = json.loads((home / "report" / "report.json").read_text())["tasks"]["M24"]["forecasts"]
+    assert rows[titles[1], "0.5", "TSS"] == str(main["scores"]["TSS"]["estimate"])
+    assert rows[titles[0], "0.5", "TSS"] != rows[titles[1], "0.5", "TSS"]
+    assert "expected published without a flare list" in error_of("report", home / "runs", "--label-set", "both")
