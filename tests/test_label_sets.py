@@ -22,6 +22,7 @@ from sffshards.forecasting.runs.predictions_table import plain_predictions
 from sffshards.forecasting.runs.run_folders import gather_runs
 from sffshards.forecasting.runs.run_writing import FoldForecasts, write_run
 from tests.commands import error_of, run_here
+from tests.forecast_lists import make_lists
 
 HARPS, PER_HARP = 12, 6
 FIRST = {Stage.TRAIN: datetime(2012, 1, 1), Stage.VAL: datetime(2012, 4, 1), Stage.TEST: datetime(2012, 7, 1)}
@@ -181,3 +182,52 @@ def test_evaluate_and_report_state_the_labels_of_every_table(home: Path):
     assert rows[titles[1], "0.5", "TSS"] == str(main["scores"]["TSS"]["estimate"])
     assert rows[titles[0], "0.5", "TSS"] != rows[titles[1], "0.5", "TSS"]
     assert "expected published without a flare list" in error_of("report", home / "runs", "--label-set", "both")
+
+
+def true_skill(flares: list[tuple[int, datetime]], rows: list[tuple[int, datetime]]) -> float:
+    """Return POD minus POFD of persistence over 24 hours, with the labels of the same flares."""
+    outcomes = [(label(flares, harp, time), label(flares, harp, time - timedelta(hours=24))) for harp, time in rows]
+    rates = [[said for came, said in outcomes if came == wanted] for wanted in (1, 0)]
+    return float(np.mean(rates[0]) - np.mean(rates[1]))
+
+
+@pytest.mark.slow
+def test_baselines_repeat_everything_by_each_flare_list_and_show_the_spread(tmp_path: Path):
+    rows = make_lists(tmp_path / "data", task="M24")
+    every = sorted({harp for harp, *_ in rows})
+    rng = np.random.default_rng(3)
+    start = {harp: min(time for of, time, *_ in rows if of == harp) for harp in every}
+    flares = {
+        name: [
+            (harp, start[harp] + timedelta(minutes=int(rng.integers(-600, 1200))))
+            for harp in every
+            if rng.random() < 0.6
+        ]
+        for name in ("one", "two")
+    }
+    catalogue = [
+        value for name, of in flares.items() for value in ("--flares", write_list(tmp_path / f"{name}.csv", of))
+    ]
+    (tmp_path / "harps.txt").write_text("\n".join(f"{harp} {11_000 + harp}" for harp in every))
+    options = (*catalogue, "--harp-map", tmp_path / "harps.txt", "--runs", tmp_path / "runs", "--label-set", "both")
+    document = json.loads(run_here("baselines", tmp_path / "data", *options, "--json").stdout)
+    assert [(of["labels"], Path(of["flares"]).name) for of in document["tasks"]] == [
+        ("published", "one.csv"),
+        ("rebuilt", "one.csv"),
+        ("rebuilt", "two.csv"),
+    ]
+    tested = [(harp, time) for harp, time, _, part in rows if part == "Test"]
+    expected = [true_skill(flares[name], tested) for name in ("one", "two")]
+    found = [
+        next(one for one in of["baselines"] if one["name"] == "persistence")["mean"]["TSS"]["estimate"]
+        for of in document["tasks"][1:]
+    ]
+    assert found == pytest.approx(expected)
+    (spread,) = (one for one in document["spreads_of_flare_lists"]["M24"] if one["name"] == "persistence")
+    assert spread["spread"]["TSS"] == pytest.approx(abs(expected[0] - expected[1])) != 0
+    # Runs are written for the published labels, and for those of the first list.
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"24h", "rebuilt"}
+    record = json.loads((tmp_path / "runs" / "rebuilt" / "24h" / "persistence" / "fold0" / "run.json").read_text())
+    assert [Path(of["path"]).name for of in record["sources"]][-2:] == ["one.csv", "harps.txt"]
+    again = ("--flares", tmp_path / "one.csv", "--flares", tmp_path / "one.csv", "--harp-map", tmp_path / "harps.txt")
+    assert "--flares: expected every list once" in error_of("baselines", tmp_path / "data", *again)

@@ -11,17 +11,18 @@ from sffshards import flares as flare_lists
 from sffshards import images, tabular, verification
 from sffshards import labels as label_lists
 from sffshards.base.atomic_files import write_files
-from sffshards.base.errors import Field, InputError, format_count
+from sffshards.base.errors import format_count
 from sffshards.base.option_fields import Option
 from sffshards.base.output_checks import check_writable
 from sffshards.base.progress import Progress
 from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
-from sffshards.cli.baselines_text import format_baselines
+from sffshards.cli.baselines_text import describe_flare_lists, format_baselines, format_flare_lists
 from sffshards.cli.terminal_output import make_progress, print_result
 from sffshards.domain.sample_sets import LabelSet, Part, Protocol
 from sffshards.domain.task import Task
 from sffshards.forecasting import baselines as forecasts
+from sffshards.forecasting import label_sets
 from sffshards.forecasting import runs as forecast_runs
 
 __all__ = ["baselines"]
@@ -34,7 +35,7 @@ def baselines(
     horizon: shared.HorizonsOption = None,
     threshold: shared.ThresholdsOption = None,
     labels: shared.LabelsOption = None,
-    flares: flare_options.FlaresOption = None,
+    flares: flare_options.FlareListsOption = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
     keywords: Annotated[
@@ -74,6 +75,9 @@ def baselines(
     probabilities that Platt scaling calibrates on validation. A second table has the threshold with the highest HSS
     among those that keep a TSS of 0.70 on validation. The 95 % intervals come from a jackknife over HARPs.
 
+    With several --flares, all of this is repeated with the labels and the flares of each list, and a last table has
+    each score by each list, and the spread: the highest minus the lowest. Runs are written for the first list only.
+
     With --runs, every forecaster is also written as a run, for evaluate and report. Fitted ones can forecast new
     frames: see `sffshards predict --keywords`.
 
@@ -97,35 +101,53 @@ def baselines(
     place = data if labels is None else labels
     found = label_lists.find_label_lists(place)
     tasks = shared.parse_task_choice(horizon, threshold).choose(found, where=labels or data)
-    catalogue, table = flare_options.read_sources(
-        flares, harp_map, keywords, tasks=tasks, clock=clock, progress=progress, data=labels or data
+    every = flare_options.read_flare_lists(
+        flares, harp_map, tasks=tasks, clock=clock, progress=progress, data=labels or data
     )
-    if label_set is not LabelSet.PUBLISHED and catalogue is None:
-        fix = "give a flare list with --flares and --harp-map"
-        raise InputError(Field("label_set"), expected="published without a flare list", found=label_set, fix=fix)
-    chosen = [one for one in LabelSet if one is not LabelSet.BOTH and label_set in (one, LabelSet.BOTH)]
-    options = _Options(seed=seed, flares=catalogue, keywords=table, show_folds=show_folds)
-    inputs = [path for path in (flares, harp_map, keywords) if path is not None]
-    sets = [
-        of_task
+    choice = label_sets.LabelChoice.make(label_set, every)
+    options = _Options(
+        seed=seed,
+        flares=every[0] if every else None,
+        keywords=flare_options.read_keywords(keywords, data=labels or data),
+        show_folds=show_folds,
+    )
+    sources = choice.compared or (choice.main,)
+    sets = {
+        (task, source.title): (of_task, replace(options, flares=source.flares or options.flares))
         for task in tasks
-        for of_task in _read_sets(found[task], task, chosen, protocol=protocol, options=options, progress=progress)
-    ]
+        for source, of_task in _read_sets(
+            found[task], task, sources, protocol=protocol, options=options, progress=progress
+        )
+    }
+    written = {}
     if runs is not None:
         numbers = images.find_harp_numbers(place)
-        sets = [
-            replace(of_task, sources=_read_sources([*found[of_task.task].values(), *inputs]), harp_numbers=numbers)
-            for of_task in sets
-        ]
-        _check_runs(runs, sets, options, force=force)
+        inputs = [path for path in (*(flares or [])[:1], harp_map, keywords) if path is not None]
+        written = {
+            key: replace(of_task, sources=_read_sources([*found[of_task.task].values(), *inputs]), harp_numbers=numbers)
+            for key, (of_task, with_list) in sets.items()
+            if with_list.flares is options.flares
+        }
+        _check_runs(runs, list(written.values()), options, force=force)
+    made: dict[Task, dict[str, list[forecasts.Baseline]]] = {}
     described, shown = [], []
-    for of_task in sets:
-        results = _forecast(of_task, options, progress)
+    for key, (of_task, with_list) in sets.items():
+        results = _forecast(of_task, with_list, progress)
         shown.append(results.text)
         described.append(results.description)
-        if runs is not None:
-            _write_runs(runs, of_task, results, options, force=force, progress=progress)
-    document = {"format_version": 3, "level": verification.LEVEL, "seed": seed, "tasks": described}
+        if of_task.label_set == LabelSet.REBUILT and with_list.flares is not None:
+            made.setdefault(of_task.task, {})[with_list.flares.flares.source] = results.made
+        if runs is not None and key in written:
+            _write_runs(runs, written[key], results, options, force=force, progress=progress)
+    by_list = {task: of_lists for task, of_lists in made.items() if len(of_lists) > 1}
+    shown += [format_flare_lists(str(task), of_lists) for task, of_lists in by_list.items()]
+    document = {
+        "format_version": 4,
+        "level": verification.LEVEL,
+        "seed": seed,
+        "tasks": described,
+        "spreads_of_flare_lists": {task.name: describe_flare_lists(of_lists) for task, of_lists in by_list.items()},
+    }
     if out is not None:
         write_files({out / _FILE: format_json(document)}, force=force)
     print_result("\n\n".join(shown), document, as_json=as_json)
@@ -143,8 +165,9 @@ class _Options:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Results:
-    """The forecasters of a task, and their scores as text and for JSON."""
+    """The forecasters of a task, and their scores as records, as text and for JSON."""
 
+    made: list[forecasts.Baseline]
     fitted: list[tuple[forecasts.Recipe, tuple[forecasts.FittedFold, ...]]]
     text: str
     description: dict[str, Any]
@@ -153,27 +176,28 @@ class _Results:
 def _read_sets(
     lists: Mapping[Part, Path],
     task: Task,
-    chosen: Sequence[LabelSet],
+    sources: Sequence[label_sets.LabelSource],
     *,
     protocol: Protocol,
     options: _Options,
     progress: Progress,
-) -> Iterator[forecasts.BaselineSet]:
-    """Read the samples of a task, and yield them with the labels of each chosen set."""
+) -> Iterator[tuple[label_sets.LabelSource, forecasts.BaselineSet]]:
+    """Read the samples of a task, and yield them with the labels of each source."""
     samples = forecasts.read_samples(lists)
     if options.flares is not None:
         _note_unknown(samples, task, options.flares, progress)
-    for labelled in chosen:
-        if labelled is LabelSet.REBUILT and options.flares is not None:
-            samples = forecasts.rebuild_labels(samples, options.flares, task=task)
-        yield forecasts.BaselineSet(
+    for source in sources:
+        flares = source.flares
+        labelled = samples if flares is None else forecasts.rebuild_labels(samples, flares, task=task)
+        of_task = forecasts.BaselineSet(
             task=task,
             protocol=protocol,
-            samples=samples,
-            label_set=str(labelled),
+            samples=labelled,
+            label_set=str(LabelSet.PUBLISHED if flares is None else LabelSet.REBUILT),
             sources=(),
             harp_numbers=None,
         )
+        yield source, of_task
 
 
 def _read_sources(paths: Sequence[Path]) -> tuple[forecast_runs.SourceFile, ...]:
@@ -210,13 +234,17 @@ def _forecast(of_task: forecasts.BaselineSet, options: _Options, progress: Progr
     lacking = {} if table is None else {part: table.count_lacking(of.codes) for part, of in samples.items()}
     incomplete = {} if table is None else {part: table.count_incomplete(of.codes) for part, of in samples.items()}
     missing = {"no keywords of": lacking, "some keywords missing of": incomplete}
-    title = f"{task}, {of_task.label_set} labels" if of_task.label_set == LabelSet.REBUILT else str(task)
+    source = None if options.flares is None else options.flares.flares.source
+    is_rebuilt = of_task.label_set == LabelSet.REBUILT
+    title = f"{task}, labels {of_task.label_set} from {source}" if is_rebuilt else str(task)
     return _Results(
         fitted=fitted,
+        made=made,
         text=format_baselines(title, made, skill, missing, show_folds=options.show_folds),
         description={
             "task": task.name,
             "labels": of_task.label_set,
+            "flares": source,
             "protocol": str(protocol),
             "num_samples": len(samples[Part.TEST].label),
             "num_without_keywords": {str(part): count for part, count in lacking.items()},

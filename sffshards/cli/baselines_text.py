@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from sffshards import verification
 from sffshards.base.errors import format_count
+from sffshards.base.json_records import describe_record
 from sffshards.cli.terminal_output import format_table
 from sffshards.domain.sample_sets import Part
 from sffshards.forecasting import baselines as forecasts
+from sffshards.forecasting.label_sets import SPREAD, measure_spread
 
-__all__ = ["format_baselines"]
+__all__ = ["describe_flare_lists", "format_baselines", "format_flare_lists"]
 
 
 def _shown_scores() -> tuple[tuple[verification.AnyScore, ...], tuple[verification.AnyScore, ...]]:
@@ -51,6 +54,44 @@ def format_baselines(
     table = format_table(["forecast", "from", "threshold", *wide, *narrow], rows, left=(0, 1, 2))
     notes = [f"  {note}" for note in _list_notes(made, missing)]
     return "\n".join([title, table, *notes, *(["", *_format_skill(skill)] if skill else [])])
+
+
+def format_flare_lists(title: str, made: Mapping[str, Sequence[forecasts.Baseline]]) -> str:
+    """Return a table of each score by the labels and flares of each list, and of the spread over the lists."""
+    wide, _ = _shown_scores()
+    rows = []
+    for alike, spreads in _pair_lists(made):
+        for place, (name, one) in enumerate(alike.items()):
+            head = ["", ""] if place else [one.title, str(one.rule)]
+            rows.append([*head, name, *(_format_interval(one.mean[score], digits=3) for score in wide)])
+        rows.append(["", "", SPREAD, *(_format_number(spreads[score], digits=3) for score in wide)])
+    table = format_table(["forecast", "threshold", "labels and flares from", *wide], rows, left=(0, 1, 2))
+    return f"{title}: by flare list\n{table}"
+
+
+def describe_flare_lists(made: Mapping[str, Sequence[forecasts.Baseline]]) -> list[dict[str, Any]]:
+    """Return the spreads of the scores of each baseline over flare lists as plain values; undefined ones are None."""
+    return [
+        {
+            "name": str(one.name),
+            "probability": str(one.probability),
+            "threshold_rule": str(one.rule),
+            "spread": describe_record(spreads),
+        }
+        for alike, spreads in _pair_lists(made)
+        for one in [next(iter(alike.values()))]
+    ]
+
+
+def _pair_lists(
+    made: Mapping[str, Sequence[forecasts.Baseline]],
+) -> Iterator[tuple[dict[str, forecasts.Baseline], dict[verification.AnyScore, float]]]:
+    """Yield each baseline by flare list, with the spread of each of its scores."""
+    for of_lists in zip(*made.values(), strict=True):
+        spreads = {
+            score: measure_spread([one.mean[score].estimate for one in of_lists]) for score in verification.ALL_SCORES
+        }
+        yield dict(zip(made, of_lists, strict=True)), spreads
 
 
 def _format_skill(skill: list[forecasts.SkillRow]) -> list[str]:

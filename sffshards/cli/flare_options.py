@@ -27,6 +27,7 @@ __all__ = [
     "load_catalogue",
     "load_catalogues",
     "read_flare_lists",
+    "read_keywords",
     "read_sources",
 ]
 
@@ -189,7 +190,10 @@ def load_catalogue(
 def load_catalogues(
     flares: Sequence[Path], harp_map: Path | None, *, data: Path | None = None, clock: str
 ) -> list[Catalogue]:
-    """Read a catalogue per flare list, of one map; raises the errors of `load_catalogue`."""
+    """Read a catalogue per flare list, of one map; raises the errors of `load_catalogue`, and if a list is repeated."""
+    for number, path in enumerate(flares):
+        if path in flares[:number]:
+            raise InputError("--flares", expected="every list once", found=f"{path} again", fix="leave one of them out")
     paths = flares or (None,)
     found = [load_catalogue(path, harp_map, data=data, clock=clock) for path in paths]
     return [catalogue for catalogue in found if catalogue is not None]
@@ -251,10 +255,15 @@ def read_sources(
     catalogue = load_catalogue(flares, harp_map, data=data, clock=clock)
     for line in catalogue.format_lines(tasks, {}) if catalogue else []:
         progress.note(line)
+    return None if catalogue is None else catalogue.harp_flares, read_keywords(keywords, data=data)
+
+
+def read_keywords(keywords: Path | None, *, data: Path | None = None) -> tabular.KeywordTable | None:
+    """Read a table of keywords, whose HARP numbers must be those of the data; None where none is named."""
     table = None if keywords is None else tabular.read_keyword_table(keywords)
     if table is not None and data is not None:
         images.require_harp_numbers(table, images.find_harp_numbers(data), where=data)
-    return None if catalogue is None else catalogue.harp_flares, table
+    return table
 
 
 def read_flare_lists(

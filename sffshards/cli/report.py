@@ -87,7 +87,7 @@ def report(
         )
     lists = {} if data is None else labels.find_label_lists(data)
     every = flare_options.read_flare_lists(flares, harp_map, tasks=lists, clock=clock, progress=progress, data=data)
-    _, table = flare_options.read_sources(None, None, keywords, tasks=lists, clock=clock, progress=progress, data=data)
+    table = flare_options.read_keywords(keywords, data=data)
     options = page.ReportOptions(
         harps=chosen,
         seed=seed,

@@ -5,6 +5,7 @@ from .labelled_scores import (
     describe_labelled,
     find_spread,
     format_labelled,
+    measure_spread,
     score_by_labels,
     write_labelled,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "describe_labelled",
     "find_spread",
     "format_labelled",
+    "measure_spread",
     "score_by_labels",
     "write_labelled",
 ]

@@ -96,15 +96,25 @@ def score_by_labels(run: Run, sources: Sequence[LabelSource]) -> tuple[LabelledS
 
 def find_spread(scores: Sequence[LabelledScores]) -> dict[ComparedScore, float]:
     """Return the highest minus the lowest score over flare lists; empty below two lists, NaN where one is undefined."""
-    of_lists = [one for one in scores if one.source.flares is not None]
+    of_lists = [one.scores for one in scores if one.source.flares is not None]
     if len(of_lists) < 2:
         return {}
-    estimates = {compared: [one.scores[compared] for one in of_lists] for compared in COMPARED_SCORES}
+    found = {compared: [of[compared] for of in of_lists] for compared in COMPARED_SCORES}
     return {
-        compared: max(known) - min(known) if len(known) == len(values) else math.nan
-        for compared, values in estimates.items()
-        for known in [[one.estimate for one in values if one is not None and not math.isnan(one.estimate)]]
+        compared: measure_spread([math.nan if one is None else one.estimate for one in intervals])
+        for compared, intervals in found.items()
     }
+
+
+def measure_spread(estimates: Sequence[float]) -> float:
+    """Return the highest minus the lowest of some estimates; NaN where one is undefined.
+
+    Examples
+    --------
+    >>> measure_spread([0.25, 0.5]), measure_spread([0.25, math.nan])
+    (0.25, nan)
+    """
+    return math.nan if any(map(math.isnan, estimates)) else max(estimates) - min(estimates)
 
 
 def write_labelled(scores: Sequence[LabelledScores]) -> None:
