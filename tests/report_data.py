@@ -17,7 +17,8 @@ from sffshards.shards.build.build_inputs import BuildOptions
 from sffshards.shards.build.shard_build import build_shards
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.read.build_reader import Build, open_build
-from sffshards.training.fold_record import FoldRecord, SavedCheckpoint, fold_folder, stage_weights, write_record
+from sffshards.training.class_counts import stage_weights
+from sffshards.training.fold_record import FoldRecord, SavedCheckpoint, fold_folder, write_record
 from sffshards.training.training_config import TrainingOptions
 from tests.tiny import make_data
 

@@ -40,8 +40,9 @@ from sffshards.loading.loading_options import LoadingOptions
 from sffshards.models.model_names import ModelName
 from sffshards.models.networks import build_model
 from sffshards.shards.read import open_build
+from sffshards.training.class_counts import StageWeights
 from sffshards.training.flare_classifier import FlareClassifier
-from sffshards.training.fold_record import FoldRecord, StageWeights, read_record
+from sffshards.training.fold_record import FoldRecord, read_record
 from sffshards.training.fold_training import train_fold
 from sffshards.training.optimisation import (
     build_optimizer,

@@ -33,6 +33,7 @@ from sffshards.forecasting.baselines.fitted_models import (
 )
 from sffshards.forecasting.baselines.model_fitting import RECIPES, fit_forecaster, fit_logistic, fit_trees, take_trees
 from sffshards.tabular.flare_history import ACTIVITY, HISTORY, describe_history
+from sffshards.tabular.input_groups import InputGroup
 from sffshards.tabular.keyword_features import COURSE, describe_course, find_floors
 from sffshards.tabular.keyword_tables import (
     EXTENSIVE,
@@ -40,7 +41,7 @@ from sffshards.tabular.keyword_tables import (
     KeywordTable,
     take_header_keywords,
 )
-from sffshards.tabular.sample_inputs import InputGroup, SampleInputs, gather_inputs
+from sffshards.tabular.sample_inputs import SampleInputs, gather_inputs
 from tests.fits_files import file_name, make_fits
 
 START = np.datetime64("2012-03-07T00:00:00", "s")

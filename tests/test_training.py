@@ -48,15 +48,15 @@ from sffshards.loading.loading_options import Engine
 from sffshards.models.model_names import Attention, ModelName
 from sffshards.shards.format.codec_names import CodecName
 from sffshards.shards.format.manifest import BuildInputs, Group, Manifest, Shard, SourceList
+from sffshards.training import class_counts
 from sffshards.training.checkpoint_files import AtomicCheckpoints, format_checkpoint_name
+from sffshards.training.class_counts import StageWeights, stage_weights
 from sffshards.training.flare_classifier import FlareClassifier
 from sffshards.training.fold_checkpoints import FoldKeeper, check_folder
 from sffshards.training.fold_record import (
     FoldRecord,
     SavedCheckpoint,
-    StageWeights,
     read_record,
-    stage_weights,
     write_record,
 )
 from sffshards.training.fold_training import train_fold, train_folds
@@ -872,13 +872,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 def test_a_fold_with_a_set_of_one_class_is_refused_before_work(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, counts: tuple[int, int], found: str
 ) -> None:
-    from sffshards.training import fold_record
 
     def count(_: object, samples: SampleSet) -> StageWeights:
         negative, positive = counts if (samples.stage, samples.fold) == (stage, 2) else (10, 10)
         return StageWeights(num_negative=negative, num_positive=positive)
 
-    monkeypatch.setattr(fold_record, "stage_weights", count)
+    monkeypatch.setattr(class_counts, "stage_weights", count)
     expected = rf"48h fold 2: .*, found {found}, .*; train only fold 0,1,3,4, or pass `allow_one_class`"
     with pytest.raises(InputError, match=expected):  # also where other folds have both
         train_folds(build, tmp_path / "run", fast_options(), folds=[0, 2], force=False, progress=SILENT)
@@ -888,9 +887,8 @@ def test_a_fold_with_a_set_of_one_class_is_refused_before_work(
 def test_a_set_of_one_class_is_said_and_trained_where_that_is_asked_for(
     build: Path, tmp_path: Path, network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sffshards.training import fold_record
 
-    monkeypatch.setattr(fold_record, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
+    monkeypatch.setattr(class_counts, "stage_weights", lambda *_, **__: StageWeights(num_negative=10, num_positive=0))
     progress = Listener()
     record = fit(build, tmp_path / "fold0", fast_options(max_epochs=1, allow_one_class=True), progress=progress)
     assert record.finished
@@ -963,7 +961,7 @@ def test_more_gpus_than_there_are_are_refused(build: Path, tmp_path: Path, monke
         ('{"format_version": 9}', FormatError),
         ('{"format_version": 1}', FormatError),
         ('{"format_version": 2}', FormatError),
-        ('{"format_version": 3}', DamageError),
+        ('{"format_version": 4}', DamageError),
     ],
 )
 def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str, error: type[Exception]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sffshards import tabular
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
 from sffshards.cli import flare_options, label_set_text, score_output
@@ -41,6 +42,7 @@ def evaluate(
     cache_dir: shared.CacheFolderOption = None,
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
     check: shared.CheckOption = read.CheckLevel.FULL,
+    keywords: flare_options.KeywordsOption = None,
     flares: flare_options.FlareListsOption = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
@@ -53,6 +55,7 @@ def evaluate(
 
     The best checkpoint of each fold of a network is applied to the fold's training, validation and test sets. The
     predictions are written to the fold's folder: predictions-train.csv, predictions-val.csv and predictions-test.csv.
+    A network that takes keywords or flare history needs the tables that it was trained with.
     Other runs, such as baselines and imported tables, have these tables already; they need no shards. Thresholds and a
     calibration are fitted on validation, and written to decision.json.
 
@@ -93,17 +96,20 @@ def evaluate(
     folds = None if fold is None else [fold]
     found = forecasts.find_runs(runs, folds=folds)
     factories = _parse_factories(found, model)
-    inference = None
-    if any(run.kind is forecasts.RunKind.NETWORK for run in found):
-        inference = shared.Computing(**computing).infer(check=check, factories=factories)
-        forecasts.require_factories(found, inference, force=force)
-    else:  # needs neither torch nor shards
-        shared.refuse_ignored(computing | {"cache_dir": cache_dir}, because=f"with {runs}, which has no network")
     progress = make_progress()
     tasks = sorted({run.task for run in found})
     every = flare_options.read_flare_lists(flares, harp_map, tasks=tasks, clock=clock, progress=progress)
     catalogue = every[0] if every else None
     choice = label_sets.LabelChoice.make(label_set, every)
+    inference = None
+    if any(run.kind is forecasts.RunKind.NETWORK for run in found):
+        table = None if keywords is None else tabular.read_keyword_table(keywords)
+        sources = tabular.NumberSources(keywords=table, flares=catalogue)
+        inference = shared.Computing(**computing).infer(check=check, factories=factories, sources=sources)
+        forecasts.require_named(found, inference, force=force)
+    else:  # needs neither torch nor shards
+        ignored = {"cache_dir": cache_dir, "keywords": keywords}
+        shared.refuse_ignored(computing | ignored, because=f"with {runs}, which has no network")
     scored = []
     for run in found:
         build = None

@@ -9,13 +9,14 @@ from sffshards import report
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
 from sffshards.base.output_checks import check_writable
+from sffshards.cli import flare_options
 from sffshards.cli import forecast_inputs as inputs
 from sffshards.cli import shared_options as shared
 from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.terminal_output import format_table, make_progress, show
 from sffshards.domain.frame_sequences import OnShort, SequenceId, WindowRule
 from sffshards.domain.sample_sets import Part
-from sffshards.forecasting import explanations
+from sffshards.forecasting import explanations, operational
 
 __all__ = ["explain"]
 
@@ -46,6 +47,10 @@ def explain(
         bool, Option("Check the attributions by deleting what they mark, and by shuffling the weights.")
     ] = False,
     seed: Annotated[int | None, Option("Random seed of --check.", minimum=0, default_text="0")] = None,
+    keywords: flare_options.KeywordsOption = None,
+    flares: flare_options.FlaresOption = None,
+    harp_map: flare_options.HarpMapOption = None,
+    clock: flare_options.ClockOption = "as-written",
     out: Annotated[Path, Option("Folder for the picture, the arrays and the numbers of each sequence.")] = Path(
         "explanations"
     ),
@@ -61,6 +66,7 @@ def explain(
     Integrated gradients attribute the difference between the logits of flare and no flare to the pixels of a sequence,
     relative to a grey clip without field. The sum over all pixels is the change of the logit difference from that clip;
     the completeness gap is what is missing. Occlusion replaces one frame, or one patch in all frames, by no field.
+    Of a network that takes keywords or flare history, the sequence's numbers stay as they are.
     Each fold of the run is explained, and the picture shows the mean over the folds.
 
     Examples
@@ -92,7 +98,10 @@ def explain(
         kind = "a combination" if found.combined else "a forecaster of keywords"
         raise InputError(run, expected="the run of a network", found=kind, fix="name a run that takes images")
     members, task = found.networks[0], found.task
-    inference = shared.Computing(**computing).infer(factories=found.factories)
+    sources = inputs.read_sources(keywords, flares, harp_map, clock=clock, progress=progress)
+    found.require(sources)
+    sources.refuse_others(members[0].network.inputs, where=run, fix="leave it out")
+    inference = shared.Computing(**computing).infer(factories=found.factories, sources=sources)
     wanted = inputs.Wanted(
         command="explain",
         parts=list(Part) if named else part or [Part.TEST],
@@ -102,8 +111,10 @@ def explain(
     )
     with inputs.open_source(images, sequences, shards, wanted=wanted, task=task, progress=progress) as source:
         todo = []
+        numbers = operational.describe_numbers(source, members[0].network.inputs, sources)
         for number, (shown, clip) in enumerate(zip(source.shown, source.clips(), strict=True)):
-            if explanations.is_explained(out, shown.sequence, clip, members, options=options, force=force):
+            own = None if numbers is None else numbers.take(slice(number, number + 1))
+            if explanations.is_explained(out, shown.sequence, clip, members, options=options, numbers=own, force=force):
                 show(f"{explanations.name_picture(out, shown.sequence)}: kept, explained before")
             else:
                 todo.append(number)

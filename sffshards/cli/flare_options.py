@@ -21,6 +21,7 @@ __all__ = [
     "FlareListsOption",
     "FlaresOption",
     "HarpMapOption",
+    "KeywordsOption",
     "LabelSetOption",
     "describe_lacking",
     "format_catalogues",
@@ -56,6 +57,10 @@ LabelSetOption = Annotated[
         "Labels that forecasts are scored against. published: those of the lists. rebuilt: labels of the same samples "
         "from the flare list; thresholds and calibration are fitted again, to the rebuilt labels of validation."
     ),
+]
+KeywordsOption = Annotated[
+    Path | None,
+    Option("Table of SHARP keywords, .csv or .csv.gz, of the frames of a network that takes keywords."),
 ]
 ClockOption = Annotated[
     str,

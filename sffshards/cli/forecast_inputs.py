@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from sffshards import flares as flare_lists
 from sffshards import images, tabular
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option, parse_pairs
 from sffshards.base.progress import Progress
+from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
 from sffshards.domain.frame_sequences import Sequence, SequenceId, WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Part
@@ -94,9 +94,20 @@ class Forecasters:
         return members[0].task
 
     @property
+    def needs_keywords(self) -> bool:
+        """Whether a forecaster takes a table of keywords."""
+        return bool(self.fitted) or any(members[0].network.inputs.needs_keywords for members in self.networks.values())
+
+    @property
     def needs_flares(self) -> bool:
         """Whether a forecaster takes flare history."""
-        return any(member.needs_flares for members in self.fitted.values() for member in members)
+        fitted = any(member.needs_flares for members in self.fitted.values() for member in members)
+        return fitted or any(members[0].network.inputs.needs_flares for members in self.networks.values())
+
+    def require(self, sources: tabular.NumberSources) -> None:
+        """Check that the tables that networks take numbers from are given; raises `InputError` otherwise."""
+        for members in self.networks.values():
+            sources.require(members[0].network.inputs, where=self.place)
 
 
 def find_forecasters(
@@ -209,18 +220,24 @@ class Wanted:
     """Only these sequences; empty for all that the other fields select."""
 
 
-def read_table(
-    keywords: Path, *, flares: flare_lists.HarpFlares | None, wanted: Wanted, progress: Progress
-) -> operational.TableSource:
-    """Read the sequences of a table of keywords, or of a folder of FITS files."""
-    if keywords.is_dir():
+def read_sources(
+    keywords: Path | None,
+    flares: Path | None,
+    harp_map: Path | None,
+    *,
+    clock: str,
+    progress: Progress,
+) -> tabular.NumberSources:
+    """Read a table of keywords or a folder of FITS files, and a flare list, as far as they are named."""
+    catalogue = flare_options.load_catalogue(flares, harp_map, clock=clock)
+    table = None
+    if keywords is not None and keywords.is_dir():
         table = tabular.take_header_keywords(keywords, progress=progress)
-    else:
+    elif keywords is not None:
         table = tabular.read_keyword_table(keywords)
-    if flares is not None:
-        images.require_harp_numbers(flares.harp_map, table.harp_numbers, where=keywords)
-    sequences = operational.find_table_sequences(table, every=wanted.every, windows=wanted.windows, progress=progress)
-    return operational.TableSource(sequences=sequences, keywords=table, flares=flares)
+    if catalogue is not None and table is not None:
+        images.require_harp_numbers(catalogue.harp_flares.harp_map, table.harp_numbers, where=keywords)
+    return tabular.NumberSources(keywords=table, flares=None if catalogue is None else catalogue.harp_flares)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from sffshards import tabular
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
 from sffshards.base.progress import Progress
@@ -28,7 +29,6 @@ _OF_NETWORKS = (
     *("batch_size", "threads", "device", "cluster", "jobs"),
 )
 _OF_HISTORY = ("flares", "harp_map", "clock")
-_OF_KEYWORDS = ("keywords", *_OF_HISTORY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +51,8 @@ class ForecastOptions(shared.Computing):
     keywords: Annotated[
         Path | None,
         Option(
-            "Table of SHARP keywords, .csv or .csv.gz, or folder of SHARP FITS files with them in their headers, whose "
-            "frames to forecast by a run of `sffshards baselines`, instead of images."
+            "Table of SHARP keywords, .csv or .csv.gz, or folder of SHARP FITS files with them in their headers. A run "
+            "of `sffshards baselines` forecasts its frames, without images; a network may take them beside images."
         ),
     ] = None
     flares: flare_options.FlaresOption = None
@@ -126,12 +126,13 @@ def forecast(
     of = _Request(found=found, options=options, given=choices.keys(), every=every, progress=progress)
     _refuse_ignored(of)
     forecasts: dict[int, operational.RegionForecasts] = {}
-    with _open_sources(of) as (clips, table):
+    sources = _read_sources(of)
+    with _open_sources(of, sources) as (clips, table):
         for source in (clips, table):
             if source is not None:
                 submission.check_issue(max(time for _, time in source.ends), found.task)
         if clips is not None:
-            forecasts |= _apply_networks(of, clips)
+            forecasts |= _apply_networks(of, clips, sources)
         if table is not None:
             for place, fitted in found.fitted.items():
                 forecasts[place] = operational.forecast_from_keywords(fitted, table, progress=progress)
@@ -147,7 +148,7 @@ def _refuse_ignored(of: _Request) -> None:
     found = of.found
     for names, what, is_taken in (
         (_OF_NETWORKS, "images", bool(found.networks)),
-        (_OF_KEYWORDS, "keywords", bool(found.fitted)),
+        (("keywords",), "keywords", found.needs_keywords),
         (_OF_HISTORY, "flare history", found.needs_flares),
     ):
         if not is_taken:
@@ -155,14 +156,16 @@ def _refuse_ignored(of: _Request) -> None:
             shared.refuse_ignored(given, because=f"with {found.place}, which takes no {what}")
 
 
-def _apply_networks(of: _Request, clips: _Clips) -> dict[int, operational.RegionForecasts]:
+def _apply_networks(
+    of: _Request, clips: _Clips, sources: tabular.NumberSources
+) -> dict[int, operational.RegionForecasts]:
     """Return the forecasts by each network, by its position in the combination."""
     options = of.options
     if options.cluster is not None and options.device not in ("auto", "cpu"):
         fix = "leave one of them out"
         raise InputError(Field("device"), expected="auto or cpu with --cluster", found=options.device, fix=fix)
     computing = replace(options, device="cpu") if options.cluster else options
-    inference = computing.infer(factories=of.found.factories)
+    inference = computing.infer(factories=of.found.factories, sources=sources)
     with shared.open_cluster(options.cluster, options.jobs) as workers:
         return {
             place: operational.forecast_regions(
@@ -173,8 +176,10 @@ def _apply_networks(of: _Request, clips: _Clips) -> dict[int, operational.Region
 
 
 @contextmanager
-def _open_sources(of: _Request) -> Iterator[tuple[_Clips | None, operational.TableSource | None]]:
-    """Open the images or the build, and read the table of keywords; of both, take the sequences that they share."""
+def _open_sources(
+    of: _Request, sources: tabular.NumberSources
+) -> Iterator[tuple[_Clips | None, operational.TableSource | None]]:
+    """Open the images or the build, and the sequences of the table; of both, take the sequences that they share."""
     options, found = of.options, of.found
     wanted = inputs.Wanted(
         command="predict",
@@ -182,7 +187,12 @@ def _open_sources(of: _Request) -> Iterator[tuple[_Clips | None, operational.Tab
         every=of.every or bool(found.networks and found.fitted),
         windows=WindowRule(max_gap_minutes=options.max_gap, min_frames=options.min_frames, on_short=OnShort.DROP),
     )
-    table = _read_table(of, wanted) if found.fitted else None
+    table = None
+    if found.fitted and sources.keywords is not None:
+        sequences = operational.find_table_sequences(
+            sources.keywords, every=wanted.every, windows=wanted.windows, progress=of.progress
+        )
+        table = operational.TableSource(sequences=sequences, keywords=sources.keywords, flares=sources.flares)
     if not found.networks:
         yield None, table
         return
@@ -197,11 +207,14 @@ def _open_sources(of: _Request) -> Iterator[tuple[_Clips | None, operational.Tab
         )
 
 
-def _read_table(of: _Request, wanted: inputs.Wanted) -> operational.TableSource:
+def _read_sources(of: _Request) -> tabular.NumberSources:
+    """Read what forecasters take besides images; raises `InputError` where it is not named."""
     options = of.options
-    if options.keywords is None:
+    if of.found.needs_keywords and options.keywords is None:
         expected, fix = f"a table of keywords, for {of.found.place}", "name a table of the frames to forecast"
         raise InputError(Field("keywords"), expected=expected, found="none", fix=fix)
-    catalogue = flare_options.load_catalogue(options.flares, options.harp_map, clock=options.clock)
-    flares = None if catalogue is None else catalogue.harp_flares
-    return inputs.read_table(options.keywords, flares=flares, wanted=wanted, progress=of.progress)
+    sources = inputs.read_sources(
+        options.keywords, options.flares, options.harp_map, clock=options.clock, progress=of.progress
+    )
+    of.found.require(sources)
+    return sources

@@ -19,6 +19,9 @@ from sffshards.shards import read
 
 __all__ = ["reproduce"]
 
+_NOT_CHOSEN = frozenset({"variant", "inputs", "numbers_learning_rate"})
+"""Options of training that the published experiment decides: all variants, of images alone."""
+
 
 def reproduce(
     *,
@@ -56,7 +59,7 @@ def reproduce(
     ] = Path("runs"),
     report: Annotated[Path, Option("Folder for the report.")] = Path("report"),
     recipe: shared.RecipeOption = "published",
-    choices: Annotated[dict[str, Any], OptionsOf(training.TrainingOptions, without=frozenset({"variant"}))],
+    choices: Annotated[dict[str, Any], OptionsOf(training.TrainingOptions, without=_NOT_CHOSEN)],
     cache_dir: shared.CacheFolderOption = None,
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
 ) -> None:

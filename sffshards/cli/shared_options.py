@@ -20,6 +20,7 @@ from sffshards.shards import format as shard_format
 from sffshards.shards import read
 
 if TYPE_CHECKING:
+    from sffshards import tabular
     from sffshards.executors import DaskExecutor, Executor
     from sffshards.forecasting import runs
     from sffshards.models import ModelName
@@ -157,7 +158,11 @@ class Computing:
     device: Annotated[str, Option("Device to compute on: auto, cpu, cuda, cuda:1, mps, ...")] = "auto"
 
     def infer(
-        self, *, factories: tuple[ModelName, ...], check: read.CheckLevel = read.CheckLevel.FULL
+        self,
+        *,
+        factories: tuple[ModelName, ...],
+        sources: tabular.NumberSources,
+        check: read.CheckLevel = read.CheckLevel.FULL,
     ) -> runs.Inference:
         """Return how networks are applied in the library; raises `InputError` if this machine has no such device."""
         from sffshards.forecasting import runs
@@ -168,6 +173,7 @@ class Computing:
             device=runs.choose_device(self.device),
             check=check,
             factories=factories,
+            sources=sources,
         )
 
 

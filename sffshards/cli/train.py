@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from sffshards import training
+from sffshards import tabular, training
 from sffshards.base.errors import format_count
 from sffshards.base.option_fields import Option
 from sffshards.base.progress import SILENT
+from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
 from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.terminal_output import make_progress, show
@@ -31,6 +32,10 @@ def train(
     ),
     recipe: shared.RecipeOption = "published",
     choices: Annotated[dict[str, Any], OptionsOf(training.TrainingOptions)],
+    keywords: flare_options.KeywordsOption = None,
+    flares: flare_options.FlaresOption = None,
+    harp_map: flare_options.HarpMapOption = None,
+    clock: flare_options.ClockOption = "as-written",
     cache_dir: shared.CacheFolderOption = None,
     cache_size: shared.CacheSizeOption = shared.CACHE_SIZE,
     force: shared.ForceOption = False,
@@ -44,6 +49,9 @@ def train(
     The options from --epochs to --precision and from --sampler to --missing-frames change the recipe. A file for
     --recipe sets them too, such as learning_rate = 1e-5 and loss = "focal" on lines of their own; options of the
     command line take precedence over the file. What cannot be combined is refused.
+
+    With --inputs images,keywords, images,history or images,keywords,history, the network also takes numbers of each
+    sample, from --keywords and from --flares and --harp-map. Missing ones are masked.
 
     Finished folds are kept. A stopped fold resumes from its last checkpoint; --accumulate must be the same as before,
     and so must the product of --batch-size, --devices and --num-nodes.
@@ -63,6 +71,8 @@ def train(
         a small network, without a GPU
     sffshards train --shards s3://bucket/shards/48h
         remote shards, through a cache
+    sffshards train --inputs images,keywords --keywords keywords.csv.gz
+        SHARP keywords of the last frame beside the images
     sffshards train --devices 4 --precision bf16-mixed
         four GPUs; each step uses 4 x --batch-size sequences
     srun sffshards train --num-nodes 2 --devices 4
@@ -76,7 +86,13 @@ def train(
     run = out / manifest.task.folder / options.variant
     is_first = training.is_first_process(options)  # every other device runs this same command silently
     progress = make_progress() if is_first else SILENT
-    records = training.train_folds(build, run, options, folds=folds, force=force, progress=progress)
+    catalogue, table = flare_options.read_sources(
+        flares, harp_map, keywords, tasks=[manifest.task], clock=clock, progress=progress
+    )
+    sources = tabular.NumberSources(keywords=table, flares=catalogue)
+    others = "leave it out, or choose {inputs} that have it"
+    sources.refuse_others(options.inputs, where="the network", fix=others)
+    records = training.train_folds(build, run, options, folds=folds, force=force, sources=sources, progress=progress)
     if not is_first:
         return
     for record in records:

@@ -1,6 +1,7 @@
 from .model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName, NetworkSpec
 from .model_weights import load_checkpoint, read_checkpoint
 from .networks import NO_FIELD, build_model, scale_clips
+from .number_fusion import NetworkWithNumbers
 
 __all__ = [
     "KINETICS400",
@@ -9,6 +10,7 @@ __all__ = [
     "Attention",
     "ModelName",
     "NetworkSpec",
+    "NetworkWithNumbers",
     "build_model",
     "load_checkpoint",
     "read_checkpoint",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from sffshards.base.errors import Field, InputError
 from sffshards.base.package_faces import accepts_text
+from sffshards.tabular import NetworkInputs
 
 KINETICS400 = "kinetics400"
 """torchvision's weights of a network, trained on Kinetics-400."""
@@ -156,6 +157,8 @@ class NetworkSpec:
     """Arguments of a factory by their names, as JSON can hold them; empty for a network that is known by name."""
     attention: Attention = Attention.FUSED
     """Implementation of a network that is known by name."""
+    inputs: NetworkInputs = NetworkInputs.IMAGES
+    """What the network takes of a sample; numbers are joined by `sffshards.models.NetworkWithNumbers`."""
 
     def __post_init__(self) -> None:
         if self.options and not self.model.is_factory:
@@ -181,7 +184,7 @@ class NetworkSpec:
             )
 
     def __hash__(self) -> int:
-        return hash((self.model, self.attention, json.dumps(self.options, sort_keys=True)))
+        return hash((self.model, self.attention, self.inputs, json.dumps(self.options, sort_keys=True)))
 
     def require_named(self, factories: Collection[str], *, where: object) -> None:
         """Check that the code of a factory may run, because the user named it and not only a file.

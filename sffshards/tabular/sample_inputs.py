@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,27 +15,9 @@ from sffshards.domain.frame_codes import harps_of, times_of
 from sffshards.domain.sequence_table import SequenceTable
 from sffshards.flares import HarpFlares
 from sffshards.tabular.flare_history import ACTIVITY, HISTORY, describe_history
+from sffshards.tabular.input_groups import InputGroup
 from sffshards.tabular.keyword_features import COURSE, LAST, describe_course, describe_last
 from sffshards.tabular.keyword_tables import KEYWORDS, KeywordTable
-
-
-class InputGroup(StrEnum):
-    """Features that a forecaster takes together."""
-
-    KEYWORDS = "keywords"
-    """SHARP keywords of the last frame."""
-    COURSE = "course"
-    """Mean, slope and largest value of the keywords over the frames of the sequence."""
-    HISTORY = "history"
-    """Earlier flares of the region that are known at the time of the last frame, in four numbers."""
-    ACTIVITY = "activity"
-    """The same flares by class, and the hours since the last."""
-
-    @property
-    def needs_keywords(self) -> bool:
-        """Whether it needs a table of keywords."""
-        return self in (InputGroup.KEYWORDS, InputGroup.COURSE)
-
 
 FEATURE_NAMES = {
     InputGroup.KEYWORDS: LAST,
@@ -69,6 +50,12 @@ class SampleInputs:
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.hours_nT)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> SampleInputs:
+        """Return what is known of some of the samples, by their positions or a slice."""
+        return SampleInputs(
+            keywords_nTK=self.keywords_nTK[rows], hours_nT=self.hours_nT[rows], history_nF=self.history_nF[rows]
+        )
 
     @property
     def last(self) -> NDArray[np.float64]:
@@ -114,9 +101,16 @@ def gather_inputs(
         Whether the features need all frames of a sequence, and not only the last.
     """
     codes_nT = sequences.windows() if with_course else sequences.frames[sequences.last][:, None]
+    return describe_frames(codes_nT, keywords=keywords, flares=flares)
+
+
+def describe_frames(
+    codes_nT: NDArray[np.int64], *, keywords: KeywordTable | None, flares: HarpFlares | None
+) -> SampleInputs:
+    """Return what is known of sequences by the codes of their frames, int64; see `gather_inputs`."""
     times_nT = times_of(codes_nT)
     shape = (*codes_nT.shape, len(KEYWORDS))
-    history = np.full((len(sequences), len(HISTORY) + len(ACTIVITY)), np.nan)
+    history = np.full((len(codes_nT), len(HISTORY) + len(ACTIVITY)), np.nan)
     return SampleInputs(
         keywords_nTK=np.full(shape, np.nan) if keywords is None else keywords.of_frames(codes_nT),
         hours_nT=times_nT.astype(np.int64) / 3600,

@@ -11,6 +11,7 @@ from .fold_record import (
 from .fold_training import check_folds, train_fold, train_folds
 from .process_ranks import is_first_process, remove_ranks
 from .recipe import PUBLISHED, ClassWeights, Loss, Optimizer, Precision, Recipe, Schedule, read_recipe
+from .sample_numbers import describe_rows
 from .stop_signals import STOP_EXIT_CODE, StopRequest, TrainingStopped
 from .training_config import LoggerName, Strategy, TrainingOptions
 
@@ -34,6 +35,7 @@ __all__ = [
     "TrainingOptions",
     "TrainingStopped",
     "check_folds",
+    "describe_rows",
     "find_folds",
     "fold_folder",
     "is_first_process",

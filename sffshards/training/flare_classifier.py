@@ -19,7 +19,7 @@ from sffshards.base.errors import TrainingError
 from sffshards.base.json_records import to_plain
 from sffshards.domain.sample_sets import Stage
 from sffshards.loading import ClipBatch, ClipLoader, render_clips
-from sffshards.models import scale_clips
+from sffshards.models import NetworkWithNumbers, scale_clips
 from sffshards.training.fold_record import FoldRecord
 from sffshards.training.optimisation import (
     build_optimizer,
@@ -27,9 +27,11 @@ from sffshards.training.optimisation import (
     cosine_rate,
     freeze_parts,
     sample_losses,
+    set_rates,
     weigh_losses,
 )
 from sffshards.training.recipe import Recipe, Schedule
+from sffshards.training.sample_numbers import SampleNumbers
 
 _MAY_CHANGE = frozenset({"batch_size", "num_threads", "check", "max_epochs"})
 """Options of a `Recipe` that need not be the same when a training resumes."""
@@ -52,9 +54,11 @@ class FlareClassifier(pl.LightningModule):
     Parameters
     ----------
     network
-        Network from float clips of shape (B, 1, 16, 224, 224) to logits of shape (B, 2).
+        Network from float clips of shape (B, 1, 16, 224, 224) to logits of shape (B, 2), or one with numbers.
     record
         Record of the fold, with its options and the class counts of the training and the validation set.
+    numbers
+        Of a network with numbers, those of all samples of the build; else None.
 
     Attributes
     ----------
@@ -64,7 +68,7 @@ class FlareClassifier(pl.LightningModule):
         each sample's loss is.
     """
 
-    def __init__(self, network: nn.Module, record: FoldRecord) -> None:
+    def __init__(self, network: nn.Module, record: FoldRecord, *, numbers: SampleNumbers | None = None) -> None:
         super().__init__()
         self.model = network
         self.options = record.options
@@ -75,14 +79,17 @@ class FlareClassifier(pl.LightningModule):
             self.register_buffer(f"{stage}_weights_K", torch.tensor(record.loss_weights(stage)), persistent=False)
             numbers_K = torch.tensor([counts.num_negative, counts.num_positive])
             self.register_buffer(f"{stage}_log_shares_K", (numbers_K / numbers_K.sum()).log(), persistent=False)
-        freeze_parts(network, record.options.frozen_parts)
+        freeze_parts(network.net if isinstance(network, NetworkWithNumbers) else network, record.options.frozen_parts)
+        # No buffer: ranks would send it to each other at every step.
+        self._numbers_NF = None if numbers is None else torch.from_numpy(numbers.values_NF)
         self.epoch_metrics: dict[str, float] = {}
         self._sums: dict[Stage, Tensor] = {}
         self._validated: list[Tensor] = []
 
-    def forward(self, clips_BTHW: Tensor) -> Tensor:
-        """Return logits of shape (B, 2) for uint8 clips."""
-        logits_BK: Tensor = self.model(scale_clips(clips_BTHW))
+    def forward(self, clips_BTHW: Tensor, numbers_BF: Tensor | None = None) -> Tensor:
+        """Return logits of shape (B, 2) for uint8 clips, and for their numbers if the network takes some."""
+        clips_BCTHW = scale_clips(clips_BTHW)
+        logits_BK: Tensor = self.model(clips_BCTHW) if numbers_BF is None else self.model(clips_BCTHW, numbers_BF)
         return logits_BK
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
@@ -146,7 +153,7 @@ class FlareClassifier(pl.LightningModule):
 
     def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> ClipForecasts:
         """Return the probability of a flare for each sample of a batch, with its row of the index."""
-        logits_BK = self(render_clips(batch))
+        logits_BK = self(render_clips(batch), self._look_up(batch))
         probabilities_B = logits_BK.float().softmax(dim=1)[:, 1]
         return ClipForecasts(rows_N=batch.rows_B[batch.mask_B], probabilities_N=probabilities_B[batch.mask_B])
 
@@ -170,7 +177,9 @@ class FlareClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser, and the schedule that cuts its learning rate on a plateau, if it does."""
-        optimizer = build_optimizer(self.parameters(), self.options)
+        beside = self.model.numbers.parameters() if isinstance(self.model, NetworkWithNumbers) else ()
+        rate = self.options.numbers_learning_rate
+        optimizer = build_optimizer(self.parameters(), self.options, beside=beside, beside_rate=rate)
         if self.options.schedule is not Schedule.PLATEAU:
             return optimizer
         scheduler = build_plateau(optimizer, self.options)
@@ -179,13 +188,19 @@ class FlareClassifier(pl.LightningModule):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Do nothing: `on_validation_epoch_end` has stepped the schedule."""
 
+    def _look_up(self, batch: ClipBatch) -> Tensor | None:
+        """Return the numbers of a batch's samples by their rows of the index, any for padding; None if it has none."""
+        if self._numbers_NF is None:
+            return None
+        self._numbers_NF = self._numbers_NF.to(batch.rows_B.device)  # stays there
+        return self._numbers_NF[batch.rows_B.clamp(min=0)]
+
     def _set_rate(self, step: int) -> None:
         """Set the learning rate of a step of this epoch where it follows from the step's number."""
         if self.options.schedule is Schedule.COSINE:
             num_steps = self._count_steps()
             rate = cosine_rate(self.current_epoch * num_steps + step, self.options, steps_per_epoch=num_steps)
-            for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = rate
+            set_rates(self.trainer.optimizers[0], rate)
 
     def _count_steps(self) -> int:
         """Return the number of steps of the optimiser in an epoch."""
@@ -193,7 +208,7 @@ class FlareClassifier(pl.LightningModule):
 
     def _step(self, batch: ClipBatch, stage: Stage) -> tuple[Tensor, Tensor]:
         """Return each sample's loss, and whether it was classified correctly; zero and false for padding."""
-        logits_BK = self(render_clips(batch))
+        logits_BK = self(render_clips(batch), self._look_up(batch))
         weights_K, log_shares_K = (self.get_buffer(f"{stage}_{name}_K") for name in ("weights", "log_shares"))
         sample_losses_B = sample_losses(
             logits_BK, batch.labels_B, self.options, log_shares_K=log_shares_K, smooth=stage is Stage.TRAIN
@@ -261,5 +276,5 @@ def plain_hyperparameters(record: FoldRecord) -> dict[str, Any]:
     """Return what a checkpoint states of its training, in plain values; not what may change when it resumes."""
     options = to_plain(record.options)
     recipe = {field.name: options[field.name] for field in fields(Recipe) if field.name not in _MAY_CHANGE}
-    plain = {"model": str(options["model"]), "fold": record.fold} | recipe
+    plain = {"model": str(options["model"]), "inputs": str(options["inputs"]), "fold": record.fold} | recipe
     return plain | {f"{stage}_weights": record.loss_weights(stage) for stage in (Stage.TRAIN, Stage.VAL)}

@@ -78,7 +78,7 @@ def check_folder(out: Path, record: FoldRecord) -> FoldRecord | None:
             f"{there.task} fold {there.fold} on build {there.manifest_sha256[:12]}"
             f" (now {record.task} fold {record.fold} on build {record.manifest_sha256[:12]})",
         )
-    if different := there.options.differences(record.options):
+    if different := there.differences(record):
         described = ", ".join(f"{name} {theirs} (now {mine})" for name, (theirs, mine) in different.items())
         raise _conflict(out, f"a training with {described}")
     _check_epochs(out, there, record.options.max_epochs)

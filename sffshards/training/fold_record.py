@@ -26,12 +26,13 @@ from sffshards.base.json_records import (
     to_plain,
 )
 from sffshards.base.package_faces import accepts_text
-from sffshards.domain.sample_sets import NUM_FOLDS, Protocol, SampleSet, Stage
+from sffshards.domain.sample_sets import NUM_FOLDS, SampleSet, Stage
 from sffshards.domain.task import Task
 from sffshards.loading import Sampler
 from sffshards.models import KINETICS400, NO_WEIGHTS
 from sffshards.shards.format import Manifest
-from sffshards.training.recipe import ClassWeights
+from sffshards.tabular import NO_SOURCES, NumberSources
+from sffshards.training.class_counts import StageWeights, count_classes
 from sffshards.training.training_config import TrainingOptions
 
 RECORD_NAME = "run.json"
@@ -47,7 +48,7 @@ _DERIVED = "class_weights"
 """A field of the file, but not of the record: the class weights of each stage, which follow from the counts."""
 
 _FOLD_FOLDER = re.compile(r"fold(\d+)", re.ASCII)
-_EXPECTS = JsonFormat(expected="the record of a fold", fix="train it again with `sffshards train --force`", version=3)
+_EXPECTS = JsonFormat(expected="the record of a fold", fix="train it again with `sffshards train --force`", version=4)
 
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "webdataset", "pillow")
@@ -62,28 +63,6 @@ class GitState:
     """Hash of the commit that is checked out."""
     dirty: bool
     """Whether a tracked file differs from the commit."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageWeights:
-    """Number of samples of each class, from which the weights of the classes in the loss follow."""
-
-    num_negative: Count
-    """Number of samples without a flare."""
-    num_positive: Count
-    """Number of samples with a flare."""
-
-    def weigh(self, by: ClassWeights) -> tuple[float, float]:
-        """Return the weights of negatives and positives; 0 for a class without samples, unless all are 1."""
-        total = self.num_negative + self.num_positive
-        if by is ClassWeights.NONE:
-            return 1.0, 1.0
-        if not total:
-            return 0.0, 0.0
-        if by is ClassWeights.PUBLISHED:
-            return 1 - self.num_negative / total, 1 - self.num_positive / total
-        negative, positive = (total / (2 * num) if num else 0.0 for num in (self.num_negative, self.num_positive))
-        return negative, positive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +99,8 @@ class FoldRecord:
     """SHA-256 of the file of initial weights; None for weights that are known by name."""
     options: TrainingOptions
     """Options of the training run."""
+    number_sources: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the tables of numbers, and the clock; empty for a network of images alone."""
     class_counts: dict[Stage, StageWeights]
     """Class counts of each set, as the protocol counts them."""
     versions: dict[str, str]
@@ -152,6 +133,14 @@ class FoldRecord:
             counts = StageWeights(num_negative=1, num_positive=1)
         return counts.weigh(self.options.class_weights)
 
+    def differences(self, other: FoldRecord) -> dict[str, tuple[object, object]]:
+        """Return what affects the result and differs, by name: options, and tables of numbers by their SHA-256."""
+        mine, theirs = self.number_sources, other.number_sources
+        different = {
+            name: (mine.get(name), theirs.get(name)) for name in mine | theirs if mine.get(name) != theirs.get(name)
+        }
+        return different | self.options.differences(other.options)
+
     def is_complete(self, max_epochs: int) -> bool:
         """Return whether training is finished and would also be with another maximum number of epochs."""
         return self.finished and (self.num_epochs < self.options.max_epochs or self.num_epochs >= max_epochs)
@@ -162,12 +151,9 @@ class FoldRecord:
         return self.checkpoints[0] if self.checkpoints else None
 
 
-def count_classes(manifest: Manifest, options: TrainingOptions, *, fold: int) -> dict[Stage, StageWeights]:
-    """Return the numbers of samples by class of a fold's sets, and the weights that follow from them."""
-    return {stage: stage_weights(manifest, options.sample_set(stage, fold=fold)) for stage in Stage}
-
-
-def start_record(manifest: Manifest, options: TrainingOptions, *, fold: int) -> FoldRecord:
+def start_record(
+    manifest: Manifest, options: TrainingOptions, *, fold: int, sources: NumberSources = NO_SOURCES
+) -> FoldRecord:
     """Return the record of a fold of a build before it is trained.
 
     Raises
@@ -184,6 +170,7 @@ def start_record(manifest: Manifest, options: TrainingOptions, *, fold: int) -> 
         manifest_sha256=manifest.sha256,
         weights_sha256=weights_sha256,
         options=options,
+        number_sources=sources.fingerprint(options.inputs),
         class_counts=count_classes(manifest, options, fold=fold),
         image_options=dict(manifest.inputs.image_options),
         versions=own_versions | {name: metadata.version(name) for name in _PACKAGES},
@@ -267,31 +254,6 @@ def require_network(folder: Path) -> None:
             found=f"forecasts of kind {str(content[KIND_FIELD])[:40]!r}, {str(content.get('name'))[:40]!r}",
             fix="name another folder",
         )
-
-
-def stage_weights(manifest: Manifest, samples: SampleSet) -> StageWeights:
-    """Count the classes of a set as its loss weighs them.
-
-    The paper's counts are exact. The published programs read each set's list with its first row as a header, and so
-    lose that row's label.
-
-    Parameters
-    ----------
-    manifest
-        Manifest of the build.
-    samples
-        The set; its protocol states whose counts.
-
-    Returns
-    -------
-    the counts, from which the weights follow
-    """
-    groups = samples.groups(manifest.task)
-    counts = list(manifest.class_counts(groups))
-    lost = manifest.groups[groups[0]].first_label if samples.protocol is Protocol.PUBLISHED else None
-    if lost is not None and counts[lost]:
-        counts[lost] -= 1
-    return StageWeights(num_negative=counts[0], num_positive=counts[1])
 
 
 def read_git(package: Path | None = None) -> GitState | None:

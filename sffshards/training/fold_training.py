@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +12,18 @@ import pytorch_lightning as pl
 import torch
 
 from sffshards.base.atomic_files import storage_errors
-from sffshards.base.errors import InputError, SffshardsError
+from sffshards.base.errors import SffshardsError
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.output_checks import check_writable
 from sffshards.base.package_faces import accepts_text
-from sffshards.base.progress import Progress
-from sffshards.domain.sample_sets import NUM_FOLDS, Stage
+from sffshards.base.progress import SILENT, Progress
+from sffshards.domain.sample_sets import Stage
 from sffshards.loading import ShardDataModule, Shuffle
-from sffshards.models import NO_WEIGHTS, build_model
-from sffshards.shards.format import Manifest
+from sffshards.models import NO_WEIGHTS, NetworkWithNumbers, build_model
 from sffshards.shards.read import Place
+from sffshards.tabular import NO_SOURCES, NumberSources
 from sffshards.training.checkpoint_files import LAST_NAME
+from sffshards.training.class_counts import describe_lacking, require_both_classes
 from sffshards.training.flare_classifier import FlareClassifier
 from sffshards.training.fold_checkpoints import (
     FoldKeeper,
@@ -34,8 +35,6 @@ from sffshards.training.fold_checkpoints import (
 )
 from sffshards.training.fold_record import (
     FoldRecord,
-    StageWeights,
-    count_classes,
     fold_folder,
     read_record,
     require_network,
@@ -43,7 +42,7 @@ from sffshards.training.fold_record import (
     write_record,
 )
 from sffshards.training.process_ranks import choose_environment, is_first_process
-from sffshards.training.recipe import ClassWeights
+from sffshards.training.sample_numbers import SampleNumbers, prepare_numbers
 from sffshards.training.stop_signals import StopRequest, TrainingStopped
 from sffshards.training.trainer_setup import (
     ProgressReport,
@@ -59,14 +58,23 @@ from sffshards.training.training_failures import explain_failure
 
 @accepts_text
 def train_folds(
-    build: Place, run: Path, options: TrainingOptions, *, folds: Iterable[int], force: bool, progress: Progress
+    build: Place,
+    run: Path,
+    options: TrainingOptions,
+    *,
+    folds: Iterable[int],
+    force: bool,
+    progress: Progress,
+    sources: NumberSources = NO_SOURCES,
 ) -> list[FoldRecord]:
     """Train folds one after the other, each in its folder of the run; see `train_fold`.
 
     Errors in the inputs of any fold are found before the first is trained. A fold's folder is read again
     when its turn comes: another process may have trained it in the meantime.
     """
-    plans = [_plan_fold(build, fold_folder(run, fold), options, fold=fold, force=force) for fold in folds]
+    plans = [
+        _plan_fold(build, fold_folder(run, fold), options, fold=fold, force=force, sources=sources) for fold in folds
+    ]
     return [_train(plan, progress=progress) for plan in plans]
 
 
@@ -86,7 +94,14 @@ def check_folds(build: Place, run: Path, options: TrainingOptions, *, folds: Ite
 
 @accepts_text
 def train_fold(
-    build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool, progress: Progress
+    build: Place,
+    out: Path,
+    options: TrainingOptions,
+    *,
+    fold: int,
+    force: bool,
+    progress: Progress,
+    sources: NumberSources = NO_SOURCES,
 ) -> FoldRecord:
     """Train a fold by the recipe of the options, by default the published one.
 
@@ -108,6 +123,8 @@ def train_fold(
         Whether to remove another training from ``out``.
     progress
         Shows the progress.
+    sources
+        Tables of the numbers that the network takes beside images, if it takes some.
 
     Returns
     -------
@@ -127,7 +144,7 @@ def train_fold(
     TrainingStopped
         If SIGTERM or SIGUSR1 arrived; a checkpoint was saved after the step, and the same call resumes it.
     """
-    return _train(_plan_fold(build, out, options, fold=fold, force=force), progress=progress)
+    return _train(_plan_fold(build, out, options, fold=fold, force=force, sources=sources), progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +156,13 @@ class _FoldPlan:
     record: FoldRecord
     force: bool
     """Whether another training is removed."""
+    sources: NumberSources
+    """Tables of numbers."""
+
+    def take_numbers(self, *, progress: Progress = SILENT) -> SampleNumbers | None:
+        """Return the numbers of all samples; raises as `prepare_numbers`."""
+        inputs = self.record.options.inputs
+        return prepare_numbers(self.data, inputs=inputs, sources=self.sources, progress=progress)
 
     def find_training(self) -> FoldRecord | None:
         """Return the record of the same training that the folder holds; raises as `check_folder`."""
@@ -147,7 +171,14 @@ class _FoldPlan:
 
 
 def _plan_fold(
-    build: Place, out: Path, options: TrainingOptions, *, fold: int, force: bool, here: bool = True
+    build: Place,
+    out: Path,
+    options: TrainingOptions,
+    *,
+    fold: int,
+    force: bool,
+    here: bool = True,
+    sources: NumberSources = NO_SOURCES,
 ) -> _FoldPlan:
     check_devices(options, here=here)
     choose_environment(devices=options.devices, num_nodes=options.num_nodes)  # raises before any work
@@ -156,11 +187,12 @@ def _plan_fold(
     for stage in (Stage.TRAIN, Stage.VAL):
         data.stage_loader(stage, shuffle=Shuffle.NONE)  # raises early if the set is empty
     data.check_training(options.num_ranks)
-    record = start_record(data.build.manifest, options, fold=fold)
-    plan = _FoldPlan(out=out, data=data, record=record, force=force)
+    record = start_record(data.build.manifest, options, fold=fold, sources=sources)
+    plan = _FoldPlan(out=out, data=data, record=record, force=force, sources=sources)
+    plan.take_numbers()  # raises before any work
     there = plan.find_training()  # raises early if it is another one
     if not options.allow_one_class and not (there is not None and there.finished):
-        _require_both_classes(record, data.build.manifest)
+        require_both_classes(record, data.build.manifest)
     if is_first_process(options):
         check_writable(out)
     return plan
@@ -197,7 +229,8 @@ def _train_from(plan: _FoldPlan, there: FoldRecord | None, *, progress: Progress
             if plan.force:  # only now that the network, the devices and the shards are known to work
                 set_aside(out)
                 stack.callback(settle_aside, out)
-            _warn_of_weights(plan.record, progress)
+            for lacking in describe_lacking(plan.record.class_counts, plan.record.options.class_weights):
+                progress.note(f"fold {plan.record.fold}: {lacking}")
             if there is None:
                 write_record(out, plan.record)
             elif there.finished:  # with fewer epochs than now
@@ -229,7 +262,7 @@ class _Fit:
         with quiet_lightning():
             pl.seed_everything(options.seed, workers=True, verbose=False)
             weights = NO_WEIGHTS if resume else options.weights
-            self.module = _build_module(plan.record, weights=weights, progress=progress)
+            self.module = _build_module(plan, weights=weights, progress=progress)
             self.trainer = build_trainer(plan.out, plan.record, callbacks=[self.keeper, report])
 
     def run(self) -> None:
@@ -271,8 +304,8 @@ def _describe_progress(record: FoldRecord) -> str:
     return f"{done}; the same command without --force resumes from the last save"
 
 
-def _build_module(record: FoldRecord, *, weights: str, progress: Progress) -> FlareClassifier:
-    options = record.options
+def _build_module(plan: _FoldPlan, *, weights: str, progress: Progress) -> FlareClassifier:
+    options, numbers = plan.record.options, plan.take_numbers(progress=progress)
     network = build_model(
         options.model,
         weights=weights,
@@ -280,41 +313,9 @@ def _build_module(record: FoldRecord, *, weights: str, progress: Progress) -> Fl
         options=options.model_options,
         progress=progress,
     )
+    if numbers is not None:
+        network = NetworkWithNumbers(network, inputs=options.inputs)
+        network.numbers.set_scale(numbers.scale)
     if options.compile_network:
         network.compile()  # in place: the names of its weights stay
-    return FlareClassifier(network, record)
-
-
-def _warn_of_weights(record: FoldRecord, progress: Progress) -> None:
-    """Note which set lacks a class."""
-    for lacking in _list_lacking(record.class_counts):
-        progress.note(f"fold {record.fold}: {lacking}; {_consequence(record)}")
-
-
-def _require_both_classes(record: FoldRecord, manifest: Manifest) -> None:
-    """Check that no set lacks a class, which makes its loss zero or one-sided."""
-    for lacking in _list_lacking(record.class_counts):
-        counts = [count_classes(manifest, record.options, fold=fold) for fold in range(NUM_FOLDS)]
-        whole = ",".join(str(fold) for fold, of in enumerate(counts) if not any(_list_lacking(of)))
-        raise InputError(
-            f"{record.task} fold {record.fold}",
-            expected="samples of both classes to train on and to validate with",
-            found=f"{lacking}, so that {_consequence(record)}",
-            fix=f"{f'train only fold {whole}' if whole else 'use parts of both classes, which no fold has'}, "
-            "or pass {allow_one_class} to train it all the same",
-        )
-
-
-def _consequence(record: FoldRecord) -> str:
-    """Return what follows from a set of one class."""
-    if record.options.class_weights is ClassWeights.PUBLISHED:
-        return "with w_c = 1 - n_c/N its loss is 0"
-    return "its loss is least for one and the same forecast"
-
-
-def _list_lacking(class_counts: Mapping[Stage, StageWeights]) -> Iterator[str]:
-    """Yield which of the two sets lacks which class."""
-    for stage in (Stage.TRAIN, Stage.VAL):
-        counts = class_counts[stage]
-        if not (counts.num_negative and counts.num_positive):
-            yield f"the {stage} set has no {'positives' if counts.num_negative else 'negatives'}"
+    return FlareClassifier(network, plan.record, numbers=numbers)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +17,9 @@ from torch.nn import functional
 
 from sffshards.base.errors import Field, InputError
 from sffshards.training.recipe import Loss, Optimizer, Recipe
+
+_RATIO = "rate_ratio"
+"""Name in a group of parameters of their learning rate over that of the recipe."""
 
 _LEAST_DOUBT = 1e-12
 """Least 1 - p of the focal loss, at which its gradient would be infinite for exponents below 1."""
@@ -77,14 +81,43 @@ def weigh_losses(losses_B: Tensor, labels_B: Tensor, mask_B: Tensor, *, weights_
     return (weights_K[labels_B.clamp(min=0)] * losses_B).where(mask_B, losses_B.new_zeros(()))
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Return torch's optimiser for the parameters that are trained."""
+def build_optimizer(
+    parameters: Iterable[nn.Parameter],
+    recipe: Recipe,
+    *,
+    beside: Iterable[nn.Parameter] = (),
+    beside_rate: float = 0.0,
+) -> torch.optim.Optimizer:
+    """Return torch's optimiser for the parameters that are trained.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the network.
+    recipe
+        Which optimiser, and its rates.
+    beside
+        Those of them that have another learning rate.
+    beside_rate
+        Their initial learning rate, which follows the same schedule; see `set_rates`.
+    """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     rate, decay = recipe.learning_rate, recipe.weight_decay
+    chosen: Any = trained
+    if others := list(beside):
+        ids = set(map(id, others))
+        own = [parameter for parameter in trained if id(parameter) not in ids]
+        chosen = [{"params": own}, {"params": others, "lr": beside_rate, _RATIO: beside_rate / rate}]
     if recipe.optimizer is Optimizer.SGD:
-        return torch.optim.SGD(trained, lr=rate, momentum=recipe.momentum, weight_decay=decay)
+        return torch.optim.SGD(chosen, lr=rate, momentum=recipe.momentum, weight_decay=decay)
     kind = torch.optim.Adam if recipe.optimizer is Optimizer.ADAM else torch.optim.AdamW
-    return kind(trained, lr=rate, weight_decay=decay)
+    return kind(chosen, lr=rate, weight_decay=decay)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate, and in proportion that of the parameters which have another."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(_RATIO, 1.0)
 
 
 def build_plateau(optimizer: torch.optim.Optimizer, recipe: Recipe) -> torch.optim.lr_scheduler.ReduceLROnPlateau:

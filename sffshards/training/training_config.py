@@ -13,7 +13,11 @@ from sffshards.base.option_fields import Option, list_options
 from sffshards.base.package_faces import accepts_text
 from sffshards.loading import Engine, Sampler, Shuffle
 from sffshards.models import Attention, ModelName, NetworkSpec
+from sffshards.tabular import NetworkInputs
 from sffshards.training.recipe import PUBLISHED, Optimizer, Recipe, Schedule, read_recipe
+
+DEFAULT_NUMBERS_RATE = 1e-3
+"""Initial learning rate of what takes numbers, which is trained from scratch even where the network is fine-tuned."""
 
 _IN_GLOBAL_BATCH = {"batch_size", "devices", "num_nodes", "accumulate"}
 _WITHOUT_EFFECT = {
@@ -77,6 +81,22 @@ class TrainingOptions(Recipe):
         ),
     ]
     """Initial weights as `build_model` takes them: ``kinetics400``, ``none`` or a file."""
+    inputs: Annotated[
+        NetworkInputs,
+        Option(
+            help="What the network takes of a sample. keywords: SHARP keywords of its last frame. history: earlier "
+            "flares of its region. These numbers are standardised on the training set and join the network's head."
+        ),
+    ] = NetworkInputs.IMAGES
+    numbers_learning_rate: Annotated[
+        float,
+        Option(
+            help="Initial learning rate of the part of the head that takes keywords and history. It follows the same "
+            "schedule as the other.",
+            flag="--numbers-lr",
+            minimum=1e-12,
+        ),
+    ] = DEFAULT_NUMBERS_RATE
     attention: Annotated[
         Attention,
         Option(
@@ -127,6 +147,13 @@ class TrainingOptions(Recipe):
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)
         _ = self.network  # checks that its parts fit
+        if self.numbers_learning_rate != DEFAULT_NUMBERS_RATE and not self.inputs.groups:
+            raise InputError(
+                Field("numbers_learning_rate"),
+                expected=f"{{inputs}} {NetworkInputs.IMAGES_KEYWORDS} or the like, whose numbers it is for",
+                found=f"inputs {self.inputs}",
+                fix="leave it out",
+            )
 
     @classmethod
     def from_choices(
@@ -172,7 +199,7 @@ class TrainingOptions(Recipe):
     @property
     def network(self) -> NetworkSpec:
         """What the network is built from."""
-        return NetworkSpec(model=self.model, options=self.model_options, attention=self.attention)
+        return NetworkSpec(model=self.model, options=self.model_options, attention=self.attention, inputs=self.inputs)
 
     @property
     def num_ranks(self) -> int:

@@ -24,6 +24,7 @@ from sffshards.forecasting.explanations.sequence_explanations import (
     MemberExplanation,
 )
 from sffshards.forecasting.operational import Member
+from sffshards.tabular import SampleInputs
 
 _FORMAT_VERSION = 2
 _ARRAYS, _PICTURE, _RECORD = ".npz", ".png", ".json"
@@ -41,6 +42,7 @@ def is_explained(
     members: Sequence[Member],
     *,
     options: ExplanationOptions,
+    numbers: SampleInputs | None = None,
     force: bool,
 ) -> bool:
     """Return whether a folder has the explanation of a sequence, with all files whole.
@@ -58,6 +60,8 @@ def is_explained(
         Its frames, uint8 of shape (16, 224, 224).
     members, options
         What it is explained by.
+    numbers
+        What is known of the sequence besides, if the network takes it.
     force
         Whether other files of these names may be replaced.
 
@@ -75,7 +79,7 @@ def is_explained(
     stated: dict[str, Any] = found if isinstance(found, dict) else {}
     is_own = (
         stated.get("format_version") == _FORMAT_VERSION
-        and stated.get("made_from_sha256") == _hash_inputs(clip_THW, members, options)
+        and stated.get("made_from_sha256") == _hash_inputs(clip_THW, members, options, numbers)
         and isinstance(stated.get("files"), dict)
     )
     there = [path for path in (record, picture, picture.with_suffix(_ARRAYS)) if os.path.lexists(path)]
@@ -109,7 +113,9 @@ def write_explanation(folder: Path, explanation: Explanation, picture: bytes) ->
     write_files({path.with_suffix(suffix): data for suffix, data in contents.items()}, force=True)
 
 
-def _hash_inputs(clip_THW: NDArray[np.uint8], members: Sequence[Member], options: ExplanationOptions) -> str:
+def _hash_inputs(
+    clip_THW: NDArray[np.uint8], members: Sequence[Member], options: ExplanationOptions, numbers: SampleInputs | None
+) -> str:
     """Return the SHA-256 of all that an explanation depends on but how it is computed."""
     of_members = [
         {
@@ -122,7 +128,11 @@ def _hash_inputs(clip_THW: NDArray[np.uint8], members: Sequence[Member], options
     ]
     clip = hashlib.sha256(np.ascontiguousarray(clip_THW)).hexdigest()
     of_options = to_plain(options) | {"seed": options.seed if options.check else None}
-    return hash_content({"clip": clip, "members": of_members, "options": of_options})
+    known = None
+    if numbers is not None:
+        values = np.concatenate([numbers.last.ravel(), numbers.history_nF.ravel()])
+        known = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    return hash_content({"clip": clip, "members": of_members, "options": of_options, "numbers": known})
 
 
 def format_arrays(explanation: Explanation) -> bytes:
@@ -168,7 +178,9 @@ def format_record(explanation: Explanation, *, files: dict[str, str]) -> bytes:
         "frame_occlusion": explanation.frame_drops.tolist(),
         "patch_occlusion": explanation.patch_drops.tolist(),
         "members": [_describe(one) for one in explanation.members],
-        "made_from_sha256": _hash_inputs(explanation.clip_THW, [one.member for one in explanation.members], options),
+        "made_from_sha256": _hash_inputs(
+            explanation.clip_THW, [one.member for one in explanation.members], options, explanation.numbers
+        ),
         "files": files,
     }
     return format_json(content)

@@ -31,6 +31,8 @@ from sffshards.forecasting.explanations.attributions import (
     integrate_gradients,
     patch_masks,
 )
+from sffshards.models import NetworkWithNumbers
+from sffshards.tabular import SampleInputs
 
 _MIN_PATCH_SIDE = 7
 _LARGE_GAP = 0.05
@@ -107,6 +109,8 @@ class Explanation:
     """Options of the explanation."""
     members: tuple[MemberExplanation, ...]
     """Explanations by the members, at least one."""
+    numbers: SampleInputs | None = None
+    """What is known of the sequence besides its frames, if the network takes it."""
 
     @property
     def task(self) -> Task:
@@ -168,7 +172,8 @@ def explain_sequences(
     options
         How forecasts are explained.
     inference
-        Batch size, device, and the factories that the user named.
+        Batch size, device, the factories that the user named, and tables of numbers. Where a network takes numbers,
+        those of the sequence stay as they are, and what depends on pixels is explained.
     progress
         Receives the progress, and notes about grey scales, members without a calibration and large gaps.
 
@@ -190,10 +195,19 @@ def explain_sequences(
         if not member.is_calibrated:
             progress.note(f"{member.name}: raw probabilities, not calibrated: {member.reason}")
     networks = [operational.load_network(member, factories=inference.factories) for member in members]
+    numbers = operational.describe_numbers(source, members[0].network.inputs, inference.sources)
     for number, (shown, clip_THW) in enumerate(zip(source.shown, source.clips(), strict=True)):
+        own = None if numbers is None else numbers.take(slice(number, number + 1))
         with progress.task(f"Explain {shown.sequence}", len(members) * options.num_clips, unit="clips") as advance:
             found = tuple(
-                _explain(member, network, clip_THW, options=options, inference=inference, advance=advance)
+                _explain(
+                    member,
+                    _hold_numbers(network, own),
+                    clip_THW,
+                    options=options,
+                    inference=inference,
+                    advance=advance,
+                )
                 for member, network in zip(members, networks, strict=True)
             )
         _note_gaps(found, progress)
@@ -203,7 +217,15 @@ def explain_sequences(
             clip_THW=clip_THW,
             options=options,
             members=found,
+            numbers=own,
         )
+
+
+def _hold_numbers(network: nn.Module, numbers: SampleInputs | None) -> nn.Module:
+    """Return a network of clips: of one that takes numbers too, with those of a sequence."""
+    if numbers is None or not isinstance(network, NetworkWithNumbers):
+        return network
+    return network.hold(network.take_numbers(numbers)[0])
 
 
 def _explain(

@@ -3,7 +3,7 @@ from .combined_forecasts import CombinedMember, combine_forecasts, find_combined
 from .common_sequences import share_sequences
 from .ensemble_members import Member, find_members, take_checkpoint
 from .forecast_files import format_csv, format_json
-from .member_predictions import load_network
+from .member_predictions import describe_numbers, load_network
 from .region_forecasts import (
     FullDiskForecast,
     RegionForecasts,
@@ -36,6 +36,7 @@ __all__ = [
     "TabularMember",
     "combine_forecasts",
     "combine_regions",
+    "describe_numbers",
     "explain_scale",
     "find_combined_members",
     "find_image_folder",

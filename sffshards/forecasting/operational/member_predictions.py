@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -19,11 +19,13 @@ from torch import nn
 from sffshards.base.errors import ConflictError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.progress import Advance, Progress
+from sffshards.domain.frame_codes import pack_codes
 from sffshards.executors import NETWORK_PACKAGES, DaskExecutor
 from sffshards.forecasting import runs
 from sffshards.forecasting.operational.clip_sources import BuildSource, ImageSource
 from sffshards.forecasting.operational.ensemble_members import Member
 from sffshards.models import ModelName, NetworkSpec
+from sffshards.tabular import NO_SOURCES, NetworkInputs, NumberSources, SampleInputs
 
 _PIECES_PER_WORKER = 8
 _MAX_PIECE = 100
@@ -51,10 +53,12 @@ def predict_member(
     -------
     float64 of shape (N,)
     """
+    known = describe_numbers(source, member.network.inputs, inference.sources)
     if cluster is None:
-        predict = partial(_predict, load_network(member, factories=inference.factories), source, inference)
+        predict = partial(_predict, load_network(member, factories=inference.factories), source, known, inference)
     else:
-        predict = partial(_predict_on, cluster, member, source, inference)
+        sent = replace(inference, sources=NO_SOURCES)
+        predict = partial(_predict_on, cluster, _divide(member, source, known, sent, cluster.num_workers))
     if isinstance(source, BuildSource):
         source.build.check_shards(source.rows, progress=progress)
     with progress.task(f"Forecast, {member.name}", len(source)) as advance:
@@ -63,15 +67,26 @@ def predict_member(
     return raw_N
 
 
-def _predict_on(
-    cluster: DaskExecutor,
-    member: Member,
-    source: ImageSource | BuildSource,
-    inference: runs.Inference,
-    advance: Advance,
-) -> NDArray[np.float64]:
+def describe_numbers(
+    source: ImageSource | BuildSource, inputs: NetworkInputs, sources: NumberSources
+) -> SampleInputs | None:
+    """Return what is known of the sequences besides their images, if a network takes it; else None.
+
+    Raises
+    ------
+    InputError
+        As `sffshards.tabular.NumberSources.describe`.
+    """
+    if not inputs.groups:
+        return None
+    shown = source.shown
+    harps = np.array([one.harp for one in shown], np.int64)
+    return sources.describe(inputs, pack_codes(harps, np.array([one.t_end_tai for one in shown], "datetime64[s]")))
+
+
+def _predict_on(cluster: DaskExecutor, pieces: Iterator[_Piece], advance: Advance) -> NDArray[np.float64]:
     parts = []
-    for part in cluster.run(_predict_piece, _divide(member, source, inference, cluster.num_workers)):
+    for part in cluster.run(_predict_piece, pieces):
         parts.append(part)
         advance(len(part))
     return np.concatenate(parts)
@@ -83,6 +98,8 @@ class _Piece:
 
     member: Member
     source: ImageSource | BuildSource
+    known: SampleInputs | None
+    """What is known of the sequences besides their images, if the network takes it."""
     inference: runs.Inference
     first: int
     """Position of the first one among all sequences."""
@@ -94,16 +111,25 @@ class _Piece:
 
 
 def _divide(
-    member: Member, source: ImageSource | BuildSource, inference: runs.Inference, num_workers: int
+    member: Member,
+    source: ImageSource | BuildSource,
+    known: SampleInputs | None,
+    inference: runs.Inference,
+    num_workers: int,
 ) -> Iterator[_Piece]:
     """Yield pieces of whole batches: the last bits of a probability may depend on the size of its batch."""
     threads = os.environ.get("OMP_NUM_THREADS", "")
     size = min(_MAX_PIECE, -(-len(source) // (_PIECES_PER_WORKER * num_workers)))
     size = -(-size // inference.batch_size) * inference.batch_size
     for first in range(0, len(source), size):
-        part = source.part(first, first + size)
-        num_threads = int(threads) if threads.isdecimal() else None
-        yield _Piece(member=member, source=part, inference=inference, first=first, num_threads=num_threads)
+        yield _Piece(
+            member=member,
+            source=source.part(first, first + size),
+            known=None if known is None else known.take(slice(first, first + size)),
+            inference=inference,
+            first=first,
+            num_threads=int(threads) if threads.isdecimal() else None,
+        )
 
 
 def _predict_piece(piece: _Piece) -> NDArray[np.float64]:
@@ -113,7 +139,7 @@ def _predict_piece(piece: _Piece) -> NDArray[np.float64]:
     member = piece.member
     model = _load_again(member.checkpoint, member.checkpoint_sha256, member.network, piece.inference.factories)
     try:
-        return _predict(model, piece.source, piece.inference, lambda _: None)
+        return _predict(model, piece.source, piece.known, piece.inference, lambda _: None)
     finally:
         if isinstance(piece.source, BuildSource):
             piece.source.build.close()
@@ -151,8 +177,13 @@ def load_network(member: Member, *, factories: Collection[ModelName] = ()) -> nn
 
 
 def _predict(
-    model: nn.Module, source: ImageSource | BuildSource, inference: runs.Inference, advance: Advance
+    model: nn.Module,
+    source: ImageSource | BuildSource,
+    known: SampleInputs | None,
+    inference: runs.Inference,
+    advance: Advance,
 ) -> NDArray[np.float64]:
     if isinstance(source, BuildSource):
-        return runs.predict_rows(model, source.build, source.rows, inference=inference, advance=advance)
-    return runs.predict_clips(model, source.clips(), inference=inference, advance=advance)
+        rows = source.rows
+        return runs.predict_rows(model, source.build, rows, numbers=known, inference=inference, advance=advance)
+    return runs.predict_clips(model, source.clips(), numbers=known, inference=inference, advance=advance)

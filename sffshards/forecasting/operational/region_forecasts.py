@@ -138,7 +138,7 @@ def forecast_regions(
     source
         The sequences.
     inference
-        Batch size, threads, device, and the factories that the user named.
+        Batch size, threads, device, the factories that the user named, and tables of numbers.
     cluster
         Cluster whose workers forecast the sequences, in whole batches; None to do so in this process.
     progress
@@ -147,13 +147,17 @@ def forecast_regions(
     Raises
     ------
     InputError
-        If a checkpoint is damaged or of another network or of a factory that the user has not named, or an image cannot
-        be read.
+        If a checkpoint is damaged or of another network or of a factory that the user has not named, an image cannot be
+        read, or a network takes numbers of which the table is not given or has nothing of these sequences.
     DamageError
         If a network returns values that are not finite.
     """
     for member in members:
         member.network.require_named(inference.factories, where=member.checkpoint)
+        inference.sources.require(member.network.inputs, where=member.name)
+    numbers = HarpNumbers.recorded_in(source.image_options)
+    if any(member.network.inputs.groups for member in members):
+        inference.sources.require_numbers(numbers, where="the images")
     if cluster is not None:
         check_workers(cluster, members, source)
     if (scaled := explain_scale(members, source.image_options)) is not None:
@@ -166,7 +170,7 @@ def forecast_regions(
         shown=tuple(source.shown),
         raw_MN=raw_MN,
         calibrated_MN=calibrate_members(members, raw_MN, progress),
-        harp_numbers=HarpNumbers.recorded_in(source.image_options),
+        harp_numbers=numbers,
     )
 
 

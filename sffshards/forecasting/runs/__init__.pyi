@@ -16,8 +16,8 @@ from .network_prediction import (
     predict_clips,
     predict_fold,
     predict_rows,
-    require_factories,
     require_finite,
+    require_named,
 )
 from .predictions_table import Predictions, plain_predictions, predictions_path, read_predictions
 from .run_comparison import (
@@ -116,8 +116,8 @@ __all__ = [
     "read_fold",
     "read_predictions",
     "read_run",
-    "require_factories",
     "require_finite",
+    "require_named",
     "score_folds",
     "write_comparisons",
     "write_fold",

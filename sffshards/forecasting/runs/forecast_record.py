@@ -169,7 +169,7 @@ def find_differences(first: Record, second: Record) -> dict[str, tuple[object, o
     if isinstance(first, ForecastRecord) and isinstance(second, ForecastRecord):
         return first.differences(second)
     if isinstance(first, FoldRecord) and isinstance(second, FoldRecord):
-        return first.options.differences(second.options)
+        return first.differences(second)
     return {KIND_FIELD: (kind_of(first), kind_of(second))}
 
 

@@ -36,8 +36,18 @@ from sffshards.forecasting.runs.predictions_table import (
 from sffshards.forecasting.runs.run_fold import RunFold
 from sffshards.forecasting.runs.run_folders import Run
 from sffshards.loading import ClipLoader, PlanSource, Shuffle
-from sffshards.models import NO_WEIGHTS, ModelName, NetworkSpec, build_model, load_checkpoint, scale_clips
+from sffshards.models import (
+    NO_WEIGHTS,
+    ModelName,
+    NetworkSpec,
+    NetworkWithNumbers,
+    build_model,
+    load_checkpoint,
+    scale_clips,
+)
 from sffshards.shards.read import Build, CheckLevel
+from sffshards.tabular import NO_SOURCES, NumberSources, SampleInputs
+from sffshards.training import describe_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +62,8 @@ class Inference:
     """How much of a sample is checked each time it is read."""
     factories: tuple[ModelName, ...] = ()
     """Factories of networks whose code the user allows to run, by naming them; a run's record alone does not."""
+    sources: NumberSources = NO_SOURCES
+    """Keywords and flares of the samples, for networks that take them."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -88,7 +100,9 @@ def predict_fold(
     ------
     InputError
         If the fold has no checkpoint yet, or it is damaged or of another network, or of a factory that the user has
-        not named.
+        not named; or if its network takes numbers, and their tables are not given.
+    ConflictError
+        If these tables are not those that the fold was trained with.
     DamageError
         If the checkpoint is not the one that the fold's record describes, or returns values that are not numbers.
     """
@@ -100,11 +114,15 @@ def predict_fold(
         if stage in kept:
             continue
         if model is None:
+            fold.require_sources(inference.sources)
             model = load_network(record.options.network, path, factories=inference.factories)
         rows = np.sort(build.set_rows(record.sample_set(stage)))
         build.check_shards(rows, progress=progress)
+        known = None
+        if (inputs := record.options.inputs).groups:
+            known = describe_rows(build, rows, inputs=inputs, sources=inference.sources)
         with progress.task(f"Fold {record.fold}, predict {stage}", len(rows)) as advance:
-            probabilities = predict_rows(model, build, rows, inference=inference, advance=advance)
+            probabilities = predict_rows(model, build, rows, numbers=known, inference=inference, advance=advance)
         require_finite(probabilities, checkpoint=path)
         table = predictions_path(folder, stage)
         write_predictions(table, build_predictions(build, rows, probabilities))
@@ -135,24 +153,29 @@ def load_network(spec: NetworkSpec, checkpoint: Path, *, factories: Collection[M
     """
     spec.require_named(factories, where=checkpoint)
     model = build_model(spec.model, weights=NO_WEIGHTS, attention=spec.attention, options=spec.options)
+    if spec.inputs.groups:
+        model = NetworkWithNumbers(model, inputs=spec.inputs)
     load_checkpoint(model, checkpoint, model_name=spec.model)
     return model
 
 
-def require_factories(runs: Iterable[Run], inference: Inference, *, force: bool) -> None:
-    """Check that the user named the factories of runs of which folds are to be predicted.
+def require_named(runs: Iterable[Run], inference: Inference, *, force: bool) -> None:
+    """Check that the user named what runs need of which folds are to be predicted: factories, and tables of numbers.
 
     Raises
     ------
     InputError
         If one is needed and was not named.
+    ConflictError
+        If a table is not the one that the fold was trained with.
     """
     for fold in (fold for run in runs if run.kind is RunKind.NETWORK for fold in run.folds):
         network = fold.network.options.network
-        if not network.model.is_factory or fold.network.best is None:
+        if fold.network.best is None or not (network.model.is_factory or network.inputs.groups):
             continue
         if force or len(find_current_tables(fold.folder, _describe_source(fold))) < len(Stage):
             network.require_named(inference.factories, where=fold.folder)
+            fold.require_sources(inference.sources)
 
 
 def _describe_source(fold: RunFold) -> PredictionsRecord:
@@ -166,16 +189,24 @@ def _describe_source(fold: RunFold) -> PredictionsRecord:
 
 
 def predict_rows(
-    model: nn.Module, build: Build, rows: NDArray[np.int64], *, inference: Inference, advance: Advance
+    model: nn.Module,
+    build: Build,
+    rows: NDArray[np.int64],
+    *,
+    numbers: SampleInputs | None = None,
+    inference: Inference,
+    advance: Advance,
 ) -> NDArray[np.float64]:
     """Return the probability of a flare for rows of a build's index.
 
     Parameters
     ----------
     model
-        Network from `sffshards.models.networks.build_model`; it is moved to the device and left in evaluation mode.
+        Network from `load_network`; it is moved to the device and left in evaluation mode.
     build, rows
         Build, and rows of its index, shape (N,).
+    numbers
+        What is known of these samples besides, for a network that takes numbers; else None.
     inference
         How predictions are computed.
     advance
@@ -188,11 +219,16 @@ def predict_rows(
     batch_size, pinned = inference.batch_size, inference.device.type == "cuda"
     source = PlanSource(rows=rows, global_batch=batch_size, num_ranks=1, rank=0, seed=0, shuffle=Shuffle.NONE)
     loader = ClipLoader(build, source, num_threads=inference.num_threads, pinned=pinned)
-    return _predict(model, ((batch.clips_BTHW, batch.mask_B) for batch in loader), inference, advance)
+    return _predict(model, ((batch.clips_BTHW, batch.mask_B) for batch in loader), numbers, inference, advance)
 
 
 def predict_clips(
-    model: nn.Module, clips: Iterable[NDArray[np.uint8]], *, inference: Inference, advance: Advance
+    model: nn.Module,
+    clips: Iterable[NDArray[np.uint8]],
+    *,
+    numbers: SampleInputs | None = None,
+    inference: Inference,
+    advance: Advance,
 ) -> NDArray[np.float64]:
     """Return the probability of a flare for clips that come one at a time.
 
@@ -202,6 +238,8 @@ def predict_clips(
         As of `predict_rows`.
     clips
         uint8, each of shape (16, 224, 224).
+    numbers
+        As of `predict_rows`.
     inference, advance
         As of `predict_rows`.
 
@@ -211,7 +249,7 @@ def predict_clips(
     """
     waiting = iter(clips)
     stacks = iter(lambda: list(islice(waiting, inference.batch_size)), [])
-    return _predict(model, ((torch.from_numpy(np.stack(stack)), ...) for stack in stacks), inference, advance)
+    return _predict(model, ((torch.from_numpy(np.stack(stack)), ...) for stack in stacks), numbers, inference, advance)
 
 
 def require_finite(probabilities: NDArray[np.float64], *, checkpoint: Path) -> None:
@@ -254,17 +292,32 @@ def choose_device(name: str) -> torch.device:
 
 
 def _predict(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor | EllipsisType]], inference: Inference, advance: Advance
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor | EllipsisType]],
+    found: SampleInputs | None,
+    inference: Inference,
+    advance: Advance,
 ) -> NDArray[np.float64]:
-    """Return the probabilities of batches of clips, each with the choice of its samples that count."""
-    device = inference.device
+    """Return the probabilities of batches of clips, each with the choice of its samples that count, which come first.
+
+    If anything else is known of the samples, it is in the order of those that count.
+    """
+    device, parts, num_done = inference.device, [np.empty(0)], 0
+    numbers_NF = None
+    if isinstance(model, NetworkWithNumbers) and found is not None:
+        numbers_NF = torch.from_numpy(model.take_numbers(found))
     model.to(device).eval()
-    parts = [np.empty(0)]
     with torch.inference_mode():
         for clips_BTHW, chosen in batches:
             clips = scale_clips(clips_BTHW.to(device, non_blocking=device.type == "cuda"))
-            logits_BK = model(clips).cpu().double()
+            if numbers_NF is None:
+                logits_BK = model(clips)
+            else:
+                places_B = torch.arange(num_done, num_done + len(clips)).clamp(max=len(numbers_NF) - 1)
+                logits_BK = model(clips, numbers_NF[places_B].to(device))
+            logits_BK = logits_BK.cpu().double()
             # The softmax of two classes; 0.5 and more exactly where the flare's logit is not the smaller.
             parts.append(torch.sigmoid(logits_BK[:, 1] - logits_BK[:, 0])[chosen].numpy())
+            num_done += len(parts[-1])
             advance(len(parts[-1]))
     return np.concatenate(parts)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sffshards.base.errors import DamageError, InputError
+from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.file_reading import read_text
 from sffshards.domain.frames import HarpNumbers
@@ -17,6 +17,7 @@ from sffshards.domain.task import Task
 from sffshards.forecasting.runs.forecast_record import ForecastRecord, Record, RunKind, kind_of, read_any_record
 from sffshards.forecasting.runs.predictions_record import check_tables
 from sffshards.forecasting.runs.predictions_table import Predictions, plain_views, predictions_path, read_predictions
+from sffshards.tabular import NumberSources
 from sffshards.training import METRICS_NAME, RECORD_NAME, FoldRecord, SavedCheckpoint
 
 
@@ -71,7 +72,9 @@ class RunFold:
         """What the forecasts follow from, in words."""
         if isinstance(self.record, ForecastRecord):
             return self.record.description
-        return f"{self.record.options.model}, {self.record.options.variant}"
+        options = self.record.options
+        numbers = f", {options.inputs.replace(',', ', ')}" if options.inputs.groups else ""
+        return f"{options.model}, {options.variant}{numbers}"
 
     @property
     def protocol(self) -> Protocol:
@@ -170,6 +173,28 @@ class RunFold:
             )
         _require_unchanged(self.folder / name, expected)
         return self.folder / name
+
+    def require_sources(self, sources: NumberSources) -> None:
+        """Check that the tables of numbers that the network takes are there, and are those of its training.
+
+        Raises
+        ------
+        InputError
+            If one is not given.
+        ConflictError
+            If one is another.
+        """
+        inputs = self.network.options.inputs
+        sources.require(inputs, where=self.folder)
+        found = sources.fingerprint(inputs)
+        for name, expected in self.network.number_sources.items():
+            if found[name] != expected:
+                raise ConflictError(
+                    self.folder,
+                    expected=f"the {name} that it was trained with ({expected[:12]})",
+                    found=f"others ({found[name][:12]})",
+                    fix="name those, or train again with these by `sffshards train --force`",
+                )
 
     def sample_set(self, stage: Stage) -> SampleSet:
         """Return the set of a stage that the fold is fitted or scored on."""
