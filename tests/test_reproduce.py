@@ -93,7 +93,9 @@ def test_killed_anywhere_and_run_again_the_table_is_the_same_and_then_nothing_is
     reproduce_tiny(build, tmp_path / "killed")
     assert read_results(tmp_path / "killed") == read_results(tmp_path / "whole")
     assert (tmp_path / "killed" / "48h" / "comparisons.csv").is_file()
-    assert "oTV" in (tmp_path / "killed" / "report" / "index.html").read_text()
+    page = (tmp_path / "killed" / "report" / "index.html").read_text()
+    assert "oTV minus base" in page
+    assert "oTV minus persistence" in page
     killer.num_calls, killer.kill_at = 0, 1
     progress = Listener()
     reproduce_tiny(build, tmp_path / "whole", progress=progress)

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from sffshards.base.errors import ConflictError
-from sffshards.cli.score_output import format_comparisons, format_references, format_verification
+from sffshards.cli.score_output import format_comparisons, format_differences, format_side_by_side, format_verification
 from sffshards.domain.sample_sets import Protocol, Stage, Variant
 from sffshards.domain.task import M24, M48, Task
 from sffshards.domain.views import View
 from sffshards.flares import FlareTime, FrameClock, HarpFlares, assign_flares, read_flare_list, read_harp_map
-from sffshards.forecasting.baselines.baseline_scores import BaselineName
-from sffshards.forecasting.baselines.issued_baselines import compare_with_references, issue_references
 from sffshards.forecasting.runs.decision import fit_decision
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability, combine_folds, issue_forecast
+from sffshards.forecasting.runs.forecast_record import ForecastRecord, RunKind
 from sffshards.forecasting.runs.predictions_table import Predictions
 from sffshards.forecasting.runs.run_comparison import compare_runs, write_comparisons
 from sffshards.forecasting.runs.run_fold import RunFold
@@ -357,8 +356,10 @@ def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_pat
     good = run_scores(tmp_path / "24h" / "oT", issue(1, skill=4.0))
     poor = run_scores(tmp_path / "24h" / "base", issue(2, skill=0.5))
     other = run_scores(tmp_path / "48h" / "oT", issue(3), task=M48)
-    comparisons = compare_runs([good, poor, other])
-    assert {(Path(one.first).name, one.second.name) for one in comparisons} == {("oT", "base")}
+    compared = compare_runs([good, poor, other])
+    comparisons = compared.between
+    assert compared.from_baselines == []
+    assert {(one.first.name, one.second.name) for one in comparisons} == {("oT", "base")}
     found = {(one.compared.probability, one.compared.rule, one.compared.score): one.difference for one in comparisons}
     assert len(found) == 8
     difference = found[Probability.RAW, ThresholdRule.MAX_TSS, ScoreName.TSS]
@@ -372,76 +373,92 @@ def test_runs_of_the_same_test_samples_are_compared_and_the_better_shows(tmp_pat
     ]
     assert difference.estimate == pytest.approx(tss[1] - tss[0], abs=1e-12)
     assert found[Probability.PLATT, None, ProbabilityScore.BRIER_SKILL].high < 0
-    assert write_comparisons(comparisons) == [tmp_path / "24h"]
+    assert write_comparisons(compared) == [tmp_path / "24h"]
     content = json.loads((tmp_path / "24h" / "comparisons.json").read_text())
-    assert (content["format_version"], len(content["comparisons"])) == (3, 8)
+    assert (content["format_version"], len(content["comparisons"])) == (4, 8)
     assert len((tmp_path / "24h" / "comparisons.csv").read_text().splitlines()) == 9
     assert format_comparisons(comparisons).count("*") > 1
 
 
+def issue_known(seed: int, *, num_folds: int = 3) -> tuple[list[IssuedForecast], NDArray[np.int64]]:
+    """Persistence of the samples of `issue`, and what it forecasts for the test set."""
+
+    def find_known(table: Predictions) -> NDArray[np.int64]:
+        # A label is known 24 hours, two samples, later.
+        first = table.t_end_tai < table.t_end_tai[0] + np.timedelta64(24, "h")
+        return np.where(first, 0, np.roll(table.label, 2))
+
+    issued, tests = [], []
+    for one in issue(seed, num_folds=num_folds):
+        table = replace(one.samples, probability=find_known(one.samples).astype(float))
+        if one.stage is Stage.VAL:
+            decision = fit_decision(table, source_sha256="0" * 64)
+        else:
+            tests.append(find_known(one.samples))
+        issued.append(issue_forecast(table, decision, fold=one.fold or 0, stage=one.stage, climatology=one.climatology))
+    return issued, tests[0]
+
+
+def baseline_scores(run: Path, issued: list[IssuedForecast]) -> RunScores:
+    """Scores of a run that is recorded as a baseline."""
+    record = ForecastRecord(
+        kind=RunKind.BASELINE,
+        name="persistence",
+        description="earlier labels",
+        task=M24,
+        fold=0,
+        protocol=Protocol.PAPER,
+        climatology=0.1,
+    )
+    described = Run(folder=run, name="persistence", folds=(RunFold(folder=run / "fold0", record=record),))
+    return RunScores(run=described, stages=(), summary=(), verification=verify(issued))
+
+
 def test_a_run_is_compared_with_every_baseline(tmp_path: Path) -> None:
-    scores = run_scores(tmp_path / "oT", issue(1, skill=4.0))
-    comparisons = compare_with_references(scores, seed=7)
-    names = ["no skill", "climatology", "persistence", "ever flared"]
-    assert [one.first for one in comparisons] == [name for name in names for _ in range(8)]
-    found = {
-        (one.first, one.compared.probability, one.compared.rule, one.compared.score): one.difference
-        for one in comparisons
+    issued, known = issue_known(1)
+    baseline = baseline_scores(tmp_path / "24h" / "persistence", issued)
+    runs = [run_scores(tmp_path / "24h" / name, issue(seed, skill=4.0)) for seed, name in enumerate(("oT", "base"))]
+    for one in (baseline, *runs):
+        one.run.folder.mkdir(parents=True)
+    compared = compare_runs([baseline, *runs])
+    assert {(one.first.name, one.second.name) for one in compared.between} == {("oT", "base")}
+    assert {(one.first.name, one.second.name) for one in compared.from_baselines} == {
+        *(("persistence", "oT"), ("persistence", "base"))
     }
-    ensemble = scores.verification.ensemble
-    label, times = ensemble.samples.label, ensemble.samples.t_end_tai
-    reference = metrics.brier_score_loss(label, np.full(len(label), ensemble.climatology))
-    # A label is known 24 hours, two samples, later.
-    known = np.where(times < times[0] + np.timedelta64(24, "h"), 0, np.roll(label, 2))
+    found = {
+        (one.compared.probability, one.compared.rule, one.compared.score): one.difference
+        for one in compared.from_baselines
+        if one.second.name == "oT"
+    }
+    ensemble = runs[0].verification.ensemble
+    label = ensemble.samples.label
     for rule in ThresholdRule:
         called = ensemble.samples.probability >= ensemble.thresholds[rule]
         by_run, by_baseline = (metrics.balanced_accuracy_score(label, of, adjusted=True) for of in (called, known))
-        difference = found["persistence", Probability.RAW, rule, ScoreName.TSS]
+        difference = found[Probability.RAW, rule, ScoreName.TSS]
         assert difference.estimate == pytest.approx(by_run - by_baseline, abs=1e-12)
         assert difference.low < difference.estimate < difference.high
-        # The same in every region, so that only the run varies.
-        difference = found["climatology", Probability.RAW, rule, ScoreName.TSS]
-        assert difference.estimate == pytest.approx(by_run, abs=1e-12)
-    platt = 1 - metrics.brier_score_loss(label, ensemble.probabilities[Probability.PLATT]) / reference
-    skill = 1 - metrics.brier_score_loss(label, known) / reference
-    difference = found["persistence", Probability.PLATT, None, ProbabilityScore.BRIER_SKILL]
-    assert difference.estimate == pytest.approx(platt - skill, abs=1e-12)
-
-
-def test_persistence_that_a_run_is_compared_with_follows_a_flare_list(tmp_path: Path) -> None:
-    flares = catalogue(tmp_path, ["2012-03-08 00:00,2012-03-08 00:10,M1.0,11001"], "1 11001\n2 11002\n")
-    scores = run_scores(tmp_path / "oT", issue(1))
-    names = list(dict.fromkeys(one.first for one in compare_with_references(scores, seed=7, flares=flares)))
-    listed = "from the flare list, M1.0 and above"
-    assert names == ["no skill", "climatology", f"persistence, {listed}", f"ever flared, {listed}"]
-    (persistence,) = (
-        one.samples.probability
-        for one in issue_references(scores.verification.ensemble, M24, seed=7, flares=flares)
-        if one.baseline is BaselineName.PERSISTENCE
-    )
-    # Samples of HARP 1 at 00:00 and 12:00 from 6 March on; the flare of 8 March peaks at 00:10.
-    assert np.flatnonzero(persistence).tolist() == [5]
-
-
-@pytest.mark.slow
-def test_differences_from_baselines_are_written_to_the_run(tmp_path: Path) -> None:
-    runs = [run_scores(tmp_path / "24h" / name, issue(seed)) for name, seed in (("oT", 1), ("base", 2))]
-    for run in runs:
-        run.run.folder.mkdir(parents=True)
-    references = [one for run in runs for one in compare_with_references(run, seed=7)]
-    folders = write_comparisons([*compare_runs(runs), *references])
+    reference = metrics.brier_score_loss(label, np.full(len(label), ensemble.climatology))
+    errors = [metrics.brier_score_loss(label, of) for of in (known, ensemble.samples.probability)]
+    difference = found[Probability.RAW, None, ProbabilityScore.BRIER_SKILL]
+    assert difference.estimate == pytest.approx((errors[0] - errors[1]) / reference, abs=1e-12)
+    # Baselines are compared with each other only where there is nothing else.
+    assert len(compare_runs([baseline, baseline]).between) == 8
+    folders = write_comparisons(compared)
     assert set(folders) == {tmp_path / "24h", tmp_path / "24h" / "oT", tmp_path / "24h" / "base"}
-    pairs = json.loads((tmp_path / "24h" / "comparisons.json").read_text())["comparisons"]
-    assert {one["first"] for one in pairs} == {str(tmp_path / "24h" / "oT")}
     rows = list(csv.DictReader((tmp_path / "24h" / "oT" / "comparisons.csv").read_text().splitlines()))
-    assert {row["first"] for row in rows} == {"no skill", "climatology", "persistence", "ever flared"}
+    assert {row["first"] for row in rows} == {str(tmp_path / "24h" / "persistence")}
     assert {row["second"] for row in rows} == {str(tmp_path / "24h" / "oT")}
-    shown = format_references(references).splitlines()
-    assert len(shown) == 2 + 2 * 4
-    without = replace(references[0].difference, low=math.nan, high=math.nan, reason="no flare came")
-    shown = format_references([replace(one, difference=without) for one in references]).splitlines()
-    assert shown[2 + 2 * 4 :] == ["  [no interval]: no flare came"]
-    assert shown[2].split("  ")[1] == f"{tmp_path / '24h' / 'oT'} - no skill"
+    shown = format_differences(compared.from_baselines).splitlines()
+    assert len(shown) == 2 + 2
+    assert shown[2].split("  ")[1] == f"{tmp_path / '24h' / 'oT'} - {tmp_path / '24h' / 'persistence'}"
+    without = replace(compared.between[0].difference, low=math.nan, high=math.nan, reason="no flare came")
+    shown = format_differences([replace(one, difference=without) for one in compared.from_baselines]).splitlines()
+    assert shown[4:] == ["  [no interval]: no flare came"]
+    side_by_side = format_side_by_side([baseline, *runs]).splitlines()
+    assert [line.split("  ")[1] for line in side_by_side[2:]] == [str(one.run.folder) for one in (baseline, *runs)]
+    tss = metrics.balanced_accuracy_score(label, ensemble.samples.probability >= 0.5, adjusted=True)
+    assert f"  {tss:.3f} [" in side_by_side[3]
 
 
 @pytest.mark.slow
@@ -451,8 +468,9 @@ def test_runs_of_other_samples_are_not_compared(tmp_path: Path) -> None:
         replace(one, samples=replace(one.samples, t_end_tai=one.samples.t_end_tai + np.timedelta64(1, "h")))
         for one in issued
     ]
-    assert compare_runs([run_scores(tmp_path / "a", issued), run_scores(tmp_path / "b", other)]) == []
-    assert write_comparisons([]) == []
+    compared = compare_runs([run_scores(tmp_path / "a", issued), run_scores(tmp_path / "b", other)])
+    assert compared.every == []
+    assert write_comparisons(compared) == []
 
 
 def test_the_table_shows_ensemble_and_folds_for_every_rule(tmp_path: Path) -> None:

@@ -341,7 +341,7 @@ def test_the_same_forecasts_in_another_order_and_of_another_kind_score_alike_to_
     # From Python 3.13 on, a record that holds NaN differs from its equal; their digits do not.
     assert repr(scores[0].verification.forecasts) == repr(scores[1].verification.forecasts)
     assert repr(scores[0].stages) == repr(scores[1].stages)
-    differences = compare_runs(scores)
+    differences = compare_runs(scores).between
     assert len(differences) == 8
     assert {one.difference.estimate for one in differences} == {0}
 
@@ -361,7 +361,7 @@ def test_the_command_scores_runs_of_several_kinds_and_needs_no_shards(tmp_path: 
     done = CliRunner().invoke(app, [str(tmp_path), "--shards", str(tmp_path / "none")])
     assert done.exit_code == 0, done.exception
     assert f"{tmp_path / '48h' / 'a'} - {tmp_path / '48h' / 'b'}" in done.stdout
-    assert (tmp_path / "48h" / "comparisons.json").is_file()
+    assert (tmp_path / "48h" / "a" / "comparisons.json").is_file()
 
 
 def test_the_evaluation_of_a_network_asks_for_its_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

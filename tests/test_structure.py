@@ -168,7 +168,12 @@ def test_every_public_entry_converts_words_and_paths() -> None:
         ("domain.task", "Task", {"threshold": 1.0}, "`threshold`: expected a GoesClass, found a value of type float"),
         ("domain.task", "Task", {"horizon_hours": 48.0}, "`horizon_hours`: expected a whole number, found a value of"),
         ("report", "ReportOptions", {"harps": 377}, "`harps`: expected several values, found a value of type in"),
-        ("report", "ReportOptions", {"seed": 1.5}, "`seed`: expected a whole number, found a value of type float"),
+        (
+            "report",
+            "ReportOptions",
+            {"per_outcome": 1.5},
+            "`per_outcome`: expected a whole number, found a value of type float",
+        ),
         (
             "models",
             "build_model",

@@ -26,9 +26,11 @@ from sffshards.executors.executor import Executor
 from sffshards.executors.local_executor import IN_PROCESS, LocalExecutor
 from sffshards.synth import SynthReport, synthesize, synthesize_for_lists
 from sffshards.synth.active_region import FieldHistory, Region, make_region
+from sffshards.synth.frame_keywords import measure_keywords
 from sffshards.synth.observation_plan import plan_parts
 from sffshards.synth.region_drawing import draw_frame
 from sffshards.synth.synthetic_flares import Flare, draw_flares, flare_rate_per_hour, label_frames, truncate_class
+from sffshards.tabular.keyword_tables import read_keyword_table
 from tests.commands import run
 
 T0 = datetime(2012, 3, 7)
@@ -398,6 +400,7 @@ class TestSomebodyElsesFolder:
             "magnetogram_jpg/hmi.sharp_720s.1.20100501_000000_TAI.magnetogram.fits.jpg",
             "flares.csv",
             "harps.txt",
+            "keywords.csv",
             "M48/flare_Mclass_48h_Test.txt",
             "magnetogram_jpg/notes.txt",
         ],
@@ -527,3 +530,54 @@ class TestFieldHistory:
     def test_a_region_refuses_what_cannot_be(self, name, value):
         with pytest.raises(ValueError, match="leader_sign|sides of 1 to 1024 pixels"):
             replace(region(), **{name: value})
+
+
+class TestKeywords:
+    """Keywords are measured on the image, in squares of 60 pixels."""
+
+    def test_are_those_of_squares_of_known_field(self) -> None:
+        image = np.full((245, 370), 128, np.uint8)
+        image[60:120, 60:120] += 100  # one square, whose neighbour to the right has the other polarity
+        image[60:120, 120:180] -= 50
+        image[0, 0] = 255  # is lost in the mean of its square
+        flux, gradient, same, r_value, area = measure_keywords(image)
+        square_cm2 = (60 * 0.36e8) ** 2
+        assert flux == pytest.approx(150 * 12 * square_cm2)
+        assert r_value == pytest.approx(np.log10(flux))
+        # Half the difference of the neighbours: of 100, (-50 - 0) / 2 to the right and 0 down; of -50, (0 - 100) / 2.
+        assert gradient == same == pytest.approx((25 + 50) / 2 * 12 / (60 * 0.36))
+        assert area == pytest.approx(2 * square_cm2 / (2 * np.pi * 6.957e10**2) * 1e6)
+
+    def test_a_quiet_patch_has_none(self) -> None:
+        assert measure_keywords(np.full((130, 200), 131, np.uint8)) == (0, 0, 0, 0, 0)
+
+    def test_polarities_that_do_not_touch_have_no_r_value(self) -> None:
+        image = np.full((120, 240), 128, np.uint8)
+        image[:60, :60] += 100
+        image[:60, 120:180] -= 100
+        assert measure_keywords(image)[3] == 0
+
+    def test_flux_rises_with_that_of_the_region(self) -> None:
+        fluxes = [measure_keywords(draw_frame(region(flux=flux), frame()))[0] for flux in (0.1, 0.4, 1.0)]
+        assert fluxes == sorted(fluxes)
+
+    def test_the_table_has_every_frame_and_is_completed(self, tmp_path: Path) -> None:
+        make(tmp_path / "a")
+        path = tmp_path / "a" / "keywords.csv"
+        table = read_keyword_table(path)
+        assert {f"{row['frame']}.fits.jpg" for row in csv.DictReader(path.read_text().splitlines())} == {
+            image.name for image in (tmp_path / "a" / "magnetogram_jpg").iterdir()
+        }
+        assert np.isfinite(table.values).all()
+        whole = path.read_bytes()
+        path.unlink()
+        assert make(tmp_path / "a", executor=LocalExecutor(2)).num_written == 0
+        assert path.read_bytes() == whole
+
+    def test_a_users_own_table_beside_given_lists_is_kept(self, tmp_path: Path) -> None:
+        make(tmp_path / "a")
+        shutil.rmtree(tmp_path / "a" / "magnetogram_jpg")
+        (tmp_path / "a" / "synth.json").unlink()
+        (tmp_path / "a" / "keywords.csv").write_text("mine")
+        synthesize_for_lists(tmp_path / "a", labels=tmp_path / "a", seed=2, force=True)
+        assert (tmp_path / "a" / "keywords.csv").read_text() == "mine"

@@ -16,6 +16,7 @@ from sffshards.cli import shared_options as shared
 from sffshards.cli.command_options import OptionsOf
 from sffshards.cli.terminal_output import make_progress, print_result
 from sffshards.domain.sample_sets import LabelSet
+from sffshards.domain.task import Task
 from sffshards.forecasting import baselines, label_sets
 from sffshards.forecasting import runs as forecasts
 from sffshards.models import ModelName
@@ -65,10 +66,12 @@ def evaluate(
     scores of first and later flares by a flare list or, without one, of samples without and with a flare that is known
     from labels.
 
-    Each run is compared with the baselines that need no network: no skill, climatology, persistence and ever flared;
-    the last two by the flare list if there is one. comparisons.json and comparisons.csv in the run's folder hold its
-    scores minus theirs. Runs of the same task and test samples are also compared in pairs: comparisons.json and
-    comparisons.csv in the folder that contains the runs hold the scores of the second run minus those of the first.
+    Beside the runs of networks, the baselines that follow from the labels of the build are written as runs: no skill,
+    climatology, persistence and ever flared; the last two from the flare list if there is one. Those that `baselines
+    --runs` wrote are kept. Each run is compared with all baselines in its folder: comparisons.json and comparisons.csv
+    in the run's folder hold its scores minus theirs. Other runs of the same task and test samples are compared in
+    pairs: comparisons.json and comparisons.csv in the folder that contains the runs hold the scores of the second run
+    minus those of the first.
 
     With --label-set rebuilt or both, or several --flares, the test scores by each set of labels are written to
     label-sets.json and label-sets.csv in the run's folder, with thresholds and calibration fitted to the same labels.
@@ -86,7 +89,7 @@ def evaluate(
     sffshards evaluate runs/48h/oTV --fold 0 --device cuda
         one fold, on a GPU
     sffshards evaluate --flares flares.csv --harp-map harps.txt
-        first flares as the flare list has them
+        persistence and first flares as the flare list has them
     sffshards evaluate --flares flares.csv --flares other.csv --harp-map harps.txt --label-set both
         also the scores by the labels that follow from each of two flare lists
     sffshards evaluate runs/48h/own --model my_package.networks:build
@@ -100,7 +103,7 @@ def evaluate(
     tasks = sorted({run.task for run in found})
     every = flare_options.read_flare_lists(flares, harp_map, tasks=tasks, clock=clock, progress=progress)
     catalogue = every[0] if every else None
-    choice = label_sets.LabelChoice.make(label_set, every)
+    label_choice = label_sets.LabelChoice.make(label_set, every)
     inference = None
     if any(run.kind is forecasts.RunKind.NETWORK for run in found):
         table = None if keywords is None else tabular.read_keyword_table(keywords)
@@ -110,37 +113,39 @@ def evaluate(
     else:  # needs neither torch nor shards
         ignored = {"cache_dir": cache_dir, "keywords": keywords}
         shared.refuse_ignored(computing | ignored, because=f"with {runs}, which has no network")
-    scored = []
-    for run in found:
-        build = None
-        if run.kind is forecasts.RunKind.NETWORK:
-            task = shared.TaskChoice(horizon_hours=run.task.horizon_hours, threshold=run.task.threshold)
-            build, _ = shared.choose_build(place, task)
-        scored.append(
-            forecasts.evaluate_run(
-                run.folder,
-                build,
-                folds=folds,
-                inference=inference,
-                force=force,
-                flares=catalogue,
-                progress=progress,
-            )
+    flare_files = [] if harp_map is None else [(flares or [])[0], harp_map]
+
+    def score(run: forecasts.Run, build: read.Place | None) -> forecasts.RunScores:
+        return forecasts.evaluate_run(
+            run.folder, build, folds=folds, inference=inference, force=force, flares=catalogue, progress=progress
         )
-    pairs = forecasts.compare_runs(scored)
-    references = [one for of in scored for one in baselines.compare_with_references(of, seed=seed, flares=catalogue)]
+
+    networks: dict[tuple[Path, Task], list[forecasts.Run]] = {}
+    for run in (one for one in found if one.kind is forecasts.RunKind.NETWORK):
+        networks.setdefault((run.folder.parent, run.task), []).append(run)
+    scored = []
+    for (folder, task), of_task in networks.items():
+        choice = shared.TaskChoice(horizon_hours=task.horizon_hours, threshold=task.threshold)
+        build, _ = shared.choose_build(place, choice)
+        scored += [score(run, build) for run in of_task]
+        with read.open_build(build) as opened:
+            baselines.write_build_baselines(
+                folder, opened, networks=of_task, flares=catalogue, seed=seed, sources=flare_files, progress=progress
+            )
+    others = [one for one in found if one.kind is not forecasts.RunKind.NETWORK]
+    scored += [score(run, None) for run in (*others, *forecasts.find_baselines(found, folds=folds))]
+    scored.sort(key=lambda of: of.run.rank)
+    comparisons = forecasts.compare_runs(scored)
     if fold is None:
-        forecasts.write_comparisons([*pairs, *references])
-    compared = choice.compared or ((choice.main,) if choice.is_rebuilt else ())
+        forecasts.write_comparisons(comparisons)
+    compared = label_choice.compared or ((label_choice.main,) if label_choice.is_rebuilt else ())
     labelled = [label_sets.score_by_labels(of.run, compared) for of in scored if compared]
     for of_run in labelled if fold is None else ():
         label_sets.write_labelled(of_run)
     described = [forecasts.describe_scores(of) | {"verification": forecasts.describe_verification(of)} for of in scored]
-    blocks = [f"{score_output.format_scores(of)}\n{score_output.format_verification(of)}" for of in scored]
-    blocks += [score_output.format_references(references)]
-    blocks += [score_output.format_comparisons(pairs)] if pairs else []
+    blocks = [score_output.format_evaluation(scored, comparisons)]
     blocks += [label_set_text.format_label_sets(labelled)] if labelled else []
-    document = {"runs": described, "comparisons": forecasts.describe_comparisons([*pairs, *references])}
+    document = {"runs": described, "comparisons": forecasts.describe_comparisons(comparisons.every)}
     if labelled:
         document["label_sets"] = [label_sets.describe_labelled(of_run) for of_run in labelled]
     print_result("\n\n".join(blocks), document, as_json=as_json)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from sffshards import labels
 from sffshards import report as page
 from sffshards.base.errors import InputError
 from sffshards.base.option_fields import Option
@@ -15,6 +14,7 @@ from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import make_progress
 from sffshards.domain.sample_sets import LabelSet
+from sffshards.forecasting.runs import find_runs
 from sffshards.shards import read
 
 __all__ = ["report"]
@@ -37,29 +37,27 @@ def report(
             default_text="the six with most positive samples",
         ),
     ] = None,
-    data: Annotated[
-        Path | None, Option("Data folder with the label lists, for baselines from the labels of all parts.")
-    ] = None,
     flares: flare_options.FlareListsOption = None,
     harp_map: flare_options.HarpMapOption = None,
     clock: flare_options.ClockOption = "as-written",
     label_set: flare_options.LabelSetOption = LabelSet.PUBLISHED,
-    keywords: Annotated[
-        Path | None, Option("Table of SHARP keywords, .csv or .csv.gz, for logistic regression. Needs --data.")
-    ] = None,
     explain: Annotated[
         bool, Option("Explain the forecasts of the film strips, which needs the checkpoints of the run and takes time.")
     ] = False,
     device: Annotated[str, Option("Device for --explain: auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
-    seed: shared.NoSkillSeedOption = 123,
 ) -> None:
     """Write a report on evaluated runs.
 
     The report is one self-contained HTML page. Its tables and figures are also saved as files.
 
-    The page has the scores with 95 % intervals, beside those of baselines and published results; reliability and ROC
-    diagrams; scores by threshold; and training curves. It shows forecasts of regions over time, and film strips of
-    hits, misses and false alarms. It lists the sets, the regions that they share, and the provenance of the runs.
+    The page has the scores with 95 % intervals, and published results; the differences between runs, and from
+    baselines; reliability and ROC diagrams; scores by threshold; and training curves. It shows forecasts of regions
+    over time, and film strips of hits, misses and false alarms. It lists the sets, the regions that they share, and the
+    provenance of the runs.
+
+    Baselines are runs: `evaluate` writes those that labels or a flare list determine beside each network, and
+    `baselines --runs` also writes forecasters of keywords and flare history. A report on one run has the baselines
+    beside it as well.
 
     With --label-set rebuilt, all of this is by labels that follow from the flare list; with both, the scores by the
     published labels, which alone compare with published results, are beside them. With several --flares, a table has
@@ -71,28 +69,19 @@ def report(
         report on every run in runs/, written to report/index.html
     sffshards report runs/48h --out report-48h --harps 1449,377
         one task, with two regions over time
-    sffshards report --data data --flares flares.csv --harp-map harps.txt --keywords sharp_keywords.csv.gz
-        also persistence from a flare list, and logistic regression
+    sffshards report --flares flares.csv --harp-map harps.txt
+        first flares as the flare list has them, and flares in the figures of regions
     """
     progress = make_progress()
     chosen, place = _parse_harps(harps), shared.place_of(shards or "shards")
     if shards is not None:
         read.load_builds(place)  # a build that is named must exist
-    if keywords is not None and data is None:
-        raise InputError(
-            "--keywords",
-            expected="--data beside it",
-            found="no --data",
-            fix="name the folder of the label lists that the regression is fitted to",
-        )
-    lists = {} if data is None else labels.find_label_lists(data)
-    every = flare_options.read_flare_lists(flares, harp_map, tasks=lists, clock=clock, progress=progress, data=data)
-    table = flare_options.read_keywords(keywords, data=data)
+    tasks = () if flares is None or harp_map is None else sorted({run.task for run in find_runs(runs)})
+    every = flare_options.read_flare_lists(flares, harp_map, tasks=tasks, clock=clock, progress=progress)
     options = page.ReportOptions(
         harps=chosen,
-        seed=seed,
         explain_on=device if explain else None,
-        sources=page.ReportSources(lists=lists, catalogue=every[0] if every else None, keywords=table),
+        catalogue=every[0] if every else None,
         label_set=label_set,
         other_catalogues=tuple(every[1:]),
     )

@@ -11,10 +11,49 @@ from sffshards.cli.terminal_output import format_table
 from sffshards.domain.sample_sets import Stage
 from sffshards.forecasting import runs
 
-__all__ = ["format_comparisons", "format_references", "format_results", "format_scores", "format_verification"]
+__all__ = ["format_evaluation", "format_results", "format_side_by_side"]
 
+_RAW = (runs.Probability.RAW, verification.ThresholdRule.HALF)
 _Note = tuple[str, str, str, str, str]
 """Whose forecast, of which samples, a phrase with {} for names, a name, and the reason."""
+
+
+def format_evaluation(scored: Sequence[runs.RunScores], comparisons: runs.RunComparisons) -> str:
+    """Return the scores of runs, all runs side by side, and their differences.
+
+    The scores of baselines are shown side by side with the others only, if there are others.
+    """
+    others = [of for of in scored if of.run.kind is not runs.RunKind.BASELINE]
+    blocks = [f"{format_scores(of)}\n{format_verification(of)}" for of in others or scored]
+    tasks = dict.fromkeys(of.run.task for of in scored)
+    alike = [[of for of in scored if of.run.task == task] for task in tasks]
+    blocks += [format_side_by_side(of_task) for of_task in alike if len(of_task) > 1]
+    if comparisons.from_baselines:
+        blocks.append(format_differences(comparisons.from_baselines))
+    if comparisons.between:
+        blocks.append(format_comparisons(comparisons.between))
+    return "\n\n".join(blocks)
+
+
+def format_side_by_side(scored: Sequence[runs.RunScores]) -> str:
+    """Return a table of the runs of a task: one line per run, the scores of its ensemble with intervals."""
+    rows = []
+    for of in scored:
+        ensemble = [one for one in of.verification.forecasts if (one.fold, one.subset) == (None, runs.Subset.ALL)]
+        found = {(one.probability, one.rule): one.scores for one in ensemble}
+        raw, platt = found[_RAW], found.get((runs.Probability.PLATT, verification.ThresholdRule.HALF))
+        cells = [_format(raw.interval(name)) for name in _shown()[:2]]
+        for rule in verification.ThresholdRule:
+            if rule.score is not None:
+                chosen = found.get((runs.Probability.RAW, rule))
+                cells.append("-" if chosen is None else _format(chosen.interval(rule.score)))
+        skill = verification.ProbabilityScore.BRIER_SKILL
+        cells.append("-" if platt is None else _format(platt.interval(skill)))
+        cells.append(_format(raw.interval(verification.ProbabilityScore.ROC_AUC)))
+        rows.append([str(of.run.folder), *cells])
+    title = f"{scored[0].run.task}: runs side by side, test set, ensembles, 95 % intervals by HARP"
+    header = ["run", "TSS at 0.5", "HSS at 0.5", "TSS, chosen", "HSS, chosen", "BSS, calibrated", "AUC"]
+    return "\n".join([title, format_table(header, rows)])
 
 
 def format_scores(scores: runs.RunScores) -> str:
@@ -56,7 +95,7 @@ def format_verification(scores: runs.RunScores) -> str:
     return "\n".join([title, *tables, f"  {scores.verification.subset_note}", *notes])
 
 
-def format_references(comparisons: Sequence[runs.Comparison]) -> str:
+def format_differences(comparisons: Sequence[runs.Comparison]) -> str:
     """Return a table of differences of runs from baselines, one line per pair, in the scores of most interest."""
     columns = [one for one in runs.COMPARED_SCORES if one.rule is not None and one.rule.score is one.score]
     columns += [one for one in runs.COMPARED_SCORES if one.probability is runs.Probability.PLATT]

@@ -35,7 +35,8 @@ def synth(
     They have the published layout. The images show evolving active regions, some of which flare. A region's chance of
     a flare rises with its unsigned flux and with the field along its polarity inversion line, so that a model can learn
     the labels from the pixels. The flares and the regions are listed in flares.csv and harps.txt, in the formats of
-    SWPC and JSOC. The same seed gives the same images on any machine.
+    SWPC and JSOC. keywords.csv has SHARP keywords of each image, at a low resolution, for forecasters that need no
+    images. The same seed gives the same images on any machine.
 
     Examples
     --------

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sffshards.base.progress import Progress
+from sffshards.domain.frames import HarpNumbers
 from sffshards.domain.sample_sets import Protocol, Variant
 from sffshards.domain.task import M48
 from sffshards.executors import Executor
-from sffshards.labels import find_data
+from sffshards.flares import FlareTime, FrameClock, HarpFlares, assign_flares, read_flare_list, read_harp_map
+from sffshards.labels import find_data, find_label_lists
 from sffshards.models import ModelName
 from sffshards.report import ReportOptions, check_folder, write_report
 from sffshards.shards.build import BuildOptions, BuildReport, build_shards
 from sffshards.shards.format import CodecName
-from sffshards.synth import SynthReport, synthesize
+from sffshards.synth import FLARES_NAME, HARP_MAP_NAME, KEYWORDS_NAME, SynthReport, synthesize
+from sffshards.tabular import read_keyword_table
 
 if TYPE_CHECKING:
     from sffshards.forecasting.runs import RunScores
@@ -35,13 +38,14 @@ class DemoReport:
 
     data: SynthReport
     build: BuildReport
-    scores: RunScores
+    scores: tuple[RunScores, ...]
+    """Scores of the network, and of the baselines and the fitted forecasters beside it."""
     page: Path
     """Page of the report."""
 
 
 def run_demo(out: Path, *, seed: int, executor: Executor, progress: Progress) -> DemoReport:
-    """Synthesize data, build shards, train a small network on one fold, score it, and write the report.
+    """Synthesize data, build shards, train a small network on one fold, score it and baselines, and write the report.
 
     Run again after an interruption, it resumes and keeps what is done.
 
@@ -83,9 +87,64 @@ def run_demo(out: Path, *, seed: int, executor: Executor, progress: Progress) ->
         force=False,
         progress=progress,
     )
-    scores = _train_and_score(out, folder, seed=seed, progress=progress)
-    page = write_report(out / "runs", out / "report", shards=[folder], options=ReportOptions(), progress=progress)
-    return DemoReport(data=data, build=build, scores=scores, page=page)
+    network = _train_and_score(out, folder, seed=seed, progress=progress)
+    others = _score_baselines(out, seed=seed, progress=progress)
+    page = write_report(
+        out / "runs",
+        out / "report",
+        shards=[folder],
+        options=ReportOptions(catalogue=_read_flares(out / "data")),
+        progress=progress,
+    )
+    return DemoReport(data=data, build=build, scores=(*others, network), page=page)
+
+
+def _score_baselines(out: Path, *, seed: int, progress: Progress) -> list[RunScores]:
+    """Write the runs of baselines and of the forecasters of keywords and flare history, and score them."""
+    from sffshards.forecasting import baselines
+    from sffshards.forecasting.runs import SourceFile, evaluate_run
+
+    data, place = out / "data", out / "runs" / HORIZON.folder
+    flares = _read_flares(data)
+    lists = find_label_lists(data)[HORIZON]
+    of_task = baselines.BaselineSet(
+        task=HORIZON,
+        protocol=Protocol.PAPER,
+        samples=baselines.read_samples(lists),
+        label_set="published",
+        sources=tuple(
+            SourceFile.read(path)
+            for path in (*lists.values(), *(data / name for name in (FLARES_NAME, HARP_MAP_NAME, KEYWORDS_NAME)))
+        ),
+        harp_numbers=HarpNumbers.DEFINITIVE,
+        folds=(FOLD,),
+    )
+    runs = baselines.write_references(place, of_task, flares=flares, seed=seed, force=False, progress=progress)
+    fitted = baselines.fit_recipes(
+        of_task.samples,
+        task=HORIZON,
+        protocol=of_task.protocol,
+        flares=flares,
+        keywords=read_keyword_table(data / KEYWORDS_NAME),
+        recipes=baselines.RECIPES,
+        folds=of_task.folds,
+        progress=progress,
+    )
+    for recipe, fits in fitted:
+        runs.append(baselines.write_fitted(place, of_task, recipe, fits, force=False, progress=progress))
+    return [
+        evaluate_run(run.folder, None, folds=None, inference=None, force=False, flares=flares, progress=progress)
+        for run in runs
+    ]
+
+
+def _read_flares(data: Path) -> HarpFlares:
+    return assign_flares(
+        read_flare_list(data / FLARES_NAME),
+        read_harp_map(data / HARP_MAP_NAME),
+        flare_time=FlareTime.START,
+        clock=FrameClock.TAI,
+    )
 
 
 def _train_and_score(out: Path, build: Path, *, seed: int, progress: Progress) -> RunScores:

@@ -20,7 +20,7 @@ from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import Stage, Variant
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs import PUBLISHED_RESULTS, PublishedResult, Summary
-from sffshards.shards.read import Place
+from sffshards.shards.read import Place, open_build
 from sffshards.verification import PUBLISHED_SCORES, ScoreName
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 JSON_NAME = "results.json"
 TABLE_NAME = "results.csv"
 _FORMAT_VERSION = 1
+_NO_SKILL_SEED = 123
+"""Seed of the forecast without skill, as of `sffshards evaluate`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +80,7 @@ def reproduce(
         The runs.
     out
         Output folder: ``TASK/VARIANT/fold0..4/``, ``results.csv`` and ``results.json``, and in each task's folder the
-        differences between its variants.
+        baselines and the differences between its variants.
     report
         Output folder of the report.
     num_jobs
@@ -101,8 +103,8 @@ def reproduce(
         If folds failed on a cluster; the others are finished.
     """
     from sffshards.experiments.parallel_folds import check_jobs
-    from sffshards.forecasting.baselines import compare_with_references
-    from sffshards.forecasting.runs import compare_runs, evaluate_run, write_comparisons
+    from sffshards.forecasting.baselines import write_build_baselines
+    from sffshards.forecasting.runs import compare_runs, evaluate_run, find_baselines, write_comparisons
     from sffshards.report import ReportOptions, check_folder, write_report
     from sffshards.training import check_folds, is_first_process, train_folds
 
@@ -130,11 +132,21 @@ def reproduce(
         evaluate_run(run, build, folds=folds, inference=inference, force=False, progress=progress)
         for build, run, _ in runs
     ]
-    shown = ReportOptions()
     write_results(out, tabulate(scores))
-    references = [one for of in scores for one in compare_with_references(of, seed=shown.seed)]
-    write_comparisons([*compare_runs(scores), *references])
-    page = write_report(out, report, shards=list(experiment.builds.values()), options=shown, progress=progress)
+    for task, build in experiment.builds.items():
+        networks = [of.run for of in scores if of.run.task == task]
+        with open_build(build) as opened:
+            write_build_baselines(
+                out / task.folder, opened, networks=networks, flares=None, seed=_NO_SKILL_SEED, progress=progress
+            )
+    baselines = [
+        evaluate_run(run.folder, None, folds=None, inference=None, force=False, progress=progress)
+        for run in find_baselines([of.run for of in scores])
+    ]
+    write_comparisons(compare_runs([*baselines, *scores]))
+    page = write_report(
+        out, report, shards=list(experiment.builds.values()), options=ReportOptions(), progress=progress
+    )
     progress.note(f"{page}: the report")
     return scores
 

@@ -1,5 +1,4 @@
 from .explanation_figures import draw_explanation
-from .report_baselines import ReportSources
 from .report_content import ReportOptions
 from .report_folder import check_folder
 from .report_writing import write_report
@@ -11,7 +10,6 @@ from .table_formats import Table, format_latex, format_markdown, format_text
 __all__ = [
     "NamedScores",
     "ReportOptions",
-    "ReportSources",
     "Table",
     "check_folder",
     "draw_explanation",

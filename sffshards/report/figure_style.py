@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 INK, FAINT, GRID, ALARM = "#1f2430", "#5d6573", "#d9dde4", "#c8402f"
-_SERIES = ("#0b62a8", "#b35900", "#19764f", "#8a3f9e", "#6f6410")
+_SERIES = ("#0b62a8", "#b35900", "#19764f", "#8a3f9e", "#6f6410", "#b02a63", "#0a7480", "#7d4b32")
 _VARIABLES = {INK: "ink", FAINT: "faint", GRID: "line", ALARM: "alarm"} | {
     colour: f"series-{number}" for number, colour in enumerate(_SERIES)
 }
 """The colours of the files, all different, and the variables of the page that replace them in its inline SVG."""
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)))
-_MARKERS = ("o", "s", "^", "D", "v")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+_PLAIN_MARKERS = ("x", "+", "*", "1")
 
 _PNG_DPI = 150
 SETTINGS = {
@@ -79,9 +80,26 @@ class Figure:
 
 
 def series_style(number: int) -> Style:
-    """Return the style of a series by its number, from 0; the five colours repeat with other lines and markers."""
-    color, other = number % len(_SERIES), (number + number // len(_SERIES)) % len(_DASHES)
-    return Style(color=_SERIES[color], linestyle=_DASHES[other], marker=_MARKERS[other])
+    """Return the style of a series by its number, from 0; the eight colours repeat with other lines and markers."""
+    color, turn = number % len(_SERIES), number // len(_SERIES)
+    return Style(
+        color=_SERIES[color],
+        linestyle=_DASHES[(number + turn) % len(_DASHES)],
+        marker=_MARKERS[(color + turn) % len(_MARKERS)],
+    )
+
+
+def run_styles(are_baselines: Sequence[bool]) -> list[Style]:
+    """Return the styles of runs: grey for baselines, and a colour for each of the others."""
+    numbers = [are_baselines[:place].count(is_one) for place, is_one in enumerate(are_baselines)]
+    return [
+        Style(
+            color=FAINT, linestyle=_DASHES[number % len(_DASHES)], marker=_PLAIN_MARKERS[number % len(_PLAIN_MARKERS)]
+        )
+        if is_one
+        else series_style(number)
+        for number, is_one in zip(numbers, are_baselines, strict=True)
+    ]
 
 
 def draw(

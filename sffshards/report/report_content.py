@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sffshards.domain.sample_sets import LabelSet
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
-from sffshards.forecasting.baselines import BaselineName, issue_references
+from sffshards.forecasting.baselines import BaselineName
 from sffshards.forecasting.label_sets import LabelChoice, LabelledScores, score_by_labels
 from sffshards.forecasting.runs import (
     FoldScores,
@@ -22,11 +22,11 @@ from sffshards.forecasting.runs import (
     count_sets,
     explain_subsets,
     find_shared_harps,
+    pair_runs,
     score_folds,
 )
 from sffshards.report import result_scores as results
 from sffshards.report.chosen_examples import Example, RegionFlare, choose_examples, choose_harps, find_region_flares
-from sffshards.report.report_baselines import ReportSources, issue_baselines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,12 +39,8 @@ class ReportOptions:
     """Maximum number of film strips of hits, of misses and of false alarms."""
     explain_on: str | None = None
     """Device on which the forecasts of the film strips are explained, such as ``auto``; None to explain none."""
-    seed: int = 123
-    """Seed of the draw of the forecast without skill, 0 or more."""
-    further: Mapping[Task, Sequence[results.NamedScores]] = field(default_factory=dict)
-    """Scores of more forecasts of the same test sequences, for the tables."""
-    sources: ReportSources = field(default_factory=ReportSources)
-    """Lists, flares and keywords for baselines, whose scores precede those of ``further``."""
+    catalogue: HarpFlares | None = None
+    """Flares of active regions, which decide which flares are first and are drawn over time."""
     label_set: LabelSet = LabelSet.PUBLISHED
     """Labels that runs are scored against; if it is both, those of the lists are beside the rebuilt ones."""
     other_catalogues: tuple[HarpFlares, ...] = ()
@@ -64,14 +60,12 @@ class TaskContent:
     """Forecast of the test set by the ensemble of each run's folds."""
     forecasts: tuple[results.NamedScores, ...]
     """Scores of each ensemble."""
-    references: tuple[results.NamedScores, ...]
-    """Scores of the baselines that no run is recorded as."""
     subsets: tuple[results.SubsetScores, ...]
     """Scores of each ensemble for first and later flares or, without a flare list, by what labels show."""
     subset_note: str
     """How many positive samples of the first subset may follow an earlier flare."""
     differences: tuple[results.Difference, ...]
-    """Differences between every two ensembles of the same test samples."""
+    """Differences between every two ensembles other than baselines of the same test samples."""
     baseline_differences: tuple[results.Difference, ...]
     """Differences between every ensemble and every baseline of the same test samples."""
     shown: int
@@ -91,12 +85,13 @@ class TaskContent:
     """Regions that the sets of each fold share, as the first run that has the fold has them."""
 
     @property
-    def persistence(self) -> results.NamedScores:
-        """The persistence forecast of the shown run's samples: a run, or else by a flare list, or else by labels."""
+    def persistence(self) -> results.NamedScores | None:
+        """The persistence forecast of the shown run's samples; None if no run is one."""
         shown = self.ensembles[self.shown]
-        of_runs = zip(self.forecasts, self.ensembles, strict=True)
-        known = [*self.references, *(scores for scores, ensemble in of_runs if ensemble.is_comparable(shown))]
-        return [one for one in known if one.baseline is BaselineName.PERSISTENCE][-1]
+        for scores, ensemble in zip(self.forecasts, self.ensembles, strict=True):
+            if scores.baseline is BaselineName.PERSISTENCE and ensemble.is_comparable(shown):
+                return scores
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,11 +143,9 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
     Raises
     ------
     ConflictError
-        If the folds of a run forecast different sequences, or the lists are of other samples than the runs.
-    InputError
-        If the baselines cannot be computed from their sources.
+        If the folds of a run forecast different sequences.
     """
-    catalogue = options.sources.catalogue
+    catalogue = options.catalogue
     evaluated = tuple(run for run in runs if run.task == task and run.evaluated)
     ensembles = tuple(average_run(run) for run in evaluated)
     folds = tuple(score_folds(run) for run in evaluated)
@@ -161,32 +154,17 @@ def compute_content(runs: Sequence[Run], task: Task, options: ReportOptions) -> 
     shared = {
         (pair.fold, pair.first, pair.second): pair for run in reversed(evaluated) for pair in find_shared_harps(run)
     }
-    baselines = [
-        *issue_references(
-            ensembles[shown], task, seed=options.seed, flares=None if task in options.sources.lists else catalogue
-        ),
-        *issue_baselines(options.sources, evaluated, ensembles[shown], task, seed=options.seed),
-    ]
-    of_runs = {
-        results.find_baseline(run)
-        for run, ensemble in zip(evaluated, ensembles, strict=True)
-        if ensemble.is_comparable(ensembles[shown])
-    }
-    baselines = [one for one in baselines if one.baseline not in of_runs]
+    between, from_baselines = pair_runs([run.kind for run in evaluated])
     return TaskContent(
         task=task,
         runs=evaluated,
         folds=folds,
         ensembles=ensembles,
         forecasts=tuple(results.score_ensemble(*pair) for pair in zip(ensembles, evaluated, strict=True)),
-        references=(
-            *(replace(results.score_issued(of), baseline=of.baseline) for of in baselines),
-            *options.further.get(task, ()),
-        ),
         subsets=tuple(one for of in ensembles for one in results.score_subsets(of, task, flares=catalogue)),
         subset_note=explain_subsets(ensembles[shown].samples, task=task, flares=catalogue),
-        differences=results.compare_ensembles(ensembles),
-        baseline_differences=results.compare_with_baselines(ensembles, baselines),
+        differences=results.compare_ensembles(ensembles, between),
+        baseline_differences=results.compare_ensembles(ensembles, from_baselines),
         shown=shown,
         harps=harps,
         flares=None if catalogue is None else find_region_flares(catalogue, ensembles[shown], harps, task=task),

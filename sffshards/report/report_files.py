@@ -75,7 +75,6 @@ def _describe_labels(labels: LabelContent) -> dict[str, Any]:
 def _describe_content(content: TaskContent) -> dict[str, Any]:
     return {
         "forecasts": [_describe_named(named) for named in content.forecasts],
-        "references": [_describe_named(named) for named in content.references],
         "subsets": [
             {"run": one.name, "subset": one.subset, "scored": one.scored and _describe_named(one.scored)}
             for one in content.subsets
@@ -114,7 +113,7 @@ def _describe_named(named: NamedScores) -> dict[str, Any]:
 
 
 def _forecasts(content: TaskContent) -> str:
-    rows = [row for named in (*content.forecasts, *content.references) for row in _score_rows(named)]
+    rows = [row for named in content.forecasts for row in _score_rows(named)]
     return format_csv(_SCORE_COLUMNS, rows)
 
 

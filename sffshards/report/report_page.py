@@ -103,8 +103,8 @@ def format_page(runs: Sequence[Run], pages: Sequence[TaskPage], *, place: str) -
 class _Glance:
     """The first facts on a task: the main scores of the shown run and of persistence, and why that run is shown."""
 
-    scores: tuple[tuple[str, Cell, Cell], ...]
-    """Names of scores with their cells, of the run and of persistence."""
+    scores: tuple[tuple[str, Cell, Cell | None], ...]
+    """Names of scores with their cells, of the run and of persistence, if a run is that."""
     inestimable: str
     """Reason why the run's interval of TSS is not estimable; empty if it is."""
     num_shared: int | None
@@ -116,15 +116,16 @@ class _Glance:
 def _glance(content: TaskContent) -> _Glance:
     shown = content.forecasts[content.shown].scores
     names = (ScoreName.TSS, ScoreName.HSS)
-    cells = [
-        [interval_cell(scores.interval(name), shown) for name in names]
-        for scores in (shown, content.persistence.scores)
+    persistence = content.persistence
+    others = [
+        None if persistence is None else interval_cell(persistence.scores.interval(name), shown) for name in names
     ]
+    cells = [interval_cell(shown.interval(name), shown) for name in names]
     main = shown.interval(ScoreName.TSS)
     reason = None if math.isnan(main.estimate) else explain_inestimable(main, num_flaring_harps=shown.num_flaring_harps)
     pairs = [pair for pair in content.shared if pair.second is Stage.TEST]
     return _Glance(
-        scores=tuple(zip(map(str, names), *cells, strict=True)),
+        scores=tuple(zip(map(str, names), cells, others, strict=True)),
         inestimable=reason or "",
         num_shared=len({harp for pair in pairs for harp in pair.harps}) if pairs else None,
         choice=_explain_choice(content),

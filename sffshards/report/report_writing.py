@@ -53,25 +53,22 @@ def write_report(
     Raises
     ------
     InputError
-        If there are no evaluated runs, a table is malformed, no test set holds a named region, a source has other HARP
-        numbers than the runs, baselines cannot be computed from the sources, or labels are rebuilt without flares.
+        If there are no evaluated runs, a table is malformed, no test set holds a named region, the flares have other
+        HARP numbers than the runs, or labels are rebuilt without flares.
     ConflictError
-        If runs are not comparable, lists are of other samples, or files that no report wrote are in the folder.
+        If runs are not comparable, or files that no report wrote are in the folder.
     DamageError
         If a sample to be shown, or a table of predictions, is not as it was written.
     """
     check_folder(out)
-    runs = gather_runs(place)
+    runs = gather_runs(place, with_baselines=True)
     check_harps(options.harps or (), runs)
-    catalogue, keywords = options.sources.catalogue, options.sources.keywords
-    harp_map = None if catalogue is None else catalogue.harp_map
-    for run in runs:
-        for source in (harp_map, keywords):
-            if source is not None:
-                require_harp_numbers(source, run.first.harp_numbers, where=run.folder)
+    if options.catalogue is not None:
+        for run in runs:
+            require_harp_numbers(options.catalogue.harp_map, run.first.harp_numbers, where=run.folder)
     tasks = sorted({run.task for run in runs if run.evaluated})
     builds = _find_builds(shards)
-    lists = [] if catalogue is None else [catalogue, *options.other_catalogues]
+    lists = [] if options.catalogue is None else [options.catalogue, *options.other_catalogues]
     choice = LabelChoice.make(options.label_set, lists)
     labelled = [choice.main.relabel(run) for run in runs]
     pages = []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, product
 
 from sffshards.domain.sample_sets import Stage
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
 from sffshards.forecasting import runs
-from sffshards.forecasting.baselines import BaselineName, IssuedBaseline
+from sffshards.forecasting.baselines import BaselineName
 from sffshards.verification import (
     THRESHOLD,
     Forecast,
@@ -76,10 +75,10 @@ class SubsetScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The scores of the second run's ensemble minus those of the first's, or of a baseline, on the same samples."""
+    """The scores of the second run's ensemble minus those of the first's, on the same samples."""
 
     first: str
-    """Name of the first run, or of the baseline."""
+    """Name of the first run, which may be a baseline."""
     second: str
     """Name of the second run."""
     intervals: dict[str, Interval | None]
@@ -143,21 +142,12 @@ def score_subsets(
     return tuple(found)
 
 
-def compare_ensembles(ensembles: Sequence[runs.IssuedForecast]) -> tuple[Difference, ...]:
-    """Compare every two ensembles of the same test samples, the later minus the earlier; others are left out."""
-    return _compare(combinations(ensembles, 2))
-
-
-def compare_with_baselines(
-    ensembles: Sequence[runs.IssuedForecast], baselines: Sequence[IssuedBaseline]
+def compare_ensembles(
+    ensembles: Sequence[runs.IssuedForecast], pairs: Iterable[tuple[int, int]]
 ) -> tuple[Difference, ...]:
-    """Compare every ensemble with every baseline of the same test samples, the ensemble minus the baseline."""
-    return _compare(product(baselines, ensembles))
-
-
-def _compare(pairs: Iterable[tuple[runs.IssuedForecast, runs.IssuedForecast]]) -> tuple[Difference, ...]:
+    """Compare pairs of ensembles of the same test samples, given by their positions; others are left out."""
     differences = []
-    for first, second in pairs:
+    for first, second in ((ensembles[one], ensembles[other]) for one, other in pairs):
         if first.is_comparable(second):
             found = runs.compare_issued(first, second)
             intervals = {compared.heading: found.get(compared) for compared in DIFFERENCES}

@@ -24,6 +24,8 @@ _AREAS = tuple(
 )
 _COLUMNS = (*DIFFERENCES, *_AREAS)
 """Scores of a forecast."""
+_WIDE = "wide-name"
+"""Kind of the cells of names that may be long."""
 _SUBSET_COLUMNS = (*(one for one in DIFFERENCES if one.probability is runs.Probability.RAW), _AREAS[0])
 """Scores of a subset of a forecast's samples."""
 
@@ -52,18 +54,17 @@ def result_tables(content: TaskContent, *, with_published: bool) -> Iterator[Tab
 
 
 def forecast_table(content: TaskContent) -> Table:
-    """Return the scores, with intervals, of the runs and of the baselines."""
-    named = [*content.forecasts, *content.references]
-    plain = [run.kind is runs.RunKind.BASELINE for run in content.runs] + [True] * len(content.references)
+    """Return the scores of the runs, with intervals."""
+    named = content.forecasts
     notes = _undecided_notes(content)
     notes += [note for one in named for note in _undefined_notes(one.name, one, _COLUMNS)]
     notes += _inestimable_notes((one.find(column), one.scores) for one in named for column in _COLUMNS)
     if any(not one.chosen for one in named):
         notes.append(f"{NONE}: nothing was fitted, neither a threshold nor a calibration.")
     rows = [
-        {"forecast": Cell(text=one.name, kind="other wide-name" if is_plain else "wide-name")}
+        {"forecast": Cell(text=one.name, kind=f"other {_WIDE}" if run.kind is runs.RunKind.BASELINE else _WIDE)}
         | _score_cells(one, _COLUMNS)
-        for one, is_plain in zip(named, plain, strict=True)
+        for one, run in zip(named, content.runs, strict=True)
     ]
     return build_table("forecasts", "Forecasts side by side", rows, notes=notes)
 
@@ -180,7 +181,7 @@ def _difference_table(content: TaskContent, differences: Sequence[Difference], n
     if any(interval is not None and math.isnan(interval.estimate) for interval, _ in intervals):
         notes.append("Undefined: the score of one of the two is undefined, for the reasons above.")
     rows = [
-        {"runs": Cell(text=f"{one.second} minus {one.first}", kind="wide-name")}
+        {"runs": Cell(text=f"{one.second} minus {one.first}", kind=_WIDE)}
         | {heading: interval_cell(interval, of.scores) for heading, interval in one.intervals.items()}
         for one, of in pairs
     ]
@@ -196,7 +197,7 @@ def _subset_table(content: TaskContent) -> Table:
 
 
 def _subset_row(of: SubsetScores) -> Row:
-    head = {"forecast": Cell(text=f"{of.name}, {of.subset}", kind="wide-name")}
+    head = {"forecast": Cell(text=f"{of.name}, {of.subset}", kind=_WIDE)}
     if of.scored is None:
         none = {column.heading: NONE for column in _SUBSET_COLUMNS}
         return {**head, "sequences": 0, "with a flare": NONE, **none}

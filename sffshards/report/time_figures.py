@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.domain.task import GoesClass
-from sffshards.forecasting.runs import IssuedForecast, Run
+from sffshards.forecasting.runs import IssuedForecast, Run, RunKind
 from sffshards.report.chosen_examples import RegionFlare
-from sffshards.report.figure_style import ALARM, FAINT, INK, Figure, draw, series_style
+from sffshards.report.figure_style import ALARM, FAINT, INK, Figure, draw, run_styles, series_style
 from sffshards.report.report_content import TaskContent
 from sffshards.verification import THRESHOLD
 
@@ -70,7 +70,8 @@ def _draw_losses(name: str, run: Run) -> Figure:
 
 def _draw_timeline(content: TaskContent, harp: int) -> Figure:
     """Draw a region's probability of a flare; shaded where one followed, with triangles at flares of a list."""
-    task, ensemble, style = content.task, content.ensembles[content.shown], series_style(content.shown)
+    task, ensemble = content.task, content.ensembles[content.shown]
+    style = run_styles([run.kind is RunKind.BASELINE for run in content.runs])[content.shown]
     flares = () if content.flares is None else content.flares[harp]
     rows = np.flatnonzero(ensemble.samples.harp == harp)
     rows = rows[np.argsort(ensemble.samples.t_end_tai[rows], kind="stable")]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sffshards.base.atomic_files import check_replaceable, write_files
+from sffshards.base.atomic_files import check_replaceable, write_atomic, write_files
 from sffshards.base.errors import ConflictError
 from sffshards.base.file_reading import read_bytes
 from sffshards.base.progress import SILENT, Progress
@@ -15,7 +15,8 @@ from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import M1, PUBLISHED_TASKS, Task
 from sffshards.executors import IN_PROCESS, Executor
 from sffshards.labels import find_label_lists, format_label_list, list_path, read_parts
-from sffshards.synth.observation_plan import fit_regions, plan_parts
+from sffshards.synth.frame_keywords import KEYWORDS_NAME, format_keywords
+from sffshards.synth.observation_plan import ObservedRegion, fit_regions, plan_parts
 from sffshards.synth.synthetic_flares import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
 from sffshards.synth.synthetic_folder import Origin, claimed_folder, write_images
 
@@ -48,8 +49,9 @@ def synthesize(
     """Write a data set in the published layout, with flares that the images explain.
 
     ``out`` gets ``magnetogram_jpg/``, the lists ``M24/`` and ``M48/`` of all six parts, ``flares.csv`` with the flares
-    that the labels follow from, in UTC and by NOAA region, ``harps.txt`` with the region of each HARP, and
-    ``synth.json``, the record of what it was made from. A run that was stopped resumes.
+    that the labels follow from, in UTC and by NOAA region, ``harps.txt`` with the region of each HARP,
+    ``keywords.csv`` with those SHARP keywords that line-of-sight images show, and ``synth.json``, the record of what it
+    was made from. A run that was stopped resumes.
 
     Parameters
     ----------
@@ -92,9 +94,12 @@ def synthesize(
             num_positive[task] += sum(label for _, label in rows)
     contents = {path: text.encode("ascii") for path, text in texts.items()}
     origin = Origin(seed=seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
-    with claimed_folder(out, origin, precious=tuple(contents), progress=progress):
+    with claimed_folder(out, origin, precious=(*contents, out / KEYWORDS_NAME), progress=progress):
         check_replaceable(contents, force=force)
-        num_written = write_images(out, regions, force=force, executor=executor, progress=progress)
+        with_keywords = force or not (out / KEYWORDS_NAME).exists()
+        num_written = _write_frames(
+            out, regions, force=force, with_keywords=with_keywords, executor=executor, progress=progress
+        )
         write_files(contents, force=force)
     return SynthReport(
         num_harps=len(regions),
@@ -116,7 +121,8 @@ def synthesize_for_lists(
 ) -> SynthReport:
     """Write the images that given label lists name, with regions whose field fits their labels.
 
-    ``out`` becomes a whole data set: it gets copies of the lists too, unless it is their own folder. The given lists
+    ``out`` becomes a whole data set: it gets ``keywords.csv``, and copies of the lists unless it is their own folder,
+    where a table of keywords that is there is kept. The given lists
     are only read. A run that was stopped resumes.
 
     Parameters
@@ -145,13 +151,36 @@ def synthesize_for_lists(
     _check_copies(copies, labels)
     with claimed_folder(out, Origin(seed=seed, lists_sha256=_hash_lists(contents)), precious=(), progress=progress):
         write_files(copies, force=False)
-        num_written = write_images(out, regions, force=force, executor=executor, progress=progress)
+        num_written = _write_frames(
+            out,
+            regions,
+            force=force,
+            with_keywords=not (out / KEYWORDS_NAME).exists(),
+            executor=executor,
+            progress=progress,
+        )
     return SynthReport(
         num_harps=len(regions),
         num_frames=sum(len(region.frames) for region in regions),
         num_written=num_written,
         num_positive={task: sum(row.label for part in rows[task].values() for row in part) for task in rows},
     )
+
+
+def _write_frames(
+    out: Path,
+    regions: Sequence[ObservedRegion],
+    *,
+    force: bool,
+    with_keywords: bool,
+    executor: Executor,
+    progress: Progress,
+) -> int:
+    """Write the images that are not there yet and, if asked for, the keywords; return the number of images written."""
+    drawn = write_images(out, regions, force=force, with_keywords=with_keywords, executor=executor, progress=progress)
+    if with_keywords:
+        write_atomic(out / KEYWORDS_NAME, format_keywords(drawn.keywords).encode("ascii"))
+    return drawn.num_written
 
 
 def _hash_lists(contents: Mapping[tuple[Task, Part], bytes]) -> str:

@@ -15,15 +15,16 @@ from sffshards.base.file_reading import read_text
 from sffshards.base.folder_locks import folder_lock
 from sffshards.base.json_records import encode_record
 from sffshards.base.progress import Progress
-from sffshards.domain.frames import IMAGE_SUFFIX
+from sffshards.domain.frames import IMAGE_SUFFIX, FrameId
 from sffshards.executors import Executor, chunked
 from sffshards.images import write_picture
 from sffshards.labels import IMAGE_FOLDER, PUBLISHED_ROOT, SYNTHETIC_NOTE
+from sffshards.synth.frame_keywords import Values, measure_keywords
 from sffshards.synth.observation_plan import ObservedRegion
 from sffshards.synth.region_drawing import draw_frame
 
-_Task = tuple[Path, ObservedRegion]
-"""Folder of images, and frames of one region for one process to write."""
+_Task = tuple[Path, ObservedRegion, frozenset[FrameId]]
+"""Folder of images, frames of one region for one process to draw, and those of them to write."""
 
 _RECIPE = 2
 """Raised whenever a release draws other images, regions or flares from the same seed."""
@@ -47,6 +48,16 @@ class Origin:
     """Frames of each region; None where lists were given."""
     lists_sha256: str | None = None
     """SHA-256 of the given lists; None where none were."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnImages:
+    """What was drawn of a data set."""
+
+    num_written: int
+    """Number of images that were written."""
+    keywords: tuple[tuple[FrameId, Values], ...]
+    """Keywords of all frames, in their order; empty where they were not asked for."""
 
 
 @contextmanager
@@ -79,8 +90,14 @@ def claimed_folder(out: Path, origin: Origin, *, precious: tuple[Path, ...], pro
 
 
 def write_images(
-    out: Path, regions: Iterable[ObservedRegion], *, force: bool, executor: Executor, progress: Progress
-) -> int:
+    out: Path,
+    regions: Iterable[ObservedRegion],
+    *,
+    force: bool,
+    with_keywords: bool,
+    executor: Executor,
+    progress: Progress,
+) -> DrawnImages:
     """Write the images of all frames that a data folder does not have yet.
 
     They are not synced to disk one by one, which would take longer than to draw them: after a power cut, ``force``
@@ -94,6 +111,8 @@ def write_images(
         Regions and their frames.
     force
         Whether to write again what is there.
+    with_keywords
+        Whether to measure keywords, for which all frames are drawn.
     executor
         Where images are drawn. They do not depend on it.
     progress
@@ -101,7 +120,7 @@ def write_images(
 
     Returns
     -------
-    Number of images written.
+    The number of images that were written, and the keywords.
 
     Raises
     ------
@@ -114,27 +133,38 @@ def write_images(
         remove_temporary(folder, _IMAGE)
         present = set() if force else set(os.listdir(folder))
     executor.check_places(reads=[], writes=[out])
-    tasks = list(_plan_tasks(folder, regions, present))
-    num_written = 0
-    with progress.task("magnetograms", sum(len(observed.frames) for _, observed in tasks)) as advance:
-        for num in executor.run(_write_frames, tasks, group=4):
-            num_written += num
-            advance(num)
-    return num_written
+    tasks = list(_plan_tasks(folder, regions, present, with_keywords=with_keywords))
+    keywords: dict[FrameId, Values] = {}
+    with progress.task("magnetograms", sum(len(observed.frames) for _, observed, _ in tasks)) as advance:
+        for measured in executor.run(_draw_frames, tasks, group=4):
+            keywords |= measured
+            advance(len(measured))
+    return DrawnImages(
+        num_written=sum(len(missing) for _, _, missing in tasks),
+        keywords=tuple((frame, keywords[frame]) for frame in sorted(keywords)) if with_keywords else (),
+    )
 
 
-def _plan_tasks(folder: Path, regions: Iterable[ObservedRegion], present: set[str]) -> Iterator[_Task]:
+def _plan_tasks(
+    folder: Path, regions: Iterable[ObservedRegion], present: set[str], *, with_keywords: bool
+) -> Iterator[_Task]:
     for observed in regions:
-        missing = [frame for frame in observed.frames if frame.image_name not in present]
-        for chunk in chunked(missing, _FRAMES_PER_TASK):
-            yield folder, ObservedRegion(region=observed.region, frames=tuple(chunk))
+        missing = frozenset(frame for frame in observed.frames if frame.image_name not in present)
+        drawn = [frame for frame in observed.frames if with_keywords or frame in missing]
+        for chunk in chunked(drawn, _FRAMES_PER_TASK):
+            yield folder, ObservedRegion(region=observed.region, frames=tuple(chunk)), missing.intersection(chunk)
 
 
-def _write_frames(task: _Task) -> int:
-    folder, observed = task
+def _draw_frames(task: _Task) -> dict[FrameId, Values]:
+    """Draw frames, write those that are missing, and return their keywords."""
+    folder, observed, missing = task
+    measured = {}
     for frame in observed.frames:
-        write_picture(draw_frame(observed.region, frame), folder / frame.image_name, jpeg_quality=_JPEG_QUALITY)
-    return len(observed.frames)
+        image = draw_frame(observed.region, frame)
+        measured[frame] = measure_keywords(image)
+        if frame in missing:
+            write_picture(image, folder / frame.image_name, jpeg_quality=_JPEG_QUALITY)
+    return measured
 
 
 def _check_owner(out: Path, expected: str, precious: tuple[Path, ...]) -> None:

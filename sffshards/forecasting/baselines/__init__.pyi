@@ -1,10 +1,9 @@
-from .baseline_forecasts import forecast_baselines, forecast_fitted, forecast_from_labels
-from .baseline_runs import BaselineSet, check_runs, write_fitted, write_references
-from .baseline_samples import Samples, read_samples, rebuild_labels
+from .baseline_forecasts import forecast_baselines, forecast_fitted
+from .baseline_runs import check_runs, write_build_baselines, write_fitted, write_references
+from .baseline_samples import BaselineSet, Samples, read_samples, rebuild_labels
 from .baseline_scores import Baseline, BaselineForecasts, BaselineName, describe_baselines, score_baselines
 from .fitted_folds import FittedFold, fit_recipes
 from .fitted_models import FORECASTER_NAME, TabularForecaster, encode_forecaster, read_forecaster
-from .issued_baselines import IssuedBaseline, compare_with_references, issue_baseline, issue_references
 from .model_fitting import RECIPES, Recipe
 from .skill_comparison import LEAST_TSS, SkillRow, compare_skill, describe_skill
 
@@ -17,27 +16,23 @@ __all__ = [
     "BaselineName",
     "BaselineSet",
     "FittedFold",
-    "IssuedBaseline",
     "Recipe",
     "Samples",
     "SkillRow",
     "TabularForecaster",
     "check_runs",
     "compare_skill",
-    "compare_with_references",
     "describe_baselines",
     "describe_skill",
     "encode_forecaster",
     "fit_recipes",
     "forecast_baselines",
     "forecast_fitted",
-    "forecast_from_labels",
-    "issue_baseline",
-    "issue_references",
     "read_forecaster",
     "read_samples",
     "rebuild_labels",
     "score_baselines",
+    "write_build_baselines",
     "write_fitted",
     "write_references",
 ]

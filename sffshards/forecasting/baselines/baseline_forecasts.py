@@ -79,7 +79,7 @@ def forecast_baselines(
     return made + forecast_fitted(samples, fitted, protocol=protocol)
 
 
-def forecast_from_labels(
+def _forecast_from_labels(
     known: Samples, *, task: Task, climatology: float, seed: int
 ) -> dict[BaselineName, NDArray[np.float64]]:
     """Forecast samples by the baselines that need labels alone: all but the regression.
@@ -175,9 +175,10 @@ def forecast_references(
     Parameters
     ----------
     samples
-        Samples of every part. A HARP may begin in another part, so its history comes from all parts.
+        Samples of every part. A HARP may begin in another part, so its history comes from all parts. The no-skill
+        forecast of Test does not depend on the other parts.
     task, climatology, seed
-        As of `forecast_from_labels`.
+        Event, rate of flares in the training set, and seed of the no-skill forecast.
     flares
         Flares from `sffshards.flares.assign_flares`; None: labels are used instead.
 
@@ -186,20 +187,20 @@ def forecast_references(
     dict of dict of float64 arrays
         Probabilities of a flare for the samples of each part, in their order.
     """
-    every = join_samples(samples.values())
-    forecasts = forecast_from_labels(every, task=task, climatology=climatology, seed=seed)
+    ordered = {part: samples[part] for part in (Part.TEST, *(part for part in samples if part is not Part.TEST))}
+    every = join_samples(ordered.values())
+    forecasts = _forecast_from_labels(every, task=task, climatology=climatology, seed=seed)
     if flares is not None:
         forecasts |= forecast_from_flares(every, task=task, flares=flares)
-    ends = np.cumsum([len(of.label) for of in samples.values()])[:-1]
-    return {name: dict(zip(samples, np.split(made, ends), strict=True)) for name, made in forecasts.items()}
+    ends = np.cumsum([len(of.label) for of in ordered.values()])[:-1]
+    return {name: dict(zip(ordered, np.split(made, ends), strict=True)) for name, made in forecasts.items()}
 
 
 def _forecast_simply(
     samples: Mapping[Part, Samples], task: Task, flares: HarpFlares | None, seed: int
 ) -> Iterator[BaselineForecasts]:
     climatology = float(np.mean(np.concatenate([of.label for part, of in samples.items() if part is not Part.TEST])))
-    in_order = {part: samples[part] for part in (Part.TEST, *(part for part in samples if part is not Part.TEST))}
-    made = forecast_references(in_order, task=task, climatology=climatology, seed=seed, flares=flares)
+    made = forecast_references(samples, task=task, climatology=climatology, seed=seed, flares=flares)
     for name, of_parts in made.items():
         forecast = _make_forecast(samples[Part.TEST], of_parts[Part.TEST], climatology)
         yield BaselineForecasts(name=name, source=describe_source(name, task, flares), forecasts=(forecast,))

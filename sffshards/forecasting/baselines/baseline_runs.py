@@ -5,21 +5,19 @@ Shapes: n samples of a part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sffshards.base.errors import ConflictError
 from sffshards.base.progress import SILENT, Progress
-from sffshards.domain.frames import HarpNumbers
-from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
-from sffshards.domain.task import Task
+from sffshards.domain.sample_sets import Part, Stage
 from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines.baseline_forecasts import describe_source, forecast_references
-from sffshards.forecasting.baselines.baseline_samples import Samples
+from sffshards.forecasting.baselines.baseline_samples import BaselineSet, gather_samples
 from sffshards.forecasting.baselines.baseline_scores import BaselineName
 from sffshards.forecasting.baselines.fitted_folds import FittedFold
 from sffshards.forecasting.baselines.fitted_models import FORECASTER_NAME, encode_forecaster
@@ -27,61 +25,25 @@ from sffshards.forecasting.baselines.model_fitting import Recipe
 from sffshards.forecasting.runs import (
     FoldForecasts,
     ForecastRecord,
-    Predictions,
+    Record,
     Run,
     RunKind,
     SourceFile,
     check_run,
-    plain_predictions,
+    read_run,
     write_run,
 )
+from sffshards.shards.format import MANIFEST_NAME
+from sffshards.shards.read import Build
+from sffshards.training import RECORD_NAME
 
 _REFERENCES = (BaselineName.NO_SKILL, BaselineName.CLIMATOLOGY, BaselineName.PERSISTENCE, BaselineName.EVER_FLARED)
+_OF_BUILD = "of the build"
+"""The label set in the records of baselines that follow from the labels of a build."""
 _NO_TRAINING = "forecasts of the training set are not kept"
 
 _Options = dict[str, str | int | float | bool | None]
 _Plans = list[ForecastRecord]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BaselineSet:
-    """The samples of a task, and what the records of its runs state of them."""
-
-    task: Task
-    """The event of the labels."""
-    protocol: Protocol
-    """The protocol, which defines the training parts of a fold."""
-    samples: Mapping[Part, Samples]
-    """Samples of every part, from `read_samples`."""
-    label_set: str
-    """Which labels these are, such as ``published``."""
-    sources: tuple[SourceFile, ...]
-    """Files that the forecasts are made from."""
-    harp_numbers: HarpNumbers | None
-    """Which numbers the HARPs have; None where that is not known."""
-
-    def training(self, fold: int) -> SampleSet:
-        """Return the training set of a fold."""
-        return SampleSet(variant=Variant.BASE, stage=Stage.TRAIN, fold=fold, protocol=self.protocol)
-
-    def climatology(self, fold: int) -> float:
-        """Return the rate of flares in the training set of a fold."""
-        parts = self.training(fold).parts(self.task)
-        return float(np.mean(np.concatenate([self.samples[part].label for part in parts])))
-
-    def forecast(self, fold: int, probabilities: Mapping[Part, NDArray[np.float64]]) -> dict[Stage, Predictions]:
-        """Return the tables of a fold's validation and test set from the probabilities of all parts."""
-        tables = {}
-        for stage in (Stage.VAL, Stage.TEST):
-            (part,) = self.training(fold).at(stage).parts(self.task)
-            of_part = self.samples[part]
-            tables[stage] = plain_predictions(
-                harp=of_part.harp,
-                t_end_tai=of_part.t_end_tai,
-                label=of_part.label,
-                probability=probabilities[part],
-            )
-        return tables
 
 
 def check_runs(
@@ -100,7 +62,7 @@ def check_runs(
     place, of_task, flares, seed, force
         As of `write_references`.
     recipes
-        Forecasters that are to be fitted in all folds.
+        Forecasters that are to be fitted in the folds of the set.
 
     Raises
     ------
@@ -108,8 +70,9 @@ def check_runs(
         As `sffshards.forecasting.runs.write_run`.
     """
     of_references = (_plan_reference(of_task, name, flares=flares, seed=seed) for name in _REFERENCES)
-    for plans in (*of_references, *(_plan_fitted(of_task, recipe, range(NUM_FOLDS)) for recipe in recipes)):
-        check_run(_folder(place, plans), plans, force=force)
+    for plans in (*of_references, *(_plan_fitted(of_task, recipe, of_task.folds) for recipe in recipes)):
+        folder = _folder(place, plans)
+        check_run(folder, plans, force=force or _is_of_build(folder))
 
 
 def write_references(
@@ -121,7 +84,9 @@ def write_references(
     force: bool,
     progress: Progress = SILENT,
 ) -> list[Run]:
-    """Write the runs of the baselines that are not fitted, such as ``persistence``; all five folds of each.
+    """Write the runs of the baselines that are not fitted, such as ``persistence``.
+
+    Runs that `write_build_baselines` wrote are replaced, whether or not ``force``.
 
     Parameters
     ----------
@@ -143,18 +108,32 @@ def write_references(
     ConflictError, DamageError, StorageError
         As `sffshards.forecasting.runs.write_run`.
     """
-    made = [
+    return _write_references(place, of_task, _REFERENCES, flares=flares, seed=seed, force=force, progress=progress)
+
+
+def _write_references(
+    place: Path,
+    of_task: BaselineSet,
+    names: Sequence[BaselineName],
+    *,
+    flares: HarpFlares | None,
+    seed: int,
+    force: bool,
+    progress: Progress,
+) -> list[Run]:
+    forecasts = [
         forecast_references(
             of_task.samples, task=of_task.task, climatology=of_task.climatology(fold), seed=seed, flares=flares
         )
-        for fold in range(NUM_FOLDS)
+        for fold in of_task.folds
     ]
+    made = dict(zip(of_task.folds, forecasts, strict=True))
 
     def write(name: BaselineName) -> Run:
         plans = _plan_reference(of_task, name, flares=flares, seed=seed)
         return _write(place, plans, of_task, lambda fold: (made[fold][name], {}), force=force, progress=progress)
 
-    return [write(name) for name in _REFERENCES]
+    return [write(name) for name in names]
 
 
 def write_fitted(
@@ -186,10 +165,86 @@ def write_fitted(
     return _write(place, plans, of_task, take, force=force, progress=progress)
 
 
+def write_build_baselines(
+    place: Path,
+    build: Build,
+    *,
+    networks: Sequence[Run],
+    flares: HarpFlares | None,
+    seed: int,
+    sources: Iterable[Path] = (),
+    progress: Progress = SILENT,
+) -> list[Run]:
+    """Write the baselines that follow from the labels of a build, so that networks are compared with them.
+
+    A folder that already holds a run of another origin, such as `write_references` writes, is left as it is. Folds that
+    are there already are kept as well.
+
+    Parameters
+    ----------
+    place
+        Folder of the runs, such as ``runs/48h``.
+    build
+        Build that the networks were trained on.
+    networks
+        Runs of these networks, whose folds and protocol the baselines have.
+    flares, seed, progress
+        As of `write_references`, whose errors it raises.
+    sources
+        Files of the flares.
+
+    Returns
+    -------
+    list of Run
+        The runs that were written or are current.
+    """
+    folders = {name: place / name.folder_name for name in _REFERENCES}
+    names = [name for name, folder in folders.items() if not _find_records(folder) or _is_of_build(folder)]
+    there = {one.fold for name in names for one in _find_records(folders[name])}
+    of_task = BaselineSet(
+        task=build.manifest.task,
+        protocol=networks[0].first.protocol,
+        samples=gather_samples(build),
+        label_set=_OF_BUILD,
+        sources=(
+            SourceFile(path=f"{build.folder}/{MANIFEST_NAME}", sha256=build.manifest.sha256),
+            *map(SourceFile.read, sources),
+        ),
+        harp_numbers=build.manifest.inputs.harp_numbers,
+        folds=tuple(sorted(there.union(fold.number for run in networks for fold in run.folds))),
+    )
+    return _write_references(place, of_task, names, flares=flares, seed=seed, force=False, progress=progress)
+
+
+def _find_records(folder: Path) -> list[Record]:
+    """Return the records of the folds of a run; none if there is no run."""
+    is_run = any(folder.glob(f"fold*/{RECORD_NAME}"))
+    return [fold.record for fold in read_run(folder).folds] if is_run else []
+
+
+def _is_of_build(folder: Path) -> bool:
+    """Return whether a run is one of `write_build_baselines`."""
+    records = _find_records(folder)
+    return bool(records) and all(
+        isinstance(one, ForecastRecord) and one.options.get("labels") == _OF_BUILD for one in records
+    )
+
+
+def _is_outdated(folder: Path, plans: _Plans) -> bool:
+    """Return whether a run is one of `write_build_baselines` with other options or folds than planned."""
+    if not _is_of_build(folder):
+        return False
+    try:
+        check_run(folder, plans, force=False)
+    except ConflictError:
+        return True
+    return False
+
+
 def _plan_reference(of_task: BaselineSet, name: BaselineName, *, flares: HarpFlares | None, seed: int) -> _Plans:
     options: _Options = {"seed": seed} if name is BaselineName.NO_SKILL else {}
     description = describe_source(name, of_task.task, flares)
-    return _plan(of_task, range(NUM_FOLDS), kind=RunKind.BASELINE, name=name, description=description, options=options)
+    return _plan(of_task, of_task.folds, kind=RunKind.BASELINE, name=name, description=description, options=options)
 
 
 def _plan_fitted(of_task: BaselineSet, recipe: Recipe, folds: Collection[int]) -> _Plans:
@@ -238,7 +293,8 @@ def _write(
             tables=of_task.forecast(plan.fold, probabilities), missing={Stage.TRAIN: _NO_TRAINING}, files=files
         )
 
-    return write_run(_folder(place, plans), plans, make, force=force, progress=progress)
+    folder = _folder(place, plans)
+    return write_run(folder, plans, make, force=force or _is_outdated(folder, plans), progress=progress)
 
 
 def _folder(place: Path, plans: _Plans) -> Path:

@@ -8,7 +8,7 @@ from .fold_ensemble import (
     issue_forecast,
     mean_thresholds,
 )
-from .forecast_record import ForecastRecord, RunKind, SourceFile
+from .forecast_record import ForecastRecord, Record, RunKind, SourceFile
 from .network_prediction import (
     Inference,
     choose_device,
@@ -24,14 +24,16 @@ from .run_comparison import (
     COMPARED_SCORES,
     ComparedScore,
     Comparison,
+    RunComparisons,
     compare_issued,
     compare_runs,
     describe_comparisons,
+    pair_runs,
     write_comparisons,
 )
 from .run_evaluation import evaluate_fold, evaluate_run
 from .run_fold import RunFold, read_fold
-from .run_folders import Run, find_runs, gather_runs, read_run
+from .run_folders import Run, find_baselines, find_runs, gather_runs, read_run
 from .run_scores import (
     FOLD_COLUMNS,
     PUBLISHED_DOI,
@@ -71,7 +73,9 @@ __all__ = [
     "Predictions",
     "Probability",
     "PublishedResult",
+    "Record",
     "Run",
+    "RunComparisons",
     "RunFold",
     "RunKind",
     "RunScores",
@@ -98,6 +102,7 @@ __all__ = [
     "evaluate_fold",
     "evaluate_run",
     "explain_subsets",
+    "find_baselines",
     "find_runs",
     "find_shared_harps",
     "find_subsets",
@@ -107,6 +112,7 @@ __all__ = [
     "issue_forecast",
     "load_network",
     "mean_thresholds",
+    "pair_runs",
     "plain_predictions",
     "predict_clips",
     "predict_fold",

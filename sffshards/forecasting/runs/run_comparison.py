@@ -6,9 +6,9 @@ Every difference is the second score minus the first, so that a positive one fav
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs.fold_ensemble import IssuedForecast, Probability
+from sffshards.forecasting.runs.forecast_record import RunKind
 from sffshards.forecasting.runs.run_scores import RunScores
 
 COMPARISONS_NAME = "comparisons.json"
 COMPARISONS_TABLE_NAME = "comparisons.csv"
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 _HEADER = ("first", "second", "probability", "rule", "score", "second_minus_first", "low", "high")
 
 
@@ -50,15 +51,30 @@ class ComparedScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """The score of the second run's ensemble minus that of the first's, or minus that of a baseline."""
+    """The score of the second run's ensemble minus that of the first's."""
 
     compared: ComparedScore
     task: Task
-    first: Path | str
-    """Folder of the first run; or name of a baseline."""
+    first: Path
+    """Folder of the first run, which may be a baseline."""
     second: Path
     """Folder of the second run."""
     difference: verification.Interval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunComparisons:
+    """Comparisons of runs in pairs."""
+
+    between: list[Comparison]
+    """Differences between runs other than baselines; between baselines where there is nothing else."""
+    from_baselines: list[Comparison]
+    """Differences of runs from baselines, each of which is the first of the two."""
+
+    @property
+    def every(self) -> list[Comparison]:
+        """All comparisons."""
+        return [*self.between, *self.from_baselines]
 
 
 COMPARED_SCORES: tuple[ComparedScore, ...] = (
@@ -75,12 +91,48 @@ COMPARED_SCORES: tuple[ComparedScore, ...] = (
 """The scores that runs are compared in."""
 
 
-def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
-    """Compare the ensembles of every two runs that forecast the same test samples, over plain views.
+def pair_runs(kinds: Sequence[RunKind]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return which runs of a task are compared, as pairs of their positions.
+
+    Parameters
+    ----------
+    kinds
+        What made each of the runs.
+
+    Returns
+    -------
+    between, from_baselines
+        Pairs of runs other than baselines, or of baselines where there is nothing else; and pairs of a baseline and
+        another run.
+
+    Examples
+    --------
+    >>> pair_runs([RunKind.BASELINE, RunKind.NETWORK, RunKind.COMBINATION])
+    ([(1, 2)], [(0, 1), (0, 2)])
+    """
+    baselines = [number for number, kind in enumerate(kinds) if kind is RunKind.BASELINE]
+    others = [number for number, kind in enumerate(kinds) if kind is not RunKind.BASELINE]
+    return list(combinations(others or baselines, 2)), list(product(baselines, others))
+
+
+def compare_runs(runs: Sequence[RunScores]) -> RunComparisons:
+    """Compare the ensembles of runs that forecast the same test samples, over plain views.
 
     TSS and HSS are compared at the threshold of each rule, and the Brier skill score of raw and calibrated
     probabilities. Runs of another task, or of other samples or labels, are not compared.
     """
+    tasks = dict.fromkeys(of.run.task for of in runs)
+    between: list[Comparison] = []
+    from_baselines: list[Comparison] = []
+    for task in tasks:
+        of_task = [of for of in runs if of.run.task == task]
+        pairs = pair_runs([of.run.kind for of in of_task])
+        between += _compare(of_task, pairs[0])
+        from_baselines += _compare(of_task, pairs[1])
+    return RunComparisons(between=between, from_baselines=from_baselines)
+
+
+def _compare(runs: Sequence[RunScores], pairs: Iterable[tuple[int, int]]) -> list[Comparison]:
     return [
         Comparison(
             task=first.run.task,
@@ -89,8 +141,7 @@ def compare_runs(runs: Sequence[RunScores]) -> list[Comparison]:
             compared=compared,
             difference=difference,
         )
-        for first, second in combinations(runs, 2)
-        if first.run.task == second.run.task
+        for first, second in ((runs[one], runs[other]) for one, other in pairs)
         for compared, difference in compare_issued(first.verification.ensemble, second.verification.ensemble).items()
     ]
 
@@ -128,7 +179,7 @@ def describe_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, An
     ]
 
 
-def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
+def write_comparisons(comparisons: RunComparisons) -> list[Path]:
     """Write ``comparisons.json`` and ``comparisons.csv``.
 
     Differences between runs of a task go into the folder that contains them, those from baselines into the run's own.
@@ -139,13 +190,12 @@ def write_comparisons(comparisons: Sequence[Comparison]) -> list[Path]:
     """
     runs: dict[Task, list[Comparison]] = {}
     folders: dict[Path, list[Comparison]] = {}
-    for one in comparisons:
-        if isinstance(one.first, Path):
-            runs.setdefault(one.task, []).append(one)
-        else:
-            folders.setdefault(one.second, []).append(one)
+    for one in comparisons.between:
+        runs.setdefault(one.task, []).append(one)
+    for one in comparisons.from_baselines:
+        folders.setdefault(one.second, []).append(one)
     for of_task in runs.values():
-        paths = [run.absolute().parent for one in of_task for run in (Path(one.first), one.second)]
+        paths = [run.absolute().parent for one in of_task for run in (one.first, one.second)]
         folders[Path(os.path.commonpath(paths))] = of_task
     for folder, of_folder in folders.items():
         _write(folder, of_folder)

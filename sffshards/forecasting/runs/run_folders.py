@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sffshards.base.errors import ConflictError, InputError
+from sffshards.base.errors import ConflictError, DamageError, FormatError, InputError
 from sffshards.domain.sample_sets import NUM_FOLDS, Variant
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs.forecast_record import RunKind, find_differences
@@ -47,6 +48,13 @@ class Run:
         return tuple(fold for fold in self.folds if fold.tables)
 
     @property
+    def rank(self) -> tuple[Task, int, int, Path]:
+        """Key of the order of runs in tables: of tasks, then of `RunKind`, the variants of networks, and folders."""
+        variant = self.first.variant
+        number = -1 if variant is None else list(Variant).index(variant)
+        return self.task, list(RunKind).index(self.kind), number, self.folder
+
+    @property
     def missing_folds(self) -> tuple[int, ...]:
         """Numbers of the folds that are not there, or were not evaluated."""
         found = {fold.number for fold in self.evaluated}
@@ -84,7 +92,7 @@ def read_run(folder: Path, *, folds: Collection[int] | None = None) -> Run:
 def find_runs(place: Path, *, folds: Collection[int] | None = None) -> tuple[Run, ...]:
     """Find a run, or all runs in a folder such as ``runs/`` or ``runs/48h/``; tables are left unread.
 
-    They are in the order of tasks, then of `RunKind`, the variants of networks, and folders.
+    They are in the order of `Run.rank`.
 
     Raises
     ------
@@ -100,16 +108,37 @@ def find_runs(place: Path, *, folds: Collection[int] | None = None) -> tuple[Run
             found="neither" if place.is_dir() else "no such folder",
             fix="train one with `sffshards train`",
         )
-    return tuple(sorted((read_run(folder, folds=folds) for folder in folders), key=_rank))
+    return tuple(sorted((read_run(folder, folds=folds) for folder in folders), key=lambda run: run.rank))
 
 
-def gather_runs(place: Path) -> tuple[Run, ...]:
+def find_baselines(runs: Sequence[Run], *, folds: Collection[int] | None = None) -> tuple[Run, ...]:
+    """Find the baselines beside runs: those of the same task in the same folder that are not among them.
+
+    Tables are left unread. If all runs are baselines themselves, there are none. Folders that cannot be read, or lack
+    one of the folds, are left out.
+    """
+    others = dict.fromkeys((run.folder.parent, run.task) for run in runs if run.kind is not RunKind.BASELINE)
+    known = {run.folder for run in runs}
+    found = []
+    for parent, task in others:
+        folders = sorted({path.parent.parent for path in parent.glob(f"*/fold*/{RECORD_NAME}")} - known)
+        for folder in folders:
+            with suppress(InputError, DamageError, FormatError):
+                run = read_run(folder, folds=folds)
+                if run.kind is RunKind.BASELINE and run.task == task:
+                    found.append(run)
+    return tuple(found)
+
+
+def gather_runs(place: Path, *, with_baselines: bool = False) -> tuple[Run, ...]:
     """Read a run, or all runs in a folder, with their tables, in the order of `find_runs`.
 
     Parameters
     ----------
     place
         A run such as ``runs/48h/oTV``, or a folder of runs.
+    with_baselines
+        Whether to read the baselines beside a run, too, as `find_baselines` finds them.
 
     Raises
     ------
@@ -121,7 +150,9 @@ def gather_runs(place: Path) -> tuple[Run, ...]:
     DamageError
         If a table has changed since it was written.
     """
-    runs = [replace(run, folds=tuple(read_tables(fold) for fold in run.folds)) for run in find_runs(place)]
+    found = find_runs(place)
+    every = sorted([*found, *find_baselines(found)], key=lambda run: run.rank) if with_baselines else found
+    runs = [replace(run, folds=tuple(read_tables(fold) for fold in run.folds)) for run in every]
     num_alike = Counter((run.task, run.name) for run in runs)
     runs = [
         run if num_alike[run.task, run.name] == 1 else replace(run, name=f"{run.name} ({run.folder})") for run in runs
@@ -156,11 +187,6 @@ def check_folds_alike(run: Run) -> None:
                 found=f"{name} {found}",
                 fix="keep folds that were made differently in a run of their own",
             )
-
-
-def _rank(run: Run) -> tuple[Task, int, int, Path]:
-    variant = run.first.variant
-    return run.task, list(RunKind).index(run.kind), -1 if variant is None else list(Variant).index(variant), run.folder
 
 
 def _check_builds(runs: Sequence[Run]) -> None:
