@@ -333,6 +333,17 @@ def test_a_combination_of_members_that_changed_is_not_used(
     assert [one.folder.name for one in find_combined(read_run(tmp_path / "moved" / "both"))] == ["of1", "of2"]
 
 
+def test_one_fold_is_combined_as_among_all(members: tuple[Path, Path], tmp_path: Path) -> None:
+    combine_runs(members, tmp_path / "all", **names())
+    (fold,) = combine_runs(members, tmp_path / "one", folds=[1], **names()).folds
+    assert fold.number == 1
+    for stage in (Stage.VAL, Stage.TEST):
+        written = predictions_path(fold.folder, stage).read_bytes()
+        assert written == predictions_path(tmp_path / "all" / "fold1", stage).read_bytes()
+    with pytest.raises(InputError, match="expected fold 2, found folds 0, 1, 4; name a fold of all members"):
+        combine_runs(members, tmp_path / "none", folds=[2], **names())
+
+
 @pytest.mark.parametrize(
     ("task", "folds", "rows_left_out", "error"),
     [

@@ -457,7 +457,7 @@ class TestGivenLists:
         synthesize_for_lists(labels, labels=labels, seed=2)
         after = digests(labels)
         assert {name: after[name] for name in before} == before
-        assert len(after) == len(before) + 36 + 1
+        assert len(after) == len(before) + 36 + 2  # a note, and keywords
 
     def test_does_not_depend_on_workers_and_resumes(self, labels, tmp_path):
         synthesize_for_lists(tmp_path / "a", labels=labels, seed=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,7 +109,15 @@ class _Members:
         )
 
 
-def combine_runs(members: Sequence[Path], run: Path, *, name: str, force: bool, progress: Progress) -> Run:
+def combine_runs(
+    members: Sequence[Path],
+    run: Path,
+    *,
+    name: str,
+    folds: Collection[int] | None = None,
+    force: bool,
+    progress: Progress,
+) -> Run:
     """Write a run that combines the forecasts of others: logistic regression on the logits of their probabilities.
 
     The regression of a fold is fitted to its validation set. It is written as ``combination.json`` and makes the
@@ -120,11 +128,13 @@ def combine_runs(members: Sequence[Path], run: Path, *, name: str, force: bool, 
     Parameters
     ----------
     members
-        Folders of two or more runs of the same task, folds and samples.
+        Folders of two or more runs of the same task and samples.
     run
         Folder of the combination, such as ``runs/48h/both``.
     name
         Name of the combination in tables.
+    folds
+        Numbers of the folds to combine, which all members must have; None for all, which must be the same.
     force
         Whether to replace another combination, or one of other members.
     progress
@@ -148,7 +158,7 @@ def combine_runs(members: Sequence[Path], run: Path, *, name: str, force: bool, 
     if own := [path for path in members if path.resolve() == run.resolve()]:
         fix = "name the combination otherwise"
         raise InputError(run, expected="a folder of its own for the combination", found=f"member {own[0]}", fix=fix)
-    read = [_read_member(path) for path in members]
+    read = [_choose_folds(_read_member(path), folds) for path in members]
     by_fold = _match_folds(read, run)
     plans = [_plan(of, name=name) for of in by_fold.values()]
     return write_run(run, plans, lambda plan: _make_fold(by_fold[plan.fold]), force=force, progress=progress)
@@ -229,6 +239,15 @@ def _read_member(path: Path) -> Run:
     return run
 
 
+def _choose_folds(member: Run, folds: Collection[int] | None) -> Run:
+    """Return a member with the chosen folds only."""
+    numbers = [fold.number for fold in member.folds]
+    if lacking := sorted(set(folds or ()) - set(numbers)):
+        found = f"folds {', '.join(map(str, numbers))}"
+        raise InputError(member.folder, expected=f"fold {lacking[0]}", found=found, fix="name a fold of all members")
+    return replace(member, folds=tuple(fold for fold in member.folds if folds is None or fold.number in folds))
+
+
 def _match_folds(members: Sequence[Run], run: Path) -> dict[int, _Members]:
     """Return the members of each fold; raises `ConflictError` if they do not have the same."""
     first = members[0]
@@ -238,7 +257,12 @@ def _match_folds(members: Sequence[Run], run: Path) -> dict[int, _Members]:
         if theirs != numbers and other.task == first.task:
             found = f"folds {', '.join(map(str, theirs))}"
             expected = f"folds {', '.join(map(str, numbers))}, as of {first.folder}"
-            raise ConflictError(other.folder, expected=expected, found=found, fix="combine runs of the same folds")
+            raise ConflictError(
+                other.folder,
+                expected=expected,
+                found=found,
+                fix="combine runs of the same folds, or one fold of all with {fold}",
+            )
     known = [one.name for one in members]
     names = tuple(one.name if known.count(one.name) == 1 else str(one.folder) for one in members)
     folders = tuple(os.path.relpath(one.folder.resolve(), run.resolve()) for one in members)
