@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from sffshards.domain.sample_sets import Variant
 from sffshards.domain.task import M48
 from sffshards.experiments.reproduction import Experiment, reproduce, tabulate
 from sffshards.forecasting.runs.network_prediction import Inference
+from sffshards.forecasting.runs.predictions_table import read_predictions
 from sffshards.forecasting.runs.run_scores import PUBLISHED_RESULTS
 from sffshards.verification.score_names import ScoreName, compute_score
-from tests.commands import run
+from tests.commands import error_of, run, run_here
 from tests.tiny import make_data
 from tests.training_data import FastNetwork, Listener, fast_options, make_build
 
@@ -127,7 +129,7 @@ def test_the_table_has_means_and_deviations_over_folds_beside_the_published_fold
     assert [row["variant"] for row in described["rows"]] == ["base", "oTV"]
     assert described["rows"][0]["published"]["fold"] == 1
     assert described["rows"][0]["scores"]["ACC"]["num_defined"] == 2
-    assert tabulate(scores)[1].folds == (0, 3)
+    assert tabulate(scores, with_published=True)[1].folds == (0, 3)
 
 
 @pytest.mark.slow
@@ -165,6 +167,36 @@ def test_further_ranks_train_and_leave_the_scores_to_the_first(
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert reproduce_tiny(build, tmp_path, devices=2, batch_size=4) == []
     assert not (tmp_path / "results.csv").exists()
+
+
+@pytest.mark.slow
+def test_both_sets_of_labels_are_trained_on_each_in_a_folder_of_its_own(
+    build: Path, tmp_path: Path, killer: Killer
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(build.parents[1] / "data", data)
+    for path in data.glob("M48/*.txt"):  # the last of the five positive rows of each part becomes negative
+        lines = path.read_text().splitlines()
+        path.write_text("".join(f"{line}\n" for line in [*lines[:-1], lines[-1].replace(" 1", " 0")]))
+    tiny = ["--model", "mvit_tiny", "--epochs", 1, "--batch-size", 8, "--accelerator", "cpu", "--threads", 0]
+    options = ["--shards", build.parent, "--variants", "base", "--folds", 0, *tiny, "--label-set", "both"]
+    places = ["--rebuilt-shards", tmp_path / "rebuilt", "--out", tmp_path / "runs", "--report", tmp_path / "report"]
+    error = error_of("reproduce", *options, *places)
+    assert "build lists of `sffshards labels rebuild` into this folder, or name another with --rebuilt-shards" in error
+    assert not (tmp_path / "runs").exists()
+    run_here("build", data, "--out", tmp_path / "rebuilt", "--codec", "npy", "--workers", 1)
+    text = run_here("reproduce", *options, *places).stdout
+    assert re.search("published labels\n.*rebuilt labels\n", text, re.DOTALL)
+    for folder, page, num_positive, kinds in (
+        (tmp_path / "runs", "report", 5, ["mean", "deviation", "published"]),
+        (tmp_path / "runs" / "rebuilt", "report-rebuilt", 4, ["mean", "deviation"]),
+    ):
+        table = read_predictions(folder / "48h" / "base" / "fold0" / "predictions-test.csv")
+        assert int(table.label.sum()) == num_positive
+        rows = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
+        assert [row["what"] for row in rows] == kinds
+        scores = (tmp_path / page / "tables" / "48h-test-scores.md").read_text()
+        assert ("published, base" in scores) == ("published" in kinds)
 
 
 # As the notebooks print them: horizon, variant, ACC, POD, FAR, F1, HSS, TSS.

@@ -1,4 +1,4 @@
 from .demo_run import run_demo
-from .reproduction import Experiment, ResultRow, reproduce, tabulate
+from .reproduction import Experiment, ResultRow, check_experiment, reproduce, tabulate
 
-__all__ = ["Experiment", "ResultRow", "reproduce", "run_demo", "tabulate"]
+__all__ = ["Experiment", "ResultRow", "check_experiment", "reproduce", "run_demo", "tabulate"]

@@ -17,7 +17,7 @@ from sffshards.base.csv_tables import format_csv
 from sffshards.base.json_records import describe_record, format_json
 from sffshards.base.output_checks import check_writable
 from sffshards.base.progress import Progress
-from sffshards.domain.sample_sets import Stage, Variant
+from sffshards.domain.sample_sets import LabelSet, Stage, Variant
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs import PUBLISHED_RESULTS, PublishedResult, Summary
 from sffshards.shards.read import Place, open_build
@@ -61,6 +61,36 @@ class Experiment:
     """Options of the training runs; the variant is replaced."""
     inference: Inference
     """How predictions are computed."""
+    label_set: LabelSet = LabelSet.PUBLISHED
+    """Whether the labels of the builds are published or rebuilt; published results are shown beside the former only."""
+
+    @property
+    def has_published_labels(self) -> bool:
+        """Whether scores compare with published ones."""
+        return self.label_set is LabelSet.PUBLISHED
+
+    def list_runs(self, out: Path) -> list[tuple[Place, Path, TrainingOptions]]:
+        """Return the build, the folder and the options of each run, task by task."""
+        return [
+            (build, out / task.folder / variant, replace(self.options, variant=variant))
+            for task, build in self.builds.items()
+            for variant in self.variants
+        ]
+
+
+def check_experiment(
+    experiment: Experiment, out: Path, *, report: Path, num_jobs: int = 1, on_cluster: bool = False
+) -> None:
+    """Raise the errors that `reproduce` would raise before it trains; write nothing. Parameters as there."""
+    from sffshards.experiments.parallel_folds import check_jobs
+    from sffshards.report import check_folder
+    from sffshards.training import check_folds
+
+    check_jobs(experiment.options, num_workers=num_jobs, on_cluster=on_cluster)
+    check_folder(report)
+    check_writable(out)
+    for build, run, options in experiment.list_runs(out):
+        check_folds(build, run, options, folds=experiment.folds, here=not on_cluster)
 
 
 def reproduce(
@@ -102,24 +132,14 @@ def reproduce(
     TrainingError
         If folds failed on a cluster; the others are finished.
     """
-    from sffshards.experiments.parallel_folds import check_jobs
     from sffshards.forecasting.baselines import write_build_baselines
     from sffshards.forecasting.runs import compare_runs, evaluate_run, find_baselines, write_comparisons
-    from sffshards.report import ReportOptions, check_folder, write_report
-    from sffshards.training import check_folds, is_first_process, train_folds
+    from sffshards.report import ReportOptions, write_report
+    from sffshards.training import is_first_process, train_folds
 
     folds, inference = experiment.folds, experiment.inference
-    runs = [
-        (build, out / task.folder / variant, replace(experiment.options, variant=variant))
-        for task, build in experiment.builds.items()
-        for variant in experiment.variants
-    ]
-    is_here = open_workers is None
-    check_jobs(experiment.options, num_workers=num_jobs, on_cluster=not is_here)
-    check_folder(report)
-    check_writable(out)
-    for build, run, options in runs:
-        check_folds(build, run, options, folds=folds, here=is_here)
+    runs, is_here = experiment.list_runs(out), open_workers is None
+    check_experiment(experiment, out, report=report, num_jobs=num_jobs, on_cluster=not is_here)
     if num_jobs > 1 or not is_here:
         _train_side_by_side(experiment, runs, num_jobs=num_jobs, open_workers=open_workers, progress=progress)
     else:
@@ -132,7 +152,7 @@ def reproduce(
         evaluate_run(run, build, folds=folds, inference=inference, force=False, progress=progress)
         for build, run, _ in runs
     ]
-    write_results(out, tabulate(scores))
+    write_results(out, tabulate(scores, with_published=experiment.has_published_labels))
     for task, build in experiment.builds.items():
         networks = [of.run for of in scores if of.run.task == task]
         with open_build(build) as opened:
@@ -144,9 +164,8 @@ def reproduce(
         for run in find_baselines([of.run for of in scores])
     ]
     write_comparisons(compare_runs([*baselines, *scores]))
-    page = write_report(
-        out, report, shards=list(experiment.builds.values()), options=ReportOptions(), progress=progress
-    )
+    shown = ReportOptions(with_published=experiment.has_published_labels)
+    page = write_report(out, report, shards=list(experiment.builds.values()), options=shown, progress=progress)
     progress.note(f"{page}: the report")
     return scores
 
@@ -179,9 +198,9 @@ def _train_side_by_side(
         run_jobs(jobs, num_workers=num_jobs, progress=progress)
 
 
-def tabulate(scores: Sequence[RunScores]) -> list[ResultRow]:
-    """Return the test scores of runs, each beside those of the published fold."""
-    published = {(result.task, result.variant): result for result in PUBLISHED_RESULTS}
+def tabulate(scores: Sequence[RunScores], *, with_published: bool) -> list[ResultRow]:
+    """Return the test scores of runs, each beside those of the published fold if they compare with these."""
+    published = {(result.task, result.variant): result for result in PUBLISHED_RESULTS if with_published}
     return [
         ResultRow(
             task=of.run.task,

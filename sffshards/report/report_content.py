@@ -43,6 +43,8 @@ class ReportOptions:
     """Flares of active regions, which decide which flares are first and are drawn over time."""
     label_set: LabelSet = LabelSet.PUBLISHED
     """Labels that runs are scored against; if it is both, those of the lists are beside the rebuilt ones."""
+    with_published: bool = True
+    """Whether the labels of the lists are those of published results, which are then shown."""
     other_catalogues: tuple[HarpFlares, ...] = ()
     """Flares of further lists, whose labels the forecasts are scored against for comparison."""
 

@@ -29,6 +29,8 @@ class TaskPage:
 
     content: TaskContent
     labels: LabelContent
+    with_published: bool
+    """Whether published results are beside scores by the labels of the lists."""
     tables: Mapping[str, Table]
     """Tables by their names."""
     skill: tuple[Figure, ...]

@@ -75,7 +75,15 @@ def write_report(
     with progress.task("Report", len(tasks)) as advance:
         for task in tasks:
             content = compute_content(labelled, task, options)
-            pages.append(_make_page(content, compute_labels(runs, content, choice), builds, shards))
+            pages.append(
+                _make_page(
+                    content,
+                    compute_labels(runs, content, choice),
+                    builds,
+                    shards,
+                    with_published=options.with_published,
+                )
+            )
             advance(1)
     if options.explain_on is not None:
         pages = [_explain(page, builds, device=options.explain_on, progress=progress) for page in pages]
@@ -129,11 +137,16 @@ def _explain(page: TaskPage, builds: dict[str, tuple[Place, Manifest]], *, devic
 
 
 def _make_page(
-    content: TaskContent, labels: LabelContent, builds: dict[str, tuple[Place, Manifest]], shards: Sequence[Place]
+    content: TaskContent,
+    labels: LabelContent,
+    builds: dict[str, tuple[Place, Manifest]],
+    shards: Sequence[Place],
+    *,
+    with_published: bool,
 ) -> TaskPage:
     manifest, strips = _draw_strips(content, builds)
     # Scores on synthetic data, or by other labels, do not compare with published ones.
-    is_real = manifest is None or not manifest.inputs.is_synthetic
+    is_real = with_published and (manifest is None or not manifest.inputs.is_synthetic)
     results = result_tables(content, with_published=is_real and not labels.choice.is_rebuilt)
     sets = [set_table(content), *([shared_table(content)] if content.shared else [])]
     title = f", labels {labels.choice.main.title}" if labels.choice.is_rebuilt else ""
@@ -141,6 +154,7 @@ def _make_page(
     return TaskPage(
         content=content,
         labels=labels,
+        with_published=is_real,
         tables={table.name: table for table in (*tables, *label_tables(labels, with_published=is_real))},
         skill=tuple(draw_skill(content)),
         training=tuple(draw_training(content)),
