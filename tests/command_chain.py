@@ -21,6 +21,7 @@ __all__ = ["CASES", "DAY", "FLARES", "Case", "Chain", "copy_files", "digest_outp
 _NETWORK = ["--model", "mvit_tiny", "--weights", "none", "--epochs", "2", "--batch-size", "4", "--threads", "0"]
 _TRAINING = [*_NETWORK, "--accelerator", "cpu", "--lr", "0.1", "--logger", "csv", "--allow-one-class"]
 FLARES = ["--flares", "data/flares.csv", "--harp-map", "data/harps.txt"]
+EXPLAIN = ["explain", "--steps", "2", "--patch", "112", "--device", "cpu"]
 DAY = ["--harp", "377", "--start", "2011-02-13", "--end", "2011-02-13T08:00"]
 
 _VOLATILE = ("csv", "frames", "jsoc.json")
@@ -70,7 +71,33 @@ CASES: dict[str, Case] = {
         num_kills=2,
     ),
     "baselines": Case(
-        arguments=["baselines", *FLARES, "--out", "scores"], inputs=("data",), outputs=("scores",), num_kills=2
+        arguments=["baselines", *FLARES, "--out", "scores", "--runs", "others"],
+        inputs=("data",),
+        outputs=("scores", "others"),
+    ),
+    "score": Case(
+        arguments=["score", "data/forecasts.csv", "--task", "M48", "--out", "scored"],
+        inputs=("data",),
+        outputs=("scored",),
+        num_kills=2,
+    ),
+    "import": Case(
+        arguments=["import", "data/forecasts.csv", "--task", "M48", "--name", "other", "--out", "imported"],
+        inputs=("data",),
+        outputs=("imported",),
+        num_kills=2,
+    ),
+    "combine": Case(
+        arguments=["combine", "others/48h/persistence", "imported/48h/other", "--name", "both", "--out", "combined"],
+        inputs=("others", "imported"),
+        outputs=("combined",),
+        num_kills=2,
+    ),
+    "explain": Case(
+        arguments=[*EXPLAIN, "--run", "runs/48h/base", "--shards", "shards", "--latest"],
+        inputs=("shards", "runs"),
+        outputs=("explanations",),
+        num_kills=3,
     ),
     "report": Case(arguments=["report"], inputs=("shards", "runs"), outputs=("report",), num_kills=3),
     "reproduce": Case(
@@ -126,6 +153,8 @@ def make_chain(base: Path) -> Iterator[Chain]:
         try:
             for name, case in CASES.items():
                 _run_case(chain, name, case)
+                if name == "synth":
+                    _write_forecasts(chain.folder / "data")
             yield chain
         finally:
             del os.environ["SFFSHARDS_JSOC_URL"]
@@ -146,6 +175,14 @@ def _run_case(chain: Chain, name: str, case: Case) -> None:
     for output in case.outputs if name != "reproduce" else ("all",):
         shutil.rmtree(chain.folder / output, ignore_errors=True)
         (folder / output).rename(chain.folder / output)
+
+
+def _write_forecasts(data: Path) -> None:
+    """Write forecasts of all frames of the lists, as another system would."""
+    names = {line.split()[0] for of in (data / "M48").glob("*.txt") for line in of.read_text().splitlines()}
+    rows = [name.split(".")[2:4] for name in sorted(names)]
+    lines = [f"{harp},{time},{(number % 7 + 1) / 9:.3f}" for number, (harp, time) in enumerate(rows)]
+    (data / "forecasts.csv").write_text("\n".join(["harp,time,probability", *lines]))
 
 
 def digest_outputs(folder: Path, outputs: tuple[str, ...]) -> dict[str, str]:

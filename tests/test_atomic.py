@@ -13,7 +13,7 @@ from sffshards.base.errors import ConflictError, StorageError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.file_reading import read_bytes
 from sffshards.base.json_records import read_own_json
-from sffshards.base.output_checks import check_writable
+from sffshards.base.output_checks import check_document, check_writable
 
 
 @pytest.mark.parametrize("write", [write_atomic, lambda path, data: write_files({path: data}, force=True)])
@@ -58,6 +58,28 @@ def test_a_folder_that_cannot_be_written_to_is_found_beforehand_and_nothing_is_l
     check_writable(tmp_path)
     check_writable(tmp_path / "new" / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_document_of_another_origin_is_refused_before_the_work_on_it(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    origin = {"seed": 1, "files": [{"file": "a.csv", "sha256": "00"}]}
+    check_document(path, origin, force=False)
+    assert not path.exists()
+    path.write_text('{"made_from": {"seed": 1, "files": [{"file": "a.csv", "sha256": "00"}]}, "more": 2}')
+    check_document(path, origin, force=False)
+    for text, found in (
+        ('{"made_from": {"seed": 2, "files": []}}', "one of other seed and files"),
+        ('{"made_from": 7}', "another document"),
+        ("[1", "another document"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConflictError, match=f"scores.json: expected no such file, or one made .*, found {found}"):
+            check_document(path, origin, force=False)
+        check_document(path, origin, force=True)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageError, match="found a folder"):
+        check_document(path, origin, force=True)
 
 
 def test_what_a_killed_process_left_an_hour_ago_is_removed_when_the_file_is_written_again(tmp_path: Path) -> None:

@@ -476,6 +476,9 @@ def test_the_command_prints_and_writes_json(home, tmp_path):
     printed = json.loads(run("baselines", *options, "--json", cwd=home).stdout)
     written = json.loads((tmp_path / "new" / "baselines.json").read_text())
     assert written == printed
+    assert "baselines.json: expected no such file, or one made from the same, found one of other seed" in error_of(
+        "baselines", *options, "--seed", 5, cwd=home
+    )
     (of_horizon,) = printed["tasks"]
     assert of_horizon["num_without_keywords"]["Test"] == 1
     assert [made["threshold_rule"] for made in of_horizon["baselines"]] == ["0.5"] * 5 + [

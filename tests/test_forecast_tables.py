@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from sffshards.base.errors import InputError
+from sffshards.base.errors import ConflictError, InputError
 from sffshards.cli.score import score
 from sffshards.domain.frame_codes import harps_of, times_of
 from sffshards.domain.sample_sets import Part
@@ -358,6 +358,8 @@ def test_the_command_writes_scores_and_figures(
     assert shown[1] == f"{document['scores'][0]['scores']['AUC']['estimate']:.3f}"
     for name in ("reliability", "roc", "precision", "tss", "hss"):
         assert (tmp_path / "out" / f"M48-{name}.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConflictError, match="scores.json: expected no such file, .* found one of other thresholds"):
+        score(table, folder, at="0.3", out=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -367,6 +369,8 @@ def test_the_command_writes_scores_and_figures(
         ({"task": "M48", "horizon": "48h"}, "--task: expected no --horizon beside it, found M48"),
         ({"markdown": True, "as_json": True}, "--markdown: expected one format, found --json beside it"),
         ({"at": "0.5,2"}, "--at: expected thresholds from 0 to 1, each once, found '0.5,2'"),
+        ({"force": True}, "`force`: expected none without --out, found True; leave it out"),
+        ({"harp_map": Path("map.txt")}, "`harp_map`: expected none, as "),
         ({"at": "half"}, "--at: expected thresholds from 0 to 1, each once, found 'half'"),
     ],
 )
@@ -374,6 +378,9 @@ def test_options_of_score_that_do_not_fit_are_refused(
     tmp_path: Path, lists: tuple[Path, list[Row]], options: dict[str, Any], error: str
 ) -> None:
     folder, rows = lists
+    if "harp_map" in options:
+        options = {"harp_map": tmp_path / "map.txt"}
+        options["harp_map"].write_text("377 11158\n")
     with pytest.raises(InputError, match=re.escape(error)):
         score(write_forecasts(tmp_path / "f.csv", rows), folder, **options)
 

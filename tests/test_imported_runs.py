@@ -196,7 +196,7 @@ def test_a_table_that_cannot_be_a_run_is_refused_and_leaves_nothing(
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "fold0"])
 def test_a_name_that_is_no_folder_is_refused(lists: tuple[Path, list[Row]], tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="--name: expected a name of letters"):
+    with pytest.raises(InputError, match="--name: expected up to 80 letters"):
         import_(tmp_path / "f.csv", name, lists[0])
 
 

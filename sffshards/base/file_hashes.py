@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from sffshards.base.file_reading import reading
 from sffshards.base.package_faces import accepts_text
 
-__all__ = ["hash_file"]
+__all__ = ["describe_files", "hash_file"]
 
 
 @accepts_text
@@ -22,3 +23,10 @@ def hash_file(path: Path, *, algorithm: str = "sha256", expected: str = "a file 
     """
     with reading(path, expected=expected) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def describe_files(paths: Iterable[Path]) -> list[dict[str, str]]:
+    """Return the name and SHA-256 of each file, as plain values for JSON, wherever their folder is."""
+    return [
+        {"file": path.name.encode("utf-8", "backslashreplace").decode(), "sha256": hash_file(path)} for path in paths
+    ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from sffshards.base.atomic_files import NOT_SUPPORTED, storage_errors
-from sffshards.base.errors import StorageError
+from sffshards.base.atomic_files import NOT_SUPPORTED, check_replaceable, storage_errors
+from sffshards.base.errors import ConflictError, StorageError
 from sffshards.base.package_faces import accepts_text
 
-__all__ = ["check_room", "check_writable", "free_bytes"]
+__all__ = ["check_document", "check_room", "check_writable", "free_bytes"]
 
 _UNKNOWN_BYTES = 1 << 62
 
@@ -36,6 +37,44 @@ def check_writable(place: Path) -> None:
         except OSError as error:
             error.filename = None  # that of the temporary file
             raise
+
+
+@accepts_text
+def check_document(path: Path, made_from: Mapping[str, object], *, force: bool) -> None:
+    """Check, before long work, that a JSON document may be written: that none is there which was made otherwise.
+
+    Parameters
+    ----------
+    path
+        File of the document.
+    made_from
+        What it is made from, as plain values: its field ``made_from``. The same gives the same document.
+    force
+        Whether to replace any document.
+
+    Raises
+    ------
+    ConflictError
+        If there is another document, and ``force`` is false.
+    StorageError
+        If no file can be written there.
+    """
+    from sffshards.base.json_records import read_own_json
+
+    check_writable(path.parent)
+    check_replaceable({path: b""}, force=True)
+    if force or not path.is_file():
+        return
+    found = read_own_json(path)
+    there = found.get("made_from") if isinstance(found, dict) else None
+    if there != made_from:
+        names = [name for name in made_from if isinstance(there, dict) and there.get(name) != made_from[name]]
+        raise ConflictError(
+            path,
+            expected="no such file, or one made from the same",
+            found=f"one of other {' and '.join(names)}" if names else "another document",
+            fix="name another folder, or replace it with {force}",
+        )
 
 
 @accepts_text

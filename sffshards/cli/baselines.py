@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from sffshards import __version__, images, tabular, verification
 from sffshards import flares as flare_lists
-from sffshards import images, tabular, verification
 from sffshards import labels as label_lists
 from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import format_count
+from sffshards.base.file_hashes import describe_files
 from sffshards.base.option_fields import Option
-from sffshards.base.output_checks import check_writable
+from sffshards.base.output_checks import check_document, check_writable
 from sffshards.base.progress import Progress
 from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
@@ -94,9 +95,8 @@ def baselines(
     """
     from sffshards.base.json_records import format_json
 
-    for folder in (out, runs):
-        if folder is not None:
-            check_writable(folder)
+    if runs is not None:
+        check_writable(runs)
     progress = make_progress()
     place = data if labels is None else labels
     found = label_lists.find_label_lists(place)
@@ -111,6 +111,21 @@ def baselines(
         keywords=flare_options.read_keywords(keywords, data=labels or data),
         show_folds=show_folds,
     )
+    made_from = {
+        "program": f"sffshards {__version__}",
+        "seed": seed,
+        "protocol": str(protocol),
+        "labels": str(label_set),
+        "clock": clock,
+        "files": describe_files(
+            [
+                *(path for task in tasks for path in found[task].values()),
+                *(path for path in (*(flares or []), harp_map, keywords) if path is not None),
+            ]
+        ),
+    }
+    if out is not None:
+        check_document(out / _FILE, made_from, force=force)
     sources = choice.compared or (choice.main,)
     sets = {
         (task, source.title): (of_task, replace(options, flares=source.flares or options.flares))
@@ -143,6 +158,7 @@ def baselines(
     shown += [format_flare_lists(str(task), of_lists) for task, of_lists in by_list.items()]
     document = {
         "format_version": 4,
+        "made_from": made_from,
         "level": verification.LEVEL,
         "seed": seed,
         "tasks": described,

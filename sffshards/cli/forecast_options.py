@@ -67,7 +67,10 @@ NameOption = Annotated[str, Option("Name of the run and of its folder.")]
 def check_name(name: str) -> None:
     """Raise `InputError` if a name cannot be that of a run's folder."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", name) is None or re.fullmatch(r"fold\d", name):
-        expected = "a name of letters, digits, dots, hyphens and underscores, other than fold0"
+        expected = (
+            "up to 80 letters without accents, digits, dots, hyphens and underscores, the first a letter or digit, and "
+            "not fold0 or the like"
+        )
         raise InputError("--name", expected=expected, found=repr(name[:80]), fix="choose another name")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from sffshards import __version__, report, verification
 from sffshards import labels as label_lists
-from sffshards import report, verification
 from sffshards.base.atomic_files import write_files
 from sffshards.base.errors import InputError, format_count
+from sffshards.base.file_hashes import describe_files
 from sffshards.base.option_fields import Option
-from sffshards.base.output_checks import check_writable
+from sffshards.base.output_checks import check_document
 from sffshards.cli import flare_options, forecast_options
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import print_result, show
@@ -66,18 +67,30 @@ def score(
         raise InputError(
             formats[0], expected="one format", found=f"{formats[1]} beside it", fix="leave one of them out"
         )
-    if out is not None:
-        check_writable(out)
+    if out is None:
+        shared.refuse_ignored({"force": force or None}, because="without --out")
     thresholds = _parse_thresholds(at)
     found = label_lists.find_label_lists(labels)
     chosen = forecast_options.choose_task(found, task, horizon, threshold, where=labels)
+    made_from = {
+        "program": f"sffshards {__version__}",
+        "task": chosen.name,
+        "part": str(part),
+        "thresholds": thresholds,
+        "time_scale": None if time_scale is None else str(time_scale),
+        "tolerance_minutes": tolerance,
+        "climatology": climatology,
+        "files": describe_files([forecasts, *found[chosen].values(), *([] if harp_map is None else [harp_map])]),
+    }
+    if out is not None:
+        check_document(out / _FILE, made_from, force=force)
     known = label_lists.read_parts(found[chosen])
     table = forecast_options.read_table(forecasts, chosen, time_scale=time_scale, harp_map=harp_map, labels=labels)
     joined = imported.join_labels(table, known, parts=[part], tolerance_minutes=tolerance)
     others = [one for one in Part if one not in (part, Part.TEST)]
     rate = imported.find_climatology(known, parts=others) if climatology is None else climatology
     scores = imported.score_table(joined, part=part, climatology=rate, thresholds=thresholds)
-    described = imported.describe_table_scores(scores, task=chosen)
+    described = imported.describe_table_scores(scores, task=chosen) | {"made_from": made_from}
     shown = _build_table(scores, chosen)
     if out is not None:
         _write(out, scores, shown, described, task=chosen, force=force)

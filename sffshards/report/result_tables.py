@@ -57,7 +57,7 @@ def forecast_table(content: TaskContent) -> Table:
     """Return the scores of the runs, with intervals."""
     named = content.forecasts
     notes = _undecided_notes(content)
-    notes += [note for one in named for note in _undefined_notes(one.name, one, _COLUMNS)]
+    notes += _merge_notes((one.name, note) for one in named for note in _undefined_notes(one, _COLUMNS))
     notes += _inestimable_notes((one.find(column), one.scores) for one in named for column in _COLUMNS)
     if any(not one.chosen for one in named):
         notes.append(f"{NONE}: nothing was fitted, neither a threshold nor a calibration.")
@@ -191,7 +191,7 @@ def _difference_table(content: TaskContent, differences: Sequence[Difference], n
 def _subset_table(content: TaskContent) -> Table:
     subsets = dict.fromkeys(one.subset for one in content.subsets)
     ordered = [one for subset in subsets for one in content.subsets if one.subset is subset]
-    notes = [f"{content.subset_note}.", *(note for one in ordered for note in _subset_notes(one))]
+    notes = [f"{content.subset_note}.", *_merge_notes(note for one in ordered for note in _subset_notes(one))]
     title = "First and later flares" if runs.Subset.FIRST in subsets else "Without and with a flare known from labels"
     return build_table("subsets", title, list(map(_subset_row, ordered)), notes=notes)
 
@@ -236,10 +236,18 @@ def _inestimable_notes(intervals: Iterable[tuple[verification.Interval | None, S
     return [f"Interval not estimable: {reason}." for reason in dict.fromkeys(reasons) if reason is not None]
 
 
-def _undefined_notes(name: str, of: NamedScores, columns: Iterable[runs.ComparedScore]) -> list[str]:
+def _undefined_notes(of: NamedScores, columns: Iterable[runs.ComparedScore]) -> list[str]:
     """Return one note per reason for which scores of a forecast are undefined."""
     reasons = {column.score: verification.explain_score(of.scores, column.score) for column in columns}
-    return [f"{name}: {', '.join(names)} undefined, as {reason}." for reason, names in _group(reasons).items()]
+    return [f"{', '.join(names)} undefined, as {reason}." for reason, names in _group(reasons).items()]
+
+
+def _merge_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """Return notes on forecasts, of which the names are given first, each once."""
+    names: dict[str, list[str]] = {}
+    for name, note in notes:
+        names.setdefault(note, []).append(name)
+    return [f"{', '.join(of)}: {note}" for note, of in names.items()]
 
 
 def _missing_notes(scores: verification.ForecastScores) -> Iterator[str]:
@@ -258,15 +266,18 @@ def _missing_notes(scores: verification.ForecastScores) -> Iterator[str]:
         yield f"Interval not estimable {at} for {which}: {reason}."
 
 
-def _subset_notes(of: SubsetScores) -> list[str]:
-    name = f"{of.name}, {of.subset}"
+def _subset_notes(of: SubsetScores) -> Iterator[tuple[str, str]]:
+    """Yield the notes on a subset, each after the name of the forecast."""
     if of.scored is None:
-        return [f"{name}: no test sequence is of this kind."]
-    inestimable = _inestimable_notes((of.scored.find(column), of.scored.scores) for column in _SUBSET_COLUMNS)
-    return [
-        *_undefined_notes(name, of.scored, _SUBSET_COLUMNS),
-        *(f"{name}: {note[0].lower()}{note[1:]}" for note in inestimable),
-    ]
+        notes = ["no test sequence is of this kind."]
+    else:
+        inestimable = _inestimable_notes((of.scored.find(column), of.scored.scores) for column in _SUBSET_COLUMNS)
+        notes = [
+            *_undefined_notes(of.scored, _SUBSET_COLUMNS),
+            *(f"{note[0].lower()}{note[1:]}" for note in inestimable),
+        ]
+    for note in notes:
+        yield of.name, f"{of.subset}: {note}"
 
 
 def _undefined_folds(folds: runs.FoldScores, stage: Stage) -> Iterator[str]:

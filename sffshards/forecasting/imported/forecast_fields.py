@@ -149,7 +149,7 @@ def parse_probability(text: str, *, where: str) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        fix = "divide percentages by 100" if 1 < value <= 100 else _FIX
+        fix = "divide percentages by 100" if 1 < value <= 100 or text.endswith("%") else _FIX
         refuse(where, "a probability from 0 to 1", repr(text[:40]), fix)
     return value
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sffshards.base.csv_tables import split_csv
+from sffshards.base.errors import Field
 from sffshards.base.file_reading import MAX_TEXT_BYTES, decode_text, read_bytes, split_lines, unpack_gzip
 from sffshards.domain.frame_codes import pack_codes
 from sffshards.domain.frames import HarpNumbers
@@ -127,9 +128,9 @@ def read_forecast_table(
     task
         The task whose forecasts are read.
     time_scale
-        Scale of times that do not state one; None: each must.
+        Scale of times that do not state one; None: each must. None for a column whose name states it.
     harp_map
-        Map from `sffshards.flares.read_harp_map`, for a table of NOAA numbers.
+        Map from `sffshards.flares.read_harp_map`, for a table of NOAA numbers; None for one of HARP numbers.
 
     Raises
     ------
@@ -147,6 +148,11 @@ def read_forecast_table(
     if by_region and harp_map is None:
         fix = "name one with {harp_map}, such as JSOC's all_harps_with_noaa_ars.txt"
         refuse(path, "a map from HARPs to NOAA regions beside a table of NOAA regions", "none", fix)
+    if harp_map is not None and not by_region:
+        refuse(Field("harp_map"), f"none, as {path} has HARP numbers", harp_map.source, "leave it out")
+    if time_scale is not None and columns.scale is not None:
+        found, fix = str(time_scale), "leave it out, or rename the column"
+        refuse(Field("time_scale"), f"none, as {path} states it in the name of its column", found, fix)
     rows = _read_rows(path, lines, columns, task=task, time_scale=time_scale)
     if not rows.lines:
         found = f"{rows.num_others:,} rows of other tasks" if rows.num_others else "no rows"

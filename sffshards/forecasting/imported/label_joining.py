@@ -190,7 +190,8 @@ def _nothing_joined(table: ForecastTable, rows: LabelledFrames, reasons: NDArray
         first = table.unused[0]
         where, found = f"{table.source}:{first.line}", f"{first.text}: {first.reason}"
         return InputError(where, expected="a forecast", found=found, fix="check the columns and the map")
-    found = f"{_describe(table.codes[:1])}: {reasons[0]}, nor do {format_count(len(table.codes) - 1, 'other')}"
+    others = f", nor do {format_count(len(table.codes) - 1, 'other')}" if len(table.codes) > 1 else ""
+    found = f"{_describe(table.codes[:1])}: {reasons[0]}{others}"
     fix = "check that table and labels are of the same regions and times"
     place = np.minimum(rows.codes.searchsorted(table.codes - _MAX_LEAP_SECONDS), len(rows) - 1)
     if reasons[0] is UnusedForecast.OTHER_PART:
