@@ -25,6 +25,7 @@ def hash_file(path: Path, *, algorithm: str = "sha256", expected: str = "a file 
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+@accepts_text
 def describe_files(paths: Iterable[Path]) -> list[dict[str, str]]:
     """Return the name and SHA-256 of each file, as plain values for JSON, wherever their folder is."""
     return [
