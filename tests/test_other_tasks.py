@@ -113,7 +113,9 @@ def test_the_report_names_each_event_and_compares_none_with_published_results(ho
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for task, (letter, hours) in TASKS.items():
         assert f"flare of class {letter} or above within {hours} h" in text
-        assert f"persistence, from the flare list, {letter}1.0 and above" in text
+        assert f"the flare list, {letter}1.0 and above" in text  # what persistence follows from
+        record = json.loads((home / "runs" / FOLDERS[task] / "persistence" / "fold0" / "run.json").read_text())
+        assert record["description"] == f"the flare list, {letter}1.0 and above"
         assert (home / "report" / "figures" / f"{FOLDERS[task]}-reliability.svg").is_file()
         assert (home / "report" / "tables" / f"{FOLDERS[task]}-forecasts.csv").is_file()
     assert not re.search(r"within (?!12 h|24 h|72 h)\d+ h", text)
