@@ -29,9 +29,8 @@ TEST_ENV = OFFLINE | {
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-# On the oldest Python, `minimums` runs all tests, and `newcomer` the whole pipeline with the pinned versions.
-_TESTS = [f"tests-{python}" for python in PYTHONS[1:]]
-nox.options.sessions = ["lint", "typecheck", *_TESTS, "slow", "minimums", "docs", "newcomer"]
+# `minimums` and `slow` include the tests of Python 3.11 and 3.12.
+nox.options.sessions = ["lint", "typecheck", "minimums", "slow", "tests-3.13", "docs", "newcomer"]
 
 
 def _show_pyenv_pythons() -> None:
@@ -105,9 +104,9 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def slow(session: nox.Session) -> None:
-    """Tests that take more than a second or two, such as interrupted builds and real training."""
+    """The tests, with those that take more than a second or two, such as interrupted builds and real training."""
     _install(session, "test")
-    _pytest(session, "-m", "slow and not long", spread="worksteal")
+    _pytest(session, "-m", "not realdata and not long and not docs", spread="worksteal")
 
 
 @nox.session(python=MAIN)

@@ -90,6 +90,7 @@ def test_a_job_whose_worker_is_killed_saves_its_state_and_is_resumed(cluster: Da
     assert {path.name for path in tmp_path.iterdir()} == {"a waits", "a saved", "a"}
 
 
+@pytest.mark.long
 def test_a_job_that_a_signal_stopped_is_resumed_if_it_saved_anything(cluster: DaskExecutor, tmp_path: Path) -> None:
     def stop() -> None:
         wait_until((tmp_path / "a waits").exists)

@@ -148,7 +148,7 @@ def test_a_task_that_ends_three_workers_is_named_after_the_others_are_done(clust
     assert list(cluster.run(double, range(3))) == [0, 2, 4]
 
 
-@pytest.mark.parametrize("num_workers", [1, 2, 4])
+@pytest.mark.parametrize("num_workers", [*(pytest.param(number, marks=pytest.mark.long) for number in (1, 4)), 2])
 def test_a_build_has_the_same_bytes_on_a_cluster_of_any_size(data, tmp_path, num_workers):
     small = options(shard_size_bytes=400_000)
     local, folder = tmp_path / "local" / "48h", tmp_path / "cluster" / "48h"

@@ -557,6 +557,7 @@ def test_a_report_explains_its_film_strips_where_asked(tmp_path: Path, monkeypat
         return buffer.getvalue()
 
     monkeypatch.setattr("sffshards.report.chosen_examples.draw_explanation", draw)
+    monkeypatch.setattr("sffshards.report.figure_style._print", lambda canvas: {})  # PDF files take time
     monkeypatch.setattr("sffshards.forecasting.explanations.ExplanationOptions", lambda: QUICK)
     options = ReportOptions(per_outcome=1, explain_on="cpu")
     page = write_report(runs, tmp_path / "report", shards=[shards], options=options, progress=SILENT).read_text()

@@ -85,7 +85,7 @@ def test_every_job_is_rehearsed_on_a_cpu_with_no_more_packages_than_it_names(tmp
     assert "\nJobs\n" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_does_not_fit_in_the_budget_is_skipped_and_said_so(tmp_path: Path) -> None:
     start = time.monotonic()
     done = run(tmp_path / "gpu.json", "--budget-s", "15", hidden=dependencies() - WITH_TORCH - {"lazy_loader"})

@@ -575,7 +575,7 @@ def test_the_stock_reader_too_reads_another_order_in_every_epoch(folder: Path) -
 
 
 @pytest.mark.parametrize("persistent", [False, True])
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
 def test_worker_processes_read_another_order_in_every_epoch(folder: Path, method: str, persistent: bool) -> None:
     module = module_of(folder)
     loader = module.train_dataloader()

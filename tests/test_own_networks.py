@@ -163,8 +163,13 @@ def compare_with_torchvision(name: str, clip_size: tuple[int, int, int]) -> None
         assert float((gradient - gradients[0]).abs().max() / gradients[0].abs().max()) < 1e-3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mc3_18", "r3d_18", "r2plus1d_18", "swin3d_t"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("swin3d_t", marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("mc3_18", "r3d_18", "r2plus1d_18")),
+    ],
+)
 def test_a_network_computes_what_torchvisions_does(name: str) -> None:
     compare_with_torchvision(name, (4, 32, 32))
 

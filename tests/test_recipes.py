@@ -162,7 +162,7 @@ def train_plainly(
         pytest.param(
             lambda: build_model(ModelName.MVIT_TINY, weights="none"),
             *(3e-4, 20, 2),
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
             id="mvit_tiny",
         ),
     ],
