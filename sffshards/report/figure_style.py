@@ -23,6 +23,11 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 _PLAIN_MARKERS = ("x", "+", "*", "1")
 
 _PNG_DPI = 150
+_LEGEND_WIDTH = 66
+"""Number of characters that two columns of a legend hold together."""
+_USUAL_ROWS = 3
+"""Number of rows of a legend that the size of a figure allows for."""
+_ROW_INCHES = 0.17
 SETTINGS = {
     "svg.hashsalt": "sffshards",
     "svg.fonttype": "none",
@@ -134,8 +139,7 @@ def draw(
         canvas = Canvas(figsize=size, layout="constrained")
         axes = canvas.subplots(len(ratios), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})
         fill(*axes[:, 0])
-        if axes[0, 0].get_legend_handles_labels()[0]:
-            canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        _add_legend(canvas, *axes[0, 0].get_legend_handles_labels())
         svg = _save(canvas, "svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         canvas.set_layout_engine("none")  # the other files have the layout of the SVG
         return Figure(
@@ -146,6 +150,15 @@ def draw(
             files={"svg": svg, **_print(canvas)},
             facts=facts,
         )
+
+
+def _add_legend(canvas: Canvas, handles: list[Any], labels: list[str]) -> None:
+    """Add the legend above the axes, in as many columns as fit; a figure grows by the rows that exceed the usual."""
+    if handles:
+        num_columns = 2 if 2 * max(map(len, labels)) <= _LEGEND_WIDTH else 1
+        num_rows = -(-len(labels) // num_columns)
+        canvas.set_figheight(canvas.get_figheight() + _ROW_INCHES * max(0, num_rows - _USUAL_ROWS))
+        canvas.legend(handles, labels, loc="outside upper left", ncols=num_columns)
 
 
 def _print(canvas: Canvas) -> dict[str, bytes]:

@@ -99,7 +99,7 @@ def _draw_roc(name: str, ensembles: Sequence[IssuedForecast], styles: Sequence[S
     """Draw POD against POFD as the threshold falls; a marker is at the threshold 0.5."""
 
     def fill(ax: Axes) -> None:
-        ax.plot([0, 1], [0, 1], label="no skill", **_DOTTED)
+        ax.plot([0, 1], [0, 1], label="chance", **_DOTTED)
         for one, style in zip(ensembles, styles, strict=True):
             forecast = one.samples.label, one.samples.probability
             curve, label = trace_thresholds(*forecast), f"{one.name}, area {format_score(roc_auc(*forecast))}"
@@ -117,7 +117,7 @@ def _draw_precision(name: str, ensembles: Sequence[IssuedForecast], styles: Sequ
 
     def fill(ax: Axes) -> None:
         rate = float(ensembles[0].samples.label.mean())
-        ax.axhline(rate, label=f"no skill, {rate:.3f}", **_DOTTED)
+        ax.axhline(rate, label=f"rate of flares, {rate:.3f}", **_DOTTED)
         for one, style in zip(ensembles, styles, strict=True):
             forecast = one.samples.label, one.samples.probability
             curve, label = trace_thresholds(*forecast), f"{one.name}, AP {format_score(average_precision(*forecast))}"
