@@ -616,6 +616,18 @@ def test_bad_input_ends_in_one_line(home, tmp_path):
 # The published lists ------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def real_sources(real_data):
+    """Flares of the published regions, and keywords of the published frames."""
+    flares = assign_flares(
+        read_flare_list(real_data / "catalog" / "flares_2010_2025.csv"),
+        read_harp_map(real_data / "catalog" / "harp_to_noaa.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    return flares, read_keyword_table(real_data / "keywords" / "sharp_keywords.csv.gz")
+
+
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("task", "regression", "by_hss", "brier_skill", "persistence"),
@@ -625,17 +637,11 @@ def test_bad_input_ends_in_one_line(home, tmp_path):
     ],
 )
 def test_the_published_lists_give_the_figures_of_the_field(
-    real_data, task, regression, by_hss, brier_skill, persistence
+    real_data, real_sources, task, regression, by_hss, brier_skill, persistence
 ):
     """Found before by programs of their own, with scikit-learn's pipeline and with plain loops over flares."""
     samples = read_samples(find_label_lists(real_data / "labels")[task])
-    flares = assign_flares(
-        read_flare_list(real_data / "catalog" / "flares_2010_2025.csv"),
-        read_harp_map(real_data / "catalog" / "harp_to_noaa.txt"),
-        flare_time=FlareTime.START,
-        clock=FrameClock.AS_WRITTEN,
-    )
-    table = read_keyword_table(real_data / "keywords" / "sharp_keywords.csv.gz")
+    flares, table = real_sources
     assert sum(table.count_lacking(of.codes) for of in samples.values()) == 59_384 - 57_860
     made = {
         (baseline.title, baseline.rule): baseline.mean
@@ -674,16 +680,10 @@ def test_the_published_lists_give_the_figures_of_the_field(
         ),
     ],
 )
-def test_fitted_forecasters_have_the_figures_of_the_skill_page(real_data, task, figures, differences):
+def test_fitted_forecasters_have_the_figures_of_the_skill_page(real_data, real_sources, task, figures, differences):
     """Figures at 0.5 were found by independent code; the differences are those that the page reports."""
     samples = read_samples(find_label_lists(real_data / "labels")[task])
-    flares = assign_flares(
-        read_flare_list(real_data / "catalog" / "flares_2010_2025.csv"),
-        read_harp_map(real_data / "catalog" / "harp_to_noaa.txt"),
-        flare_time=FlareTime.START,
-        clock=FrameClock.AS_WRITTEN,
-    )
-    table = read_keyword_table(real_data / "keywords" / "sharp_keywords.csv.gz")
+    flares, table = real_sources
     options = {"task": task, "protocol": Protocol.PAPER, "flares": flares, "keywords": table}
     fitted = fit_recipes(samples, recipes=RECIPES, **options)
     for one in forecast_fitted(samples, fitted, protocol=Protocol.PAPER):

@@ -17,9 +17,11 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+import threadpoolctl
 
 from sffshards.base.errors import InputError, StorageError
 from sffshards.executors.dask_clusters import _import_jobqueue, open_cluster
+from sffshards.executors.shared_processors import share_processors
 from sffshards.executors.worker_checks import WorkerNeeds, check_worker, mark_folder
 from sffshards.images.image_files import read_frame
 from sffshards.images.store_filling import _decode_chunk
@@ -356,3 +358,16 @@ def test_a_job_that_trains_a_fold_runs_one_worker_beside_its_gpu(queue, name):
     assert {"pbs": "#PBS -l select=1:ncpus=2:ngpus=1", "slurm": "#SBATCH --gpus=1"}[name] in script.splitlines()
     assert "--nworkers" not in script
     assert script.index("--nthreads 2") < script.index("--nthreads 1")  # Dask takes the last
+
+
+def count_threads(_: object = None) -> set[int]:
+    return {library["num_threads"] for library in threadpoolctl.threadpool_info()}
+
+
+def test_calls_that_share_processors_start_no_threads_of_their_own():
+    import sklearn.ensemble  # noqa: F401  it brings OpenMP
+
+    with threadpoolctl.threadpool_limits(2):
+        with share_processors() as pool:
+            assert list(pool.map(count_threads, range(4))) == [{1}] * 4
+        assert count_threads() == {2}

@@ -3,6 +3,7 @@ from .dask_executor import DaskExecutor, WorkersEndedError
 from .dask_tasks import is_wanted, send_note
 from .executor import Executor, KeptOpen, chunked, default_workers
 from .local_executor import IN_PROCESS, LocalExecutor
+from .shared_processors import share_processors
 from .worker_checks import MARK_PREFIX, NETWORK_PACKAGES
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "is_wanted",
     "open_cluster",
     "send_note",
+    "share_processors",
 ]

@@ -1,4 +1,4 @@
-from .by_harp import Forecast, HarpStatistic, average_statistics, prepare_statistic
+from .by_harp import Forecast, HarpStatistic, average_statistics, prepare_statistic, prepare_statistics
 from .calibration import IsotonicCalibration, PlattCalibration, fit_isotonic, fit_platt
 from .cluster_intervals import (
     LEVEL,
@@ -82,6 +82,7 @@ __all__ = [
     "format_score",
     "part_outcomes",
     "prepare_statistic",
+    "prepare_statistics",
     "roc_auc",
     "score_forecast",
     "score_thresholds",

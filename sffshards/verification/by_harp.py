@@ -6,7 +6,7 @@ Shapes: H HARPs in ascending order, R sets of weights, n samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,7 +61,12 @@ class HarpStatistic:
 
 
 def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
-    """Prepare a score of a forecast for any weights of its HARPs.
+    """Prepare a score of a forecast for any weights of its HARPs; raises as `prepare_statistics`."""
+    return prepare_statistics(forecast, [name])[name]
+
+
+def prepare_statistics(forecast: Forecast, names: Iterable[AnyScore]) -> dict[AnyScore, HarpStatistic]:
+    """Prepare several scores of a forecast, whose samples are divided among HARPs once.
 
     Raises
     ------
@@ -75,21 +80,20 @@ def prepare_statistic(forecast: Forecast, name: AnyScore) -> HarpStatistic:
     harps, where = np.unique(np.asarray(forecast.harp, np.int64), return_inverse=True)
     samples = _Samples(forecast=forecast, where=where, num_harps=len(harps))
     by_outcome = samples.count_outcomes()
-    statistic = HarpStatistic(
-        harps=harps,
-        num_samples=by_outcome.sum(axis=1),
-        num_flares=by_outcome[:, _FLARES].sum(axis=1),
-        compute=_score_table(by_outcome, name) if isinstance(name, ScoreName) else _PREPARE[name](samples),
-        support=by_outcome[:, _SUPPORT.get(name, [_TP, _FP, _FN])].sum(axis=1),
-        limits=_LIMITS.get(name, (0.0, 1.0)),
-        is_fraction=name in _FRACTIONS,
-    )
-    if name is not ScoreName.TSS:
-        return statistic
-    return replace(
-        statistic,
-        parts=(prepare_statistic(forecast, ScoreName.POD), prepare_statistic(forecast, ScoreName.POFD)),
-    )
+
+    def prepare(name: AnyScore) -> HarpStatistic:
+        return HarpStatistic(
+            harps=harps,
+            num_samples=by_outcome.sum(axis=1),
+            num_flares=by_outcome[:, _FLARES].sum(axis=1),
+            compute=_score_table(by_outcome, name) if isinstance(name, ScoreName) else _PREPARE[name](samples),
+            support=by_outcome[:, _SUPPORT.get(name, [_TP, _FP, _FN])].sum(axis=1),
+            limits=_LIMITS.get(name, (0.0, 1.0)),
+            is_fraction=name in _FRACTIONS,
+            parts=(prepare(ScoreName.POD), prepare(ScoreName.POFD)) if name is ScoreName.TSS else None,
+        )
+
+    return {name: prepare(name) for name in names}
 
 
 def average_statistics(statistics: Sequence[HarpStatistic]) -> HarpStatistic:

@@ -6,14 +6,14 @@ Shapes: n samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sffshards.base.json_records import describe_record
-from sffshards.verification.by_harp import Forecast, prepare_statistic
+from sffshards.verification.by_harp import Forecast, prepare_statistic, prepare_statistics
 from sffshards.verification.cluster_intervals import Interval, estimate_difference, estimate_interval
 from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
 from sffshards.verification.score_names import AnyScore, ProbabilityScore, ScoreName, explain_undefined
@@ -65,7 +65,7 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float]) -> list[Fo
     Faster than one after the other: the scores of probabilities are computed once.
     """
     at_each = [replace(forecast, threshold=threshold) for threshold in thresholds]
-    of_probabilities = {name: estimate_interval(prepare_statistic(forecast, name)) for name in ProbabilityScore}
+    of_probabilities = _estimate(forecast, ProbabilityScore)
     return [
         ForecastScores(
             threshold=at.threshold,
@@ -73,10 +73,14 @@ def score_thresholds(forecast: Forecast, thresholds: Sequence[float]) -> list[Fo
             table=count_outcomes(at.label, at.probability, threshold=at.threshold),
             num_harps=len(np.unique(at.harp)),
             num_flaring_harps=len(np.unique(at.harp[at.label == 1])),
-            scores={name: estimate_interval(prepare_statistic(at, name)) for name in ScoreName} | of_probabilities,
+            scores=_estimate(at, ScoreName) | of_probabilities,
         )
         for at in at_each
     ]
+
+
+def _estimate(forecast: Forecast, names: Iterable[AnyScore]) -> dict[AnyScore, Interval]:
+    return {name: estimate_interval(one) for name, one in prepare_statistics(forecast, names).items()}
 
 
 def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore) -> Interval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from sffshards import verification
 from sffshards.base.json_records import describe_record
 from sffshards.base.progress import SILENT, Progress
+from sffshards.executors import share_processors
 from sffshards.forecasting.runs import Probability
 
 
@@ -105,10 +106,10 @@ def score_baselines(baselines: Iterable[BaselineForecasts], *, progress: Progres
         If a forecast has no samples.
     """
     waiting = list(baselines)
-    scored = []
-    with progress.task("Score baselines", len(waiting)) as advance:
-        for one in waiting:
-            scored.append(_score(one))
+    scored: list[Baseline] = []
+    with share_processors() as pool, progress.task("Score baselines", len(waiting)) as advance:
+        for one in pool.map(_score, waiting):
+            scored.append(one)
             advance(1)
     return scored
 
@@ -136,15 +137,16 @@ def _score(baseline: BaselineForecasts) -> Baseline:
     return Baseline(
         **{field.name: getattr(baseline, field.name) for field in fields(BaselineForecasts)},
         scores=scores,
-        mean=scores[0].scores
-        if len(scores) == 1
-        else {name: _score_mean(baseline.forecasts, name) for name in verification.ALL_SCORES},
+        mean=scores[0].scores if len(scores) == 1 else _score_mean(baseline.forecasts),
         deviation={
             name: float(np.std(values, ddof=1)) if len(values) > 1 else math.nan for name, values in estimates.items()
         },
     )
 
 
-def _score_mean(forecasts: tuple[verification.Forecast, ...], name: verification.AnyScore) -> verification.Interval:
-    members = [verification.prepare_statistic(forecast, name) for forecast in forecasts]
-    return verification.estimate_interval(verification.average_statistics(members))
+def _score_mean(forecasts: Sequence[verification.Forecast]) -> dict[verification.AnyScore, verification.Interval]:
+    members = [verification.prepare_statistics(forecast, verification.ALL_SCORES) for forecast in forecasts]
+    return {
+        name: verification.estimate_interval(verification.average_statistics([member[name] for member in members]))
+        for name in verification.ALL_SCORES
+    }

@@ -15,6 +15,7 @@ from sffshards.base.errors import InputError
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.sample_sets import NUM_FOLDS, Part, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
+from sffshards.executors import share_processors
 from sffshards.flares import HarpFlares
 from sffshards.forecasting.baselines.baseline_samples import Samples
 from sffshards.forecasting.baselines.fitted_models import TabularForecaster
@@ -98,15 +99,13 @@ def fit_recipes(
     if error is not None or (keywords is None and all(np.isnan(of.history_nF).all() for of in inputs.values())):
         progress.note(f"no forecaster of flare history: {error or 'the flare list has nothing of these regions'}")
         return []
-    fitted = []
-    with progress.task("Fit forecasters", len(possible) * len(sets)) as advance:
-        for recipe in possible:
-            fits = []
-            for of_fold in sets:
-                fits.append(_fit_fold(recipe, of_fold, samples, inputs, task))
-                advance(1)
-            fitted.append((recipe, tuple(fits)))
-    return fitted
+    pairs = [(recipe, of_fold) for recipe in possible for of_fold in sets]
+    fits: list[FittedFold] = []
+    with share_processors() as pool, progress.task("Fit forecasters", len(pairs)) as advance:
+        for fit in pool.map(lambda pair: _fit_fold(pair[0], pair[1], samples, inputs, task), pairs):
+            fits.append(fit)
+            advance(1)
+    return [(recipe, tuple(fits[i * len(sets) : (i + 1) * len(sets)])) for i, recipe in enumerate(possible)]
 
 
 def _fit_fold(
