@@ -28,7 +28,6 @@ from sffshards.labels import (
     PUBLISHED_SIZES,
     FindingKind,
     audit_labels,
-    count_unfounded,
     diff_labels,
     find_frames,
     find_label_lists,
@@ -43,6 +42,7 @@ from tests.commands import error_of, run
 from tests.tiny import PARTS, START, digest_tree, frame_name, make_data
 
 FLARES = "start_time,peak_time,label,noaa_ar\n"
+HOUR = timedelta(hours=1)
 
 
 def make_lists(folder, rows, hours=48):
@@ -254,6 +254,8 @@ def test_rebuilt_labels_follow_the_rule_and_horizons_never_contradict(tmp_path_f
     """Flares and frames around days at whose end a second leapt, of a HARP of two regions."""
     midnight = datetime.fromisoformat(day) + timedelta(days=1)
     starts = [(midnight + timedelta(minutes=minutes), region) for minutes, region in flares]
+    # So that the list covers all horizons.
+    starts += [(midnight + timedelta(days=days), 11431) for days in (-30, 30)]
     harp_flares = flares_of(
         tmp_path_factory.mktemp("rule"),
         [f"{start:%Y-%m-%d %H:%M},,M1.0,{region}" for start, region in starts],
@@ -319,14 +321,27 @@ def test_a_record_of_labels_takes_in_the_lists_of_other_tasks_by_the_same_rule_o
     assert write(other, force=True) == other
 
 
-def test_labels_that_say_less_than_they_seem_are_counted(tmp_path):
-    rows = [f"{START},,C1.0,", f"{START + timedelta(days=3)},,C1.0,"]
-    flares = flares_of(tmp_path, rows, ["7 11429"])
-    frames = [
-        FrameId(harp=harp, t_rec_tai=START + timedelta(days=day)) for harp, day in ((7, -1), (7, 0), (8, 1), (8, 2))
-    ]
-    assert count_unfounded(frames, flares, task=M48) == (2, 2)
-    assert count_unfounded(frames, flares, task=M24) == (2, 1)
+@pytest.mark.parametrize(
+    ("stated", "of_24h", "of_48h"),
+    [
+        # The list covers hours 0 to 72, of its first and its last flare.
+        ("", [None, 0, 1, 0, 0, None], [1, 1, 1, None, None, None]),
+        ("# covers 2011-02-12 to 2011-02-17\n", [0, 0, 1, 0, 0, 0], [1, 1, 1, 0, 0, None]),
+    ],
+)
+def test_a_label_is_known_where_a_flare_came_or_the_list_covers_the_horizon(tmp_path, stated, of_24h, of_48h):
+    rows = [f"{START + timedelta(hours=hours)},,{name}" for hours, name in ((0, "C1.0,"), (72, "C1.0,"))]
+    (tmp_path / "flares.csv").write_text(f"{stated}{FLARES}" + "\n".join([*rows, f"{START + 30 * HOUR},,M1.0,11429"]))
+    (tmp_path / "map.txt").write_text("7 11429\n")
+    flares = assign_flares(
+        read_flare_list(tmp_path / "flares.csv"),
+        read_harp_map(tmp_path / "map.txt"),
+        flare_time=FlareTime.START,
+        clock=FrameClock.AS_WRITTEN,
+    )
+    frames = [FrameId(harp=7, t_rec_tai=START + hours * HOUR) for hours in (-12, 0, 12, 30, 48, 50)]
+    assert label_frames(frames, flares, task=M24) == of_24h
+    assert label_frames(frames, flares, task=M48) == of_48h
 
 
 # Lists compared and split --------------------------------------------------------------------------------------------
@@ -425,6 +440,23 @@ def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
 
 
 @pytest.mark.slow
+def test_rebuild_leaves_out_frames_that_the_list_does_not_tell(home):
+    lines = (home / "flares.csv").read_text().splitlines()
+    (home / "flares.csv").write_text("\n".join([lines[0], lines[1]]))  # HARP 101 of TrainVal0 flares, nothing else
+    names = [frame_name(101, number) for number in range(6)]  # the flare comes 30 minutes after the fifth
+    (home / "frames.txt").write_text("\n".join(names))
+    options = ["labels", "rebuild", "frames.txt", *CATALOGUE, "--horizon", "48h"]
+    path = home / "labels" / "M48" / "flare_Mclass_48h_orig.txt"
+    text = run(*options, cwd=home).stdout
+    assert "5 rows, 5 positive, 1 more left out, as the flare list does not cover their horizon" in text
+    assert path.read_text().splitlines() == [f"{name} 1" for name in names[:5]]
+    run(*options, "--flares-until", "2011-03-01", "--force", cwd=home)
+    assert path.read_text().splitlines() == [*(f"{name} 1" for name in names[:5]), f"{names[5]} 0"]
+    (home / "frames.txt").write_text(names[5])
+    assert "state with --flares-until to when it is complete" in error_of(*options, "--force", cwd=home)
+
+
+@pytest.mark.slow
 def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     text = run("labels", "rebuild", *CATALOGUE, cwd=home).stdout
     assert (
@@ -444,7 +476,7 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
         "rows": 10,
         "positive": 0,
         "rows_of_unknown_harps": 10,
-        "rows_not_covered": 0,
+        "frames_left_out": 0,
     }
     checked = run("labels", "check", "labels", *CATALOGUE, "--strict", cwd=home).stdout
     assert "missed  extra" in checked

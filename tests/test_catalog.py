@@ -496,6 +496,53 @@ def flared(flares, *minutes, harp=1449, threshold=M1, after_hours=0, until_hours
     return came.astype(int).tolist()
 
 
+@pytest.mark.parametrize(
+    ("comments", "until", "first", "last"),
+    [
+        ([], None, "2012-03-07 00:02", "2012-03-07 00:02"),
+        (["# covers 2012-03-01 to 2012-03-08 06:30"], None, "2012-03-01", "2012-03-08 06:30"),
+        (["# near-real-time", "#Covers 2012/03/01T00:00Z to 2012-03-08"], None, "2012-03-01", "2012-03-08"),
+        (["# covers 2012-03-01 to 2012-03-08"], datetime(2012, 3, 9), "2012-03-01", "2012-03-09"),
+    ],
+)
+def test_a_list_covers_what_it_states_or_the_time_of_its_flares(tmp_path, comments, until, first, last):
+    path = write(tmp_path, *comments, HEADER, X54)
+    harp_map = HarpMap(source="map.txt", regions={1449: (11429,)}, repeated=(), without_region=())
+    read = read_flare_list(path, until_utc=until)
+    for clock, seconds in ((FrameClock.AS_WRITTEN, 0), (FrameClock.TAI, 34)):
+        flares = assign_flares(read, harp_map, flare_time=FlareTime.START, clock=clock)
+        expected = [np.datetime64(time) + np.timedelta64(seconds, "s") for time in (first, last)]
+        assert [flares.first, flares.last] == expected
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("# covers 2012-03-08 to 2012-03-09", ":3: expected flares from 2012-03-08 00:00:00 to 2012-03-09 00:00:00"),
+        ("# covers 2012-03-01 to 2012-03-07", ":3: expected flares from"),
+        ("# covers March to April", ":1: expected a time to which the flare list is complete, found 'March'"),
+        ("# covers 2012-03-01 to 2999-01-01", "found '2999-01-01', a time in the future"),
+    ],
+)
+def test_a_statement_that_the_flares_contradict_or_that_is_no_time_is_refused(tmp_path, comment, message):
+    with pytest.raises(InputError) as error:
+        read_flare_list(write(tmp_path, comment, HEADER, X54))
+    assert message in str(error.value)
+
+
+def test_frames_without_a_known_history_are_counted_with_what_helps(tmp_path):
+    flares = flares_of((0, 11429, "M1.0"), (60, 11429, "M1.0"))
+    times = np.array([NOON + minutes * MINUTE for minutes in (-1, 0, 60, 61, 62)], "datetime64[s]")
+    assert flares.explain_unknown(np.full(2, 1449), times[1:3]) is None
+    text = flares.explain_unknown(np.array([1449, 1449, 1449, 1449, 9]), times)
+    assert text is not None
+    assert text.startswith("1 of a HARP that map.txt lacks, 1 before flares.csv begins, 2 after ")
+    assert text.endswith(
+        "the last flare of flares.csv; if it is complete to a later time, state it there, as in "
+        "`# covers 2010-05-01 to 2026-11-25`, or with --flares-until"
+    )
+
+
 def test_a_span_leaves_out_its_beginning_and_holds_its_end():
     flares = flares_of((0, 11429, "M1.0"))
     assert flared(flares, -24 * 60 - 1, -24 * 60, -1, 0, 1) == [0, 1, 1, 0, 0]

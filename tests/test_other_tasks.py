@@ -56,6 +56,7 @@ def read_flares(data: Path) -> list[tuple[int, float, datetime]]:
     harps = {region: int(harp) for harp, region in map(str.split, lines)}
     letters = {"C": 1e-6, "M": 1e-5, "X": 1e-4}
     with (data / "flares.csv").open() as file:
+        assert next(file).startswith("# covers ")
         return [
             (
                 harps[row["noaa_ar"]],

@@ -38,6 +38,7 @@ def baselines(
     labels: shared.LabelsOption = None,
     flares: flare_options.FlareListsOption = None,
     harp_map: flare_options.HarpMapOption = None,
+    flares_until: flare_options.FlaresUntilOption = None,
     clock: flare_options.ClockOption = "as-written",
     keywords: Annotated[
         Path | None, Option("Table of SHARP keywords for the fitted forecasters, .csv or .csv.gz.")
@@ -102,7 +103,7 @@ def baselines(
     found = label_lists.find_label_lists(place)
     tasks = shared.parse_task_choice(horizon, threshold).choose(found, where=labels or data)
     every = flare_options.read_flare_lists(
-        flares, harp_map, tasks=tasks, clock=clock, progress=progress, data=labels or data
+        flares, harp_map, tasks=tasks, clock=clock, progress=progress, data=labels or data, until=flares_until
     )
     choice = label_sets.LabelChoice.make(label_set, every)
     options = _Options(
@@ -223,10 +224,10 @@ def _read_sources(paths: Sequence[Path]) -> tuple[forecast_runs.SourceFile, ...]
 def _note_unknown(
     samples: dict[Part, forecasts.Samples], task: Task, catalogue: flare_lists.HarpFlares, progress: Progress
 ) -> None:
-    harps = {int(harp) for of in samples.values() for harp in of.harp}
-    if num_unknown := sum(not catalogue.knows(harp) for harp in harps):
-        of_harps = f"{num_unknown:,} of {format_count(len(harps), 'HARP')}"
-        progress.note(f"{task}: {of_harps} not in the map, taken as without flares")
+    every = forecasts.join_samples(samples.values())
+    if (reasons := catalogue.explain_unknown(every.harp, every.t_end_tai)) is not None:
+        of_all = format_count(len(every.harp), "frame")
+        progress.note(f"{task}: no known flare history, taken as none by persistence, of {of_all}: {reasons}")
 
 
 def _forecast(of_task: forecasts.BaselineSet, options: _Options, progress: Progress) -> _Results:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from sffshards import flares as flare_lists
 from sffshards import images, labels, tabular
-from sffshards.base.errors import InputError, format_count
+from sffshards.base.errors import Field, InputError, format_count
 from sffshards.base.option_fields import Option
 from sffshards.base.progress import Progress
 from sffshards.domain.sample_sets import LabelSet
@@ -20,6 +20,7 @@ __all__ = [
     "ClockOption",
     "FlareListsOption",
     "FlaresOption",
+    "FlaresUntilOption",
     "HarpMapOption",
     "KeywordsOption",
     "LabelSetOption",
@@ -61,6 +62,15 @@ LabelSetOption = Annotated[
 KeywordsOption = Annotated[
     Path | None,
     Option("Table of SHARP keywords, .csv or .csv.gz, of the frames of a network that takes keywords."),
+]
+FlaresUntilOption = Annotated[
+    str | None,
+    Option(
+        "Time in UTC to which the flare list is complete, such as 2012-03-08T06:00. A table may state it itself in a "
+        "first line such as `# covers 2010-05-01 to 2012-03-08`.",
+        metavar="<time>",
+        default_text="as the list states, or the time of its last flare",
+    ),
 ]
 ClockOption = Annotated[
     str,
@@ -156,10 +166,12 @@ def load_catalogue(
     data: Path | None = None,
     flare_time: str = "start",
     clock: str = "as-written",
+    until: str | None = None,
 ) -> Catalogue | None:
     """Read a catalogue, or return None where neither file is named.
 
-    ``data`` is the folder that it is for, whose HARP numbers must be of the same kind as the map's.
+    ``data`` is the folder that it is for, whose HARP numbers must be of the same kind as the map's; ``until`` is the
+    time to which the list is complete.
 
     The default time and clock are those of the published labels: see docs/labels.md.
 
@@ -172,7 +184,11 @@ def load_catalogue(
     for option, text, choices in (("--time", flare_time, times), ("--clock", clock, clocks)):
         if text not in choices:
             raise InputError(option, expected=" or ".join(choices), found=repr(text[:40]), fix="choose one of them")
+    end = None if until is None else flare_lists.parse_coverage_time(until, where=Field("flares_until"))
     if flares is None and harp_map is None:
+        if end is not None:
+            fix = "add {flares}, or leave it out"
+            raise InputError(Field("flares_until"), expected="none without a flare list", found=str(end), fix=fix)
         return None
     if flares is None or harp_map is None:
         missing = "--flares" if flares is None else "--harp-map"
@@ -182,7 +198,7 @@ def load_catalogue(
             found=f"no {missing}",
             fix="flares are attributed to HARPs through NOAA regions, so give both files or neither",
         )
-    read, regions = flare_lists.read_flare_list(flares), flare_lists.read_harp_map(harp_map)
+    read, regions = flare_lists.read_flare_list(flares, until_utc=end), flare_lists.read_harp_map(harp_map)
     if data is not None:
         images.require_harp_numbers(regions, images.find_harp_numbers(data), where=data)
     chosen, others = (
@@ -193,14 +209,14 @@ def load_catalogue(
 
 
 def load_catalogues(
-    flares: Sequence[Path], harp_map: Path | None, *, data: Path | None = None, clock: str
+    flares: Sequence[Path], harp_map: Path | None, *, data: Path | None = None, clock: str, until: str | None = None
 ) -> list[Catalogue]:
     """Read a catalogue per flare list, of one map; raises the errors of `load_catalogue`, and if a list is repeated."""
     for number, path in enumerate(flares):
         if path in flares[:number]:
             raise InputError("--flares", expected="every list once", found=f"{path} again", fix="leave one of them out")
     paths = flares or (None,)
-    found = [load_catalogue(path, harp_map, data=data, clock=clock) for path in paths]
+    found = [load_catalogue(path, harp_map, data=data, clock=clock, until=until) for path in paths]
     return [catalogue for catalogue in found if catalogue is not None]
 
 
@@ -255,9 +271,10 @@ def read_sources(
     clock: str,
     progress: Progress,
     data: Path | None = None,
+    until: str | None = None,
 ) -> tuple[flare_lists.HarpFlares | None, tabular.KeywordTable | None]:
     """Read what baselines follow from besides label lists: a catalogue, which is reported in notes, and keywords."""
-    catalogue = load_catalogue(flares, harp_map, data=data, clock=clock)
+    catalogue = load_catalogue(flares, harp_map, data=data, clock=clock, until=until)
     for line in catalogue.format_lines(tasks, {}) if catalogue else []:
         progress.note(line)
     return None if catalogue is None else catalogue.harp_flares, read_keywords(keywords, data=data)
@@ -279,10 +296,11 @@ def read_flare_lists(
     clock: str,
     progress: Progress,
     data: Path | None = None,
+    until: str | None = None,
 ) -> list[flare_lists.HarpFlares]:
     """Read flare lists for runs, each of which is reported in notes; an empty list where none is named."""
     tasks = list(tasks)
-    found = load_catalogues(flares or [], harp_map, data=data, clock=clock)
+    found = load_catalogues(flares or [], harp_map, data=data, clock=clock, until=until)
     for line in format_catalogues(found, tasks, {}) if found else []:
         progress.note(line)
     return [catalogue.harp_flares for catalogue in found]

@@ -226,10 +226,11 @@ def read_sources(
     harp_map: Path | None,
     *,
     clock: str,
+    until: str | None = None,
     progress: Progress,
 ) -> tabular.NumberSources:
     """Read a table of keywords or a folder of FITS files, and a flare list, as far as they are named."""
-    catalogue = flare_options.load_catalogue(flares, harp_map, clock=clock)
+    catalogue = flare_options.load_catalogue(flares, harp_map, clock=clock, until=until)
     table = None
     if keywords is not None and keywords.is_dir():
         table = tabular.take_header_keywords(keywords, progress=progress)

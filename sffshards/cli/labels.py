@@ -98,6 +98,7 @@ def rebuild(
     harp_map: flare_options.HarpMapOption = None,
     threshold: Annotated[str, Option("Lowest GOES class that counts as an event.", metavar="<class>")] = "M1.0",
     time: Annotated[str, Option("Which time of a flare must be within the horizon: start or peak.")] = "start",
+    flares_until: flare_options.FlaresUntilOption = None,
     clock: flare_options.ClockOption = "as-written",
     part: Annotated[
         Part | None,
@@ -115,8 +116,9 @@ def rebuild(
     The label is 1 if a flare of class --threshold or above follows the frame within the horizon, in any NOAA region of
     its HARP; otherwise 0. The flare list, the rule and the statistics are recorded in labels.json.
 
-    Lists in DATA keep their frames, order and parts. Images or names become a single list without parts, which
-    `sffshards labels split` splits.
+    Lists in DATA keep their frames, order and parts. Left out are frames that no known flare follows if the flare list
+    does not cover the whole horizon after them: see --flares-until. Images or names become a single list without
+    parts, which `sffshards labels split` splits.
 
     Examples
     --------
@@ -125,7 +127,9 @@ def rebuild(
     sffshards labels rebuild images --horizon 48h --flares f.csv --harp-map h.txt --clock tai
         a folder of images, with flare times converted to TAI
     """
-    catalogue = flare_options.load_catalogue(flares, harp_map, data=data, flare_time=time, clock=clock)
+    catalogue = flare_options.load_catalogue(
+        flares, harp_map, data=data, flare_time=time, clock=clock, until=flares_until
+    )
     if catalogue is None:
         raise InputError(
             "--flares", expected="a flare list and a map of HARPs", found="neither", fix="add --flares and --harp-map"
@@ -146,13 +150,20 @@ def rebuild(
                 )
             made = lists.label_frames(frames, catalogue.harp_flares, task=task)
             path = lists.list_path(out, task, of_part or part)
-            texts[path] = lists.format_label_list(zip(frames, made, strict=True))
-            num_unknown, num_uncovered = lists.count_unfounded(frames, catalogue.harp_flares, task=task)
+            rows = [(frame, label) for frame, label in zip(frames, made, strict=True) if label is not None]
+            if not rows:
+                raise InputError(
+                    catalogue.harp_flares.flares.source,
+                    expected=f"flares of the {task.horizon_hours} h after the frames in {data}",
+                    found=f"a list from {catalogue.harp_flares.first} to {catalogue.harp_flares.last}",
+                    fix="use a list of these times, or state with {flares_until} to when it is complete",
+                )
+            texts[path] = lists.format_label_list(rows)
             counts[path] = {
-                "rows": len(made),
-                "positive": sum(made),
-                "rows_of_unknown_harps": num_unknown,
-                "rows_not_covered": num_uncovered,
+                "rows": len(rows),
+                "positive": sum(label for _, label in rows),
+                "rows_of_unknown_harps": sum(not catalogue.harp_flares.knows(frame.harp) for frame, _ in rows),
+                "frames_left_out": len(frames) - len(rows),
             }
     of_lists = {str(path.relative_to(out)): of for path, of in counts.items()}
     record = {"format_version": 2, **catalogue.describe([least], {}), "lists": of_lists}
@@ -160,7 +171,7 @@ def rebuild(
     show("\n".join(catalogue.format_lines(tasks, {})))
     notes = {
         "rows_of_unknown_harps": "with a HARP that is not in the map",
-        "rows_not_covered": "with a horizon beyond the flare list",
+        "frames_left_out": "more left out, as the flare list does not cover their horizon",
     }
     for path, of in counts.items():
         more = "".join(f", {of[name]:,} {note}" for name, note in notes.items() if of[name])

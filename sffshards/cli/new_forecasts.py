@@ -28,7 +28,7 @@ _OF_NETWORKS = (
     *("images", "sequences", "shards", "part", "model", "model_option"),
     *("batch_size", "threads", "device", "cluster", "jobs"),
 )
-_OF_HISTORY = ("flares", "harp_map", "clock")
+_OF_HISTORY = ("flares", "harp_map", "flares_until", "clock")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +57,7 @@ class ForecastOptions(shared.Computing):
     ] = None
     flares: flare_options.FlaresOption = None
     harp_map: flare_options.HarpMapOption = None
+    flares_until: flare_options.FlaresUntilOption = None
     clock: flare_options.ClockOption = "as-written"
     max_gap: inputs.MaxGapOption = None
     min_frames: inputs.MinFramesOption = 1
@@ -214,7 +215,12 @@ def _read_sources(of: _Request) -> tabular.NumberSources:
         expected, fix = f"a table of keywords, for {of.found.place}", "name a table of the frames to forecast"
         raise InputError(Field("keywords"), expected=expected, found="none", fix=fix)
     sources = inputs.read_sources(
-        options.keywords, options.flares, options.harp_map, clock=options.clock, progress=of.progress
+        options.keywords,
+        options.flares,
+        options.harp_map,
+        clock=options.clock,
+        until=options.flares_until,
+        progress=of.progress,
     )
     of.found.require(sources)
     return sources

@@ -1,5 +1,5 @@
 from .flare_lists import FlareList, read_flare_list
-from .flare_rows import Flare, FlareTime, UnusedReason, complete_region
+from .flare_rows import Flare, FlareTime, UnusedReason, complete_region, parse_coverage_time
 from .harp_flares import (
     FlaresOfFrames,
     FrameClock,
@@ -30,6 +30,7 @@ __all__ = [
     "has_flare",
     "has_known_flare",
     "pair_with_flares",
+    "parse_coverage_time",
     "read_flare_list",
     "read_harp_map",
     "tai_to_utc",

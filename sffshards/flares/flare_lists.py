@@ -6,15 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sffshards.base.csv_tables import check_rows, split_csv
 from sffshards.base.errors import InputError, format_count
-from sffshards.base.file_reading import read_text
+from sffshards.base.file_reading import read_text, split_lines
 from sffshards.base.json_records import JsonFormat, decode_json
 from sffshards.domain.times import latest_time
-from sffshards.flares.flare_rows import Flare, UnusableError, UnusedReason, parse_flare
+from sffshards.flares.flare_rows import Flare, UnusableError, UnusedReason, parse_coverage_time, parse_flare
 
 COLUMNS = {
     "start": ("start_time", "event_starttime", "begin_time", "start"),
@@ -38,6 +39,9 @@ _CUT_MARKS = ("overmax", "truncated", "hasmore", "next", "nextpage")
 _COUNTS = ("total", "count", "totalcount", "numtotal", "nummatched", "numbermatched", "totalresults")
 """Names of the number of all flares; that of a page is lower."""
 _PAGES = ("pages", "numpages", "totalpages", "pagecount")
+
+_COVERS = re.compile(r"#\s*covers\s+(.+?)\s+to\s+(.+)", re.IGNORECASE)
+"""Comment with the times from which and to which a table is complete."""
 
 _Row = tuple[int, Mapping[str, str] | list[str]]
 """Line of a row, and its fields by column; or the fields alone, where their number is not that of the columns."""
@@ -68,6 +72,10 @@ class FlareList:
     next_day_peaks: tuple[int, ...] = ()
     """Lines of the flares whose peak has the date of the start but came after midnight; it is taken as of the day
     after."""
+    covers_from_utc: datetime | None = None
+    """Time from which the list is complete, in UTC; None where it is not stated."""
+    covers_until_utc: datetime | None = None
+    """Time to which the list is complete, in UTC; None where it is not stated."""
 
     def count_unused(self) -> dict[UnusedReason, int]:
         """Return the number of unusable rows for each reason that occurs."""
@@ -87,7 +95,7 @@ _FIXES = {
 }
 
 
-def read_flare_list(path: Path) -> FlareList:
+def read_flare_list(path: Path, *, until_utc: datetime | None = None) -> FlareList:
     """Read a flare list.
 
     The file is a table of comma-separated values with a line of column names, or a JSON list of objects, such as
@@ -97,16 +105,22 @@ def read_flare_list(path: Path) -> FlareList:
     are in UTC, with a year of four digits first, from 1972 on. SWPC's reports have one date per flare, so a peak
     that is before the start by this date is of the day after, if that is within 12 hours of the start.
 
+    A comment ``# covers 2010-05-01 to 2012-03-08 06:00`` before the column names states from when and to when a table
+    is complete. Without it, nothing is known of the time before the first flare and after the last.
+
     Parameters
     ----------
     path
         The file.
+    until_utc
+        Time to which the list is complete, which replaces the one that it states; None: as it states.
 
     Raises
     ------
     InputError
-        If there is no column of starts or of classes, no usable row, too many unreadable ones (`MAX_UNREADABLE`), or
-        the file states that it is cut, as HEK's answers do with ``overmax``.
+        If there is no column of starts or of classes, no usable row, too many unreadable ones (`MAX_UNREADABLE`), a
+        flare at a time that the list is stated not to cover, or the file states that it is cut, as HEK's answers do
+        with ``overmax``.
     StorageError
         If the file cannot be read.
     """
@@ -126,15 +140,42 @@ def read_flare_list(path: Path) -> FlareList:
             continue
         flares.append(flare)
         moved += [line] if is_moved else []
+    covers_from, covers_until = (None, None) if is_json else _find_coverage(text, path)
     read = FlareList(
         source=str(path),
         flares=tuple(flares),
         unused=tuple(unused),
         has_regions="region" in names,
         next_day_peaks=tuple(moved),
+        covers_from_utc=covers_from,
+        covers_until_utc=until_utc or covers_until,
     )
     _check_readable(read)
+    _check_coverage(read)
     return read
+
+
+def _find_coverage(text: str, path: Path) -> tuple[datetime | None, datetime | None]:
+    """Return the times from which and to which a comment before the column names states that a table is complete."""
+    for number, line in enumerate(split_lines(text), 1):
+        if line.strip() and line[0] != "#":
+            break
+        if (match := _COVERS.fullmatch(line.strip())) is not None:
+            first, last = (parse_coverage_time(time, where=f"{path}:{number}") for time in match.groups())
+            return first, last
+    return None, None
+
+
+def _check_coverage(read: FlareList) -> None:
+    first, last = read.covers_from_utc or datetime.min, read.covers_until_utc or datetime.max
+    outside = next((flare for flare in read.flares if not first <= flare.start_utc <= last), None)
+    if outside is not None:
+        raise InputError(
+            f"{read.source}:{outside.line}",
+            expected=f"flares from {read.covers_from_utc or 'any time'} to {last}, which the list is stated to cover",
+            found=f"one of {outside.start_utc}",
+            fix="correct the times of `# covers`, or {flares_until}",
+        )
 
 
 def _check_readable(read: FlareList) -> None:

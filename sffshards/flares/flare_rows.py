@@ -11,11 +11,13 @@ from enum import StrEnum
 from sffshards.base.csv_tables import is_missing
 from sffshards.base.errors import InputError
 from sffshards.domain.task import GoesClass
+from sffshards.domain.times import latest_time
 from sffshards.flares.leap_seconds import FIRST_YEAR
 
 _TIME = re.compile(
     r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T _](\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?(?:Z|\+00:?00)?", re.ASCII
 )
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}", re.ASCII)
 _TWO_DIGIT_YEAR = re.compile(r"\d{1,2}[-/.][\w]{1,3}[-/.]\d{1,2}\D.*|\d{6}\D.*", re.ASCII)
 FIRST_WITH_LEADING_ONE = datetime(2002, 6, 15)
 """Day of region 10000; since then many lists omit the first digit."""
@@ -78,6 +80,32 @@ class UnusableError(Exception):
     def __init__(self, reason: UnusedReason, text: str) -> None:
         self.reason, self.text = reason, text
         super().__init__(reason)
+
+
+def parse_coverage_time(text: str, *, where: object) -> datetime:
+    """Return a time to which a flare list is complete, in UTC; a date alone is its start.
+
+    Raises
+    ------
+    InputError
+        If it is no time, or in the future.
+
+    Examples
+    --------
+    >>> parse_coverage_time("2012-03-08", where="flares.csv:1")
+    datetime.datetime(2012, 3, 8, 0, 0)
+    """
+    text = text.strip()
+    try:
+        time = _parse_time(f"{text} 00:00" if _DATE.fullmatch(text) else text, latest_time())
+    except UnusableError as error:
+        time, found = None, f"{text[:40]!r}, {error.reason}"
+    else:
+        found = repr(text[:40])
+    if time is None:
+        fix = "write it in UTC, as 2012-03-08 or 2012-03-08 06:00"
+        raise InputError(where, expected="a time to which the flare list is complete", found=found, fix=fix)
+    return time
 
 
 def complete_region(number: int) -> int:

@@ -49,9 +49,9 @@ class HarpFlares:
     clock: FrameClock
     """The clock of all times."""
     first: np.datetime64
-    """Time of the list's first flare of any class, on the same clock."""
+    """Time from which the list is complete, on the same clock: as stated, or that of its first flare of any class."""
     last: np.datetime64
-    """Time of the list's last flare of any class; later times are not covered."""
+    """Time to which the list is complete: as stated, or that of its last flare of any class."""
 
     def knows(self, harp: int) -> bool:
         """Return whether the map lists a HARP; the flares of other HARPs are unknown."""
@@ -80,6 +80,30 @@ class HarpFlares:
                 found=f"none of {format_count(len(numbers), 'HARP')}",
                 fix="name the map that has them; it may be older than the frames, or of another series",
             )
+
+    def explain_unknown(self, harps: NDArray[np.integer], times: NDArray[np.datetime64]) -> str | None:
+        """Return of how many frames the flare history is unknown, for which reason and what helps; None where of none.
+
+        Parameters
+        ----------
+        harps
+            HARP numbers, shape (n,).
+        times
+            Times of the frames, shape (n,).
+        """
+        unmapped = sum(not self.knows(harp) for harp in np.asarray(harps).tolist())
+        early, late = int((times < self.first).sum()), int((times > self.last).sum())
+        source, end = self.flares.source, str(self.last).replace("T", " ")
+        reasons = [f"{unmapped:,} of a HARP that {self.harp_map.source} lacks"] if unmapped else []
+        reasons += [f"{early:,} before {source} begins"] if early else []
+        if late and self.flares.covers_until_utc is not None:
+            reasons.append(f"{late:,} after {end}, to which {source} is complete")
+        elif late:
+            reasons.append(
+                f"{late:,} after {end}, the last flare of {source}; if it is complete to a later time, state it there, "
+                f"as in `# covers 2010-05-01 to 2026-11-25`, or with --flares-until"
+            )
+        return ", ".join(reasons) or None
 
     @property
     def is_matched(self) -> bool:
@@ -153,7 +177,9 @@ def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime
         for harp, regions in harp_map.regions.items()
         if (found := [event for region in regions for event in by_region.get(region, [])])
     }
-    every = _on_clock([np.datetime64(flare.start_utc, "s") for flare in flares.flares], clock)
+    starts = [flare.start_utc for flare in flares.flares]
+    ends = flares.covers_from_utc or min(starts), flares.covers_until_utc or max(starts)
+    first, last = _on_clock([np.datetime64(time, "s") for time in ends], clock)
     return HarpFlares(
         flares=flares,
         harp_map=harp_map,
@@ -162,8 +188,8 @@ def assign_flares(flares: FlareList, harp_map: HarpMap, *, flare_time: FlareTime
         peaks={harp: np.array([peak for _, _, peak in found], "datetime64[s]") for harp, found in by_harp.items()},
         flare_time=flare_time,
         clock=clock,
-        first=every.min(),
-        last=every.max(),
+        first=first,
+        last=last,
     )
 
 

@@ -18,7 +18,6 @@ from .label_comparison import LabelDiff, Labels, diff_labels, read_labels
 from .label_lists import ListRows, Lists, format_label_list, read_label_list, read_lists, read_parts
 from .label_rebuild import (
     REBUILT_NAME,
-    count_unfounded,
     find_covered,
     find_flared,
     find_frames,
@@ -59,7 +58,6 @@ __all__ = [
     "claimed_outputs",
     "compare_with_flares",
     "count_images",
-    "count_unfounded",
     "describe_audit",
     "diff_labels",
     "find_covered",

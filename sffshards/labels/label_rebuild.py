@@ -72,7 +72,7 @@ def find_frames(data: Path, *, task: Task, progress: Progress = SILENT) -> dict[
     return {part: [row.frame for row in rows] for part, rows in parts.items()}
 
 
-def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> list[int]:
+def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> list[int | None]:
     """Return the labels of frames: 1 where a flare of the frame's HARP came in ``(t, t + horizon]``, else 0.
 
     Parameters
@@ -86,38 +86,31 @@ def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -
 
     Returns
     -------
-    list of int
-        One label per frame; 0 for HARPs without known regions and for times that the flare list does not cover.
+    list of int or None
+        One label per frame; 0 for HARPs without known regions. None where no flare is known to have come, and the list
+        does not cover the whole of ``(t, t + horizon]``.
     """
-    return [int(came) for came in find_flared(codes_of(frames), flares, task=task)]
+    codes = codes_of(frames)
+    came, is_covered = find_flared(codes, flares, task=task), find_covered(codes, flares, task=task)
+    return [
+        int(flared) if flared or is_known else None
+        for flared, is_known in zip(came.tolist(), is_covered.tolist(), strict=True)
+    ]
 
 
 def find_flared(codes: NDArray[np.int64], flares: HarpFlares, *, task: Task) -> NDArray[np.bool_]:
-    """Return the labels of n frames by their codes, bool of shape (n,); see `label_frames`."""
+    """Return of n frames by their codes whether a flare is known to follow, bool of shape (n,); see `label_frames`."""
     window = {"after_hours": 0, "until_hours": task.horizon_hours}
     return has_flare(flares, harps_of(codes), times_of(codes), threshold=task.threshold, **window)
 
 
 def find_covered(codes: NDArray[np.int64], flares: HarpFlares, *, task: Task) -> NDArray[np.bool_]:
-    """Return for each frame whether its forecast window lies between the first and the last flare of the list."""
+    """Return for each frame whether its forecast window is within the time that the flare list covers."""
     times = times_of(codes)
     covered: NDArray[np.bool_] = (times >= flares.first) & (
         times + np.timedelta64(task.horizon_hours, "h") <= flares.last
     )
     return covered
-
-
-def count_unfounded(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -> tuple[int, int]:
-    """Count the frames whose label 0 may only mean that flares are unknown.
-
-    Returns
-    -------
-    tuple
-        The number of frames whose HARP has no region in the map, and the number of those whose forecast window is not
-        entirely within the time of the flare list.
-    """
-    num_unknown = sum(not flares.knows(frame.harp) for frame in frames)
-    return num_unknown, int((~find_covered(codes_of(frames), flares, task=task)).sum())
 
 
 def read_stated_numbers(folder: Path) -> HarpNumbers | None:

@@ -27,7 +27,7 @@ _FIRST_TAI = datetime(2010, 5, 1)
 _CADENCE = timedelta(minutes=96)
 _HORIZON_STEPS = 30
 """Steps in the longest horizon: the gap between parts, so that no flare labels rows of two parts."""
-_MAX_HORIZON_HOURS = 168
+MAX_HORIZON_HOURS = 168
 """Hours after the last frame until which flares are drawn: the longest horizon of complete labels."""
 _MAX_ATTEMPTS = 500
 _MAX_SIZE = 999
@@ -164,7 +164,7 @@ def _draw_region(seed: int, kind: RegionKind, frames: Frames, attempt: int) -> O
     region = make_region(seed, first.harp, t_start_tai=first.t_rec_tai, history=history)
     known_hours = duration_hours + M48.horizon_hours
     flares = draw_flares(region, num_hours=known_hours, attempt=attempt)
-    later = draw_later_flares(region, after_hours=known_hours, num_hours=_MAX_HORIZON_HOURS - M48.horizon_hours)
+    later = draw_later_flares(region, after_hours=known_hours, num_hours=MAX_HORIZON_HOURS - M48.horizon_hours)
     return ObservedRegion(region=region, frames=frames, flares=(*flares, *later))
 
 

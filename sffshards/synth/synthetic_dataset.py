@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from sffshards.base.atomic_files import check_replaceable, write_atomic, write_files
@@ -16,7 +17,7 @@ from sffshards.domain.task import M1, PUBLISHED_TASKS, Task
 from sffshards.executors import IN_PROCESS, Executor
 from sffshards.labels import find_label_lists, format_label_list, list_path, read_parts
 from sffshards.synth.frame_keywords import KEYWORDS_NAME, format_keywords
-from sffshards.synth.observation_plan import ObservedRegion, fit_regions, plan_parts
+from sffshards.synth.observation_plan import MAX_HORIZON_HOURS, ObservedRegion, fit_regions, plan_parts
 from sffshards.synth.synthetic_flares import FLARES_NAME, HARP_MAP_NAME, format_flare_list, format_harp_map
 from sffshards.synth.synthetic_folder import Origin, claimed_folder, write_images
 
@@ -81,9 +82,12 @@ def synthesize(
     """
     parts = plan_parts(seed, num_harps=num_harps, frames_per_harp=frames_per_harp)
     regions = [region for of_part in parts.values() for region in of_part]
+    times = [frame.t_rec_tai for region in regions for frame in (region.frames[0], region.frames[-1])]
     flares = [flare for region in regions for flare in region.flares]
     texts = {
-        out / FLARES_NAME: format_flare_list(flares),
+        out / FLARES_NAME: format_flare_list(
+            flares, first_tai=min(times), last_tai=max(times) + timedelta(hours=MAX_HORIZON_HOURS)
+        ),
         out / HARP_MAP_NAME: format_harp_map(observed.region.harp for observed in regions),
     }
     num_positive = dict.fromkeys(PUBLISHED_TASKS, 0)

@@ -136,15 +136,21 @@ def label_frames(frames: Iterable[FrameId], flares: Sequence[Flare], *, task: Ta
     ]
 
 
-def format_flare_list(flares: Iterable[Flare]) -> str:
-    """Return flares in order of time as CSV, ``start_time,goes_class,noaa_ar``, in UTC, as flare lists are."""
+def format_flare_list(flares: Iterable[Flare], *, first_tai: datetime, last_tai: datetime) -> str:
+    """Return flares in order of time as CSV, ``start_time,goes_class,noaa_ar``, in UTC, as flare lists are.
+
+    A comment states that the list covers the given times, if not those of further flares.
+    """
     ordered = sorted(flares, key=lambda flare: (flare.t_start_tai, flare.harp))
-    starts_utc = tai_to_utc(np.array([flare.t_start_tai for flare in ordered], "datetime64[s]"))
+    every = [flare.t_start_tai for flare in ordered]
+    starts_utc = tai_to_utc(np.array(every, "datetime64[s]"))
+    covered_utc = tai_to_utc(np.array([min([first_tai, *every]), max([last_tai, *every])], "datetime64[s]"))
     rows = (
         (start.isoformat(sep=" "), flare.goes_class, _FIRST_REGION + flare.harp)
         for flare, start in zip(ordered, starts_utc.tolist(), strict=True)
     )
-    return format_csv(["start_time", "goes_class", "noaa_ar"], rows)
+    first, last = (time.isoformat(sep=" ") for time in covered_utc.tolist())
+    return f"# covers {first} to {last}\n{format_csv(['start_time', 'goes_class', 'noaa_ar'], rows)}"
 
 
 def format_harp_map(harps: Iterable[int]) -> str:

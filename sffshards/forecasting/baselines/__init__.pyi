@@ -1,6 +1,6 @@
 from .baseline_forecasts import forecast_baselines, forecast_fitted
 from .baseline_runs import check_runs, write_build_baselines, write_fitted, write_references
-from .baseline_samples import BaselineSet, Samples, read_samples, rebuild_labels
+from .baseline_samples import BaselineSet, Samples, join_samples, read_samples, rebuild_labels
 from .baseline_scores import Baseline, BaselineForecasts, BaselineName, describe_baselines, score_baselines
 from .fitted_folds import FittedFold, fit_recipes
 from .fitted_models import FORECASTER_NAME, TabularForecaster, encode_forecaster, read_forecaster
@@ -28,6 +28,7 @@ __all__ = [
     "fit_recipes",
     "forecast_baselines",
     "forecast_fitted",
+    "join_samples",
     "read_forecaster",
     "read_samples",
     "rebuild_labels",

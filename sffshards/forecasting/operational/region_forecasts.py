@@ -207,12 +207,12 @@ def forecast_from_keywords(
         flares=flares,
         with_course=any(group is InputGroup.COURSE for group in groups),
     )
-    num_unknown = int(np.isnan(inputs.history_nF).all(axis=1).sum())
-    if needs_flares and num_unknown:
-        of_all = f"{num_unknown:,} of {format_count(len(sequences), 'sequence')}"
-        progress.note(
-            f"{of_all} without a known flare history, replaced by medians of training: the map or the list lacks them"
-        )
+    if needs_flares and flares is not None:
+        reasons = flares.explain_unknown(sequences.harps, sequences.end_times)
+        if reasons is not None:
+            num_unknown = int(np.isnan(inputs.history_nF).all(axis=1).sum())
+            of_all = f"{num_unknown:,} of {format_count(len(sequences), 'sequence')}"
+            progress.note(f"{of_all} without a known flare history, replaced by medians of training: {reasons}")
     raw_MN = np.stack([member.forecaster.forecast(inputs) for member in members])
     return RegionForecasts(
         members=tuple(members),
