@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from sffshards.base.errors import ConflictError, DamageError, ImageError, InputError
 from sffshards.base.progress import SILENT
 from sffshards.cli import command_list
+from sffshards.domain.frame_codes import times_of
 from sffshards.domain.frame_sequences import OnShort, WindowRule
 from sffshards.domain.sample_sets import Part, Variant
 from sffshards.domain.sequence_table import build_sequences
@@ -40,6 +41,7 @@ from sffshards.forecasting.operational.scoreboard import (
 from sffshards.forecasting.operational.unlabelled_sequences import (
     find_image_folder,
     find_image_sequences,
+    find_table_sequences,
     read_sequence_list,
 )
 from sffshards.forecasting.runs.decision import DECISION_NAME, read_decision
@@ -52,6 +54,7 @@ from sffshards.labels.sequence_lists import write_sequence_files, write_sequence
 from sffshards.models.model_names import ModelName, NetworkSpec
 from sffshards.models.networks import build_model
 from sffshards.shards.read.build_reader import open_build
+from sffshards.tabular.keyword_tables import KeywordTable
 from sffshards.training.fold_record import read_record
 from sffshards.training.fold_training import train_folds
 from sffshards.verification.threshold_curves import ThresholdRule
@@ -816,6 +819,39 @@ def test_forecasts_of_near_real_time_images_state_their_harp_numbers(a_run: Path
     rows = list(csv.DictReader(format_csv(found, disks).splitlines()))
     assert {row["harp_numbers"] for row in rows if row["kind"] == "region"} == {"near-real-time"}
     assert json.loads(format_json(found, disks, tolerance_minutes=96))["harp_numbers"] == "near-real-time"
+
+
+@pytest.mark.parametrize("max_gap", [None, 96])
+def test_of_frames_every_12_minutes_a_sequence_takes_those_96_minutes_apart(max_gap: int | None) -> None:
+    start = np.datetime64("2012-03-06T00:00:00", "s").astype(int)
+    # Two days of HARP 7 with a gap of three hours, and a day of HARP 8 on the grid of training.
+    of_7 = [12 * number for number in range(240) if not 1500 < 12 * number < 1680]
+    minutes = {7: of_7, 8: list(range(0, 1440, 96))}
+    keys = [(harp, int(start) + 60 * minute) for harp, of_harp in minutes.items() for minute in of_harp]
+    table = KeywordTable(
+        source="k.csv", rows={key: row for row, key in enumerate(keys)}, values=np.zeros((len(keys), 17))
+    )
+    windows = WindowRule(max_gap_minutes=max_gap, min_frames=3, on_short=OnShort.DROP)
+    progress = Listener()
+    found = find_table_sequences(table, every=True, windows=windows, progress=progress)
+
+    def expect(harp: int, end: int) -> list[int]:
+        taken = [end]
+        while len(taken) < 16:
+            older = [minute for minute in minutes[harp] if minute <= taken[-1] - 96]
+            if not older or (max_gap and taken[-1] - older[-1] > max_gap):
+                break
+            taken.append(older[-1])
+        return taken[::-1]
+
+    expected = [(harp, frames) for harp, of in minutes.items() for end in of if len(frames := expect(harp, end)) >= 3]
+    times = [
+        [int((time - start) // 60) for time in dict.fromkeys(times_of(row).astype(int))] for row in found.windows()
+    ]
+    assert list(zip(found.harps.tolist(), times, strict=True)) == expected
+    assert progress.notes[0] == "k.csv: frames every 12 minutes, of which each sequence takes those 96 apart"
+    latest = find_table_sequences(table, every=False, windows=windows, progress=SILENT)
+    assert latest.windows().tolist() == [found.windows()[found.harps == harp][-1].tolist() for harp in (7, 8)]
 
 
 def test_short_sequences_and_gaps_are_left_out_of_each_source(

@@ -16,6 +16,7 @@ from sffshards.domain.times import format_stamp, parse_stamp
 from sffshards.domain.views import View
 
 __all__ = [
+    "CADENCE_MINUTES",
     "NUM_FRAMES",
     "PUBLISHED_WINDOWS",
     "OnShort",
@@ -28,6 +29,8 @@ __all__ = [
 
 NUM_FRAMES = 16
 """Number of frames in a sequence."""
+CADENCE_MINUTES = 96
+"""Time between the frames of published sequences, but for gaps."""
 
 _NAME = re.compile(r"hmi\.sharp_720s\.([1-9]\d{0,8})\.(\d{8}_\d{6})_TAI\.to\.(\d{8}_\d{6})_TAI", re.ASCII)
 _KEY = re.compile(r"harp(\d{5,9})-(\d{8}T\d{6})-(\d{8}T\d{6})(?:-(nf|hf|vf|r1|r2|r3))?", re.ASCII)

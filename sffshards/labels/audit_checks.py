@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sffshards.base.atomic_files import storage_errors
 from sffshards.base.errors import format_count
 from sffshards.domain.frame_codes import first_places, harps_of, iterate_names, parse_code
-from sffshards.domain.frame_sequences import NUM_FRAMES
+from sffshards.domain.frame_sequences import CADENCE_MINUTES, NUM_FRAMES
 from sffshards.domain.frames import IMAGE_SUFFIX
 from sffshards.domain.labelled_frames import LabelledFrames
 from sffshards.domain.sample_sets import Part
@@ -32,7 +32,7 @@ from sffshards.labels.audit_of_parts import Parts, check_parts, check_regions, c
 from sffshards.labels.label_lists import ListRows, Lists
 from sffshards.labels.label_rebuild import find_covered, find_flared
 
-_CADENCE_S = 96 * 60
+_CADENCE_S = 60 * CADENCE_MINUTES
 """Seconds from one frame to the next: fifteen a day, from 00:00 TAI."""
 
 

@@ -17,8 +17,10 @@ from sffshards.base.file_reading import decode_text, read_bytes, read_text, spli
 from sffshards.base.progress import SILENT, Progress
 from sffshards.domain.frame_codes import harps_of, pack_codes, parse_code, times_of
 from sffshards.domain.frame_sequences import (
+    CADENCE_MINUTES,
     NUM_FRAMES,
     PUBLISHED_WINDOWS,
+    OnShort,
     Sequence,
     SequenceId,
     WindowRule,
@@ -30,6 +32,10 @@ from sffshards.domain.sequence_table import SequenceTable, build_sequences
 from sffshards.labels import IMAGE_FOLDER, SEQUENCE_FOLDER, format_others, list_images
 from sffshards.tabular import KeywordTable
 
+_DENSE_MINUTES = CADENCE_MINUTES // 2
+"""Largest median step of frames that are denser than those of training, of which not every one is taken."""
+_TOLERANCE_MINUTES = 6
+"""Half of the time between two records of SHARPs, by which frames may be closer than the cadence."""
 _MAX_SEQUENCE_BYTES = 1 << 16
 """Largest size of the file of a sequence, which has 16 names of some 50 bytes."""
 
@@ -58,7 +64,8 @@ def find_image_sequences(
 
     Returns
     -------
-    sequences by HARP and time; short ones repeat frames up to 16, as in training
+    sequences by HARP and time; short ones repeat frames up to 16, as in training. Of images that are much closer than
+    those of training, such as every 12 minutes, each sequence takes those that are 96 minutes apart.
 
     Raises
     ------
@@ -82,14 +89,61 @@ def _form_sequences(
     codes: NDArray[np.int64], *, where: object, every: bool, windows: WindowRule, progress: Progress
 ) -> SequenceTable:
     """Return a sequence that ends at every frame, or only the latest of each HARP, of frames in order."""
-    rows = _without_labels(codes)
-    sequences = build_sequences(rows, part=Part.TEST, windows=windows)
-    harps = np.setdiff1d(rows.harps, sequences.harps).tolist()
-    note_dropped(where, len(rows) - len(sequences), harps, is_empty=not len(sequences), progress=progress)
+    if (step := _find_step(codes)) is not None and step <= _DENSE_MINUTES:
+        progress.note(
+            f"{where}: frames every {step} minutes, of which each sequence takes those {CADENCE_MINUTES} apart"
+        )
+        sequences = _build_spaced(codes, windows=windows)
+    else:
+        sequences = build_sequences(_without_labels(codes), part=Part.TEST, windows=windows)
+    harps = np.setdiff1d(harps_of(codes), sequences.harps).tolist()
+    note_dropped(where, len(codes) - len(sequences), harps, is_empty=not len(sequences), progress=progress)
     if every:
         return sequences
     is_latest = np.append(sequences.harps[1:] != sequences.harps[:-1], True)
     return sequences.take(np.flatnonzero(is_latest))
+
+
+def _find_step(codes: NDArray[np.int64]) -> int | None:
+    """Return the median time in minutes between a frame and the next of its HARP; None if no HARP has two."""
+    minutes = np.diff(times_of(codes)).astype(np.int64)[np.diff(harps_of(codes)) == 0] // 60
+    return int(np.median(minutes)) if len(minutes) else None
+
+
+def _build_spaced(codes: NDArray[np.int64], *, windows: WindowRule) -> SequenceTable:
+    """Return a sequence that ends at every frame, of frames that are the cadence of training apart.
+
+    Parameters
+    ----------
+    codes
+        Codes of frames in ascending order: by HARP and time.
+    windows
+        Longest gap within a sequence, and what to do with short ones.
+    """
+    harps, seconds = harps_of(codes), times_of(codes).astype(np.int64)
+    numbers = np.arange(len(codes))
+    first = np.searchsorted(harps, harps)
+    # HARPs are apart by more than the longest time, so that one search serves all.
+    keys = seconds + np.unique(harps, return_inverse=True)[1] * (np.ptp(seconds) + 1 + 60 * CADENCE_MINUTES)
+    before = np.searchsorted(keys, keys - 60 * (CADENCE_MINUTES - _TOLERANCE_MINUTES), side="right") - 1
+    gaps = seconds - seconds[np.maximum(before, 0)]
+    is_cut = (before < first) | (gaps > 60 * (windows.max_gap_minutes or np.inf))
+    before[is_cut] = -1
+    chain = [numbers]
+    for _ in range(NUM_FRAMES - 1):
+        chain.append(np.where(chain[-1] < 0, -1, before[chain[-1]]))
+    frames_nT = np.stack(chain[::-1], axis=1)
+    counts = (frames_nT >= 0).sum(axis=1)
+    spaced = SequenceTable(
+        codes[frames_nT[frames_nT >= 0]],
+        last=(np.cumsum(counts) - 1).astype(np.int32),
+        counts=counts.astype(np.uint8),
+        labels=np.zeros(len(codes), np.uint8),
+        rows=numbers.astype(np.uint32),
+        parts=np.full(len(codes), list(Part).index(Part.TEST), np.uint8),
+    )
+    is_kept = (counts >= windows.min_frames) | (windows.on_short is OnShort.KEEP)
+    return spaced.take(np.flatnonzero(is_kept))
 
 
 def find_named_sequences(folder: Path, names: Iterable[SequenceId], *, progress: Progress) -> list[Sequence]:
