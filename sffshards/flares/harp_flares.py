@@ -100,8 +100,8 @@ class HarpFlares:
             reasons.append(f"{late:,} after {end}, to which {source} is complete")
         elif late:
             reasons.append(
-                f"{late:,} after {end}, the last flare of {source}; if it is complete to a later time, state it there, "
-                f"as in `# covers 2010-05-01 to 2026-11-25`, or with --flares-until"
+                f"{late:,} after {end}, the last flare of {source}; if it is complete to a later time, state it in a "
+                f"first line such as `# covers 2010-05-01 to 2026-11-25`"
             )
         return ", ".join(reasons) or None
 
