@@ -290,6 +290,7 @@ class TestSyntheticFolder:
         lines = (synthetic / "harps.txt").read_text().splitlines()
         harps = {region: int(harp) for harp, region in map(str.split, lines[1:])}
         with (synthetic / "flares.csv").open() as file:
+            assert next(file).startswith("# covers ")
             flares = [
                 # TAI was 34 s ahead of UTC until 2012-07-01, and these regions are of May 2010.
                 (harps[row["noaa_ar"]], datetime.fromisoformat(row["start_time"]) + timedelta(seconds=34))
@@ -311,11 +312,13 @@ class TestSyntheticFolder:
         for harp, text in sorted(name.split(".")[2:4] for name in names):
             last[int(harp)] = datetime.strptime(text, "%Y%m%d_%H%M%S_TAI")
         with (synthetic / "flares.csv").open() as file:
+            end = datetime.fromisoformat(next(file).strip().split(" to ")[1]) + timedelta(seconds=34)
             hours = [
                 (datetime.fromisoformat(row["start_time"]) - last[int(row["noaa_ar"]) - 10_000]) / timedelta(hours=1)
                 for row in csv.DictReader(file)
             ]
         assert sum(48 < hour < 168 for hour in hours) > sum(0 < hour < 48 for hour in hours) > 0
+        assert end >= max(last.values()) + timedelta(hours=168)  # to which the list states to be complete
         assert max(hours) < 168 + 24  # a region is taken to last a day at least
 
     def test_its_catalogue_is_read_and_agrees_with_every_label(self, synthetic):
