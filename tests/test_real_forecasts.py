@@ -101,7 +101,9 @@ def forecast(home: Path, real_data: Path, name: str, *sources: str) -> dict[int,
     }
     chosen = [option for source in sources for option in options[source]]
     done = run_here("predict", "--run", home / "runs" / "48h" / name, *chosen, "--format", "json")
-    found = {region["harp"]: region for region in json.loads(done.stdout)["regions"]}
+    described = json.loads(done.stdout)
+    (member,) = described["members"]
+    found = {region["harp"]: region | {"file": member["checkpoint"]} for region in described["regions"]}
     assert tuple(found) == HARPS
     assert {region["t_end_tai"] for region in found.values()} == {LATEST.isoformat()}
     return found
@@ -157,7 +159,7 @@ def test_every_kind_of_run_forecasts_real_magnetograms(
     assert describe_region(1449, fold, real_data)[fold["features"].index("M flares")] > 5  # of AR 11429
 
     by_images = forecast(home, real_data, "network", "images")
-    (checkpoint,) = (runs / "network" / "fold0").glob("*.ckpt")
+    checkpoint = runs / "network" / "fold0" / by_images[HARPS[0]]["file"]
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     network = FastNetwork().eval()
     network.load_state_dict({name.removeprefix("model."): value for name, value in state.items() if "model." in name})
