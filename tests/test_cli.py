@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sffshards.base.errors import InputError
-from sffshards.cli import terminal_output
+from sffshards.cli import command_list, main, terminal_output
 from tests.commands import COMMANDS, error_of, run
 from tests.tiny import PARTS, frame_name, make_data
 
@@ -373,3 +373,15 @@ def test_progress_shows_names_as_they_are_and_not_as_markup(capsys, monkeypatch)
     shown = capsys.readouterr().err
     assert "[red]b" in shown
     assert "\x1b]0;" not in shown
+
+
+def test_an_interrupt_before_a_command_starts_ends_in_one_line(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_list, "register", interrupt)
+    monkeypatch.setattr("sys.meta_path", list(sys.meta_path))
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -400,6 +400,9 @@ def test_one_member_or_none_twice_is_no_combination(members: tuple[Path, Path], 
             combine_runs(chosen, tmp_path / "both", **names())
     with pytest.raises(InputError, match="expected one run, found a folder of runs"):
         combine_runs([members[0].parent, members[1]], tmp_path / "both", **names())
+    (tmp_path / "f.csv").touch()
+    with pytest.raises(InputError, match="found a file; import a table with `sffshards import`"):
+        combine_runs([members[0], tmp_path / "f.csv"], tmp_path / "both", **names())
 
 
 # Forecasts of new sequences -------------------------------------------------------------------------------------------

@@ -50,13 +50,13 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an error of this package ends in one line and exit code 2."""
-    from sffshards.cli import command_list
-
     open_streams()
     _drop_unreadable_ranks()
     sys.meta_path.insert(0, _BeforeTorch())
-    command_list.register(app)
     try:
+        from sffshards.cli import command_list
+
+        command_list.register(app)
         app()
     except SffshardsError as error:
         print(f"error: {error.render(show_flag)}", file=sys.stderr)
@@ -65,6 +65,9 @@ def main() -> None:
         if end.code == _INTERRUPTED:
             print("interrupted", file=sys.stderr)
         raise
+    except KeyboardInterrupt:  # while modules are imported; Typer turns later ones into an exit
+        print("interrupted", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     except Exception as error:
         line = _explain(error)
         if line is None:

@@ -70,7 +70,7 @@ def report(
     sffshards report runs/48h --out report-48h --harps 1449,377
         one task, with two regions over time
     sffshards report --flares flares.csv --harp-map harps.txt
-        first flares as the flare list has them, and flares in the figures of regions
+        first flares by the flare list, and flares in the figures of regions
     """
     progress = make_progress()
     chosen, place = _parse_harps(harps), shared.place_of(shards or "shards")

@@ -105,8 +105,8 @@ def find_runs(place: Path, *, folds: Collection[int] | None = None) -> tuple[Run
         raise InputError(
             place,
             expected="a run, with fold0/run.json or the like, or a folder of runs",
-            found="neither" if place.is_dir() else "no such folder",
-            fix="train one with `sffshards train`",
+            found="neither" if place.is_dir() else "a file" if place.is_file() else "no such folder",
+            fix="import a table with `sffshards import`" if place.is_file() else "train one with `sffshards train`",
         )
     return tuple(sorted((read_run(folder, folds=folds) for folder in folders), key=lambda run: run.rank))
 
