@@ -8,11 +8,10 @@ from typing import Any
 
 from sffshards import verification
 from sffshards.base.errors import format_count
-from sffshards.base.json_records import describe_record
 from sffshards.cli.terminal_output import format_table
 from sffshards.domain.sample_sets import Part
 from sffshards.forecasting import baselines as forecasts
-from sffshards.forecasting.label_sets import SPREAD, measure_spread
+from sffshards.forecasting import label_sets
 
 __all__ = ["describe_flare_lists", "format_baselines", "format_flare_lists"]
 
@@ -64,13 +63,15 @@ def format_flare_lists(title: str, made: Mapping[str, Sequence[forecasts.Baselin
         for place, (name, one) in enumerate(alike.items()):
             head = ["", ""] if place else [one.title, str(one.rule)]
             rows.append([*head, name, *(_format_interval(one.mean[score], digits=3) for score in wide)])
-        rows.append(["", "", SPREAD, *(_format_number(spreads[score], digits=3) for score in wide)])
+        rows.append(["", "", label_sets.SPREAD, *(_format_number(spreads[score], digits=3) for score in wide)])
     table = format_table(["forecast", "threshold", "labels and flares from", *wide], rows, left=(0, 1, 2))
     return f"{title}: by flare list\n{table}"
 
 
 def describe_flare_lists(made: Mapping[str, Sequence[forecasts.Baseline]]) -> list[dict[str, Any]]:
     """Return the spreads of the scores of each baseline over flare lists as plain values; undefined ones are None."""
+    from sffshards.base.json_records import describe_record
+
     return [
         {
             "name": str(one.name),
@@ -89,7 +90,8 @@ def _pair_lists(
     """Yield each baseline by flare list, with the spread of each of its scores."""
     for of_lists in zip(*made.values(), strict=True):
         spreads = {
-            score: measure_spread([one.mean[score].estimate for one in of_lists]) for score in verification.ALL_SCORES
+            score: label_sets.measure_spread([one.mean[score].estimate for one in of_lists])
+            for score in verification.ALL_SCORES
         }
         yield dict(zip(made, of_lists, strict=True)), spreads
 

@@ -14,7 +14,7 @@ from sffshards.cli import flare_options
 from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import make_progress
 from sffshards.domain.sample_sets import LabelSet
-from sffshards.forecasting.runs import find_runs
+from sffshards.forecasting import runs as forecast_runs
 from sffshards.shards import read
 
 __all__ = ["report"]
@@ -76,7 +76,7 @@ def report(
     chosen, place = _parse_harps(harps), shared.place_of(shards or "shards")
     if shards is not None:
         read.load_builds(place)  # a build that is named must exist
-    tasks = () if flares is None or harp_map is None else sorted({run.task for run in find_runs(runs)})
+    tasks = () if flares is None or harp_map is None else sorted({run.task for run in forecast_runs.find_runs(runs)})
     every = flare_options.read_flare_lists(flares, harp_map, tasks=tasks, clock=clock, progress=progress)
     options = page.ReportOptions(
         harps=chosen,

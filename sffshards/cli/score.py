@@ -17,8 +17,7 @@ from sffshards.cli import shared_options as shared
 from sffshards.cli.terminal_output import print_result, show
 from sffshards.domain.sample_sets import Part
 from sffshards.domain.task import Task
-from sffshards.forecasting import imported
-from sffshards.forecasting.runs import RunKind
+from sffshards.forecasting import imported, runs
 
 __all__ = ["score"]
 
@@ -142,6 +141,6 @@ def _write(
         out / "scores.md": report.format_markdown(shown).encode(),
         out / "scores.tex": report.format_latex(shown).encode(),
     }
-    for figure in report.draw_forecasts(task.name, [scores.forecast], kinds=[RunKind.IMPORTED]):
+    for figure in report.draw_forecasts(task.name, [scores.forecast], kinds=[runs.RunKind.IMPORTED]):
         contents |= {out / f"{figure.name}.{suffix}": data for suffix, data in figure.files.items()}
     write_files(contents, force=force)

@@ -13,7 +13,6 @@ from sffshards.forecasting import runs
 
 __all__ = ["format_evaluation", "format_results", "format_side_by_side"]
 
-_RAW = (runs.Probability.RAW, verification.ThresholdRule.HALF)
 _Note = tuple[str, str, str, str, str]
 """Whose forecast, of which samples, a phrase with {} for names, a name, and the reason."""
 
@@ -41,7 +40,10 @@ def format_side_by_side(scored: Sequence[runs.RunScores]) -> str:
     for of in scored:
         ensemble = [one for one in of.verification.forecasts if (one.fold, one.subset) == (None, runs.Subset.ALL)]
         found = {(one.probability, one.rule): one.scores for one in ensemble}
-        raw, platt = found[_RAW], found.get((runs.Probability.PLATT, verification.ThresholdRule.HALF))
+        raw, platt = (
+            found[runs.Probability.RAW, verification.ThresholdRule.HALF],
+            found.get((runs.Probability.PLATT, verification.ThresholdRule.HALF)),
+        )
         cells = [_format(raw.interval(name)) for name in _shown()[:2]]
         for rule in verification.ThresholdRule:
             if rule.score is not None:
