@@ -20,7 +20,7 @@ from sffshards.forecasting.explanations.attributions import Explained, integrate
 from sffshards.forecasting.explanations.sequence_explanations import ExplanationOptions, explain_sequences
 from sffshards.forecasting.runs import Inference, evaluate_run, find_runs, read_predictions, require_named
 from sffshards.loading import ClipBatch, ClipLoader, PlanSource, Shuffle
-from sffshards.models import NetworkWithNumbers
+from sffshards.models import NetworkWithNumbers, read_inputs
 from sffshards.shards.read import open_build
 from sffshards.tabular import NO_SOURCES, NetworkInputs, NumberSources, fit_scale, read_keyword_table
 from sffshards.training.flare_classifier import FlareClassifier
@@ -251,6 +251,7 @@ def test_a_checkpoint_holds_the_standardisation_and_is_read_without_code(
     content = torch.load(runs[ALL] / "fold0" / record.best.name, weights_only=True)
     state = content["state_dict"]
     assert content["hyper_parameters"]["inputs"] == ALL
+    assert read_inputs(runs[ALL] / "fold0" / record.best.name) is NetworkInputs.IMAGES_KEYWORDS_HISTORY
     assert state["model.numbers.hidden.weight"].shape == (64, 2 * (NUM_KEYWORDS + 16))
     with (home / "keywords.csv").open() as file:
         table = {row["frame"]: row for row in csv.DictReader(file)}

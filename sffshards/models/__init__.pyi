@@ -1,5 +1,5 @@
 from .model_names import KINETICS400, NO_WEIGHTS, Attention, ModelName, NetworkSpec
-from .model_weights import load_checkpoint, read_checkpoint
+from .model_weights import load_checkpoint, read_checkpoint, read_inputs
 from .networks import NO_FIELD, build_model, scale_clips
 from .number_fusion import NetworkWithNumbers
 
@@ -14,5 +14,6 @@ __all__ = [
     "build_model",
     "load_checkpoint",
     "read_checkpoint",
+    "read_inputs",
     "scale_clips",
 ]

@@ -19,6 +19,7 @@ from sffshards.base.package_faces import accepts_text
 from sffshards.base.progress import Progress
 from sffshards.models.checkpoint_checks import CUT_OFF, UNREADABLE, MeteredFile, check_checkpoint, unusable
 from sffshards.models.model_names import ModelName
+from sffshards.tabular import NetworkInputs
 
 
 class _Unread:
@@ -119,6 +120,20 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not _is_dense(value):
             raise unusable(path, f"an entry that is no named array of real numbers ({str(name)[:80]})")
     return dict(state)
+
+
+@accepts_text
+def read_inputs(path: Path) -> NetworkInputs:
+    """Return what the network of a checkpoint takes, as the file states it; images if it states nothing.
+
+    Raises
+    ------
+    InputError, DamageError
+        As `read_checkpoint`.
+    """
+    stated = read_checkpoint(path).get("hyper_parameters")
+    inputs = stated.get("inputs") if isinstance(stated, Mapping) else None
+    return NetworkInputs(inputs) if inputs in list(NetworkInputs) else NetworkInputs.IMAGES
 
 
 @accepts_text
