@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from sffshards import images, tabular
+from sffshards import images, models, tabular
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option, parse_pairs
 from sffshards.base.progress import Progress
@@ -18,7 +18,7 @@ from sffshards.domain.frame_sequences import Sequence, SequenceId, WindowRule
 from sffshards.domain.sample_sets import NUM_FOLDS, Part
 from sffshards.domain.task import M1, Task
 from sffshards.forecasting import combinations, operational, runs
-from sffshards.models import ModelName, NetworkSpec, read_inputs
+from sffshards.models import ModelName, NetworkSpec
 from sffshards.shards import read
 
 RunOption = Annotated[
@@ -183,7 +183,7 @@ def _take_checkpoint(
         fix = "give the horizon that it forecasts"
         raise InputError(Field("horizon"), expected="a horizon, with a checkpoint file", found="none", fix=fix)
     task = Task(threshold=choice.threshold or M1, horizon_hours=choice.horizon_hours)
-    network = replace(network, inputs=read_inputs(path))
+    network = replace(network, inputs=models.read_inputs(path))
     return operational.take_checkpoint(path, network=network, task=task)
 
 
