@@ -333,11 +333,11 @@ def test_a_record_of_labels_takes_in_the_lists_of_other_tasks_by_the_same_rule_o
     ("stated", "of_24h", "of_48h"),
     [
         # The list covers hours 0 to 72, of its first and its last flare.
-        ("", [None, 0, 1, 0, 0, None], [1, 1, 1, None, None, None]),
+        ("", [None, 0, 1, 0, 0, None], [None, 1, 1, None, None, None]),
         ("# covers 2011-02-12 to 2011-02-17\n", [0, 0, 1, 0, 0, 0], [1, 1, 1, 0, 0, None]),
     ],
 )
-def test_a_label_is_known_where_a_flare_came_or_the_list_covers_the_horizon(tmp_path, stated, of_24h, of_48h):
+def test_a_label_is_known_only_where_the_list_covers_the_whole_horizon(tmp_path, stated, of_24h, of_48h):
     rows = [f"{START + timedelta(hours=hours)},,{name}" for hours, name in ((0, "C1.0,"), (72, "C1.0,"))]
     (tmp_path / "flares.csv").write_text(f"{stated}{FLARES}" + "\n".join([*rows, f"{START + 30 * HOUR},,M1.0,11429"]))
     (tmp_path / "map.txt").write_text("7 11429\n")
@@ -450,7 +450,9 @@ def test_check_prints_for_people_and_for_programs_and_can_be_strict(home):
 @pytest.mark.slow
 def test_rebuild_leaves_out_frames_that_the_list_does_not_tell(home):
     lines = (home / "flares.csv").read_text().splitlines()
-    (home / "flares.csv").write_text("\n".join([lines[0], lines[1]]))  # HARP 101 of TrainVal0 flares, nothing else
+    end = START + timedelta(days=3, hours=7)  # 48 hours after a time between the fifth and the sixth frame
+    covers = f"# covers 2011-01-01 to {end:%Y-%m-%d %H:%M}"
+    (home / "flares.csv").write_text("\n".join([covers, *lines[:2]]))  # HARP 101 of TrainVal0 flares, nothing else
     names = [frame_name(101, number) for number in range(6)]  # the flare comes 30 minutes after the fifth
     (home / "frames.txt").write_text("\n".join(names))
     options = ["labels", "rebuild", "frames.txt", *CATALOGUE, "--horizon", "48h"]
@@ -461,7 +463,7 @@ def test_rebuild_leaves_out_frames_that_the_list_does_not_tell(home):
     run(*options, "--flares-until", "2011-03-01", "--force", cwd=home)
     assert path.read_text().splitlines() == [*(f"{name} 1" for name in names[:5]), f"{names[5]} 0"]
     (home / "frames.txt").write_text(names[5])
-    assert "state with --flares-until to when it is complete" in error_of(*options, "--force", cwd=home)
+    assert "which covers that of none of 1; use a list of these times" in error_of(*options, "--force", cwd=home)
 
 
 @pytest.mark.slow

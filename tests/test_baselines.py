@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -574,19 +575,32 @@ def test_a_combination_of_forecasters_of_keywords_forecasts_new_frames(home, tmp
 
 def test_labels_are_rebuilt_from_the_flare_list(tmp_path):
     samples = read_samples(find_label_lists(make_data(tmp_path / "data"))[M24])
-    (tmp_path / "flares.csv").write_text("start_time,label,noaa_ar\n2011-02-14 01:00,M1.0,11429\n")
+    covers, flare = "# covers 2011-01-01 to 2011-04-01", "2011-02-14 01:00,M1.0,11429"
+    (tmp_path / "flares.csv").write_text(f"{covers}\nstart_time,label,noaa_ar\n{flare}\n")
     (tmp_path / "map.txt").write_text("600 11429\n")
-    flares = assign_flares(
-        read_flare_list(tmp_path / "flares.csv"),
-        read_harp_map(tmp_path / "map.txt"),
-        flare_time=FlareTime.START,
-        clock=FrameClock.AS_WRITTEN,
-    )
-    rebuilt = rebuild_labels(samples, flares, task=M24)
-    came = np.datetime64("2011-02-14T01:00") - samples[Part.TEST].t_end_tai
+    harp_map = read_harp_map(tmp_path / "map.txt")
+
+    def rebuild(until: datetime | None = None) -> dict[Part, Samples]:
+        read = read_flare_list(tmp_path / "flares.csv", until_utc=until)
+        flares = assign_flares(read, harp_map, flare_time=FlareTime.START, clock=FrameClock.AS_WRITTEN)
+        return rebuild_labels(samples, flares, task=M24)
+
+    rebuilt = rebuild()
+    times = samples[Part.TEST].t_end_tai
+    came = np.datetime64("2011-02-14T01:00") - times
     expected = (samples[Part.TEST].harp == 600) & (came > np.timedelta64(0, "s")) & (came <= np.timedelta64(24, "h"))
     np.testing.assert_array_equal(rebuilt[Part.TEST].label, expected)
     assert expected.any()
+    # Positive or not, samples whose horizon is not covered are left out.
+    end = datetime(2011, 2, 14, 3)
+    is_known = times + np.timedelta64(24, "h") <= np.datetime64(end)
+    assert expected[is_known].any()
+    assert expected[~is_known].any()
+    np.testing.assert_array_equal(rebuild(end)[Part.TEST].label, expected[is_known])
+    text = (tmp_path / "flares.csv").read_text()
+    (tmp_path / "flares.csv").write_text(text.replace("2011-01-01", "2011-02-14"))
+    with pytest.raises(InputError, match=r"which covers that of none of \d+; use a list .* `# covers"):
+        rebuild(end)
     assert not any(rebuilt[part].label.any() for part in Part if part is not Part.TEST)
     assert (samples[Part.TEST].label != expected).any()
 

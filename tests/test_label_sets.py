@@ -156,6 +156,34 @@ def test_labels_cannot_be_rebuilt_without_a_flare_list():
         LabelChoice.make(LabelSet.BOTH, [])
 
 
+def test_samples_whose_horizon_is_not_covered_are_left_out_and_counted(home: Path, tmp_path: Path):
+    end = datetime(2012, 7, 6)
+    flares = [flare for flare in draw_flares(0) if flare[1] < end]
+    path = write_list(tmp_path / "short.csv", flares)
+    path.write_text(path.read_text().replace("2013-01-01", f"{end:%Y-%m-%d}"))
+
+    def assign(path: Path) -> HarpFlares:
+        harp_map = read_harp_map(home / "harps.txt")
+        clock = FrameClock.AS_WRITTEN
+        return assign_flares(read_flare_list(path), harp_map, flare_time=FlareTime.START, clock=clock)
+
+    (mine,) = gather_runs(home / "runs")
+    (found,) = score_by_labels(mine, [LabelSource(flares=assign(path))])
+    kept = [one for one in samples(Stage.TEST) if one[1] + timedelta(hours=24) <= end]
+    expected = [label(flares, *one) for one in kept]
+    assert list(zip(found.samples.harp, found.samples.t_end_tai.tolist(), strict=True)) == kept
+    assert found.samples.label.tolist() == expected
+    assert 0 < sum(expected) < len(kept)
+    assert found.num_changed == sum(a != label(draw_flares(2), *one) for a, one in zip(expected, kept, strict=True))
+    assert f"are 0 of training, 0 of validation, {72 - len(kept)} of Test" in found.note
+    path.write_text(path.read_text().replace(f"{end:%Y-%m-%d} 00:00,A", "2012-07-01 00:00,A"))
+    path.write_text(
+        "\n".join(line for line in path.read_text().splitlines() if not line.startswith("2012-07-0") or "A1" in line)
+    )
+    with pytest.raises(InputError, match=r"Test in .*, which covers that of none of 72; .* `# covers"):
+        LabelSource(flares=assign(path)).relabel(mine)
+
+
 @pytest.mark.slow
 def test_evaluate_and_report_state_the_labels_of_every_table(home: Path):
     catalogue = [value for name in ("one", "two") for value in ("--flares", home / f"{name}.csv")]

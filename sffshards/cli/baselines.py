@@ -206,6 +206,7 @@ def _read_sets(
     for source in sources:
         flares = source.flares
         labelled = samples if flares is None else forecasts.rebuild_labels(samples, flares, task=task)
+        _note_left_out(source.title, task, samples, labelled, progress)
         of_task = forecasts.BaselineSet(
             task=task,
             protocol=protocol,
@@ -228,6 +229,19 @@ def _note_unknown(
     if (reasons := catalogue.explain_unknown(every.harp, every.t_end_tai)) is not None:
         of_all = format_count(len(every.harp), "frame")
         progress.note(f"{task}: no known flare history, taken as none by persistence, of {of_all}: {reasons}")
+
+
+def _note_left_out(
+    title: str,
+    task: Task,
+    samples: Mapping[Part, forecasts.Samples],
+    labelled: Mapping[Part, forecasts.Samples],
+    progress: Progress,
+) -> None:
+    left_out = {part: len(of.label) - len(labelled[part].label) for part, of in samples.items()}
+    if any(left_out.values()):
+        counts = ", ".join(f"{count:,} of {part}" for part, count in left_out.items())
+        progress.note(f"{task}, {title}: left out, as the flare list does not cover their horizon: {counts}")
 
 
 def _forecast(of_task: forecasts.BaselineSet, options: _Options, progress: Progress) -> _Results:

@@ -116,8 +116,8 @@ def rebuild(
     The label is 1 if a flare of class --threshold or above follows the frame within the horizon, in any NOAA region of
     its HARP; otherwise 0. The flare list, the rule and the statistics are recorded in labels.json.
 
-    Lists in DATA keep their frames, order and parts. Left out are frames that no known flare follows if the flare list
-    does not cover the whole horizon after them: see --flares-until. Images or names become a single list without
+    Lists in DATA keep their frames, order and parts. Left out are frames if the flare list does not cover the whole
+    horizon after them: see --flares-until. Images or names become a single list without
     parts, which `sffshards labels split` splits.
 
     Examples
@@ -151,13 +151,7 @@ def rebuild(
             made = lists.label_frames(frames, catalogue.harp_flares, task=task)
             path = lists.list_path(out, task, of_part or part)
             rows = [(frame, label) for frame, label in zip(frames, made, strict=True) if label is not None]
-            if not rows:
-                raise InputError(
-                    catalogue.harp_flares.flares.source,
-                    expected=f"flares of the {task.horizon_hours} h after the frames in {data}",
-                    found=f"a list from {catalogue.harp_flares.first} to {catalogue.harp_flares.last}",
-                    fix="use a list of these times, or state with {flares_until} to when it is complete",
-                )
+            lists.require_known_labels(len(rows), len(frames), catalogue.harp_flares, where=f"the frames in {data}")
             texts[path] = lists.format_label_list(rows)
             counts[path] = {
                 "rows": len(rows),

@@ -18,12 +18,12 @@ from .label_comparison import LabelDiff, Labels, diff_labels, read_labels
 from .label_lists import ListRows, Lists, format_label_list, read_label_list, read_lists, read_parts
 from .label_rebuild import (
     REBUILT_NAME,
-    find_covered,
-    find_flared,
     find_frames,
+    find_labels,
     format_stated_numbers,
     label_frames,
     read_stated_numbers,
+    require_known_labels,
     write_rebuilt,
 )
 from .sequence_lists import (
@@ -60,13 +60,12 @@ __all__ = [
     "count_images",
     "describe_audit",
     "diff_labels",
-    "find_covered",
     "find_data",
-    "find_flared",
     "find_frames",
     "find_image_folder",
     "find_images",
     "find_label_lists",
+    "find_labels",
     "format_label_list",
     "format_others",
     "format_stated_numbers",
@@ -80,6 +79,7 @@ __all__ = [
     "read_lists",
     "read_parts",
     "read_stated_numbers",
+    "require_known_labels",
     "sequence_list_name",
     "split_harps",
     "summarize_audit",

@@ -87,19 +87,43 @@ def label_frames(frames: Sequence[FrameId], flares: HarpFlares, *, task: Task) -
     Returns
     -------
     list of int or None
-        One label per frame; 0 for HARPs without known regions. None where no flare is known to have come, and the list
-        does not cover the whole of ``(t, t + horizon]``.
+        One label per frame; 0 for HARPs without known regions. None where the list does not cover the whole of
+        ``(t, t + horizon]``, even if it has a flare in a part of it: were these frames kept, and those without a flare
+        left out, the outcome would decide which frames are labelled.
     """
-    codes = codes_of(frames)
-    came, is_covered = find_flared(codes, flares, task=task), find_covered(codes, flares, task=task)
-    return [
-        int(flared) if flared or is_known else None
-        for flared, is_known in zip(came.tolist(), is_covered.tolist(), strict=True)
-    ]
+    labels, is_known = find_labels(codes_of(frames), flares, task=task)
+    return [label if known else None for label, known in zip(labels.tolist(), is_known.tolist(), strict=True)]
+
+
+def find_labels(
+    codes: NDArray[np.int64], flares: HarpFlares, *, task: Task
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return of n frames by their codes the labels, and which of these are known; see `label_frames`.
+
+    Returns
+    -------
+    labels
+        int64 of shape (n,): 1 where a flare follows within the horizon, 0 where the list has none.
+    is_known
+        bool of shape (n,): whether the list covers the whole horizon; the other labels mean nothing.
+    """
+    return find_flared(codes, flares, task=task).astype(np.int64), find_covered(codes, flares, task=task)
+
+
+def require_known_labels(num_known: int, num_frames: int, flares: HarpFlares, *, where: str) -> None:
+    """Check that a flare list determines the label of some frame; raises `InputError` that counts them otherwise."""
+    if num_frames and not num_known:
+        raise InputError(
+            flares.flares.source,
+            expected=f"flares of the horizon after {where}",
+            found=f"a list from {flares.first} to {flares.last}, which covers that of none of {num_frames:,}",
+            fix="use a list of these times, or state what it covers in a first line such as "
+            "`# covers 2010-05-01 to 2026-11-25`, or with {flares_until}",
+        )
 
 
 def find_flared(codes: NDArray[np.int64], flares: HarpFlares, *, task: Task) -> NDArray[np.bool_]:
-    """Return of n frames by their codes whether a flare is known to follow, bool of shape (n,); see `label_frames`."""
+    """Return of n frames by their codes whether the list has a flare within the horizon, bool of shape (n,)."""
     window = {"after_hours": 0, "until_hours": task.horizon_hours}
     return has_flare(flares, harps_of(codes), times_of(codes), threshold=task.threshold, **window)
 

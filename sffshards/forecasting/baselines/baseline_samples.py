@@ -6,7 +6,7 @@ Shapes: n samples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from sffshards.domain.sequence_table import SequenceTable, build_sequences
 from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
 from sffshards.forecasting.runs import Predictions, SourceFile, plain_predictions
-from sffshards.labels import find_flared, read_parts
+from sffshards.labels import find_labels, read_parts, require_known_labels
 from sffshards.shards.read import Build
 
 
@@ -129,11 +129,19 @@ def gather_samples(build: Build) -> dict[Part, Samples]:
 
 
 def rebuild_labels(samples: Mapping[Part, Samples], flares: HarpFlares, *, task: Task) -> dict[Part, Samples]:
-    """Return samples with the labels that a flare list gives them, as `sffshards.labels.label_frames` does."""
-    return {
-        part: replace(of, label=find_flared(of.codes, flares, task=task).astype(np.int64))
-        for part, of in samples.items()
-    }
+    """Return samples with the labels of a flare list, without those whose horizon it does not cover.
+
+    Raises
+    ------
+    InputError
+        If it covers no sample of a part.
+    """
+    rebuilt = {}
+    for part, of in samples.items():
+        labels, is_known = find_labels(of.codes, flares, task=task)
+        require_known_labels(int(is_known.sum()), len(is_known), flares, where=f"the samples of {part}")
+        rebuilt[part] = Samples(harp=of.harp[is_known], t_end_tai=of.t_end_tai[is_known], label=labels[is_known])
+    return rebuilt
 
 
 def join_samples(samples: Iterable[Samples]) -> Samples:

@@ -10,14 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sffshards.base.errors import Field, InputError, format_count
 from sffshards.domain.frame_codes import pack_codes
-from sffshards.domain.sample_sets import LabelSet
+from sffshards.domain.sample_sets import LabelSet, Stage
+from sffshards.domain.task import Task
 from sffshards.flares import HarpFlares
 from sffshards.forecasting.runs import Predictions, Run, RunFold
 from sffshards.images import require_harp_numbers
-from sffshards.labels import find_covered, find_flared
+from sffshards.labels import find_labels, require_known_labels
+
+_SETS = {Stage.TRAIN: "training", Stage.VAL: "validation", Stage.TEST: "Test"}
+"""Names of the sets in notes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +42,13 @@ class LabelSource:
     def relabel(self, run: Run) -> Run:
         """Return a run with these labels; the run itself if they are those of the lists.
 
-        Only plain views stay: which samples an oversampled set would show in several views depends on their labels.
+        Left out are samples whose horizon the flare list does not cover. Only plain views stay: which samples an
+        oversampled set would show in several views depends on their labels.
 
         Raises
         ------
         InputError
-            If the map of the flares has other HARP numbers than the run.
+            If the map of the flares has other HARP numbers than the run, or the flare list covers no sample of a set.
         """
         if self.flares is None:
             return run
@@ -50,17 +56,36 @@ class LabelSource:
         return replace(run, folds=tuple(_relabel(fold, self.flares) for fold in run.folds))
 
     def explain(self, samples: Predictions, run: Run) -> str:
-        """Return in words for how many test samples a label of 0 may only mean that flares are unknown."""
+        """Return in words how many samples have no known label, and how many test samples no known region.
+
+        Parameters
+        ----------
+        samples
+            Test samples with these labels.
+        run
+            The run with the labels of its lists, whose samples are counted once each.
+        """
         if self.flares is None:
             return ""
         unmapped = sum(not self.flares.knows(harp) for harp in samples.harp.tolist())
-        codes = pack_codes(samples.harp, samples.t_end_tai)
-        uncovered = int((~find_covered(codes, self.flares, task=run.task)).sum())
+        unknown = ", ".join(f"{self._count_unknown(run, stage):,} of {name}" for stage, name in _SETS.items())
         return (
-            f"{self.title}: of {format_count(len(samples), 'test sample')}, {unmapped:,} have a HARP that is not in "
-            f"{self.flares.harp_map.source}, and {uncovered:,} a horizon beyond the flare list; they count as negative "
-            f"where no flare is known"
+            f"{self.title}: left out, as the flare list does not cover their horizon, are {unknown}; of "
+            f"{format_count(len(samples), 'test sample')}, {unmapped:,} have a HARP that is not in "
+            f"{self.flares.harp_map.source}, and count as negative"
         )
+
+    def choose_known(self, samples: Predictions, *, task: Task) -> Predictions:
+        """Return the samples that have a label by this source, with the labels that they had."""
+        if self.flares is None:
+            return samples
+        return samples.where(find_labels(_codes(samples), self.flares, task=task)[1])
+
+    def _count_unknown(self, run: Run, stage: Stage) -> int:
+        every = [_codes(fold.plain(stage)) for fold in run.evaluated if stage in fold.tables]
+        if self.flares is None or not every:
+            return 0
+        return int((~find_labels(np.unique(np.concatenate(every)), self.flares, task=run.task)[1]).sum())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +129,12 @@ def _relabel(fold: RunFold, flares: HarpFlares) -> RunFold:
     tables = {}
     for stage in fold.tables:
         samples = fold.plain(stage)
-        flared = find_flared(pack_codes(samples.harp, samples.t_end_tai), flares, task=fold.task)
-        tables[stage] = replace(samples, label=flared.astype(np.int64))
+        labels, is_known = find_labels(_codes(samples), flares, task=fold.task)
+        where = f"the samples of {_SETS[stage]} in {fold.folder}"
+        require_known_labels(int(is_known.sum()), len(is_known), flares, where=where)
+        tables[stage] = replace(samples, label=labels).where(is_known)
     return replace(fold, tables=tables, is_relabelled=True)
+
+
+def _codes(samples: Predictions) -> NDArray[np.int64]:
+    return pack_codes(samples.harp, samples.t_end_tai)

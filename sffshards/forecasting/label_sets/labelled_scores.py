@@ -48,7 +48,7 @@ class LabelledScores:
     scores: dict[ComparedScore, verification.Interval | None]
     """Scores with intervals; None where there is no such threshold or calibration."""
     note: str
-    """How many samples a flare list says nothing about; empty for the labels of the lists."""
+    """How many samples have no label, or no known region; empty for the labels of the lists."""
 
     @property
     def num_positive(self) -> int:
@@ -74,13 +74,14 @@ def score_by_labels(run: Run, sources: Sequence[LabelSource]) -> tuple[LabelledS
     Raises
     ------
     InputError
-        If the map of flares has other HARP numbers than the run.
+        As `LabelSource.relabel`.
     """
-    known = run.evaluated[0].plain(Stage.TEST).label
+    published = run.evaluated[0].plain(Stage.TEST)
     found = []
     for source in sources:
         labelled = source.relabel(run)
         ensemble = average_run(labelled)
+        known = source.choose_known(published, task=run.task).label
         found.append(
             LabelledScores(
                 run=labelled,
