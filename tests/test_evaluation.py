@@ -366,11 +366,13 @@ def test_the_command_scores_every_run_in_a_folder_and_compares_them(trained: tup
     assert {one["second_minus_first"]["estimate"] for one in content["comparisons"]} == {0}
     printed = json.loads(CliRunner().invoke(app, [*start, "--json"]).stdout)
     of_runs = [json.loads((runs / name / "comparisons.json").read_text())["comparisons"] for name in ("a", "b")]
-    assert printed["comparisons"] == [*content["comparisons"], *of_runs[0], *of_runs[1]]
-    assert f"{runs / 'b'} - ever flared" in done.stdout
-    for described in printed["runs"]:
-        written = json.loads((runs / "a" / "verification.json").read_text())
-        assert described["verification"] == written
+    written = [*content["comparisons"], *of_runs[0], *of_runs[1]]
+    assert sorted(printed["comparisons"], key=json.dumps) == sorted(written, key=json.dumps)
+    assert f"{runs / 'b'} - {runs / 'ever-flared'}" in done.stdout
+    networks = [one for one in printed["runs"] if one["kind"] == "network"]
+    assert len(networks) == 2
+    for described in networks:
+        assert described["verification"] == json.loads((runs / "a" / "verification.json").read_text())
         assert described["threshold"] == 0.5
 
 
