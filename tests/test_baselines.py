@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from sffshards import forecasting
 from sffshards.base.errors import InputError
 from sffshards.cli import command_list
+from sffshards.cli.baselines_text import describe_flare_lists, format_flare_lists
 from sffshards.domain.sample_sets import Part, Protocol, Stage
 from sffshards.domain.task import M1, M24, M48
 from sffshards.flares import FlareTime, FrameClock, assign_flares, has_known_flare, read_flare_list, read_harp_map
@@ -571,6 +572,19 @@ def test_a_combination_of_forecasters_of_keywords_forecasts_new_frames(home, tmp
     expected = {key: probability for key, probability in zip(keys, mean.tolist(), strict=True) if key in found}
     assert len(expected) == 19  # the table of keywords lacks a frame
     assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-9)
+
+
+def test_flare_lists_are_compared_in_what_all_of_them_forecast():
+    """A regression is not fitted to a list by which a part has one class; it has no place in the table."""
+    samples, table = make_samples()
+    several = compute(samples, keywords=table, folds=[0])
+    few = [one for one in several if one.name is not BaselineName.REGRESSION]
+    text = format_flare_lists("M24", {"one.csv": several, "two.csv": few})
+    assert "  left out, not forecast by two.csv: logistic regression, logistic regression, Platt" in text.splitlines()
+    assert text.count("two.csv ") == len(few)
+    assert [one["name"] for one in describe_flare_lists({"one.csv": several, "two.csv": few})] == [
+        str(one.name) for one in few
+    ]
 
 
 def test_labels_are_rebuilt_from_the_flare_list(tmp_path):

@@ -65,7 +65,7 @@ def format_flare_lists(title: str, made: Mapping[str, Sequence[forecasts.Baselin
             rows.append([*head, name, *(_format_interval(one.mean[score], digits=3) for score in wide)])
         rows.append(["", "", label_sets.SPREAD, *(_format_number(spreads[score], digits=3) for score in wide)])
     table = format_table(["forecast", "threshold", "labels and flares from", *wide], rows, left=(0, 1, 2))
-    return f"{title}: by flare list\n{table}"
+    return "\n".join([f"{title}: by flare list", table, *(f"  {note}" for note in _note_lacking(made))])
 
 
 def describe_flare_lists(made: Mapping[str, Sequence[forecasts.Baseline]]) -> list[dict[str, Any]]:
@@ -87,13 +87,31 @@ def describe_flare_lists(made: Mapping[str, Sequence[forecasts.Baseline]]) -> li
 def _pair_lists(
     made: Mapping[str, Sequence[forecasts.Baseline]],
 ) -> Iterator[tuple[dict[str, forecasts.Baseline], dict[verification.AnyScore, float]]]:
-    """Yield each baseline by flare list, with the spread of each of its scores."""
-    for of_lists in zip(*made.values(), strict=True):
-        spreads = {
-            score: label_sets.measure_spread([one.mean[score].estimate for one in of_lists])
-            for score in verification.ALL_SCORES
-        }
-        yield dict(zip(made, of_lists, strict=True)), spreads
+    """Yield each baseline that all flare lists have by flare list, with the spread of each of its scores."""
+    found = {source: {_identify(one): one for one in of_list} for source, of_list in made.items()}
+    first, *others = found.values()
+    for key in first:
+        if all(key in of_list for of_list in others):
+            alike = {source: of_list[key] for source, of_list in found.items()}
+            spreads = {
+                score: label_sets.measure_spread([one.mean[score].estimate for one in alike.values()])
+                for score in verification.ALL_SCORES
+            }
+            yield alike, spreads
+
+
+def _identify(one: forecasts.Baseline) -> tuple[str, ...]:
+    """Return what tells a baseline from the others of a flare list."""
+    return str(one.name), str(one.probability), str(one.rule)
+
+
+def _note_lacking(made: Mapping[str, Sequence[forecasts.Baseline]]) -> Iterator[str]:
+    """Yield a note for each flare list that lacks forecasters of another list, which are left out of the table."""
+    titles = {_identify(one): one.title for of_list in made.values() for one in of_list}
+    for source, of_list in made.items():
+        lacking = dict.fromkeys(titles[key] for key in titles if key not in {_identify(one) for one in of_list})
+        if lacking:
+            yield f"left out, not forecast by {source}: {', '.join(lacking)}"
 
 
 def _format_skill(skill: list[forecasts.SkillRow]) -> list[str]:
