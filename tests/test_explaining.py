@@ -297,7 +297,7 @@ def explain_by(
     images = place / "data" / "magnetogram_jpg"
     members = [take_checkpoint(place / name, network=MVIT_TINY, task=M48) for name in checkpoints]
     source = ImageSource(images, find_named_sequences(images, [SEQUENCE], progress=SILENT))
-    (found,) = explain_sequences(members, source, options=QUICK, inference=ON_CPU, progress=progress)
+    (found,) = explain_sequences(members, source, numbers=None, options=QUICK, inference=ON_CPU, progress=progress)
     return found
 
 

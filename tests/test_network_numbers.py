@@ -28,6 +28,7 @@ from sffshards.training.fold_record import FoldRecord, read_record
 from sffshards.training.fold_training import train_fold, train_folds
 from sffshards.training.sample_numbers import SampleNumbers
 from sffshards.training.training_config import TrainingOptions
+from tests.commands import run_here
 from tests.number_data import TRAINED, expected_numbers, make_number_build, read_sources
 from tests.tiny import digest_tree
 from tests.training_data import FastNetwork, Listener, fast_options
@@ -295,7 +296,10 @@ def test_an_explanation_holds_the_numbers_of_each_sequence(
     source = operational.ImageSource(images, operational.find_image_sequences(images, every=False, progress=SILENT))
     source, inference = source.part(2, 4), replace(ON_CPU, sources=sources)
     options = ExplanationOptions(num_steps=4, patch_side=112)
-    found = list(explain_sequences(members, source, options=options, inference=inference, progress=SILENT))
+    numbers = operational.describe_numbers(source, members[0].network.inputs, sources)
+    found = list(
+        explain_sequences(members, source, numbers=numbers, options=options, inference=inference, progress=SILENT)
+    )
     forecasts = operational.forecast_regions(members, source, inference=inference, progress=SILENT)
     assert [one.members[0].raw_probability for one in found] == pytest.approx(forecasts.raw_MN[0].tolist(), abs=1e-6)
     network = operational.load_network(members[0])
@@ -305,6 +309,25 @@ def test_an_explanation_holds_the_numbers_of_each_sequence(
     held = found[1].members[0].gradients
     np.testing.assert_allclose(held.attribution_THW, alone.attribution_THW, rtol=1e-5, atol=1e-9)
     assert abs(held.logit - alone.logit) > 0.1  # the numbers count
+
+
+@pytest.mark.slow
+def test_an_interrupted_explanation_resumes_where_only_sequences_without_numbers_are_left(
+    runs: dict[str, Path], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HARP 601 is not in the map of the flare list, so that a table of its sequences alone would be refused."""
+    monkeypatch.setattr("sffshards.report.draw_explanation", lambda _: b"")
+    tables = ("--flares", home / "flares.csv", "--harp-map", home / "map.txt", "--keywords", home / "keywords.csv")
+    images = ("--images", home / "data" / "magnetogram_jpg", "--latest", "--steps", 1, "--patch", 112)
+    command = ("explain", "--run", runs[ALL], *images, *tables, "--device", "cpu", "--out", tmp_path)
+    run_here(*command)
+    whole = digest_tree(tmp_path)
+    lost = list(tmp_path.glob("harp00601-*"))
+    assert lost
+    for path in lost:
+        path.unlink()
+    run_here(*command)
+    assert digest_tree(tmp_path) == whole
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+
 from sffshards import report
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
@@ -121,7 +123,12 @@ def explain(
         if not todo:
             return
         for explanation in explanations.explain_sequences(
-            members, source.take(todo), options=options, inference=inference, progress=progress
+            members,
+            source.take(todo),
+            numbers=None if numbers is None else numbers.take(np.array(todo)),
+            options=options,
+            inference=inference,
+            progress=progress,
         ):
             explanations.write_explanation(out, explanation, report.draw_explanation(explanation))
             _print(explanation, explanations.name_picture(out, explanation.shown.sequence))

@@ -164,6 +164,7 @@ def explain_examples(
     found = explain_sequences(
         members,
         source,
+        numbers=None,
         options=ExplanationOptions(),
         inference=Inference(batch_size=_BATCH_SIZE, num_threads=0, device=choose_device(device)),
         progress=progress,

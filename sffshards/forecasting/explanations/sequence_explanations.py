@@ -157,6 +157,7 @@ def explain_sequences(
     members: Sequence[operational.Member],
     source: operational.ImageSource | operational.BuildSource,
     *,
+    numbers: SampleInputs | None,
     options: ExplanationOptions,
     inference: runs.Inference,
     progress: Progress,
@@ -169,11 +170,14 @@ def explain_sequences(
         One or more members of one task.
     source
         The sequences.
+    numbers
+        What is known of the sequences besides their images, from `sffshards.forecasting.operational.describe_numbers`;
+        None if the networks take images alone. A sequence's numbers stay as they are, and what depends on pixels is
+        explained.
     options
         How forecasts are explained.
     inference
-        Batch size, device, the factories that the user named, and tables of numbers. Where a network takes numbers,
-        those of the sequence stay as they are, and what depends on pixels is explained.
+        Batch size, device, and the factories that the user named.
     progress
         Receives the progress, and notes about grey scales, members without a calibration and large gaps.
 
@@ -195,7 +199,6 @@ def explain_sequences(
         if not member.is_calibrated:
             progress.note(f"{member.name}: raw probabilities, not calibrated: {member.reason}")
     networks = [operational.load_network(member, factories=inference.factories) for member in members]
-    numbers = operational.describe_numbers(source, members[0].network.inputs, inference.sources)
     for number, (shown, clip_THW) in enumerate(zip(source.shown, source.clips(), strict=True)):
         own = None if numbers is None else numbers.take(slice(number, number + 1))
         with progress.task(f"Explain {shown.sequence}", len(members) * options.num_clips, unit="clips") as advance:
