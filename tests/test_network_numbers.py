@@ -19,8 +19,10 @@ from sffshards.forecasting import operational
 from sffshards.forecasting.explanations.attributions import Explained, integrate_gradients
 from sffshards.forecasting.explanations.sequence_explanations import ExplanationOptions, explain_sequences
 from sffshards.forecasting.runs import Inference, evaluate_run, find_runs, read_predictions, require_named
+from sffshards.forecasting.runs.run_fold import read_tables
 from sffshards.loading import ClipBatch, ClipLoader, PlanSource, Shuffle
 from sffshards.models import NetworkWithNumbers, read_inputs
+from sffshards.report.chosen_examples import explain_examples
 from sffshards.shards.read import open_build
 from sffshards.tabular import NO_SOURCES, NetworkInputs, NumberSources, fit_scale, read_keyword_table
 from sffshards.training.flare_classifier import FlareClassifier
@@ -328,6 +330,18 @@ def test_an_interrupted_explanation_resumes_where_only_sequences_without_numbers
         path.unlink()
     run_here(*command)
     assert digest_tree(tmp_path) == whole
+
+
+@pytest.mark.slow
+def test_a_report_notes_that_it_does_not_explain_a_network_of_numbers(runs: dict[str, Path], build: Path) -> None:
+    progress = Listener()
+    (run,) = find_runs(runs[ALL], folds=None)
+    run = replace(run, folds=tuple(map(read_tables, run.folds)))
+    with open_build(build) as opened:
+        assert explain_examples(run, [], opened, device="cpu", progress=progress) == {}
+    assert progress.notes == [
+        f"{runs[ALL]}: not explained: only `sffshards explain` takes the tables of numbers it needs"
+    ]
 
 
 @pytest.mark.slow

@@ -135,7 +135,8 @@ def explain_examples(
     device
         Name of the device to compute on.
     progress
-        Receives the progress, and a note if no network made the forecasts, or one of a factory.
+        Receives the progress, and a note if no network made the forecasts, or one of a factory or
+        one that takes numbers.
 
     Returns
     -------
@@ -158,6 +159,9 @@ def explain_examples(
     members = find_members(run.folder, folds=[fold.number for fold in run.evaluated])
     if members[0].network.model.is_factory:
         progress.note(f"{run.folder}: not explained: only `sffshards explain --model` runs the code of a factory")
+        return {}
+    if members[0].network.inputs.groups:
+        progress.note(f"{run.folder}: not explained: only `sffshards explain` takes the tables of numbers it needs")
         return {}
     names = [SequenceId.parse(example.sequence) for example in examples]
     source = BuildSource(build, parts=[Part.TEST], every=True).named(names)
