@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+from typer.testing import CliRunner
 
 from sffshards.base.errors import ConflictError, InputError
 from sffshards.base.progress import SILENT
+from sffshards.cli import command_list
 from sffshards.forecasting import operational
 from sffshards.forecasting.explanations.attributions import Explained, integrate_gradients
 from sffshards.forecasting.explanations.sequence_explanations import ExplanationOptions, explain_sequences
@@ -342,6 +345,16 @@ def test_a_report_notes_that_it_does_not_explain_a_network_of_numbers(runs: dict
     assert progress.notes == [
         f"{runs[ALL]}: not explained: only `sffshards explain` takes the tables of numbers it needs"
     ]
+
+
+@pytest.mark.slow
+def test_an_evaluation_refuses_keywords_that_no_network_takes(runs: dict[str, Path], home: Path, build: Path) -> None:
+    app = typer.Typer()
+    command_list.register(app)
+    command = ["evaluate", runs["images"], "--shards", build, "--keywords", home / "keywords.csv", "--device", "cpu"]
+    error = CliRunner().invoke(app, list(map(str, command))).exception
+    assert isinstance(error, InputError)
+    assert "whose networks take no keywords" in str(error)
 
 
 @pytest.mark.slow

@@ -108,6 +108,7 @@ def evaluate(
     if any(run.kind is forecasts.RunKind.NETWORK for run in found):
         table = None if keywords is None else tabular.read_keyword_table(keywords)
         sources = tabular.NumberSources(keywords=table, flares=catalogue)
+        _refuse_unused(keywords, found, where=runs)
         inference = shared.Computing(**computing).infer(check=check, factories=factories, sources=sources)
         forecasts.require_named(found, inference, force=force)
     else:  # needs neither torch nor shards
@@ -149,6 +150,13 @@ def evaluate(
     if labelled:
         document["label_sets"] = [label_sets.describe_labelled(of_run) for of_run in labelled]
     print_result("\n\n".join(blocks), document, as_json=as_json)
+
+
+def _refuse_unused(keywords: Path | None, runs: Sequence[forecasts.Run], *, where: Path) -> None:
+    """Refuse a table of keywords that no network takes; a flare list also defines baselines and first flares."""
+    networks = [run.first.network for run in runs if run.kind is forecasts.RunKind.NETWORK]
+    if not any(of.options.inputs.needs_keywords for of in networks):
+        shared.refuse_ignored({"keywords": keywords}, because=f"with {where}, whose networks take no keywords")
 
 
 def _parse_factories(runs: Sequence[forecasts.Run], named: list[str] | None) -> tuple[ModelName, ...]:
