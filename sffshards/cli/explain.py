@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
 from sffshards import report
 from sffshards.base.errors import Field, InputError
 from sffshards.base.option_fields import Option
@@ -125,7 +123,7 @@ def explain(
         for explanation in explanations.explain_sequences(
             members,
             source.take(todo),
-            numbers=None if numbers is None else numbers.take(np.array(todo)),
+            numbers=None if numbers is None else numbers.take(todo),
             options=options,
             inference=inference,
             progress=progress,

@@ -51,7 +51,7 @@ class SampleInputs:
         """Return the number of samples."""
         return len(self.hours_nT)
 
-    def take(self, rows: NDArray[np.int64] | slice) -> SampleInputs:
+    def take(self, rows: NDArray[np.int64] | list[int] | slice) -> SampleInputs:
         """Return what is known of some of the samples, by their positions or a slice."""
         return SampleInputs(
             keywords_nTK=self.keywords_nTK[rows], hours_nT=self.hours_nT[rows], history_nF=self.history_nF[rows]
