@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,10 +18,14 @@ from sffshards.domain.sample_sets import LabelSet, Protocol, Stage
 from sffshards.domain.task import M24
 from sffshards.flares import FlareTime, FrameClock, HarpFlares, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.label_sets import LabelChoice, LabelSource, find_spread, score_by_labels
+from sffshards.forecasting.runs.fold_ensemble import average_run
 from sffshards.forecasting.runs.forecast_record import ForecastRecord, RunKind
 from sffshards.forecasting.runs.predictions_table import plain_predictions
+from sffshards.forecasting.runs.run_comparison import compare_issued
 from sffshards.forecasting.runs.run_folders import gather_runs
 from sffshards.forecasting.runs.run_writing import FoldForecasts, write_run
+from sffshards.verification.forecast_scores import explain_score, score_forecast
+from sffshards.verification.score_names import ProbabilityScore
 from tests.commands import error_of, run_here
 from tests.forecast_lists import make_lists
 
@@ -149,6 +154,28 @@ def test_the_spread_over_flare_lists_is_the_highest_score_less_the_lowest(home: 
         assert spread == pytest.approx(max(estimates) - min(estimates))
         assert len(estimates) == 2
     assert find_spread(scores[:2]) == {}
+
+
+def test_brier_skill_by_rebuilt_labels_needs_their_rate_in_training(home: Path, lists: list[HarpFlares]):
+    """Runs without a table of the training set, as of baselines, have the published rate in their records only."""
+    (mine,) = gather_runs(home / "runs")
+    folds = [
+        replace(fold, tables={s: t for s, t in fold.tables.items() if s is not Stage.TRAIN}) for fold in mine.folds
+    ]
+    rebuilt = LabelSource(flares=lists[0])
+    runs = [rebuilt.relabel(run) for run in (mine, replace(mine, folds=tuple(folds)))]
+    known, unknown = map(average_run, runs)
+    expected = np.mean([label(draw_flares(0), *sample) for sample in samples(Stage.TRAIN)])
+    assert known.climatology == pytest.approx(expected)
+    scores = score_forecast(unknown.forecast())
+    assert np.isnan(scores.interval(ProbabilityScore.BRIER_SKILL).estimate)
+    assert "no forecasts of the training set" in str(explain_score(scores, ProbabilityScore.BRIER_SKILL))
+    published = replace(known, climatology=known.climatology / 2)
+    for second, reason in ((unknown, "no forecasts of the training set"), (published, "the two climatologies differ")):
+        for compared, difference in compare_issued(known, second).items():
+            is_skill = compared.score is ProbabilityScore.BRIER_SKILL
+            assert np.isnan(difference.estimate) == is_skill
+            assert (reason in str(difference.reason)) == is_skill
 
 
 def test_labels_cannot_be_rebuilt_without_a_flare_list():

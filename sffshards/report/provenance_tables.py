@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -143,7 +144,12 @@ def _describe_fold(fold: RunFold) -> Row:
     }
     if isinstance(fold.record, ForecastRecord):
         sets = ", ".join(stage.name.lower() for stage in fold.tables)
-        return {**start, "sets": sets, "climatology": f"{fold.climatology:.4f}", **end}
+        return {
+            **start,
+            "sets": sets,
+            "climatology": "not known" if math.isnan(fold.climatology) else f"{fold.climatology:.4f}",
+            **end,
+        }
     return {**start, **_describe_training(fold.network), **end}
 
 

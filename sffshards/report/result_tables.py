@@ -180,6 +180,10 @@ def _difference_table(content: TaskContent, differences: Sequence[Difference], n
         notes.append(f"{NONE}: validation yields no such threshold or calibration for one of the two.")
     if any(interval is not None and math.isnan(interval.estimate) for interval, _ in intervals):
         notes.append("Undefined: the score of one of the two is undefined, for the reasons above.")
+        reasons = dict.fromkeys(
+            interval.reason for interval, _ in intervals if interval and math.isnan(interval.estimate)
+        )
+        notes += [f"{reason}." for reason in reasons if reason is not None]
     rows = [
         {"runs": Cell(text=f"{one.second} minus {one.first}", kind=_WIDE)}
         | {heading: interval_cell(interval, of.scores) for heading, interval in one.intervals.items()}

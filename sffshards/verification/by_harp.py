@@ -35,7 +35,7 @@ class Forecast:
     threshold: float
     """A flare is forecast at this probability or more."""
     climatology: float
-    """Rate of flares in the training set, which a forecaster knows."""
+    """Rate of flares in the training set, which a forecaster knows; NaN where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,9 +152,11 @@ def _brier(samples: _Samples, probability: NDArray[np.float64] | float | None = 
 
 
 def _brier_skill(samples: _Samples) -> _Compute:
-    label = samples.forecast.label
-    check_forecasts(label, np.full(np.shape(label), samples.forecast.climatology))
-    own, reference = _brier(samples), _brier(samples, samples.forecast.climatology)
+    label, climatology = samples.forecast.label, samples.forecast.climatology
+    if math.isnan(climatology):
+        return lambda weights_RH: np.full(len(weights_RH), math.nan)
+    check_forecasts(label, np.full(np.shape(label), climatology))
+    own, reference = _brier(samples), _brier(samples, climatology)
     return lambda weights_RH: 1 - divide(own(weights_RH), reference(weights_RH))
 
 

@@ -43,7 +43,7 @@ class Interval:
     level: float
     """Probability with which such intervals contain the truth, such as 0.95."""
     reason: str | None = None
-    """Why a defined score has no interval; None where it has one, or is itself undefined."""
+    """Why a defined score has no interval, or a difference is undefined although both scores are defined; else None."""
 
 
 def estimate_interval(statistic: HarpStatistic, *, level: float = LEVEL) -> Interval:

@@ -18,6 +18,9 @@ from sffshards.verification.cluster_intervals import Interval, estimate_differen
 from sffshards.verification.contingency_tables import ContingencyTable, count_outcomes
 from sffshards.verification.score_names import AnyScore, ProbabilityScore, ScoreName, explain_undefined
 
+UNKNOWN_CLIMATOLOGY = "there are no forecasts of the training set, from whose labels the climatology would follow"
+"""Why a Brier skill score without a known climatology is undefined."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForecastScores:
@@ -86,12 +89,19 @@ def _estimate(forecast: Forecast, names: Iterable[AnyScore]) -> dict[AnyScore, I
 def compare_forecasts(first: Forecast, second: Forecast, *, name: AnyScore) -> Interval:
     """Compute a score of the second forecast minus that of the first, of the same samples, with its interval.
 
+    The difference of Brier skill scores is undefined, with the reason, where the two climatologies differ.
+
     Raises
     ------
     InputError
         If the two are not of the same samples.
     """
-    return estimate_difference(prepare_statistic(first, name), prepare_statistic(second, name))
+    found = estimate_difference(prepare_statistic(first, name), prepare_statistic(second, name))
+    if name is not ProbabilityScore.BRIER_SKILL or math.isclose(first.climatology, second.climatology):
+        return found
+    rates = f"{first.climatology:.6g} and {second.climatology:.6g}"
+    reason = UNKNOWN_CLIMATOLOGY if "nan" in rates else f"the two climatologies differ, {rates}"
+    return replace(found, estimate=math.nan, low=math.nan, high=math.nan, reason=f"{name} undefined, as {reason}")
 
 
 def describe_forecast_scores(scores: ForecastScores) -> dict[str, Any]:
@@ -116,5 +126,7 @@ def explain_score(scores: ForecastScores, name: AnyScore) -> str | None:
     if isinstance(name, ScoreName):
         return explain_undefined(name, scores.table)
     if name is ProbabilityScore.BRIER_SKILL:
+        if math.isnan(scores.climatology):
+            return UNKNOWN_CLIMATOLOGY
         return f"the climatology of {scores.climatology:g} was right every time"
     return "a flare came every time" if scores.table.num_positive else "no flare came"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -206,9 +207,13 @@ class RunFold:
 
     @property
     def climatology(self) -> float:
-        """Rate of flares in the training set, over plain views; 0 where it is empty."""
-        is_known = self.is_relabelled and Stage.TRAIN in self.tables
-        if isinstance(self.record, ForecastRecord) and not is_known:
+        """Rate of flares in the training set, over plain views; 0 where it is empty.
+
+        NaN where the fold has other labels than its files, and no table of the training set to have them.
+        """
+        if self.is_relabelled and Stage.TRAIN not in self.tables:
+            return math.nan
+        if isinstance(self.record, ForecastRecord) and not self.is_relabelled:
             return self.record.climatology
         labels = self.plain(Stage.TRAIN).label
         return float(labels.mean()) if len(labels) else 0.0
