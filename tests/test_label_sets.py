@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,11 +20,12 @@ from sffshards.domain.task import M24
 from sffshards.flares import FlareTime, FrameClock, HarpFlares, assign_flares, read_flare_list, read_harp_map
 from sffshards.forecasting.label_sets import LabelChoice, LabelSource, find_spread, score_by_labels
 from sffshards.forecasting.runs.fold_ensemble import average_run
-from sffshards.forecasting.runs.forecast_record import ForecastRecord, RunKind
+from sffshards.forecasting.runs.forecast_record import ForecastRecord, RunKind, read_any_record, write_forecast_record
 from sffshards.forecasting.runs.predictions_table import plain_predictions
 from sffshards.forecasting.runs.run_comparison import compare_issued
 from sffshards.forecasting.runs.run_folders import gather_runs
 from sffshards.forecasting.runs.run_writing import FoldForecasts, write_run
+from sffshards.report import ReportOptions, write_report
 from sffshards.verification.forecast_scores import explain_score, score_forecast
 from sffshards.verification.score_names import ProbabilityScore
 from tests.commands import error_of, run_here
@@ -154,6 +156,24 @@ def test_the_spread_over_flare_lists_is_the_highest_score_less_the_lowest(home: 
         assert spread == pytest.approx(max(estimates) - min(estimates))
         assert len(estimates) == 2
     assert find_spread(scores[:2]) == {}
+
+
+@pytest.mark.slow
+def test_published_results_do_not_stand_beside_runs_made_with_rebuilt_labels(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sffshards.report.figure_style._print", lambda canvas: {})  # PDF files take time
+    for labels in ("published", "rebuilt"):
+        run = tmp_path / labels / "24h" / "mine"
+        shutil.copytree(home / "runs" / "24h" / "mine", run)
+        for path in run.glob("fold*/run.json"):
+            record = read_any_record(path.parent)
+            assert isinstance(record, ForecastRecord)
+            write_forecast_record(path.parent, replace(record, options={"labels": labels}))
+        out = tmp_path / f"report-{labels}"
+        write_report(run, out, shards=[], options=ReportOptions(), progress=SILENT)
+        table = (out / "tables" / "24h-test-scores.md").read_text()
+        assert ("published, oTV" in table) == (labels == "published")
 
 
 def test_brier_skill_by_rebuilt_labels_needs_their_rate_in_training(home: Path, lists: list[HarpFlares]):

@@ -147,6 +147,7 @@ def _make_page(
     manifest, strips = _draw_strips(content, builds)
     # Scores on synthetic data, or by other labels, do not compare with published ones.
     is_real = with_published and (manifest is None or not manifest.inputs.is_synthetic)
+    is_real = is_real and not any(run.first.is_rebuilt for run in content.runs)
     results = result_tables(content, with_published=is_real and not labels.choice.is_rebuilt)
     sets = [set_table(content), *([shared_table(content)] if content.shared else [])]
     title = f", labels {labels.choice.main.title}" if labels.choice.is_rebuilt else ""

@@ -13,7 +13,7 @@ from sffshards.base.errors import ConflictError, DamageError, InputError
 from sffshards.base.file_hashes import hash_file
 from sffshards.base.file_reading import read_text
 from sffshards.domain.frames import HarpNumbers
-from sffshards.domain.sample_sets import Protocol, SampleSet, Stage, Variant
+from sffshards.domain.sample_sets import LabelSet, Protocol, SampleSet, Stage, Variant
 from sffshards.domain.task import Task
 from sffshards.forecasting.runs.forecast_record import ForecastRecord, Record, RunKind, kind_of, read_any_record
 from sffshards.forecasting.runs.predictions_record import check_tables
@@ -86,6 +86,11 @@ class RunFold:
     def variant(self) -> Variant | None:
         """Variant of a network's sets; None for forecasts that no network made, whose sets are not oversampled."""
         return None if isinstance(self.record, ForecastRecord) else self.record.options.variant
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether the record states that the forecasts were made with labels rebuilt from a flare list."""
+        return isinstance(self.record, ForecastRecord) and self.record.options.get("labels") == LabelSet.REBUILT
 
     @property
     def harp_numbers(self) -> HarpNumbers:
