@@ -470,7 +470,8 @@ def test_the_command_shows_a_table(home):
     assert "no keywords of 1 frame (Test 1), replaced by medians of training" in done.stdout
     assert "flares.csv: 1 of M1.0 and above without a region, not attributed" in done.stderr
     unknown = (
-        "48h: no known flare history, taken as none by persistence, of 120 frames: 115 of a HARP that map.txt lacks"
+        "48h: persistence assumes no flares where their history is unknown: of 120 frames, "
+        "115 of a HARP that map.txt lacks"
     )
     assert unknown in " ".join(done.stderr.split())
 
@@ -481,9 +482,8 @@ def test_the_command_prints_and_writes_json(home, tmp_path):
     printed = json.loads(run("baselines", *options, "--json", cwd=home).stdout)
     written = json.loads((tmp_path / "new" / "baselines.json").read_text())
     assert written == printed
-    assert "baselines.json: expected no such file, or one made from the same, found one of other seed" in error_of(
-        "baselines", *options, "--seed", 5, cwd=home
-    )
+    refused = error_of("baselines", *options, "--seed", 5, cwd=home)
+    assert "baselines.json: expected no such file, or one made from the same inputs, found one of other seed" in refused
     (of_horizon,) = printed["tasks"]
     assert of_horizon["num_without_keywords"]["Test"] == 1
     assert [made["threshold_rule"] for made in of_horizon["baselines"]] == ["0.5"] * 5 + [

@@ -520,7 +520,7 @@ def test_a_list_covers_what_it_states_or_the_time_of_its_flares(tmp_path, commen
     [
         ("# covers 2012-03-08 to 2012-03-09", ":3: expected flares from 2012-03-08 00:00:00 to 2012-03-09 00:00:00"),
         ("# covers 2012-03-01 to 2012-03-07", ":3: expected flares from"),
-        ("# covers March to April", ":1: expected a time to which the flare list is complete, found 'March'"),
+        ("# covers March to April", ":1: expected the time up to which the list is complete, found 'March'"),
         ("# covers 2012-03-01 to 2999-01-01", "found '2999-01-01', a time in the future"),
     ],
 )

@@ -146,15 +146,15 @@ def test_the_latest_time_of_images_and_keywords_is_forecast_within_a_tolerance(
     for tolerance, times in ((96, {600: 3}), (95, {}), (288, {600: 3, 601: 1})):
         arguments = [*start, *named, "--format", "json", "--device", "cpu", "--tolerance", tolerance]
         if not times:
-            assert "expected regions of which images and keywords have the same time, at most 95" in refusal(*arguments)
+            assert "expected regions with images and keywords of the same time, at most 95" in refusal(*arguments)
             continue
         done = command(*arguments)
         assert done.exit_code == 0, done.exception
         found = {one["harp"]: one["t_end_tai"] for one in json.loads(done.stdout)["regions"]}
         assert found == {harp: (datetime(2011, 2, 18) + number * GRID).isoformat() for harp, number in times.items()}
         late = ", ".join(map(str, times))
-        assert f"HARP {late}: not the latest time, but the latest that images and keywords both have" in done.stderr
-        assert ("HARP 601: left out; images and keywords have no common time, or none of" in done.stderr) == (
+        assert f"HARP {late}: forecast at an earlier time, the latest with images and keywords" in done.stderr
+        assert ("HARP 601: left out; images and keywords have no common time, or none in" in done.stderr) == (
             601 not in times
         )
 

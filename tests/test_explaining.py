@@ -499,7 +499,7 @@ def test_images_lists_and_shards_are_explained_alike_by_command(
     assert len(list((tmp_path / "latest").glob("*.png"))) == 2
     assert "rank correlation" in latest.stdout
     again = explain(*start, *sources["images"], "--latest", "--out", tmp_path / "images")
-    assert again.stdout.count("kept, explained before") == again.stdout.count("probability 0.") == 1
+    assert again.stdout.count("kept, already explained") == again.stdout.count("probability 0.") == 1
     start[start.index("--steps") + 1] = 4
     refused = explain(*start, *sources["images"], "--latest", "--out", tmp_path / "images")
     assert "expected no such file, or the same explanation, found another explanation" in str(refused.exception)

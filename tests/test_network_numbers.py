@@ -416,7 +416,7 @@ def test_tables_of_other_frames_or_other_harp_numbers_are_refused(
 ) -> None:
     header, *lines = (home / "keywords.csv").read_text().splitlines()
     cases = {
-        "others": ("\n".join([header, *(line.replace("_720s.", "_720s.9") for line in lines)]), "found those of none"),
+        "others": ("\n".join([header, *(line.replace("_720s.", "_720s.9") for line in lines)]), "found none of them"),
         "recent": ("\n".join(["# near-real-time", header, *lines]), "expected definitive HARP numbers"),
         "empty": (
             "\n".join([header, *(",".join([*line.split(",")[:2], "", *line.split(",")[3:]]) for line in lines)]),

@@ -849,7 +849,7 @@ def test_of_frames_every_12_minutes_a_sequence_takes_those_96_minutes_apart(max_
         [int((time - start) // 60) for time in dict.fromkeys(times_of(row).astype(int))] for row in found.windows()
     ]
     assert list(zip(found.harps.tolist(), times, strict=True)) == expected
-    assert progress.notes[0] == "k.csv: frames every 12 minutes, of which each sequence takes those 96 apart"
+    assert progress.notes[0] == "k.csv: frames every 12 minutes; each sequence takes those 96 minutes apart"
     latest = find_table_sequences(table, every=False, windows=windows, progress=SILENT)
     assert latest.windows().tolist() == [found.windows()[found.harps == harp][-1].tolist() for harp in (7, 8)]
 

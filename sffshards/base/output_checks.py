@@ -41,7 +41,7 @@ def check_writable(place: Path) -> None:
 
 @accepts_text
 def check_document(path: Path, made_from: Mapping[str, object], *, force: bool) -> None:
-    """Check, before long work, that a JSON document may be written: that none is there which was made otherwise.
+    """Check, before long work, that a JSON document may be written: that none from other inputs is there.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def check_document(path: Path, made_from: Mapping[str, object], *, force: bool) 
         names = [name for name in made_from if isinstance(there, dict) and there.get(name) != made_from[name]]
         raise ConflictError(
             path,
-            expected="no such file, or one made from the same",
+            expected="no such file, or one made from the same inputs",
             found=f"one of other {' and '.join(names)}" if names else "another document",
             fix="name another folder, or replace it with {force}",
         )

@@ -228,7 +228,7 @@ def _note_unknown(
     every = forecasts.join_samples(samples.values())
     if (reasons := catalogue.explain_unknown(every.harp, every.t_end_tai)) is not None:
         of_all = format_count(len(every.harp), "frame")
-        progress.note(f"{task}: no known flare history, taken as none by persistence, of {of_all}: {reasons}")
+        progress.note(f"{task}: persistence assumes no flares where their history is unknown: of {of_all}, {reasons}")
 
 
 def _note_left_out(

@@ -75,7 +75,7 @@ def evaluate(
 
     With --label-set rebuilt or both, or several --flares, the test scores by each set of labels are written to
     label-sets.json and label-sets.csv in the run's folder, with thresholds and calibration fitted to the same labels.
-    With several flare lists, the spread of a score over them is its uncertainty from the lists. All other files hold
+    With several flare lists, the spread of a score over them is its uncertainty due to the lists. All other files hold
     the scores by the labels of the lists.
 
     A score without a value, such as POD where there are no flares, is `undefined` in tables, not 0.
@@ -89,7 +89,7 @@ def evaluate(
     sffshards evaluate runs/48h/oTV --fold 0 --device cuda
         one fold, on a GPU
     sffshards evaluate --flares flares.csv --harp-map harps.txt
-        persistence and first flares as the flare list has them
+        persistence and first flares from the flare list
     sffshards evaluate --flares flares.csv --flares other.csv --harp-map harps.txt --label-set both
         also the scores by the labels that follow from each of two flare lists
     sffshards evaluate runs/48h/own --model my_package.networks:build

@@ -66,7 +66,7 @@ def explain(
     Integrated gradients attribute the difference between the logits of flare and no flare to the pixels of a sequence,
     relative to a grey clip without field. The sum over all pixels is the change of the logit difference from that clip;
     the completeness gap is what is missing. Occlusion replaces one frame, or one patch in all frames, by no field.
-    Of a network that takes keywords or flare history, the sequence's numbers stay as they are.
+    For a network that takes keywords or flare history, the sequence's numbers are held fixed.
     Each fold of the run is explained, and the picture shows the mean over the folds.
 
     Examples
@@ -115,7 +115,7 @@ def explain(
         for number, (shown, clip) in enumerate(zip(source.shown, source.clips(), strict=True)):
             own = None if numbers is None else numbers.take(slice(number, number + 1))
             if explanations.is_explained(out, shown.sequence, clip, members, options=options, numbers=own, force=force):
-                show(f"{explanations.name_picture(out, shown.sequence)}: kept, explained before")
+                show(f"{explanations.name_picture(out, shown.sequence)}: kept, already explained")
             else:
                 todo.append(number)
         if not todo:

@@ -66,7 +66,7 @@ KeywordsOption = Annotated[
 FlaresUntilOption = Annotated[
     str | None,
     Option(
-        "Time in UTC to which the flare list is complete, such as 2012-03-08T06:00. A table may state it itself in a "
+        "Time in UTC up to which the list is complete, such as 2012-03-08T06:00. A table may state it itself in a "
         "first line such as `# covers 2010-05-01 to 2012-03-08`.",
         metavar="<time>",
         default_text="as the list states, or the time of its last flare",

@@ -175,7 +175,7 @@ def _take_checkpoint(
 ) -> operational.Member:
     """Return a checkpoint file as a member; raises `InputError` where its task or one network is not known."""
     if named and len(named) > 1:
-        found, fix = " and ".join(named), "name the one that it is of"
+        found, fix = " and ".join(named), "name only its own network"
         raise InputError(Field("model"), expected="one network, with a checkpoint file", found=found, fix=fix)
     name = ModelName.parse(named[0]) if named else ModelName.MVIT_V2_S
     network = NetworkSpec(model=name, options=parse_pairs(pairs or [], where=Field("model_options")))

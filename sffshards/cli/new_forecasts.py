@@ -66,7 +66,7 @@ class ForecastOptions(shared.Computing):
         int,
         Option(
             "Maximum age in minutes of the last image of a region in a full-disk forecast; and, with a combination, of "
-            "the latest time of a region of which there are both images and keywords.",
+            "the latest time at which a region has both images and keywords.",
             minimum=0,
         ),
     ] = 96

@@ -86,7 +86,8 @@ def reproduce(
 
     With --label-set rebuilt or both, the experiment is on labels that follow from a flare list. Write the lists with
     `labels rebuild`, and build them into --rebuilt-shards. Runs and table go to OUT/rebuilt, and the report goes to a
-    folder beside that of --report, such as report-rebuilt. Published results are not beside scores by rebuilt labels.
+    folder beside that of --report, such as report-rebuilt. Published results are not
+    shown beside scores by rebuilt labels.
 
     With --cluster, a fold that fails does not end the others; the failed ones are named at the end, with exit code 2.
 
@@ -132,7 +133,7 @@ def reproduce(
             Field("label_set"),
             expected="published or rebuilt, on several devices",
             found=label_set,
-            fix="run one after the other, as the other devices end with the training of the first",
+            fix="run one after the other; the processes of the other devices end after the first training",
         )
     progress = make_progress() if training.is_first_process(options) else SILENT
     plans = []

@@ -103,8 +103,8 @@ def parse_coverage_time(text: str, *, where: object) -> datetime:
     else:
         found = repr(text[:40])
     if time is None:
-        fix = "write it in UTC, as 2012-03-08 or 2012-03-08 06:00"
-        raise InputError(where, expected="a time to which the flare list is complete", found=found, fix=fix)
+        fix = "write it in UTC, such as 2012-03-08 or 2012-03-08 06:00"
+        raise InputError(where, expected="the time up to which the list is complete", found=found, fix=fix)
     return time
 
 

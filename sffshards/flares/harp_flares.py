@@ -82,7 +82,7 @@ class HarpFlares:
             )
 
     def explain_unknown(self, harps: NDArray[np.integer], times: NDArray[np.datetime64]) -> str | None:
-        """Return of how many frames the flare history is unknown, for which reason and what helps; None where of none.
+        """Return for how many frames the flare history is unknown, why, and what helps; None if it is known for all.
 
         Parameters
         ----------

@@ -62,7 +62,7 @@ class NetworkWithNumbers(nn.Module):
     """A network whose logits are those of a clip plus those of the sample's numbers.
 
     Where the last layer of the network is linear, this is the same as one linear layer on its pooled features and the
-    hidden layer of the numbers side by side. It needs to know of no layer, so that any network of clips can take
+    hidden layer of the numbers side by side. It depends on no layer of the network, so any network of clips can take
     numbers.
 
     Parameters
@@ -89,7 +89,7 @@ class NetworkWithNumbers(nn.Module):
         return self.numbers.get_scale().apply(found, self.inputs.groups)
 
     def hold(self, numbers_F: NDArray[np.float32]) -> nn.Module:
-        """Return the network of clips alone that this one is for one sample, whose numbers, shape (2 F,), stay."""
+        """Return this network as one of clips alone, with the numbers of a sample, shape (2 F,), held fixed."""
         return _HeldNumbers(self, torch.from_numpy(numbers_F))
 
 

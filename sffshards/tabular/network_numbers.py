@@ -93,12 +93,12 @@ class NumberSources:
         )
         known = {group: ~np.isnan(found.features((group,), _NO_FLOORS)).all() for group in inputs.groups}
         if self.keywords is not None and not known.get(InputGroup.KEYWORDS, True):
-            expected, fix = f"keywords of the {len(codes):,} frames to describe", "name the table of these frames"
-            raise InputError(self.keywords.source, expected=expected, found="those of none", fix=fix)
+            expected, fix = f"keywords of the {len(codes):,} frames", "name the table of these frames"
+            raise InputError(self.keywords.source, expected=expected, found="none of them", fix=fix)
         if self.flares is not None and not known.get(InputGroup.HISTORY, True):
             fix = "name a flare list and a map of these regions and times"
-            expected = f"flares of the regions of the {len(codes):,} frames to describe"
-            raise InputError(self.flares.flares.source, expected=expected, found="those of none", fix=fix)
+            expected = f"flares of the regions of the {len(codes):,} frames"
+            raise InputError(self.flares.flares.source, expected=expected, found="none of them", fix=fix)
         return found
 
 

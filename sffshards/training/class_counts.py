@@ -85,14 +85,14 @@ def require_both_classes(record: FoldRecord, manifest: Manifest) -> None:
             f"{record.task} fold {record.fold}",
             expected="samples of both classes to train on and to validate with",
             found=found.replace("; ", ", so that "),
-            fix=f"{f'train only fold {whole}' if whole else 'use parts of both classes, which no fold has'}, "
-            "or pass {allow_one_class} to train it all the same",
+            fix=f"{f'train only fold {whole}' if whole else 'use parts with both classes, which no fold has'}, "
+            "or pass {allow_one_class} to train it anyway",
         )
 
 
 def describe_lacking(class_counts: Mapping[Stage, StageWeights], weights: ClassWeights) -> Iterator[str]:
     """Yield which of the two sets lacks which class, and what follows from that."""
-    consequence = "its loss is least for one and the same forecast"
+    consequence = "its loss is lowest for a constant forecast"
     if weights is ClassWeights.PUBLISHED:
         consequence = "with w_c = 1 - n_c/N its loss is 0"
     for stage in (Stage.TRAIN, Stage.VAL):

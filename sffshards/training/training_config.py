@@ -92,7 +92,7 @@ class TrainingOptions(Recipe):
         float,
         Option(
             help="Initial learning rate of the part of the head that takes keywords and history. It follows the same "
-            "schedule as the other.",
+            "schedule as that of the network.",
             flag="--numbers-lr",
             minimum=1e-12,
         ),
@@ -150,7 +150,7 @@ class TrainingOptions(Recipe):
         if self.numbers_learning_rate != DEFAULT_NUMBERS_RATE and not self.inputs.groups:
             raise InputError(
                 Field("numbers_learning_rate"),
-                expected=f"{{inputs}} {NetworkInputs.IMAGES_KEYWORDS} or the like, whose numbers it is for",
+                expected=f"{{inputs}} {NetworkInputs.IMAGES_KEYWORDS} or the like, as it applies to numbers",
                 found=f"inputs {self.inputs}",
                 fix="leave it out",
             )

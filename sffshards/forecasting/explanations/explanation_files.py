@@ -47,8 +47,8 @@ def is_explained(
 ) -> bool:
     """Return whether a folder has the explanation of a sequence, with all files whole.
 
-    The record is written first, so that an explanation that was stopped while its files were written is known by it,
-    and is made again.
+    The record is written first, so that an explanation whose writing was interrupted is recognised,
+    and made again.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def is_explained(
     ConflictError
         If there are other files of these names, such as the explanation by another network, and ``force`` is false.
     StorageError
-        If something else than a file has one of these names.
+        If something other than a file has one of these names.
     """
     picture = name_picture(folder, sequence)
     record = picture.with_suffix(_RECORD)
@@ -116,7 +116,7 @@ def write_explanation(folder: Path, explanation: Explanation, picture: bytes) ->
 def _hash_inputs(
     clip_THW: NDArray[np.uint8], members: Sequence[Member], options: ExplanationOptions, numbers: SampleInputs | None
 ) -> str:
-    """Return the SHA-256 of all that an explanation depends on but how it is computed."""
+    """Return the SHA-256 of all that determines an explanation, apart from how it is computed."""
     of_members = [
         {
             "name": member.name,

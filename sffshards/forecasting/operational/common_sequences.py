@@ -53,7 +53,7 @@ def share_sequences(
         within = "" if every else f", at most {tolerance_minutes} minutes before the latest"
         raise InputError(
             "sequences to forecast",
-            expected=f"regions of which images and keywords have the same time{within}",
+            expected=f"regions with images and keywords of the same time{within}",
             found="none",
             fix="name images and keywords of the same frames",
         )
@@ -72,10 +72,10 @@ def _choose_latest(
     ages = {harp: latest[harp] - time for harp, time in shared.items()}
     kept = {harp for harp, age in ages.items() if age <= timedelta(minutes=tolerance_minutes)}
     if late := sorted(harp for harp in kept if ages[harp]):
-        progress.note(f"{_name(late)}: not the latest time, but the latest that images and keywords both have")
+        progress.note(f"{_name(late)}: forecast at an earlier time, the latest with images and keywords")
     if gone := sorted(latest.keys() - kept):
         progress.note(
-            f"{_name(gone)}: left out; images and keywords have no common time, or none of the last "
+            f"{_name(gone)}: left out; images and keywords have no common time, or none in the last "
             f"{tolerance_minutes} minutes of the region"
         )
     return {(harp, shared[harp]) for harp in kept}

@@ -91,7 +91,7 @@ def _form_sequences(
     """Return a sequence that ends at every frame, or only the latest of each HARP, of frames in order."""
     if (step := _find_step(codes)) is not None and step <= _DENSE_MINUTES:
         progress.note(
-            f"{where}: frames every {step} minutes, of which each sequence takes those {CADENCE_MINUTES} apart"
+            f"{where}: frames every {step} minutes; each sequence takes those {CADENCE_MINUTES} minutes apart"
         )
         sequences = _build_spaced(codes, windows=windows)
     else:
