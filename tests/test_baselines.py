@@ -551,6 +551,7 @@ def test_a_conflict_of_the_last_run_is_found_before_any_is_fitted(home, tmp_path
     command_list.register(app)
     sources = ["--keywords", home / "keywords.csv", "--flares", home / "flares.csv", "--harp-map", home / "map.txt"]
     options = [home / "data", "--horizon", "48h", *sources, "--label-set", "both", "--runs", tmp_path]
+    options += ["--flares-until", "2011-03-01"]
     done = CliRunner().invoke(app, ["baselines", *map(str, options)])
     assert str(done.exception).startswith(f"{last}: expected a folder without a network, found checkpoints")
     assert not done.stdout
