@@ -481,7 +481,7 @@ def test_rebuild_writes_lists_that_are_checked_parted_and_compared(home):
     assert all((home / "apart" / name).read_bytes() == (home / "labels" / name).read_bytes() for name in lists)
     record = json.loads((home / "labels" / "labels.json").read_text())
     assert json.loads((home / "apart" / "labels.json").read_text()) == record
-    assert (list(record["thresholds"]), record["time"], record["clock"]) == (["M1.0"], "start", "as-written")
+    assert (list(record["thresholds"]), record["flare_time"], record["clock"]) == (["M1.0"], "start", "as-written")
     assert record["lists"]["M48/flare_Mclass_48h_Test.txt"] == {
         "rows": 10,
         "positive": 0,

@@ -18,14 +18,15 @@ from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
 from sffshards import forecasting
-from sffshards.base.errors import InputError
+from sffshards.base.errors import ConflictError, InputError
 from sffshards.cli import command_list
 from sffshards.cli.baselines_text import describe_flare_lists, format_flare_lists
 from sffshards.domain.sample_sets import Part, Protocol, Stage
 from sffshards.domain.task import M1, M24, M48
 from sffshards.flares import FlareTime, FrameClock, assign_flares, has_known_flare, read_flare_list, read_harp_map
 from sffshards.forecasting.baselines.baseline_forecasts import forecast_baselines, forecast_fitted
-from sffshards.forecasting.baselines.baseline_samples import Samples, read_samples, rebuild_labels
+from sffshards.forecasting.baselines.baseline_runs import check_runs, write_references
+from sffshards.forecasting.baselines.baseline_samples import BaselineSet, Samples, read_samples, rebuild_labels
 from sffshards.forecasting.baselines.baseline_scores import BaselineName, describe_baselines, score_baselines
 from sffshards.forecasting.baselines.fitted_folds import fit_recipes
 from sffshards.forecasting.baselines.model_fitting import RECIPES, fit_forecaster
@@ -549,13 +550,15 @@ def test_a_conflict_of_the_last_run_is_found_before_any_is_fitted(home, tmp_path
     (last / "last.ckpt").write_bytes(b"a network")
     app = typer.Typer()
     command_list.register(app)
-    sources = ["--keywords", home / "keywords.csv", "--flares", home / "flares.csv", "--harp-map", home / "map.txt"]
+    flares = tmp_path / "flares.csv"
+    flares.write_text(f"# covers 2011-01-01 to 2012-01-01\n{(home / 'flares.csv').read_text()}")
+    sources = ["--keywords", home / "keywords.csv", "--flares", flares, "--harp-map", home / "map.txt"]
     options = [home / "data", "--horizon", "48h", *sources, "--label-set", "both", "--runs", tmp_path]
     options += ["--flares-until", "2011-03-01"]
     done = CliRunner().invoke(app, ["baselines", *map(str, options)])
     assert str(done.exception).startswith(f"{last}: expected a folder without a network, found checkpoints")
     assert not done.stdout
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["last.ckpt"]
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"flares.csv", "last.ckpt"}
 
 
 @pytest.mark.slow
@@ -618,6 +621,38 @@ def test_labels_are_rebuilt_from_the_flare_list(tmp_path):
         rebuild(end)
     assert not any(rebuilt[part].label.any() for part in Part if part is not Part.TEST)
     assert (samples[Part.TEST].label != expected).any()
+
+
+def test_runs_of_baselines_record_how_flares_count(tmp_path):
+    samples = read_samples(find_label_lists(make_data(tmp_path / "data"))[M24])
+    text = "# covers 2011-01-01 to 2011-04-01\nstart_time,label,noaa_ar\n2011-02-14 01:00,M1.0,11429\n"
+    (tmp_path / "flares.csv").write_text(text)
+    (tmp_path / "map.txt").write_text("600 11429\n")
+    read, harp_map = read_flare_list(tmp_path / "flares.csv"), read_harp_map(tmp_path / "map.txt")
+    as_written, tai = (
+        BaselineSet(
+            task=M24,
+            protocol=Protocol.PAPER,
+            samples=samples,
+            label_set="published",
+            sources=(),
+            harp_numbers=None,
+            flares=assign_flares(read, harp_map, flare_time=FlareTime.START, clock=clock),
+            folds=(0,),
+        )
+        for clock in FrameClock
+    )
+    (record,) = (fold.record for fold in write_references(tmp_path, as_written, seed=1, force=False)[2].folds)
+    assert record.options == {
+        "labels": "published",
+        "flare_time": "start",
+        "clock": "as-written",
+        "covers_from": "2011-01-01T00:00:00",
+        "covers_until": "2011-04-01T00:00:00",
+    }
+    check_runs(tmp_path, as_written, [], seed=1, force=False)
+    with pytest.raises(ConflictError, match="clock as-written"):
+        check_runs(tmp_path, tai, [], seed=1, force=False)
 
 
 @pytest.mark.slow

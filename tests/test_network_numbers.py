@@ -272,7 +272,8 @@ def test_a_checkpoint_holds_the_standardisation_and_is_read_without_code(
     assert float(state["model.numbers.scales_F"][15]) == pytest.approx(np.std(values), rel=1e-6)
     fluxes = [float(table[name]["USFLUX"]) for name in frames if name in table]
     assert float(state["model.numbers.floors_L"][0]) == pytest.approx(min(fluxes), rel=1e-6)
-    assert set(record.number_sources) == {"keywords", "flares", "harp_map", "flare_time", "clock"}
+    times = {"flare_time", "clock", "covers_from", "covers_until"}
+    assert set(record.number_sources) == {"keywords", "flares", "harp_map", *times}
 
 
 @pytest.mark.slow

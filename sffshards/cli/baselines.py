@@ -117,7 +117,7 @@ def baselines(
         "seed": seed,
         "protocol": str(protocol),
         "labels": str(label_set),
-        "clock": clock,
+        "flares": [of.describe() for of in every],
         "files": describe_files(
             [
                 *(path for task in tasks for path in found[task].values()),
@@ -140,7 +140,12 @@ def baselines(
         numbers = images.find_harp_numbers(place)
         inputs = [path for path in (*(flares or [])[:1], harp_map, keywords) if path is not None]
         written = {
-            key: replace(of_task, sources=_read_sources([*found[of_task.task].values(), *inputs]), harp_numbers=numbers)
+            key: replace(
+                of_task,
+                sources=_read_sources([*found[of_task.task].values(), *inputs]),
+                harp_numbers=numbers,
+                flares=options.flares,
+            )
             for key, (of_task, with_list) in sets.items()
             if with_list.flares is options.flares
         }
@@ -158,7 +163,7 @@ def baselines(
     by_list = {task: of_lists for task, of_lists in made.items() if len(of_lists) > 1}
     shown += [format_flare_lists(str(task), of_lists) for task, of_lists in by_list.items()]
     document = {
-        "format_version": 4,
+        "format_version": 5,
         "made_from": made_from,
         "level": verification.LEVEL,
         "seed": seed,
@@ -292,7 +297,7 @@ def _check_runs(runs: Path, sets: Sequence[forecasts.BaselineSet], options: _Opt
     possible = [recipe for recipe in forecasts.RECIPES if recipe.can_be_fitted(**given)]
     for of_task in sets:
         place = _find_place(runs, of_task)
-        forecasts.check_runs(place, of_task, possible, flares=options.flares, seed=options.seed, force=force)
+        forecasts.check_runs(place, of_task, possible, seed=options.seed, force=force)
 
 
 def _write_runs(
@@ -305,9 +310,7 @@ def _write_runs(
     progress: Progress,
 ) -> None:
     place = _find_place(runs, of_task)
-    made = forecasts.write_references(
-        place, of_task, flares=options.flares, seed=options.seed, force=force, progress=progress
-    )
+    made = forecasts.write_references(place, of_task, seed=options.seed, force=force, progress=progress)
     for recipe, fits in results.fitted:
         made.append(forecasts.write_fitted(place, of_task, recipe, fits, force=force, progress=progress))
     progress.note(f"{place}: {format_count(len(made), 'run')}")

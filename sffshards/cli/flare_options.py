@@ -140,8 +140,7 @@ class Catalogue:
         return {
             "flares": {"file": of.flares.source, "sha256": hash_file(Path(of.flares.source))},
             "harp_map": {"file": of.harp_map.source, "sha256": hash_file(Path(of.harp_map.source))},
-            "time": str(of.flare_time),
-            "clock": str(of.clock),
+            **of.describe(),
             "thresholds": counts,
             "next_day_peaks": list(of.flares.next_day_peaks),
             "unused": [to_plain(row) for row in of.flares.unused],

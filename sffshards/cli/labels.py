@@ -160,7 +160,7 @@ def rebuild(
                 "frames_left_out": len(frames) - len(rows),
             }
     of_lists = {str(path.relative_to(out)): of for path, of in counts.items()}
-    record = {"format_version": 2, **catalogue.describe([least], {}), "lists": of_lists}
+    record = {"format_version": 3, **catalogue.describe([least], {}), "lists": of_lists}
     lists.write_rebuilt(texts, record, out=out, force=force)
     show("\n".join(catalogue.format_lines(tasks, {})))
     notes = {

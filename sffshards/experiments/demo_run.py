@@ -117,9 +117,10 @@ def _score_baselines(out: Path, *, seed: int, progress: Progress) -> list[RunSco
             for path in (*lists.values(), *(data / name for name in (FLARES_NAME, HARP_MAP_NAME, KEYWORDS_NAME)))
         ),
         harp_numbers=HarpNumbers.DEFINITIVE,
+        flares=flares,
         folds=(FOLD,),
     )
-    runs = baselines.write_references(place, of_task, flares=flares, seed=seed, force=False, progress=progress)
+    runs = baselines.write_references(place, of_task, seed=seed, force=False, progress=progress)
     fitted = baselines.fit_recipes(
         of_task.samples,
         task=HORIZON,

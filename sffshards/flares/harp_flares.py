@@ -53,6 +53,15 @@ class HarpFlares:
     last: np.datetime64
     """Time to which the list is complete: as stated, or that of its last flare of any class."""
 
+    def describe(self) -> dict[str, str]:
+        """Return how flares are compared with frames, as plain values for records: time, clock and coverage."""
+        return {
+            "flare_time": str(self.flare_time),
+            "clock": str(self.clock),
+            "covers_from": str(self.first),
+            "covers_until": str(self.last),
+        }
+
     def knows(self, harp: int) -> bool:
         """Return whether the map lists a HARP; the flares of other HARPs are unknown."""
         return harp in self.harp_map.regions

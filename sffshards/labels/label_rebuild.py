@@ -152,7 +152,7 @@ def read_stated_numbers(folder: Path) -> HarpNumbers | None:
 
 def format_stated_numbers(numbers: HarpNumbers) -> bytes:
     """Return a record for a folder of lists that states which HARP numbers they have."""
-    return format_json(seal({"format_version": 2, "harp_numbers": str(numbers), "lists": {}}))
+    return format_json(seal({"format_version": 3, "harp_numbers": str(numbers), "lists": {}}))
 
 
 def write_rebuilt(texts: Mapping[Path, str], record: Mapping[str, Any], *, out: Path, force: bool) -> None:

@@ -60,14 +60,14 @@ class NumberSources:
                 require_harp_numbers(table, numbers, where=where)
 
     def fingerprint(self, inputs: NetworkInputs) -> dict[str, str]:
-        """Return what identifies the tables that a network takes: SHA-256 of the files, and how times are compared."""
+        """Return what identifies the tables that a network takes: SHA-256 of the files, and how flares count."""
         found: dict[str, str] = {}
         if self.keywords is not None and inputs.needs_keywords:
             found["keywords"] = hash_file(Path(self.keywords.source))
         if self.flares is not None and inputs.needs_flares:
             found["flares"] = hash_file(Path(self.flares.flares.source))
             found["harp_map"] = hash_file(Path(self.flares.harp_map.source))
-            found |= {"flare_time": str(self.flares.flare_time), "clock": str(self.flares.clock)}
+            found |= self.flares.describe()
         return found
 
     def describe(self, inputs: NetworkInputs, codes: NDArray[np.int64]) -> SampleInputs:

@@ -51,7 +51,6 @@ def check_runs(
     of_task: BaselineSet,
     recipes: Sequence[Recipe],
     *,
-    flares: HarpFlares | None,
     seed: int,
     force: bool,
 ) -> None:
@@ -59,7 +58,7 @@ def check_runs(
 
     Parameters
     ----------
-    place, of_task, flares, seed, force
+    place, of_task, seed, force
         As of `write_references`.
     recipes
         Forecasters that are to be fitted in the folds of the set.
@@ -69,7 +68,7 @@ def check_runs(
     ConflictError, DamageError
         As `sffshards.forecasting.runs.write_run`.
     """
-    of_references = (_plan_reference(of_task, name, flares=flares, seed=seed) for name in _REFERENCES)
+    of_references = (_plan_reference(of_task, name, seed=seed) for name in _REFERENCES)
     for plans in (*of_references, *(_plan_fitted(of_task, recipe, of_task.folds) for recipe in recipes)):
         folder = _folder(place, plans)
         check_run(folder, plans, force=force or _is_of_build(folder))
@@ -79,7 +78,6 @@ def write_references(
     place: Path,
     of_task: BaselineSet,
     *,
-    flares: HarpFlares | None,
     seed: int,
     force: bool,
     progress: Progress = SILENT,
@@ -94,8 +92,6 @@ def write_references(
         Folder of the runs, such as ``runs/48h``.
     of_task
         The samples.
-    flares
-        Flares that persistence and ever flared follow from; None: earlier labels.
     seed
         Seed of the no-skill forecast.
     force
@@ -108,7 +104,7 @@ def write_references(
     ConflictError, DamageError, StorageError
         As `sffshards.forecasting.runs.write_run`.
     """
-    return _write_references(place, of_task, _REFERENCES, flares=flares, seed=seed, force=force, progress=progress)
+    return _write_references(place, of_task, _REFERENCES, seed=seed, force=force, progress=progress)
 
 
 def _write_references(
@@ -116,21 +112,20 @@ def _write_references(
     of_task: BaselineSet,
     names: Sequence[BaselineName],
     *,
-    flares: HarpFlares | None,
     seed: int,
     force: bool,
     progress: Progress,
 ) -> list[Run]:
     forecasts = [
         forecast_references(
-            of_task.samples, task=of_task.task, climatology=of_task.climatology(fold), seed=seed, flares=flares
+            of_task.samples, task=of_task.task, climatology=of_task.climatology(fold), seed=seed, flares=of_task.flares
         )
         for fold in of_task.folds
     ]
     made = dict(zip(of_task.folds, forecasts, strict=True))
 
     def write(name: BaselineName) -> Run:
-        plans = _plan_reference(of_task, name, flares=flares, seed=seed)
+        plans = _plan_reference(of_task, name, seed=seed)
         return _write(place, plans, of_task, lambda fold: (made[fold][name], {}), force=force, progress=progress)
 
     return [write(name) for name in names]
@@ -188,7 +183,9 @@ def write_build_baselines(
         Build that the networks were trained on.
     networks
         Runs of these networks, whose folds and protocol the baselines have.
-    flares, seed, progress
+    flares
+        Flares that persistence and ever flared follow from; None: earlier labels.
+    seed, progress
         As of `write_references`, whose errors it raises.
     sources
         Files of the flares.
@@ -211,9 +208,10 @@ def write_build_baselines(
             *map(SourceFile.read, sources),
         ),
         harp_numbers=build.manifest.inputs.harp_numbers,
+        flares=flares,
         folds=tuple(sorted(there.union(fold.number for run in networks for fold in run.folds))),
     )
-    return _write_references(place, of_task, names, flares=flares, seed=seed, force=False, progress=progress)
+    return _write_references(place, of_task, names, seed=seed, force=False, progress=progress)
 
 
 def _find_records(folder: Path) -> list[Record]:
@@ -241,9 +239,9 @@ def _is_outdated(folder: Path, plans: _Plans) -> bool:
     return False
 
 
-def _plan_reference(of_task: BaselineSet, name: BaselineName, *, flares: HarpFlares | None, seed: int) -> _Plans:
+def _plan_reference(of_task: BaselineSet, name: BaselineName, *, seed: int) -> _Plans:
     options: _Options = {"seed": seed} if name is BaselineName.NO_SKILL else {}
-    description = describe_source(name, of_task.task, flares)
+    description = describe_source(name, of_task.task, of_task.flares)
     return _plan(of_task, of_task.folds, kind=RunKind.BASELINE, name=name, description=description, options=options)
 
 
@@ -260,7 +258,8 @@ def _plan_fitted(of_task: BaselineSet, recipe: Recipe, folds: Collection[int]) -
 
 def _plan(of_task: BaselineSet, folds: Collection[int], *, kind: RunKind, name: BaselineName, **made: Any) -> _Plans:
     """Return the records of a run's folds; ``made`` has its description and options."""
-    options = {"labels": of_task.label_set, **made.pop("options")}
+    flares = {} if of_task.flares is None else of_task.flares.describe()
+    options = {"labels": of_task.label_set, **flares, **made.pop("options")}
     return [
         ForecastRecord(
             kind=kind,

@@ -63,6 +63,8 @@ class BaselineSet:
     """Files that the forecasts are made from."""
     harp_numbers: HarpNumbers | None
     """Which numbers the HARPs have; None where that is not known."""
+    flares: HarpFlares | None = None
+    """Flares that rebuilt labels, persistence, ever flared and flare history follow from; None: earlier labels."""
     folds: tuple[int, ...] = tuple(range(NUM_FOLDS))
     """Numbers of the folds of the runs."""
 
