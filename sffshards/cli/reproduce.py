@@ -147,7 +147,7 @@ def reproduce(
             label_set=one,
         )
         is_rebuilt = one is LabelSet.REBUILT
-        page = report.with_name(f"{report.name}-{one}") if is_rebuilt else report
+        page = report.parent / f"{report.name or 'report'}-{one}" if is_rebuilt else report
         plans.append((experiment, out / one if is_rebuilt else out, page))
     for experiment, folder, page in plans:  # before the training of any
         experiments.check_experiment(experiment, folder, report=page, num_jobs=jobs, on_cluster=cluster is not None)

@@ -128,7 +128,7 @@ class _TaskRows:
 def check_tasks(read: Lists) -> Iterator[Finding]:
     """Check tasks together: rows that are positive, but not in the lists of a task that the event is one of, too.
 
-    Each task is also compared with the nearest such task: their frames, and the parts of these.
+    Each task is also compared with every such task that has no other one between: their frames, and the parts of these.
     """
     joined = {task: _TaskRows.join(read[task]) for task in sorted(read)}
     for narrow, rows in joined.items():
@@ -140,8 +140,9 @@ def check_tasks(read: Lists) -> Iterator[Finding]:
             both, other = rows.match(of)
             is_wrong[both] |= rows.rows.labels[both] > of.rows.labels[other]
         yield build_row_finding(FindingKind.CONTRADICTION, narrow, rows.choose(is_wrong))
-        nearest = next(iter(wider))
-        yield from _check_frames((narrow, rows), (nearest, wider[nearest]))
+        for task, of in wider.items():
+            if not any(task != between and task.includes(between) for between in wider):
+                yield from _check_frames((narrow, rows), (task, of))
 
 
 def _check_frames(first: tuple[Task, _TaskRows], second: tuple[Task, _TaskRows]) -> Iterator[Finding]:
