@@ -157,6 +157,16 @@ def test_tasks_of_any_class_and_horizon_that_contradict_each_other_are_found(tmp
     )
 
 
+def test_a_task_is_compared_with_every_next_wider_one(tmp_path):
+    for task, numbers in (("C24", (0, 1)), ("M24", (0, 1)), ("M48", (0,))):
+        path = tmp_path / task / Task.parse(task).list_name(Part.TEST)
+        path.parent.mkdir()
+        path.write_text("".join(f"{frame_name(100, number)} 0\n" for number in numbers))
+    findings = audit_labels(read_lists(find_label_lists(tmp_path))).findings
+    # The frame that M48 lacks, although C24 is another wider task, and has it.
+    assert [one.harps for one in findings if one.kind is FindingKind.ONE_TASK and one.task is None] == [{100: 1}]
+
+
 def test_horizons_that_contradict_each_other_are_found(tmp_path):
     make_lists(tmp_path, {"TrainVal0": [(100, 0, 1), (100, 1, 1), (100, 2, 0), (100, 3, 0)]}, hours=24)
     make_lists(tmp_path, {"TrainVal0": [(100, 0, 0), (100, 1, 1), (100, 2, 1)], "Test": [(600, 0, 1), (100, 3, 0)]})

@@ -195,10 +195,11 @@ class RunFold:
         found = sources.fingerprint(inputs)
         for name, expected in self.network.number_sources.items():
             if found[name] != expected:
+                now, then = (one[:12] if len(one) == 64 else one for one in (found[name], expected))
                 raise ConflictError(
                     self.folder,
-                    expected=f"the {name} that it was trained with ({expected[:12]})",
-                    found=f"others ({found[name][:12]})",
+                    expected=f"the {name} that it was trained with ({then})",
+                    found=f"others ({now})",
                     fix="name those, or train again with these by `sffshards train --force`",
                 )
 
